@@ -1,0 +1,61 @@
+"""What a child learns from its environment when it is started, before any message.
+
+The supervisor starts a child with the inherited socket's number, its own pid and the
+child's settings as JSON. Nothing in these settings is secret: credentials
+travel to the broker alone, as the usual AWS names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from dataclasses import dataclass
+from typing import Optional, TypeVar
+
+from supervisor.contract import codec
+
+LINK_FD = "REM_LINK_FD"
+PARENT_PID = "REM_PARENT_PID"
+SETTINGS = "REM_CHILD_SETTINGS"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """All that one worker needs to know before its first job."""
+
+    slot: str
+    model: str  # as configured: the name that goes into transcripts
+    model_path: str  # a folder on this host; the worker never asks a hub
+    device: str  # cuda or cpu
+    compute_type: str  # as CTranslate2 names them
+    threads: int
+    profile: str
+    stacks_path: str  # SIGUSR2 writes all stacks to this file
+    beat_s: float
+    max_audio_s: float
+    language: Optional[str] = None
+    beam_size: int = 5
+    log_level: str = "INFO"
+
+
+def link() -> socket.socket:
+    """Take over the inherited socket. Raises KeyError where nobody handed one down."""
+    return socket.socket(fileno=int(os.environ[LINK_FD]))
+
+
+def parent_pid() -> int:
+    """Give the pid of the supervisor that started this process."""
+    return int(os.environ[PARENT_PID])
+
+
+def settings(cls: type[T]) -> T:
+    """Read this child's settings as `cls`."""
+    return codec.from_plain(cls, json.loads(os.environ[SETTINGS]))
+
+
+def dump_settings(value: object) -> str:
+    """Write settings as the environment carries them."""
+    return json.dumps(codec.to_plain(value))

@@ -1,0 +1,128 @@
+"""Frozen dataclasses to JSON and back, with every type and bound checked on the way in.
+
+Knows the field types that our messages and settings use: str, int, float, bool,
+Optional, tuple[T, ...], dict[str, str], enums of str, and frozen dataclasses of these. Anything
+else in a class is a mistake of ours and raises TypeError at first use. What comes from
+outside and does not fit raises `BadValue`, which names the field.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+import math
+import typing
+from typing import Any, Optional, TypeVar, Union
+
+T = TypeVar("T")
+
+MAX_TEXT_CHARS = 65_536
+MAX_ITEMS = 10_000
+
+
+class BadValue(ValueError):
+    """A value from outside that does not fit its field. The text names field and cure."""
+
+
+def to_plain(value: Any) -> Any:
+    """Turn a dataclass (or what it may hold) into what `json.dumps` takes."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, (tuple, list)):
+        return [to_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: to_plain(item) for key, item in value.items()}
+    return value
+
+
+def from_plain(cls: type[T], plain: Any, where: str = "") -> T:
+    """Build `cls` from parsed JSON; unknown, missing and ill-typed fields raise `BadValue`."""
+    where = where or cls.__name__
+    if not isinstance(plain, dict):
+        raise BadValue(f"{where}: expected an object, got {type(plain).__name__}")
+    hints = field_types(cls)
+    unknown = sorted(set(plain) - set(hints))
+    if unknown:
+        raise BadValue(f"{where}: unknown field {unknown[0][:60]!r}")
+    values = {name: _checked(hints[name], item, f"{where}.{name}") for name, item in plain.items()}
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # T is a dataclass by contract
+        no_default = (
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        )
+        if no_default and field.name not in values:
+            raise BadValue(f"{where}: field {field.name!r} is missing")
+    return cls(**values)
+
+
+@functools.lru_cache(maxsize=None)
+def field_types(cls: type) -> dict[str, Any]:
+    """Give the resolved annotation of each field of a dataclass."""
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+def check_scalar(kind: type, value: Any) -> Any:
+    """Return `value` as the scalar type `kind`, or raise `BadValue`."""
+    return _checked_scalar(kind, value, "")
+
+
+def _checked(kind: Any, value: Any, where: str) -> Any:
+    """Return `value` as `kind` wants it, or raise `BadValue` naming `where`."""
+    origin = typing.get_origin(kind)
+    if origin is Union:
+        return _checked_optional(kind, value, where)
+    if origin is tuple:
+        return _checked_items(kind, value, where)
+    if origin is dict:
+        return _checked_mapping(value, where)
+    if dataclasses.is_dataclass(kind):
+        return from_plain(typing.cast(Any, kind), value, where)
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return _checked_enum(kind, value, where)
+    return _checked_scalar(kind, value, where)
+
+
+def _checked_optional(kind: Any, value: Any, where: str) -> Optional[Any]:
+    inner = [arg for arg in typing.get_args(kind) if arg is not type(None)]
+    if len(inner) != 1:
+        raise TypeError(f"{where}: only Optional[T] is supported, not {kind}")
+    return None if value is None else _checked(inner[0], value, where)
+
+
+def _checked_items(kind: Any, value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise BadValue(f"{where}: expected a list, got {type(value).__name__}")
+    if len(value) > MAX_ITEMS:
+        raise BadValue(f"{where}: {len(value)} items, more than {MAX_ITEMS}")
+    inner = typing.get_args(kind)[0]
+    return tuple(_checked(inner, item, f"{where}[{n}]") for n, item in enumerate(value))
+
+
+def _checked_mapping(value: Any, where: str) -> dict[str, str]:
+    if not isinstance(value, dict) or len(value) > MAX_ITEMS:
+        raise BadValue(f"{where}: expected an object of texts")
+    return {str(key): _checked_scalar(str, item, f"{where}.{key}") for key, item in value.items()}
+
+
+def _checked_enum(kind: type[enum.Enum], value: Any, where: str) -> enum.Enum:
+    try:
+        return kind(value)
+    except ValueError:
+        raise BadValue(f"{where}: {value!r} is none of {[str(k.value) for k in kind]}") from None
+
+
+def _checked_scalar(kind: Any, value: Any, where: str) -> Any:
+    if kind is float and type(value) in (int, float):
+        if not math.isfinite(value):
+            raise BadValue(f"{where}: not a finite number")
+        return float(value)
+    if kind not in (str, int, float, bool):
+        raise TypeError(f"{where}: fields of type {kind} are not supported")
+    if type(value) is not kind:
+        raise BadValue(f"{where}: expected {kind.__name__}, got {type(value).__name__}")
+    if kind is str and len(value) > MAX_TEXT_CHARS:
+        raise BadValue(f"{where}: {len(value)} characters, more than {MAX_TEXT_CHARS}")
+    return value

@@ -1,0 +1,46 @@
+"""Exit codes are messages: what a process says by the way it ends.
+
+The command line's codes come from design.md; a child's codes are between it and the
+supervisor. 78 is sysexits' EX_CONFIG, which the systemd unit names in
+RestartPreventExitStatus.
+"""
+
+from __future__ import annotations
+
+import enum
+import signal
+
+
+class Exit(enum.IntEnum):
+    """Every code that one of our processes ends with on purpose."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    NOT_RUNNING = 3
+    DEGRADED = 4
+    # Children only, from here on.
+    ORPHANED = 70  # the supervisor went away
+    DEVICE_BROKEN = 71  # the device can't be used; hold the slot
+    MODEL_BROKEN = 72  # the model can't be loaded on this device; hold the slot
+    RECYCLE = 73  # a fresh process is wanted; nothing is wrong
+    PROTOCOL = 76  # a message on the link made no sense
+    SETTINGS_WRONG = 78
+
+
+def describe(returncode: int) -> str:
+    """Say in words how a process ended, from `Popen.returncode` (negative: a signal).
+
+    `killed by SIGKILL`, `ended by itself (0)`, `exit 71 (device broken)`.
+    """
+    if returncode < 0:
+        try:
+            return f"killed by {signal.Signals(-returncode).name}"
+        except ValueError:
+            return f"killed by signal {-returncode}"
+    if returncode == 0:
+        return "ended by itself (0)"
+    try:
+        return f"exit {returncode} ({Exit(returncode).name.lower().replace('_', ' ')})"
+    except ValueError:
+        return f"exit {returncode}"

@@ -1,0 +1,61 @@
+"""JSON lines with a limit: how messages stand on every socket of ours.
+
+Without input or output of its own, so the asyncio supervisor and the threaded children
+use the same code. A line over the limit or a broken one is the end of that connection:
+there is no way to find the next beginning that could be trusted.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+MAX_LINE_BYTES = 1_048_576  # paths, never payloads: a real message is under 64 KiB
+
+
+class BadLine(ValueError):
+    """What came is not one of our lines; the text says why. Close the connection."""
+
+
+def encode_line(plain: Any) -> bytes:
+    """Write parsed JSON as one line, newline included."""
+    data = json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    line = data.encode("utf-8", "surrogateescape") + b"\n"
+    if len(line) > MAX_LINE_BYTES:
+        raise BadLine(f"message of {len(line)} bytes, the limit is {MAX_LINE_BYTES}")
+    return line
+
+
+def decode_line(line: bytes) -> dict[str, Any]:
+    """Read one line (without its newline) as a JSON object."""
+    try:
+        plain = json.loads(line.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError) as error:
+        raise BadLine(f"not JSON: {str(error)[:120]}") from error
+    if not isinstance(plain, dict):
+        raise BadLine(f"expected an object, got {type(plain).__name__}")
+    return plain
+
+
+class LineSplitter:
+    """Cuts a stream of bytes into lines and holds what is not finished yet."""
+
+    def __init__(self, max_line_bytes: int = MAX_LINE_BYTES) -> None:
+        self._max = max_line_bytes
+        self._rest = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take the next bytes; give the lines that they complete, without newlines."""
+        self._rest += data
+        if b"\n" not in data:
+            self._check(len(self._rest))
+            return []
+        *lines, rest = bytes(self._rest).split(b"\n")
+        self._rest = bytearray(rest)
+        for line in (*lines, rest):
+            self._check(len(line))
+        return lines
+
+    def _check(self, size_bytes: int) -> None:
+        if size_bytes > self._max:
+            raise BadLine(f"line of over {self._max} bytes")

@@ -1,0 +1,291 @@
+"""Settings: what can be set, where each value came from, and all mistakes at once.
+
+Flags, then the environment, then `.env`, then `config.toml`: the first that names a
+setting wins; defaults stand beside each field with their reason. An unknown key in
+config.toml is a mistake: it is mostly a known one, misspelt.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+from supervisor.contract import codec
+from supervisor.contract.settings_rules import check_rules
+from supervisor.contract.settings_sources import Sources, read_sources
+
+
+@dataclass(frozen=True)
+class BackendSettings:
+    kind: str = "auto"  # auto: aws where REM's queue is named, else local
+
+
+@dataclass(frozen=True)
+class AwsSettings:
+    region: str = "us-east-1"  # REM's default
+    queue_url: str = ""
+    raw_bucket: str = ""
+    transcripts_bucket: str = ""
+    table: str = ""
+    poll_s: float = 5.0  # REM's POLL_INTERVAL; the long poll is 5 s of it
+    max_messages: int = 1  # REM's MAX_MESSAGES: taken with one receive
+    visibility_s: int = 900  # REM's VISIBILITY_TIMEOUT: a ceiling for lease_s
+    default_user_id: str = "default-user"  # for messages without a userId
+
+
+@dataclass(frozen=True)
+class LocalSettings:
+    folder: str = ""  # queue and objects; empty: `local` in the state directory
+
+
+@dataclass(frozen=True)
+class QueueSettings:
+    lease_s: int = 60  # a dead host's job is seen again after this long
+    read_ahead: int = 1  # jobs fetched beyond the free places, for the whole host
+
+
+@dataclass(frozen=True)
+class SpoolSettings:
+    limit_bytes: int = 8 * 1024**3  # a guess: two days of REM's pieces
+    max_file_bytes: int = 2 * 1024**3  # 18 hours of REM's WAV
+    max_audio_s: float = 12 * 3600.0  # SQS's own cap on one lease
+
+
+@dataclass(frozen=True)
+class TranscriptionSettings:
+    model: str = "base"  # REM's default
+    compute_type: str = "auto"  # float16 on cuda, int8 on cpu
+    profile: str = "rem"
+    language: str = ""  # empty: detected, as REM does
+    beam_size: int = 5  # REM's
+
+
+@dataclass(frozen=True)
+class DevicesSettings:
+    device: str = "auto"  # auto, cuda or cpu
+    cpu_slots: int = 0  # 0: from cores, memory and the model's need
+    cpu_threads: int = 1  # 2.2 times the throughput of one process with both cores
+
+
+@dataclass(frozen=True)
+class SupervisorSettings:
+    drain_s: float = 110.0  # inside systemd's 130 s and a spot notice's 120 s
+    start_s: float = 180.0  # a large model from a cold disk
+    stall_s: float = 60.0  # silence or standstill of a ready worker
+    hold_after: int = 5  # failed lives in a row
+    probe_s: float = 300.0  # a held slot is tried again this often
+
+
+@dataclass(frozen=True)
+class ControlSettings:
+    group: str = ""  # members may use the socket as well
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    level: str = "INFO"
+    format: str = "auto"  # text on a terminal, json otherwise
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings in force, each table of config.toml a field."""
+
+    backend: BackendSettings = field(default_factory=BackendSettings)
+    aws: AwsSettings = field(default_factory=AwsSettings)
+    local: LocalSettings = field(default_factory=LocalSettings)
+    queue: QueueSettings = field(default_factory=QueueSettings)
+    spool: SpoolSettings = field(default_factory=SpoolSettings)
+    transcription: TranscriptionSettings = field(default_factory=TranscriptionSettings)
+    devices: DevicesSettings = field(default_factory=DevicesSettings)
+    supervisor: SupervisorSettings = field(default_factory=SupervisorSettings)
+    control: ControlSettings = field(default_factory=ControlSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+    state_dir: str = ""  # resolved: always a full path after `load`
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One wrong setting: where it stands, which it is, what is wrong, what to write."""
+
+    source: str
+    key: str
+    what: str
+    cure: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.key}: {self.what}. {self.cure}"
+
+
+class SettingsWrong(Exception):
+    """The settings can't be used. `mistakes` holds every one of them."""
+
+    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(str(mistake) for mistake in self.mistakes))
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Settings in force, the source of each (`table.key` -> words), and what `.env` adds.
+
+    `aws_environment` holds AWS_* names found in `.env` only: boto3 must see them, so they
+    go into the broker's environment and into no other.
+    """
+
+    settings: Settings
+    origins: Mapping[str, str]
+    aws_environment: Mapping[str, str]
+
+
+# REM's environment names (facts: the REM contract) and ours, to `table.key`.
+ENVIRONMENT: Mapping[str, str] = {
+    "AWS_REGION": "aws.region",
+    "SQS_QUEUE_URL": "aws.queue_url",
+    "RAW_AUDIO_BUCKET": "aws.raw_bucket",
+    "TRANSCRIPTS_BUCKET": "aws.transcripts_bucket",
+    "DYNAMODB_TABLE": "aws.table",
+    "WHISPER_MODEL": "transcription.model",
+    "WHISPER_DEVICE": "devices.device",
+    "WHISPER_COMPUTE_TYPE": "transcription.compute_type",
+    "POLL_INTERVAL": "aws.poll_s",
+    "MAX_MESSAGES": "aws.max_messages",
+    "VISIBILITY_TIMEOUT": "aws.visibility_s",
+    "LOG_LEVEL": "log.level",
+    "REM_BACKEND": "backend.kind",
+    "REM_PROFILE": "transcription.profile",
+    "REM_STATE_DIR": "state_dir",
+}
+AWS_REQUIRED = ("SQS_QUEUE_URL", "RAW_AUDIO_BUCKET", "TRANSCRIPTS_BUCKET", "DYNAMODB_TABLE")
+
+
+def load(
+    config: Optional[str] = None,
+    flags: Mapping[str, Any] = {},  # noqa: B006  # read only
+    environ: Optional[Mapping[str, str]] = None,
+) -> Loaded:
+    """Read all sources into `Settings`. Raises `SettingsWrong` with every mistake found.
+
+    `flags` maps `table.key` to values already typed; `config` is a path that must exist,
+    None for ./config.toml where there is one.
+    """
+    environ = os.environ if environ is None else environ
+    mistakes: list[Mistake] = []
+    sources = read_sources(config, environ, mistakes_into=lambda *m: mistakes.append(Mistake(*m)))
+    values, origins = _merge(sources, flags, mistakes)
+    values.setdefault("state_dir", _default_state_dir(environ))
+    origins.setdefault("state_dir", "default")
+    values["state_dir"] = str(Path(values["state_dir"]).expanduser().absolute())
+    settings = _build(values)
+    mistakes += [Mistake(origins.get(key, "default"), key, what, cure) for key, what, cure in check_rules(settings)]
+    if mistakes:
+        raise SettingsWrong(mistakes)
+    aws = {key: value for key, value in sources.dotenv.items() if key.startswith("AWS_") and key not in environ}
+    return Loaded(resolve(settings), origins, aws)
+
+
+def resolve(settings: Settings) -> Settings:
+    """Replace `auto` where the settings alone decide it: the backend, the lease, the folder."""
+    kind = settings.backend.kind
+    if kind == "auto":
+        kind = "aws" if settings.aws.queue_url else "local"
+    folder = settings.local.folder or str(Path(settings.state_dir) / "local")
+    lease_s = min(settings.queue.lease_s, settings.aws.visibility_s) if kind == "aws" else settings.queue.lease_s
+    return dataclasses.replace(
+        settings,
+        backend=BackendSettings(kind),
+        local=LocalSettings(str(Path(folder).expanduser().absolute())),
+        queue=dataclasses.replace(settings.queue, lease_s=lease_s),
+    )
+
+
+def known_keys() -> dict[str, type]:
+    """Give every `table.key` and its type, in the order of the classes."""
+    keys: dict[str, type] = {}
+    for name, table in codec.field_types(Settings).items():
+        if dataclasses.is_dataclass(table):
+            keys.update({f"{name}.{key}": kind for key, kind in codec.field_types(table).items()})
+        else:
+            keys[name] = table
+    return keys
+
+
+def _default_state_dir(environ: Mapping[str, str]) -> str:
+    """systemd's STATE_DIRECTORY, else the XDG state folder."""
+    given = environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if given:
+        return given
+    base = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME") or "~").expanduser() / ".local" / "state")
+    return str(Path(base) / "rem-supervisor")
+
+
+def _merge(
+    sources: Sources, flags: Mapping[str, Any], mistakes: list[Mistake]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Take each setting from the first source that names it; turn texts into their types."""
+    keys = known_keys()
+    names = {key: name for name, key in ENVIRONMENT.items()}
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for key in sorted(set(sources.toml) - set(keys)):
+        mistakes.append(Mistake(sources.toml_path, key, "unknown setting", _nearest(key, keys)))
+    for key, kind in keys.items():
+        found = _first(key, names.get(key, ""), sources, flags)
+        if found is None:
+            continue
+        origin, value = found
+        try:
+            values[key] = _typed(value, kind)
+        except ValueError as error:
+            mistakes.append(Mistake(origin, names.get(key, key) if "config" not in origin else key, str(error), "Correct it or leave it out"))
+            continue
+        origins[key] = origin
+    return values, origins
+
+
+def _first(key: str, name: str, sources: Sources, flags: Mapping[str, Any]) -> Optional[tuple[str, Any]]:
+    if flags.get(key) is not None:
+        return "flag", flags[key]
+    if name and sources.environ.get(name, "").strip():
+        return "environment", sources.environ[name].strip()
+    if name and sources.dotenv.get(name, "").strip():
+        return sources.dotenv_path, sources.dotenv[name].strip()
+    if key in sources.toml:
+        return sources.toml_path, sources.toml[key]
+    return None
+
+
+def _typed(value: Any, kind: type) -> Any:
+    """Turn a text into `kind`; check the type of what TOML gave."""
+    if kind in (int, float) and isinstance(value, str):
+        try:
+            value = kind(value)
+        except ValueError:
+            words = "a whole number" if kind is int else "a number"
+            raise ValueError(f"{value[:60]!r} is not {words}") from None
+    try:
+        return codec.check_scalar(kind, value)
+    except codec.BadValue as error:
+        raise ValueError(str(error).strip(": ")) from error
+
+
+def _build(values: Mapping[str, Any]) -> Settings:
+    tables: dict[str, Any] = {}
+    for name, table in codec.field_types(Settings).items():
+        if dataclasses.is_dataclass(table):
+            own = {key.split(".", 1)[1]: value for key, value in values.items() if key.startswith(f"{name}.")}
+            tables[name] = table(**own)
+        elif name in values:
+            tables[name] = values[name]
+    return Settings(**tables)
+
+
+def _nearest(key: str, keys: Iterable[str]) -> str:
+    from difflib import get_close_matches  # only when something is wrong
+
+    near = get_close_matches(key, list(keys), n=1)
+    return f"Did you mean {near[0]}?" if near else "`rem-supervisor config` lists all settings"

@@ -1,0 +1,103 @@
+"""What settings must agree on: bounds of each, and rules between them. PURE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from supervisor.contract.settings import Settings
+
+Problem = tuple[str, str, str]  # key, what is wrong, cure
+
+CHOICES = {
+    "backend.kind": ("auto", "local", "aws"),
+    "devices.device": ("auto", "cuda", "cpu"),
+    "transcription.compute_type": (
+        "auto", "default", "float16", "int8_float16", "int8", "float32", "bfloat16", "int8_bfloat16", "int8_float32", "int16",
+    ),
+    "transcription.profile": ("rem",),
+    "log.level": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+    "log.format": ("auto", "text", "json"),
+}  # fmt: skip
+BOUNDS = {
+    "aws.poll_s": (0, 3_600),
+    "aws.max_messages": (1, 10),  # SQS's largest batch
+    "aws.visibility_s": (30, 43_200),  # SQS's cap: 12 hours
+    "queue.lease_s": (10, 43_200),
+    "queue.read_ahead": (0, 100),
+    "spool.limit_bytes": (1_000_000, 2**50),
+    "spool.max_file_bytes": (1_000, 2**50),
+    "spool.max_audio_s": (1, 30 * 86_400),
+    "transcription.beam_size": (1, 32),
+    "devices.cpu_slots": (0, 256),
+    "devices.cpu_threads": (1, 256),
+    "supervisor.drain_s": (1, 86_400),
+    "supervisor.start_s": (5, 86_400),
+    "supervisor.stall_s": (5, 86_400),
+    "supervisor.hold_after": (1, 1_000),
+    "supervisor.probe_s": (1, 86_400),
+}
+
+
+def check_rules(settings: Settings) -> Iterator[Problem]:
+    """Give every broken rule, single values first."""
+    yield from _check_choices(settings)
+    yield from _check_bounds(settings)
+    yield from _check_backend(settings)
+    yield from _check_agreement(settings)
+
+
+def _value(settings: Settings, key: str) -> object:
+    table, name = key.split(".")
+    return getattr(getattr(settings, table), name)
+
+
+def _check_choices(settings: Settings) -> Iterator[Problem]:
+    for key, choices in CHOICES.items():
+        value = _value(settings, key)
+        if value not in choices:
+            yield key, f"{value!r} is not known", f"Write one of: {', '.join(choices)}"
+
+
+def _check_bounds(settings: Settings) -> Iterator[Problem]:
+    for key, (low, high) in BOUNDS.items():
+        value = _value(settings, key)
+        if not isinstance(value, (int, float)) or not low <= value <= high:
+            yield key, f"{value} is out of bounds", f"Write a number from {low} to {high}"
+
+
+def _check_backend(settings: Settings) -> Iterator[Problem]:
+    named = {
+        "SQS_QUEUE_URL": ("aws.queue_url", settings.aws.queue_url),
+        "RAW_AUDIO_BUCKET": ("aws.raw_bucket", settings.aws.raw_bucket),
+        "TRANSCRIPTS_BUCKET": ("aws.transcripts_bucket", settings.aws.transcripts_bucket),
+        "DYNAMODB_TABLE": ("aws.table", settings.aws.table),
+    }
+    given = [name for name, (_, value) in named.items() if value]
+    if settings.backend.kind == "local" or (settings.backend.kind == "auto" and not given):
+        return
+    for name, (key, value) in named.items():
+        if not value:
+            because = f"{', '.join(given)} set" if given else "[backend] kind = aws"
+            yield (
+                key,
+                f"{name} is missing ({because})",
+                f"Set {name}, or REM_BACKEND=local to use the embedded queue",
+            )
+
+
+def _check_agreement(settings: Settings) -> Iterator[Problem]:
+    compute = settings.transcription.compute_type
+    if settings.devices.device == "cpu" and "float16" in compute:
+        yield (
+            "transcription.compute_type",
+            f"{compute} can't be computed on the CPU",
+            "Write auto, int8 or float32 (WHISPER_COMPUTE_TYPE), or device = auto",
+        )
+    if settings.spool.max_file_bytes > settings.spool.limit_bytes:
+        yield (
+            "spool.max_file_bytes",
+            "is larger than spool.limit_bytes: such a file could never be fetched",
+            f"Set it to {settings.spool.limit_bytes} or less, or raise spool.limit_bytes",
+        )
