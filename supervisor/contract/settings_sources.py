@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional
-
-import tomli
 
 Tell = Callable[[str, str, str, str], None]  # source, key, what is wrong, cure
 
@@ -35,7 +35,7 @@ def read_sources(config: Optional[str], environ: Mapping[str, str], mistakes_int
 def _read_toml(path: Path, must_exist: bool, tell: Tell) -> dict[str, Any]:
     try:
         text = path.read_bytes().decode("utf-8")
-        tables = tomli.loads(text)
+        tables = _toml_reader().loads(text)
     except FileNotFoundError:
         if must_exist:
             tell(str(path), "--config", "there is no such file", "Name a file that exists or leave --config out")
@@ -50,6 +50,11 @@ def _read_toml(path: Path, must_exist: bool, tell: Tell) -> dict[str, Any]:
         else:
             flat[name] = table
     return flat
+
+
+def _toml_reader() -> Any:
+    """Give the standard library's tomllib, or tomli, its twin for Pythons before 3.11."""
+    return importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 
 def _read_dotenv(path: Path, tell: Tell) -> dict[str, str]:
