@@ -1,0 +1,127 @@
+# The commands of rem-supervisor's development. `make` alone lists them.
+#
+# Needs Python 3.9 or newer with venv, and make; everything else goes into $(VENV). What was installed is remembered
+# in stamp files there, so that only a change to a requirements file, or to pyproject.toml, needs the network again.
+
+VENV ?= .venv
+# The Python that $(VENV) is made with; empty: the first python3 that is new enough.
+PYTHON ?=
+# Install NVIDIA's CUDA 12 libraries (about 1 GB) too: 1 where there is an NVIDIA driver, else 0.
+CUDA ?= $(shell test -e /proc/driver/nvidia/version && echo 1 || echo 0)
+# More options for pytest, for instance: make test PYTEST="-k spool -x"
+PYTEST ?=
+# How many tests run side by side: a number, or auto for one a core.
+JOBS ?= auto
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+
+bin := $(VENV)/bin
+# -qq: errors only. Hashes: a package that differs from the tested one by a byte is refused.
+pip_install := $(bin)/python -m pip install -qq --no-input --disable-pip-version-check
+locked := requirements-build.txt requirements.txt requirements-demo.txt
+ifeq ($(CUDA),1)
+locked += requirements-cuda.txt
+endif
+
+.PHONY: help venv demo test test-all check lint format types samples lock clean
+
+help: ## list these commands
+	@echo "make COMMAND, where COMMAND is one of"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+venv: $(VENV)/.installed ## make .venv with all that the service and the demo need
+
+demo: $(VENV)/.installed ## transcribe the sample recordings here and now, with no account and no configuration
+	@$(bin)/rem-supervisor demo
+
+test: $(VENV)/.installed-dev ## run every test
+	@$(bin)/python -m pytest -n $(JOBS) $(PYTEST)
+
+check: lint ## format, lint, types and the fast tests: for each commit
+	@$(bin)/python -m pytest -n $(JOBS) -q -m "not slow" $(PYTEST)
+
+lint: $(VENV)/.installed-dev
+	@$(bin)/ruff format --check --diff .
+	@$(bin)/ruff check .
+	@$(MAKE) --no-print-directory types
+
+types: $(VENV)/.installed-dev
+	@$(bin)/mypy
+
+format: $(VENV)/.installed-dev ## put the code into its one format, and mend what ruff can mend
+	@$(bin)/ruff format .
+	@$(bin)/ruff check --fix .
+
+test-all: ## run every test on each Python found here, from 3.9 on
+	@failed=; \
+	for found in $$(sh .ci/pythons | tr ' ' '='); do \
+	    version=$${found%%=*}; \
+	    echo "== Python $$version"; \
+	    $(MAKE) --no-print-directory test VENV=.venvs/$$version PYTHON=$${found#*=} || failed="$$failed $$version"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "test-all: failed on$$failed" >&2; exit 1; fi
+
+samples: $(VENV)/.installed ## speak the sample recordings anew (needs espeak-ng)
+	@$(bin)/python tests/make_samples.py supervisor/samples
+
+clean: ## remove everything that these commands made
+	rm -rf .venv .venvs build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- the environment
+
+# An environment that no longer starts (its Python went away, the folder was moved) is made anew.
+$(VENV)/.installed: pyproject.toml $(locked)
+	@if ! $(bin)/python -c 'import pip' 2>/dev/null; then \
+	    python="$(PYTHON)"; \
+	    if [ -z "$$python" ]; then found=$$(sh .ci/pythons first); python=$${found#* }; fi; \
+	    if [ -z "$$python" ]; then \
+	        echo "make: no Python from 3.9 on that can make environments was found." >&2; \
+	        echo "      Install one (Debian and Ubuntu: apt install python3 python3-venv; RHEL: dnf install python3.11)," >&2; \
+	        echo "      or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; \
+	        exit 1; \
+	    fi; \
+	    "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 9))' || { \
+	        echo "make: $$python is not Python 3.9 or newer; name another: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; \
+	        exit 1; \
+	    }; \
+	    echo "Making $(VENV) with $$python"; \
+	    "$$python" -m venv --clear $(VENV) || { \
+	        echo "make: that Python cannot make environments; Debian and Ubuntu: apt install python3-venv" >&2; \
+	        exit 1; \
+	    }; \
+	fi
+	@echo "Installing pinned requirements into $(VENV): some 280 MB the first time, half a minute to a few minutes"
+	@$(pip_install) --require-hashes -r requirements-build.txt
+	@$(pip_install) --require-hashes $(addprefix -r ,$(filter-out requirements-build.txt,$(locked)))
+	@# compat: one line in a .pth file instead of an import hook, which would cost every process memory and time.
+	@$(pip_install) --no-index --no-deps --no-build-isolation -C editable_mode=compat --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	@echo "Installing test tools into $(VENV): some 60 MB the first time"
+	@$(pip_install) --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# ---- the pinned requirements
+
+# Keeps each version that still fits; `make lock LOCK=--upgrade` takes the newest of all. One resolution serves every
+# Python from 3.9 on and every platform, with markers where versions must differ: docs/decisions/0001.
+LOCK ?=
+uv := .venvs/lock/bin/uv
+compile := $(uv) pip compile -q --universal --generate-hashes --no-annotate --python-version 3.9 $(LOCK)
+
+lock: $(uv) ## find versions anew after a change in pyproject.toml (LOCK=--upgrade: the newest)
+	$(compile) --group build -o requirements-build.txt
+	$(compile) pyproject.toml -o requirements.txt
+	$(compile) --group demo -c requirements.txt -o requirements-demo.txt
+	$(compile) --group cuda -c requirements.txt -o requirements-cuda.txt
+	$(compile) --group dev -c requirements.txt -c requirements-build.txt -o requirements-dev.txt
+
+$(uv):
+	@found=$$(sh .ci/pythons first); "$${found#* }" -m venv --clear .venvs/lock
+	@.venvs/lock/bin/python -m pip install -qq --disable-pip-version-check uv==0.13.9
