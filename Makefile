@@ -7,11 +7,11 @@ VENV ?= .venv
 # The Python that $(VENV) is made with; empty: the first python3 that is new enough.
 PYTHON ?=
 # Install NVIDIA's CUDA 12 libraries (about 1 GB) too: 1 where there is an NVIDIA driver, else 0.
-CUDA ?= $(shell test -e /proc/driver/nvidia/version && echo 1 || echo 0)
-# More options for pytest, for instance: make test PYTEST="-k spool -x"
-PYTEST ?=
+WITH_CUDA ?= $(shell test -e /proc/driver/nvidia/version && echo 1 || echo 0)
+# More options for pytest, for instance: make test PYTEST_ARGS="-k spool -x"
+PYTEST_ARGS ?=
 # How many tests run side by side: a number, or auto for one a core.
-JOBS ?= auto
+TEST_JOBS ?= auto
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -21,9 +21,9 @@ MAKEFLAGS += --no-builtin-rules
 
 bin := $(VENV)/bin
 # -qq: errors only. Hashes: a package that differs from the tested one by a byte is refused.
-pip_install := $(bin)/python -m pip install -qq --no-input --disable-pip-version-check
+pip_install := PIP_USER=0 $(bin)/python -m pip install -qq --no-input --disable-pip-version-check
 locked := requirements-build.txt requirements.txt requirements-demo.txt
-ifeq ($(CUDA),1)
+ifeq ($(WITH_CUDA),1)
 locked += requirements-cuda.txt
 endif
 
@@ -34,22 +34,23 @@ help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 venv: $(VENV)/.installed ## make .venv with all that the service and the demo need
+	@echo "$(VENV) is ready"
 
 demo: $(VENV)/.installed ## transcribe the sample recordings here and now, with no account and no configuration
 	@$(bin)/rem-supervisor demo
 
 test: $(VENV)/.installed-dev ## run every test
-	@$(bin)/python -m pytest -n $(JOBS) $(PYTEST)
+	@$(bin)/python -m pytest -n $(TEST_JOBS) $(PYTEST_ARGS)
 
 check: lint ## format, lint, types and the fast tests: for each commit
-	@$(bin)/python -m pytest -n $(JOBS) -q -m "not slow" $(PYTEST)
+	@$(bin)/python -m pytest -n $(TEST_JOBS) -q -m "not slow" $(PYTEST_ARGS)
 
-lint: $(VENV)/.installed-dev
+lint: $(VENV)/.installed-dev ## format, lint and types, without tests
 	@$(bin)/ruff format --check --diff .
 	@$(bin)/ruff check .
 	@$(MAKE) --no-print-directory types
 
-types: $(VENV)/.installed-dev
+types: $(VENV)/.installed-dev ## types alone
 	@$(bin)/mypy
 
 format: $(VENV)/.installed-dev ## put the code into its one format, and mend what ruff can mend
@@ -95,7 +96,7 @@ $(VENV)/.installed: pyproject.toml $(locked)
 	        exit 1; \
 	    }; \
 	fi
-	@echo "Installing pinned requirements into $(VENV): some 280 MB the first time, half a minute to a few minutes"
+	@echo "Installing pinned requirements into $(VENV): 220 MB the first time, half a minute to a few minutes"
 	@$(pip_install) --require-hashes -r requirements-build.txt
 	@$(pip_install) --require-hashes $(addprefix -r ,$(filter-out requirements-build.txt,$(locked)))
 	@# compat: one line in a .pth file instead of an import hook, which would cost every process memory and time.
@@ -103,19 +104,19 @@ $(VENV)/.installed: pyproject.toml $(locked)
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
-	@echo "Installing test tools into $(VENV): some 60 MB the first time"
+	@echo "Installing test tools into $(VENV): 60 MB the first time"
 	@$(pip_install) --require-hashes -r requirements-dev.txt
 	@touch $@
 
 # ---- the pinned requirements
 
-# Keeps each version that still fits; `make lock LOCK=--upgrade` takes the newest of all. One resolution serves every
+# Keeps each version that still fits; `make lock LOCK_ARGS=--upgrade` takes the newest of all. One resolution serves every
 # Python from 3.9 on and every platform, with markers where versions must differ: docs/decisions/0001.
-LOCK ?=
+LOCK_ARGS ?=
 uv := .venvs/lock/bin/uv
-compile := $(uv) pip compile -q --universal --generate-hashes --no-annotate --python-version 3.9 $(LOCK)
+compile := $(uv) pip compile -q --universal --generate-hashes --no-annotate --python-version 3.9 $(LOCK_ARGS)
 
-lock: $(uv) ## find versions anew after a change in pyproject.toml (LOCK=--upgrade: the newest)
+lock: $(uv) ## find versions anew after a change in pyproject.toml (LOCK_ARGS=--upgrade: the newest)
 	$(compile) --group build -o requirements-build.txt
 	$(compile) pyproject.toml -o requirements.txt
 	$(compile) --group demo -c requirements.txt -o requirements-demo.txt
