@@ -1,0 +1,60 @@
+"""What `rem-supervisor doctor` wants to know of GPUs, one JSON line a check."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Optional
+
+from supervisor.contract.exits import Exit
+from supervisor.contract.messages import Devices
+from supervisor.gpuwatch import pci, problems
+from supervisor.gpuwatch.nvml import Nvml
+from supervisor.gpuwatch.sight import Sight, devices_of
+
+_PATIENCE_S = 15.0
+
+
+def check(pci_devices: Optional[Path] = None) -> Exit:
+    """Print every check; FAILED where one of them failed."""
+    nvidia_pci = pci.has_nvidia_gpu(pci_devices) if pci_devices else pci.has_nvidia_gpu()
+    lines = list(findings(_look_with_patience(), nvidia_pci))
+    for line in lines:
+        print(json.dumps(line), flush=True)
+    return Exit.FAILED if any(line["state"] == "fail" for line in lines) else Exit.OK
+
+
+def findings(sight: Sight, nvidia_pci: bool) -> Iterator[dict[str, str]]:
+    """Give each check as a value: check, state (ok, warn, fail), detail, cure."""
+    devices = devices_of(sight, os.environ, nvidia_pci, None)
+    if not nvidia_pci and not devices.devices:
+        yield _line("gpus", "ok", "no NVIDIA device in this machine: CPU slots are used")
+        return
+    state = "ok" if devices.devices and not devices.problem else "warn" if devices.devices else "fail"
+    what, cure = _split(devices)
+    yield _line("gpus", state, what, cure)
+    for gpu in devices.devices:
+        yield _line(f"gpu{gpu.index}", "ok", f"{gpu.name} {gpu.uuid}")
+
+
+def _split(devices: Devices) -> tuple[str, str]:
+    """Cut a problem into what is wrong and what to do: it ends in the cure."""
+    what, _, cure = devices.problem.partition(". ")
+    count = f"{len(devices.devices)} usable"
+    return (f"{count}: {what}" if what else count), cure
+
+
+def _look_with_patience() -> Sight:
+    """Look in a thread: the driver may hang, the doctor must not."""
+    seen: list[Sight] = []
+    thread = threading.Thread(target=lambda: seen.append(Nvml().look()), daemon=True)
+    thread.start()
+    thread.join(_PATIENCE_S)
+    return seen[0] if seen else Sight((), problems.hangs(_PATIENCE_S), failed=True)
+
+
+def _line(name: str, state: str, detail: str, cure: str = "") -> dict[str, str]:
+    return {"check": name, "state": state, "detail": detail, "cure": cure}
