@@ -1,0 +1,128 @@
+"""Asking a running supervisor: one request, one reply, over its unix socket.
+
+Nothing here waits for long: a supervisor that does not answer within five seconds is
+itself the finding, and is named by its pid.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from supervisor.command_failed import CommandFailed
+from supervisor.contract import clock, framing
+from supervisor.contract.exits import Exit
+from supervisor.socket_path import Address, read_address, socket_path
+
+if TYPE_CHECKING:
+    from supervisor.contract.settings import Settings
+
+ANSWER_WITHIN_S = 5.0
+
+
+class NotRunning(CommandFailed):
+    """No supervisor runs on this state directory."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence, Exit.NOT_RUNNING)
+
+
+def ask(
+    settings: Settings,
+    request: Mapping[str, Any],
+    environ: Mapping[str, str],
+    within_s: float = ANSWER_WITHIN_S,
+) -> dict[str, Any]:
+    """Send `request` to the supervisor of these settings and give its reply, which is `ok`.
+
+    Raises `NotRunning`, or `CommandFailed` with a sentence: silence, nonsense, or what the
+    supervisor itself refused.
+    """
+    address = find(settings, environ)
+    with _connect(address, settings.state_dir) as link:
+        pid = _peer_pid(link) or address.pid
+        reply = _exchange(link, request, pid, within_s)
+    if reply.get("ok") is not True:
+        raise CommandFailed(
+            str(reply.get("error") or f"the supervisor (pid {pid}) refused and gave no reason")
+        )
+    return reply
+
+
+def find(settings: Settings, environ: Mapping[str, str]) -> Address:
+    """Say where the supervisor of these settings should answer. Raises `NotRunning`."""
+    written = read_address(settings.state_dir)
+    if environ.get("REM_SOCKET"):
+        pid = written.pid if written else 0
+        return Address(pid, socket_path(settings, environ), 0.0)
+    if written is None:
+        raise _not_running(settings.state_dir)
+    return written
+
+
+def _not_running(state_dir: str) -> NotRunning:
+    return NotRunning(f"no supervisor is running on {state_dir}. Start one: rem-supervisor run")
+
+
+def _connect(address: Address, state_dir: str) -> socket.socket:
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # A listener whose queue is full makes connect() wait as well.
+    link.settimeout(ANSWER_WITHIN_S)
+    try:
+        link.connect(address.socket)
+        return link
+    except (FileNotFoundError, ConnectionRefusedError):
+        link.close()
+        raise _not_running(state_dir) from None
+    except PermissionError:
+        link.close()
+        raise CommandFailed(
+            f"this user may not use {address.socket}. Run the command as the service's user, or put this "
+            "user into the group named by [control] group in config.toml."
+        ) from None
+    except OSError as error:
+        link.close()
+        if isinstance(error, TimeoutError) or "timed out" in str(error):
+            raise _silent(address.pid, ANSWER_WITHIN_S) from None
+        raise CommandFailed(f"the control socket {address.socket} can't be used: {error}") from error
+
+
+def _exchange(link: socket.socket, request: Mapping[str, Any], pid: int, within_s: float) -> dict[str, Any]:
+    answer_by_s = clock.now_s() + within_s
+    splitter = framing.LineSplitter()
+    try:
+        link.sendall(framing.encode_line(request))
+        while True:
+            link.settimeout(max(0.001, answer_by_s - clock.now_s()))
+            data = link.recv(65_536)
+            if not data:
+                raise CommandFailed(f"the supervisor (pid {pid}) hung up without an answer. Look at its log.")
+            lines = splitter.feed(data)
+            if lines:
+                return framing.decode_line(lines[0])
+    except socket.timeout:
+        raise _silent(pid, within_s) from None
+    except OSError as error:
+        raise CommandFailed(f"the supervisor (pid {pid}) hung up: {error}. Look at its log.") from error
+    except framing.BadLine as error:
+        raise CommandFailed(
+            f"what pid {pid} answered is not this protocol ({error}). Is REM_SOCKET another program's socket?"
+        ) from error
+
+
+def _silent(pid: int, within_s: float) -> CommandFailed:
+    return CommandFailed(
+        f"the supervisor (pid {pid or 'unknown'}) did not answer within {within_s:g} s. "
+        "It may be stopped or overloaded: look at its log, and at `ps` for its state."
+    )
+
+
+def _peer_pid(link: socket.socket) -> int:
+    """Ask the kernel who listens; 0 where it can't tell."""
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return 0
+    pid: int = struct.unpack("3i", link.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i")))[0]
+    return pid  # 0 as well for a listener outside our pid namespace

@@ -1,0 +1,102 @@
+"""The rem-supervisor command: its verbs, what each one takes, and how all of them fail.
+
+Each verb lives in its own file, imported only when it is asked for: `status` must be
+quick. This file knows arguments and exit codes and nothing of what the verbs do.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Callable, Optional
+
+from supervisor.cli_arguments import parser
+from supervisor.command_failed import CommandFailed
+from supervisor.contract.exits import Exit
+
+if TYPE_CHECKING:
+    import argparse
+
+INTERRUPTED = 130  # as shells say it: 128 + SIGINT
+PIPE_CLOSED = 141  # 128 + SIGPIPE
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run one verb and give its exit code. Never raises for anything a user can cause."""
+    try:
+        args = parser().parse_args(argv)
+    except SystemExit as stop:  # argparse has said why: 2, or 0 after --help
+        return int(stop.code or 0)
+    try:
+        _print_any_text()
+        code = int(_verb(args.verb)(args))
+        sys.stdout.flush()
+        return code
+    except CommandFailed as error:
+        return _complain(str(error), error.code)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes stdout again at exit and would complain there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except OSError as error:
+        return _complain(str(error), Exit.FAILED)
+    except Exception as error:
+        from supervisor.contract.settings import SettingsWrong
+
+        if not isinstance(error, SettingsWrong):
+            raise
+        return _complain(str(error), Exit.SETTINGS_WRONG)
+
+
+def _complain(sentence: str, code: int) -> int:
+    for line in sentence.splitlines():
+        print(f"rem-supervisor: {line}", file=sys.stderr)
+    return int(code)
+
+
+def _print_any_text() -> None:
+    """Let names and transcripts through that the terminal's encoding does not know."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _verb(name: str) -> Callable[[argparse.Namespace], int]:
+    """Import the one verb that is wanted."""
+    if name == "run":
+        return _run
+    if name == "demo":
+        from supervisor import demo
+
+        return demo.demo
+    if name == "submit":
+        from supervisor import verbs_submit
+
+        return verbs_submit.submit
+    if name in ("jobs", "redrive"):
+        from supervisor import verbs_jobs
+
+        return verbs_jobs.jobs if name == "jobs" else verbs_jobs.redrive
+    if name == "doctor":
+        from supervisor import verbs_doctor
+
+        return verbs_doctor.doctor
+    if name == "config":
+        from supervisor import verbs_config
+
+        return verbs_config.config
+    from supervisor import verbs_control
+
+    verb: Callable[[argparse.Namespace], int] = getattr(verbs_control, name)
+    return verb
+
+
+def _run(args: argparse.Namespace) -> int:
+    """Be the service until a signal ends it."""
+    from supervisor.contract import settings
+    from supervisor.run import run_service
+
+    return int(run_service(settings.load(args.config)))

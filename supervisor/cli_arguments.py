@@ -1,0 +1,160 @@
+"""What each verb of the command line takes, and what --help says about it."""
+
+from __future__ import annotations
+
+import argparse
+
+from supervisor import __version__
+
+FORMATS = ("txt", "json", "srt", "vtt", "tsv")
+_EXITS = "exit codes: 0 fine, 1 failed, 2 usage, 3 not running, 4 degraded, 78 settings"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the whole command line."""
+    top = argparse.ArgumentParser(
+        prog="rem-supervisor",
+        description="Keeps speech-to-text workers alive and feeds them from a queue.",
+        epilog=f"{_EXITS}\n\nrem-supervisor VERB --help explains a verb.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"rem-supervisor {__version__}")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
+    _service_verbs(verbs)
+    _job_verbs(verbs)
+    _control_verbs(verbs)
+    _insight_verbs(verbs)
+    return top
+
+
+_Verbs = argparse._SubParsersAction  # argparse gives the type no public name
+
+
+def _verb(
+    verbs: _Verbs[argparse.ArgumentParser], name: str, says: str, examples: str
+) -> argparse.ArgumentParser:
+    shown = "\n".join(f"  {line.strip()}" for line in examples.strip().splitlines())
+    verb = verbs.add_parser(
+        name,
+        help=says,
+        description=f"{says[0].upper()}{says[1:]}.",
+        epilog=f"examples:\n{shown}\n\n{_EXITS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verb.add_argument("--config", metavar="FILE", help="settings; ./config.toml is read when it exists")
+    return verb
+
+
+def _service_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
+    _verb(
+        verbs,
+        "run",
+        "run the service until SIGTERM or Ctrl-C; logs go to stdout",
+        "rem-supervisor run\nrem-supervisor run --config /etc/rem-supervisor/config.toml",
+    )
+    demo = _verb(
+        verbs,
+        "demo",
+        "transcribe the sample recordings here and now, with no account and no configuration",
+        "rem-supervisor demo\nWHISPER_MODEL=base rem-supervisor demo --output /tmp/demo",
+    )
+    demo.add_argument(
+        "--output", metavar="DIR", default="demo-output", help="where transcripts go (./demo-output)"
+    )
+    demo.add_argument(
+        "--keep", action="store_true", help="keep the demo's state directory and log, and say where"
+    )
+
+
+def _job_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
+    submit = _verb(
+        verbs,
+        "submit",
+        "put recordings into the queue, and wait for their transcripts if asked to",
+        """rem-supervisor submit meeting.mp3
+        rem-supervisor submit *.wav --wait --format srt --output subtitles/
+        rem-supervisor submit note.wav --wait --format json | jq .fullText""",
+    )
+    submit.add_argument("files", nargs="+", metavar="FILE", help="audio in any usual format")
+    submit.add_argument(
+        "--wait", action="store_true", help="show progress, then print or write the transcripts"
+    )
+    submit.add_argument("--format", choices=FORMATS, help="what to print or write after --wait (txt)")
+    submit.add_argument("--output", metavar="DIR", help="write DIR/<name>.<format> instead of printing")
+    submit.add_argument("--language", metavar="XX", help="the language spoken, as en or de (detected)")
+    submit.add_argument("--force", action="store_true", help="transcribe again what has a transcript already")
+    jobs = _verb(
+        verbs,
+        "jobs",
+        "list jobs, the latest last",
+        "rem-supervisor jobs\nrem-supervisor jobs --failed --json",
+    )
+    jobs.add_argument("--failed", action="store_true", help="only those that failed")
+    jobs.add_argument("--json", action="store_true", help="one JSON object a line")
+    redrive = _verb(
+        verbs,
+        "redrive",
+        "put failed jobs back into the queue",
+        "rem-supervisor redrive 2f6c0d1e\nrem-supervisor redrive --all",
+    )
+    redrive.add_argument("jobs", nargs="*", metavar="JOB", help="ids as `jobs --failed` shows them")
+    redrive.add_argument("--all", action="store_true", help="every failed job")
+
+
+def _control_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
+    status = _verb(
+        verbs,
+        "status",
+        "show slots, devices, jobs and queue of the running service",
+        "rem-supervisor status\nrem-supervisor status --watch\nrem-supervisor status --json | jq .totals",
+    )
+    status.add_argument("--json", action="store_true", help="the status as the supervisor gave it")
+    status.add_argument("--watch", action="store_true", help="again each second, until Ctrl-C")
+    drain = _verb(
+        verbs,
+        "drain",
+        "let slots, or the whole service, finish what they have and take nothing more",
+        "rem-supervisor drain\nrem-supervisor drain gpu0 --deadline 60",
+    )
+    drain.add_argument("slots", nargs="*", metavar="SLOT", help="all where none is named")
+    drain.add_argument(
+        "--deadline", type=_seconds, metavar="S", help="give back what is not finished by then"
+    )
+    resume = _verb(
+        verbs, "resume", "take work again after a drain", "rem-supervisor resume\nrem-supervisor resume gpu0"
+    )
+    resume.add_argument("slots", nargs="*", metavar="SLOT", help="all where none is named")
+    for name, says in (
+        ("restart", "give a slot a new worker; its jobs are handed on"),
+        ("release", "let a held slot try again"),
+    ):
+        verb = _verb(verbs, name, says, f"rem-supervisor {name} gpu0")
+        verb.add_argument("slot", metavar="SLOT", help="as `status` names it")
+    _verb(verbs, "reload", "read the settings anew, without stopping jobs", "rem-supervisor reload")
+
+
+def _insight_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
+    doctor = _verb(
+        verbs,
+        "doctor",
+        "say what would go wrong before it does, each finding with its cure",
+        "rem-supervisor doctor\nrem-supervisor doctor --json",
+    )
+    doctor.add_argument("--json", action="store_true", help="one JSON object a line")
+    _verb(
+        verbs,
+        "config",
+        "show the settings in force and where each came from",
+        "rem-supervisor config\nrem-supervisor config --config /etc/rem-supervisor/config.toml",
+    )
+
+
+def _seconds(text: str) -> float:
+    """Read a length of time; argparse tells what is wrong with it."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
+    if not 0 <= seconds <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 86400 seconds")
+    return seconds

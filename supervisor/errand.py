@@ -1,0 +1,108 @@
+"""Short-lived children for verbs that need a library: started, read line by line, seen to their end.
+
+The command itself stays free of boto3 and faster-whisper. A child gets the whole of the
+settings in its environment, so it reads no file a second time, and it answers on stdout
+with one JSON object a line; what it says on stderr is kept for the case that it fails.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Callable, Optional
+
+from supervisor.command_failed import CommandFailed
+from supervisor.contract import child_env, framing
+from supervisor.contract.exits import Exit, describe
+
+if TYPE_CHECKING:
+    from supervisor.contract.settings import Loaded
+
+# `python -m` looks into its working folder first: a user's own `supervisor` folder must not be taken for ours.
+PACKAGE_HOME = str(Path(__file__).resolve().parent.parent)
+STOP_WITHIN_S = 5.0
+_TICK_S = 0.5
+
+
+def environment(loaded: Loaded, environ: Mapping[str, str]) -> dict[str, str]:
+    """Give an errand's environment: ours, the AWS names found in `.env`, and the settings."""
+    return {**environ, **loaded.aws_environment, child_env.SETTINGS: child_env.dump_settings(loaded.settings)}
+
+
+class Errand:
+    """One child with a task. Use it in a `with`: it never outlives the block."""
+
+    def __init__(
+        self, module: str, args: Sequence[str], env: Mapping[str, str], stdin: Optional[IO[Any]] = None
+    ):
+        self.name = f"{module} {args[0] if args else ''}".strip()
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", module, *args],
+            cwd=PACKAGE_HOME,
+            env=dict(env),
+            stdin=stdin or subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._complaints,
+        )
+
+    def __enter__(self) -> Errand:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        """End the child if it still runs, politely first."""
+        if self._child.poll() is None:
+            self._child.terminate()
+            try:
+                self._child.wait(STOP_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+                self._child.wait()
+        if self._child.stdout:
+            self._child.stdout.close()
+        self._complaints.close()
+
+    def lines(self, between: Callable[[], None] = lambda: None) -> Iterator[dict[str, Any]]:
+        """Give each JSON line as it comes; `between` is called about twice a second meanwhile."""
+        splitter = framing.LineSplitter()
+        for data in self._chunks(between):
+            for line in splitter.feed(data):
+                try:
+                    yield framing.decode_line(line)
+                except framing.BadLine:
+                    continue  # a library that prints where it should not; failure shows in the exit code
+
+    def output(self) -> bytes:
+        """Give all that the child writes."""
+        return b"".join(self._chunks(lambda: None))
+
+    def finish(self, fine: Sequence[int] = (Exit.OK,)) -> int:
+        """Wait for the end and give the exit code. Raises `CommandFailed` where it is not one of `fine`."""
+        code = self._child.wait()
+        if code not in fine:
+            wrong = Exit.SETTINGS_WRONG if code == Exit.SETTINGS_WRONG else Exit.FAILED
+            raise CommandFailed(self.complaint() or f"{self.name}: {describe(code)} and said nothing", wrong)
+        return code
+
+    def complaint(self) -> str:
+        """Give the last of what the child said on stderr."""
+        self._complaints.seek(0)
+        text = self._complaints.read().decode("utf-8", "replace").strip()
+        return "\n".join(text.splitlines()[-8:])
+
+    def _chunks(self, between: Callable[[], None]) -> Iterator[bytes]:
+        assert self._child.stdout is not None  # noqa: S101  # we asked for a pipe
+        pipe = self._child.stdout.fileno()
+        while True:
+            if not select.select([pipe], [], [], _TICK_S)[0]:
+                between()
+                continue
+            data = os.read(pipe, 65_536)
+            if not data:
+                return
+            yield data

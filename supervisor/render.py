@@ -1,0 +1,169 @@
+"""The status as text: JSON in, lines of up to 100 columns out. PURE.
+
+A value that is missing or of the wrong kind shows as `-`: an older or younger
+supervisor may answer.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from supervisor.layout import (
+    Paint,
+    audio_text,
+    bar,
+    bytes_text,
+    count_text,
+    factor_text,
+    number,
+    percent_text,
+    plain,
+    printable,
+    shorten,
+    span_text,
+    table,
+)
+from supervisor.verdict import why_degraded
+
+WIDTH = 100
+STATE_STYLES = {
+    "ready": "good",
+    "running": "good",
+    "starting": "warn",
+    "draining": "warn",
+    "drained": "warn",
+    "stopping": "warn",
+    "backoff": "bad",
+    "held": "bad",
+    "killing": "bad",
+    "stopped": "faint",
+}
+SLOT_COLUMNS = ("SLOT", "STATE", "PID", "UP", "RESTARTS", "RSS", "DONE", "FAILED", "SPEED", "DEVICE")
+JOB_COLUMNS = ("JOB", "SLOT", "TRY", "PROGRESS", "", "AUDIO")
+
+
+def status_text(status: Mapping[str, Any], paint: Paint = plain) -> str:
+    """Draw one status: the supervisor, its slots, running jobs, the queue, totals."""
+    blocks = [
+        _head(_mapping(status.get("supervisor")), paint),
+        _slots(status, paint),
+        _jobs(status, paint),
+        _tail(status),
+    ]
+    trouble = why_degraded(status)
+    if trouble:
+        blocks.append([paint(shorten(f"degraded: {printable(trouble)}", WIDTH), "bad")])
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def _head(supervisor: Mapping[str, Any], paint: Paint) -> list[str]:
+    state = printable(supervisor.get("state")) or "state unknown"
+    deadline_s = number(supervisor.get("drain_deadline_s"))
+    deadline = f" (deadline in {span_text(deadline_s)})" if deadline_s is not None else ""
+    facts = [f"pid {count_text(supervisor.get('pid'))}", f"up {span_text(supervisor.get('uptime_s'))}"]
+    for key in ("backend", "profile"):
+        if supervisor.get(key):
+            facts.append(f"{key} {printable(supervisor[key])}")
+    return [f"rem-supervisor {paint(state, STATE_STYLES.get(state, 'bold'))}{deadline} · {' · '.join(facts)}"]
+
+
+def _slots(status: Mapping[str, Any], paint: Paint) -> list[str]:
+    slots = [_mapping(slot) for slot in _items(status.get("slots"))]
+    if not slots:
+        return ["no slots yet"]
+    header, *rows = table(
+        SLOT_COLUMNS, [_slot_cells(slot) for slot in slots], "PID UP RESTARTS RSS DONE FAILED SPEED"
+    )
+    lines = [paint(shorten(header, WIDTH), "faint")]
+    for slot, row in zip(slots, rows):
+        state = _state(slot)
+        lines.append(
+            shorten(row, WIDTH).replace(f" {state} ", f" {paint(state, STATE_STYLES.get(state, 'bold'))} ", 1)
+        )
+        lines += [paint(line, "faint") for line in _reason(slot)]
+    return lines
+
+
+def _slot_cells(slot: Mapping[str, Any]) -> list[str]:
+    works = slot.get("kind", "worker") == "worker"
+    return [
+        shorten(printable(slot.get("name")) or "?", 16),
+        _state(slot),
+        count_text(slot.get("pid")),
+        span_text(slot.get("uptime_s")),
+        count_text(slot.get("restarts")),
+        bytes_text(slot.get("rss_bytes")),
+        count_text(slot.get("done")) if works else "",
+        count_text(slot.get("failed")) if works else "",
+        factor_text(slot.get("realtime_factor")) if works else "",
+        _device(_mapping(slot.get("device"))),
+    ]
+
+
+def _state(slot: Mapping[str, Any]) -> str:
+    return shorten(printable(slot.get("state")) or "?", 12)
+
+
+def _device(device: Mapping[str, Any]) -> str:
+    """`NVIDIA L4 3.1G/22G 67 C 88 %, health`: as much of it as is known."""
+    parts = [printable(device.get("name")) or printable(device.get("uuid"))]
+    if number(device.get("memory_used_bytes")) is not None:
+        parts.append(
+            f"{bytes_text(device['memory_used_bytes'])}/{bytes_text(device.get('memory_total_bytes'))}"
+        )
+    if number(device.get("temperature_c")) is not None:
+        parts.append(f"{device['temperature_c']:.0f}C")
+    if number(device.get("utilization_ratio")) is not None:
+        parts.append(percent_text(device["utilization_ratio"]).replace(" ", ""))
+    if device.get("health") not in (None, "", "ok", "unknown"):
+        parts.append(printable(device["health"]))
+    return " ".join(part for part in parts if part)
+
+
+def _reason(slot: Mapping[str, Any]) -> list[str]:
+    """Say why, for a slot that is not simply ready."""
+    reason = printable(slot.get("reason"))
+    if not reason or slot.get("state") == "ready":
+        return []
+    return textwrap.wrap(reason, WIDTH, initial_indent="    ", subsequent_indent="    ")
+
+
+def _jobs(status: Mapping[str, Any], paint: Paint) -> list[str]:
+    rows = [
+        [
+            shorten(printable(job.get("id")) or "?", 36),
+            shorten(printable(slot.get("name")), 16),
+            count_text(job.get("attempt")),
+            bar(job.get("progress_ratio")),
+            percent_text(job.get("progress_ratio")),
+            audio_text(job.get("audio_s")),
+        ]
+        for slot in map(_mapping, _items(status.get("slots")))
+        for job in map(_mapping, _items(slot.get("jobs")))
+    ]
+    if not rows:
+        return []
+    header, *lines = table(JOB_COLUMNS, rows, "TRY AUDIO")
+    return [paint(header, "faint"), *lines]
+
+
+def _tail(status: Mapping[str, Any]) -> list[str]:
+    queue, totals = _mapping(status.get("queue")), _mapping(status.get("totals"))
+    return [
+        "queue   " + _named(queue, ("waiting", "in_flight", "ready")),
+        "totals  " + _named(totals, ("done", "failed", "released", "crashed")),
+    ]
+
+
+def _named(counts: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    return " · ".join(f"{count_text(counts.get(name))} {name.replace('_', ' ')}" for name in names)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _items(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,41 @@
+"""The `config` verb: every setting in force, and where each came from."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from supervisor.contract import settings
+from supervisor.contract.exits import Exit
+
+
+def config(args: argparse.Namespace) -> int:
+    """Print the settings as TOML understands them, with their origins as comments."""
+    loaded = settings.load(args.config)
+    for line in config_lines(loaded):
+        print(line)
+    return Exit.OK
+
+
+def config_lines(loaded: settings.Loaded) -> Iterator[str]:
+    """Give `table.key = value   # origin (NAME)` for each setting; nothing here is secret."""
+    names = {key: name for name, key in settings.ENVIRONMENT.items()}
+    pairs = {key: f"{key} = {_toml(_value(loaded.settings, key))}" for key in settings.known_keys()}
+    width = max(len(pair) for pair in pairs.values() if len(pair) <= 60)
+    for key, pair in pairs.items():
+        name = f" ({names[key]})" if key in names else ""
+        yield f"{pair.ljust(width)}   # {loaded.origins.get(key, 'default')}{name}"
+
+
+def _value(in_force: settings.Settings, key: str) -> Any:
+    value: Any = in_force
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _toml(value: Any) -> str:
+    """Write a scalar as TOML does; JSON's way is the same for all of ours."""
+    return json.dumps(value, ensure_ascii=False)

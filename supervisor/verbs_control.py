@@ -1,0 +1,115 @@
+"""Verbs that speak to a running supervisor: status, drain, resume, restart, release, reload."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Optional
+
+from supervisor.ask import NotRunning, ask
+from supervisor.command_failed import CommandFailed
+from supervisor.contract import clock, settings
+from supervisor.contract.exits import Exit
+from supervisor.layout import span_text
+from supervisor.render import status_text
+from supervisor.terminal import is_terminal, paint_for
+from supervisor.verdict import why_degraded
+
+SNAPSHOT_FILE = "status.json"
+WATCH_S = 1.0
+
+
+def status(args: argparse.Namespace) -> int:
+    """Print the status once, or each second; the exit code says running, degraded or neither."""
+    loaded = settings.load(args.config)
+    if args.watch:
+        return _watch(loaded.settings, args.json)
+    try:
+        found = ask(loaded.settings, {"do": "status"}, os.environ).get("status")
+    except NotRunning as error:
+        raise NotRunning(f"{error}{_last_words(loaded.settings.state_dir)}") from None
+    return _show(found, args.json)
+
+
+def drain(args: argparse.Namespace) -> int:
+    """Let slots (all: the service) finish and take nothing more."""
+    return _order(args, {"do": "drain", "slots": args.slots, "deadline_s": args.deadline})
+
+
+def resume(args: argparse.Namespace) -> int:
+    """Undo a drain."""
+    return _order(args, {"do": "resume", "slots": args.slots})
+
+
+def restart(args: argparse.Namespace) -> int:
+    """Give a slot a new worker."""
+    return _order(args, {"do": "restart", "slot": args.slot})
+
+
+def release(args: argparse.Namespace) -> int:
+    """Let a held slot try again."""
+    return _order(args, {"do": "release", "slot": args.slot})
+
+
+def reload(args: argparse.Namespace) -> int:
+    """Read the settings anew."""
+    return _order(args, {"do": "reload"})
+
+
+def _order(args: argparse.Namespace, request: Mapping[str, Any]) -> int:
+    reply = ask(settings.load(args.config).settings, request, os.environ)
+    print(reply.get("text") or "done")
+    return Exit.OK
+
+
+def _show(found: Any, as_json: bool) -> int:
+    if not isinstance(found, dict):
+        raise CommandFailed("the supervisor answered without a status: is it another version?")
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False), flush=True)
+    else:
+        print(status_text(found, paint_for(sys.stdout, os.environ)), flush=True)
+    return Exit.DEGRADED if why_degraded(found) else Exit.OK
+
+
+def _watch(in_force: settings.Settings, as_json: bool) -> int:
+    """Show the status each second until Ctrl-C; a service that is away may come back."""
+    clears = is_terminal(sys.stdout) and not as_json
+    while True:
+        if clears:
+            sys.stdout.write("\x1b[H\x1b[2J")
+        try:
+            _show(ask(in_force, {"do": "status"}, os.environ).get("status"), as_json)
+        except NotRunning as error:
+            print(error, file=sys.stdout if clears else sys.stderr, flush=True)
+        time.sleep(WATCH_S)
+
+
+def _last_words(state_dir: str) -> str:
+    """Say what the last snapshot of a service that is gone told, and how long ago."""
+    path = Path(state_dir) / SNAPSHOT_FILE
+    snapshot = _read_snapshot(path)
+    if snapshot is None:
+        return ""
+    try:
+        ago_s = clock.wall_unix_s() - path.stat().st_mtime
+    except OSError:
+        return ""
+    totals = snapshot.get("totals")
+    done = totals.get("done", "-") if isinstance(totals, dict) else "-"
+    supervisor = snapshot.get("supervisor")
+    state = supervisor.get("state", "unknown") if isinstance(supervisor, dict) else "unknown"
+    return f"\nIts last snapshot, {span_text(ago_s)} ago: {state}, {done} jobs done ({path})"
+
+
+def _read_snapshot(path: Path) -> Optional[dict[str, Any]]:
+    try:
+        plain = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return plain if isinstance(plain, dict) else None

@@ -1,0 +1,71 @@
+"""The verbs `jobs` and `redrive`: what the queue and the records know, as a table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from supervisor.command_failed import CommandFailed
+from supervisor.contract import clock, settings
+from supervisor.contract.exits import Exit
+from supervisor.errand import Errand, environment
+from supervisor.layout import count_text, number, printable, shorten, table
+
+COLUMNS = ("JOB", "STATE", "TRY", "WHEN", "USER", "REASON")
+
+
+def jobs(args: argparse.Namespace) -> int:
+    """List jobs."""
+    found = _ask_broker(args.config, ["jobs", *(["--failed"] if args.failed else [])])
+    if args.json:
+        for line in found:
+            print(json.dumps(line, ensure_ascii=False))
+    elif found:
+        print("\n".join(jobs_table(found)))
+    else:
+        print("no failed jobs" if args.failed else "no jobs")
+    return Exit.OK
+
+
+def redrive(args: argparse.Namespace) -> int:
+    """Put failed jobs back; exit 1 where one of them could not be."""
+    if bool(args.jobs) == args.all:
+        raise CommandFailed("name jobs to redrive, or --all for every failed one", Exit.USAGE)
+    found = _ask_broker(args.config, ["redrive", *(["--all"] if args.all else args.jobs)])
+    if not found:
+        print("nothing to redrive")
+        return Exit.OK
+    print("\n".join(jobs_table(found)))
+    return Exit.FAILED if any(_is_refusal(line) for line in found) else Exit.OK
+
+
+def _is_refusal(line: Mapping[str, Any]) -> bool:
+    return line.get("event") in ("refused", "failed")
+
+
+def _ask_broker(config: Any, args: Sequence[str]) -> list[dict[str, Any]]:
+    loaded = settings.load(config)
+    with Errand("supervisor.broker", args, environment(loaded, os.environ)) as errand:
+        found = list(errand.lines())
+        errand.finish(fine=(Exit.OK, Exit.FAILED) if found else (Exit.OK,))
+    return found
+
+
+def jobs_table(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Draw job lines; a value that is missing stays empty."""
+    return table(COLUMNS, [_cells(line) for line in lines], right="TRY")
+
+
+def _cells(line: Mapping[str, Any]) -> list[str]:
+    when_unix_s = number(line.get("when_unix_s"))
+    return [
+        printable(line.get("id")),
+        printable(line.get("state") or line.get("event")),
+        count_text(line.get("attempt")),
+        clock.iso_utc(when_unix_s) if when_unix_s else "-",
+        shorten(printable(line.get("user")), 24),
+        printable(line.get("reason")),
+    ]

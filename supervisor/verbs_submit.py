@@ -1,0 +1,131 @@
+"""The `submit` verb: recordings in, ids out; with --wait, transcripts out."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from typing import Optional
+
+from supervisor.ask import NotRunning
+from supervisor.command_failed import CommandFailed
+from supervisor.contract import settings
+from supervisor.contract.exits import Exit
+from supervisor.layout import printable
+from supervisor.progress import Progress
+from supervisor.results import ResultFolder, transcript_as
+from supervisor.submission import Event, Wish, events, status_or_none
+from supervisor.terminal import LiveLines
+
+
+def submit(args: argparse.Namespace) -> int:
+    """Enqueue files; exit 1 where any of them was refused or failed."""
+    if not args.wait and (args.format or args.output):
+        raise CommandFailed("--format and --output say what to do with a transcript: add --wait", Exit.USAGE)
+    loaded = settings.load(args.config)
+    if not args.wait:
+        wish = Wish(args.files, language=args.language or "", force=args.force)
+        return _enqueue(wish, loaded)
+    into = tempfile.mkdtemp(prefix="rem-submit-")
+    try:
+        wish = Wish(args.files, into, args.language or "", args.force)
+        return Following(loaded, args).follow(wish)
+    finally:
+        shutil.rmtree(into, ignore_errors=True)
+
+
+def _enqueue(wish: Wish, loaded: settings.Loaded) -> int:
+    fine = True
+    for event in events(wish, loaded, os.environ, between=lambda: None):
+        if event.get("event") == "queued":
+            print(f"{event.get('id')}  {printable(event['file'])}", flush=True)
+        elif event.get("event") in ("refused", "failed"):
+            fine = False
+            _tell_failure(event)
+    return Exit.OK if fine else Exit.FAILED
+
+
+def _tell_failure(event: Event) -> None:
+    words = "refused" if event.get("event") == "refused" else "failed"
+    print(
+        f"{printable(event['file'])}: {words}: {printable(event.get('reason'))}", file=sys.stderr, flush=True
+    )
+
+
+class Following:
+    """One submission that is waited for: progress on stderr, transcripts on stdout or in a folder."""
+
+    def __init__(self, loaded: settings.Loaded, args: argparse.Namespace) -> None:
+        self._loaded = loaded
+        self._form: str = args.format or "txt"
+        self._headings = len(args.files) > 1 and self._form == "txt"
+        self._folder: Optional[ResultFolder] = ResultFolder(args.output) if args.output else None
+        self._progress = Progress()
+        self._live = LiveLines(sys.stderr)
+        self._told_absence = False
+        self._fine = True
+
+    def follow(self, wish: Wish) -> int:
+        """See every recording to its end."""
+        try:
+            for event in events(wish, self._loaded, os.environ, self._look):
+                self._live.clear()
+                self._take(event)
+                self._live.draw(self._progress.picture())
+        finally:
+            self._live.clear()
+        return Exit.OK if self._fine else Exit.FAILED
+
+    def _take(self, event: Event) -> None:
+        what, job_id = event.get("event"), str(event.get("id"))
+        if what == "queued":
+            self._progress.queued(job_id, event["file"])
+            self._say(f"{printable(event['file'])}: queued as {job_id}")
+        elif what == "done":
+            self._progress.ended(job_id, "done")
+            self._hand_over(event)
+        elif what in ("failed", "refused"):
+            self._progress.ended(job_id, "failed")
+            self._fine = False
+            _tell_failure(event)
+
+    def _hand_over(self, event: Event) -> None:
+        text = transcript_as(self._form, event)
+        if self._folder is not None:
+            print(self._folder.put(event["file"], self._form, text), flush=True)
+            return
+        if self._headings:
+            print(f"== {printable(event['file'])}")
+        sys.stdout.write(text if text.endswith("\n") or not text else f"{text}\n")
+        sys.stdout.flush()
+
+    def _look(self) -> None:
+        """Ask the service of this host how far it is, between two events."""
+        try:
+            status = status_or_none(self._loaded.settings, os.environ)
+        except NotRunning:
+            self._tell_absence()
+            status = None
+        for line in self._progress.seen(status):
+            self._say(line)
+        self._live.draw(self._progress.picture())
+
+    def _tell_absence(self) -> None:
+        if self._told_absence:
+            return
+        self._told_absence = True
+        local = self._loaded.settings.backend.kind == "local"
+        hope = "waiting for one to start (rem-supervisor run)" if local else "waiting for another host's"
+        self._live.clear()
+        print(
+            f"no service is running on this host: {hope}; Ctrl-C leaves the jobs queued",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def _say(self, line: str) -> None:
+        """Tell a step where no picture is drawn."""
+        if not self._live.live:
+            print(line, file=sys.stderr, flush=True)
