@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import functools
-import math
 import typing
 from typing import Any, Optional, TypeVar, Union
 
@@ -19,6 +17,9 @@ T = TypeVar("T")
 
 MAX_TEXT_CHARS = 65_536
 MAX_ITEMS = 10_000
+MAX_NUMBER = 2**63  # what others can hold; Python alone knows larger ones
+
+_FIELD_TYPES: dict[type, dict[str, Any]] = {}  # resolving them takes longer than a message does
 
 
 class BadValue(ValueError):
@@ -49,19 +50,18 @@ def from_plain(cls: type[T], plain: Any, where: str = "") -> T:
         raise BadValue(f"{where}: unknown field {unknown[0][:60]!r}")
     values = {name: _checked(hints[name], item, f"{where}.{name}") for name, item in plain.items()}
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # T is a dataclass by contract
-        no_default = (
-            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        )
+        no_default = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if no_default and field.name not in values:
             raise BadValue(f"{where}: field {field.name!r} is missing")
     return cls(**values)
 
 
-@functools.lru_cache(maxsize=None)
 def field_types(cls: type) -> dict[str, Any]:
     """Give the resolved annotation of each field of a dataclass."""
-    hints = typing.get_type_hints(cls)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+    if cls not in _FIELD_TYPES:
+        hints = typing.get_type_hints(cls)
+        _FIELD_TYPES[cls] = {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+    return _FIELD_TYPES[cls]
 
 
 def check_scalar(kind: type, value: Any) -> Any:
@@ -104,7 +104,10 @@ def _checked_items(kind: Any, value: Any, where: str) -> tuple[Any, ...]:
 def _checked_mapping(value: Any, where: str) -> dict[str, str]:
     if not isinstance(value, dict) or len(value) > MAX_ITEMS:
         raise BadValue(f"{where}: expected an object of texts")
-    return {str(key): _checked_scalar(str, item, f"{where}.{key}") for key, item in value.items()}
+    return {
+        _checked_scalar(str, key, f"{where} (a key)"): _checked_scalar(str, item, f"{where}.{key[:60]}")
+        for key, item in value.items()
+    }
 
 
 def _checked_enum(kind: type[enum.Enum], value: Any, where: str) -> enum.Enum:
@@ -115,9 +118,9 @@ def _checked_enum(kind: type[enum.Enum], value: Any, where: str) -> enum.Enum:
 
 
 def _checked_scalar(kind: Any, value: Any, where: str) -> Any:
-    if kind is float and type(value) in (int, float):
-        if not math.isfinite(value):
-            raise BadValue(f"{where}: not a finite number")
+    if type(value) in (int, float) and not -MAX_NUMBER < value < MAX_NUMBER:
+        raise BadValue(f"{where}: not a number, or out of all bounds")
+    if kind is float and type(value) is int:
         return float(value)
     if kind not in (str, int, float, bool):
         raise TypeError(f"{where}: fields of type {kind} are not supported")

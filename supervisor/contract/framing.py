@@ -18,9 +18,16 @@ class BadLine(ValueError):
 
 
 def encode_line(plain: Any) -> bytes:
-    """Write parsed JSON as one line, newline included."""
-    data = json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    line = data.encode("utf-8", "surrogateescape") + b"\n"
+    """Write parsed JSON as one line, newline included.
+
+    Any text can travel, half surrogates too: they come in JSON from queues ("\\ud800") and
+    in file names, and must not stop who passes them on.
+    """
+    try:
+        data = json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except ValueError as error:
+        raise BadLine(f"can't be written as JSON: {error}") from error
+    line = data.encode("utf-8", "surrogatepass") + b"\n"
     if len(line) > MAX_LINE_BYTES:
         raise BadLine(f"message of {len(line)} bytes, the limit is {MAX_LINE_BYTES}")
     return line
@@ -29,7 +36,7 @@ def encode_line(plain: Any) -> bytes:
 def decode_line(line: bytes) -> dict[str, Any]:
     """Read one line (without its newline) as a JSON object."""
     try:
-        plain = json.loads(line.decode("utf-8", "surrogateescape"))
+        plain = json.loads(line.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError) as error:
         raise BadLine(f"not JSON: {str(error)[:120]}") from error
     if not isinstance(plain, dict):

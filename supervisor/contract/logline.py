@@ -20,6 +20,8 @@ from supervisor.contract import clock
 
 MAX_LINE_CHARS = 8_192
 _QUEUE_LINES = 2_000
+# All but tab and line feed: escapes, and the 8-bit ones that some terminals obey as well.
+_CONTROLS = {code: "?" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
@@ -29,7 +31,10 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, message, process, then the facts."""
+    """One JSON object a line: time, level, message, process, then the facts.
+
+    ASCII only and bounded, whatever is logged: a line can be read by every tool.
+    """
 
     def __init__(self, process: str) -> None:
         super().__init__()
@@ -39,18 +44,40 @@ class JsonFormatter(logging.Formatter):
         line: dict[str, Any] = {
             "time": clock.iso_utc(record.created),
             "level": record.levelname.lower(),
-            "message": record.getMessage()[:MAX_LINE_CHARS],
+            "message": record.getMessage(),
             "process": self._process,
         }
         line.update(fields_of(record))
         if record.exc_info:
-            # The end of a stack says most.
-            line["error"] = self.formatException(record.exc_info)[-MAX_LINE_CHARS:]
-        return json.dumps(line, ensure_ascii=False, default=str)
+            line["error"] = self.formatException(record.exc_info)
+        return _dump(line)
+
+
+def _dump(line: dict[str, Any]) -> str:
+    """Write as JSON; what is too long or no JSON at all becomes texts that are cut."""
+    try:
+        text = json.dumps(line, default=str, allow_nan=False)
+        if len(text) <= MAX_LINE_CHARS:
+            return text
+    except (TypeError, ValueError, RecursionError):
+        pass  # a key that is no text, not a number, a circle
+    short = {_plain(key)[:40]: _plain(value)[:100] for key, value in list(line.items())[:12]}
+    short.update(message=_plain(line["message"])[:1_000], cut="yes")
+    if "error" in line:
+        short["error"] = _plain(line["error"])[-1_000:]  # the end of a stack says most
+    return json.dumps(short)
+
+
+def _plain(value: object) -> str:
+    """Write as ASCII without controls, of which JSON doubles no more than quotes and backslashes."""
+    return str(value).translate(_CONTROLS).encode("ascii", "backslashreplace").decode("ascii")
 
 
 class TextFormatter(logging.Formatter):
-    """A line for eyes: `13:21:41 supervisor  slot moved  slot=cpu0 was=ready`."""
+    """A line for eyes: `13:21:41 supervisor  slot moved  slot=cpu0 was=ready`.
+
+    No control characters: what comes from queues and files must not steer a terminal.
+    """
 
     def __init__(self, process: str) -> None:
         super().__init__(datefmt="%H:%M:%S")
@@ -64,9 +91,11 @@ class TextFormatter(logging.Formatter):
         text = f"{self.formatTime(record, self.datefmt)} {process:<10} {level}{record.getMessage()}"
         if tail:
             text = f"{text}  {tail}"
+        text = text.replace("\n", " ").translate(_CONTROLS)[:MAX_LINE_CHARS]
         if record.exc_info:
-            text = f"{text}\n{self.formatException(record.exc_info)}"
-        return text.replace("\x1b", "?")[:MAX_LINE_CHARS]
+            stack = self.formatException(record.exc_info).translate(_CONTROLS)
+            text = f"{text}\n{stack[-MAX_LINE_CHARS:]}"
+        return text
 
 
 class WriterThread(logging.Handler):
@@ -74,17 +103,23 @@ class WriterThread(logging.Handler):
 
     def __init__(self, stream: IO[str], limit: int = _QUEUE_LINES) -> None:
         super().__init__()
-        self.dropped_count = 0
         self._stream = stream
+        self._refused_count = 0  # the queue was full; counted by who logs
+        self._failed_count = 0  # could not be written; counted by the thread
         self._lines: queue.Queue[Optional[str]] = queue.Queue(limit)
         self._thread = threading.Thread(target=self._write_all, name="log-writer", daemon=True)
         self._thread.start()
 
+    @property
+    def dropped_count(self) -> int:
+        """How many lines never reached the stream."""
+        return self._refused_count + self._failed_count
+
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._lines.put_nowait(self.format(record))
+            self._lines.put_nowait(self._safe_format(record))
         except queue.Full:
-            self.dropped_count += 1
+            self._refused_count += 1
 
     def stop(self, timeout_s: float = 1.0) -> None:
         """Write what is queued, for at most `timeout_s`, then let go."""
@@ -94,21 +129,41 @@ class WriterThread(logging.Handler):
             return
         self._thread.join(timeout_s)
 
+    def _safe_format(self, record: logging.LogRecord) -> str:
+        try:
+            return self.format(record)
+        except Exception as error:  # noqa: BLE001  # a fact's __str__ may raise anything; logging must not
+            return self.format(_note("log line can't be written", original=str(record.msg), why=repr(error)))
+
     def _write_all(self) -> None:
         told = 0
         while True:
             line = self._lines.get()
+            if self.dropped_count > told:
+                now = self.dropped_count
+                if self._write(self.format(_note("log lines dropped", count=now - told))):
+                    told = now
             if line is None:
                 return
-            try:
-                if self.dropped_count > told:
-                    self._stream.write(f"log lines dropped: {self.dropped_count - told}\n")
-                    told = self.dropped_count
-                self._stream.write(line + "\n")
-                self._stream.flush()
-            except (OSError, ValueError):
-                # The reader is gone (closed pipe, full disk). Logging goes on being free of charge.
-                self.dropped_count += 1
+            if not self._write(line):
+                self._failed_count += 1
+
+    def _write(self, line: str) -> bool:
+        """Write one line; False where the reader is gone (closed pipe, full disk): logging goes on."""
+        try:
+            encoding = getattr(self._stream, "encoding", None) or "utf-8"
+            self._stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            return False
+        return True
+
+
+def _note(sentence: str, **facts: object) -> logging.LogRecord:
+    """A record of our own about logging itself."""
+    return logging.makeLogRecord(
+        {"levelno": logging.WARNING, "levelname": "WARNING", "msg": sentence, **facts}
+    )
 
 
 def set_up(process: str, level: str, form: str = "json", stream: Optional[IO[str]] = None) -> WriterThread:

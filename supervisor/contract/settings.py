@@ -16,7 +16,7 @@ from typing import Any, Optional
 
 from supervisor.contract import codec
 from supervisor.contract.settings_rules import check_rules
-from supervisor.contract.settings_sources import Sources, read_sources
+from supervisor.contract.settings_sources import Found, Sources, first, read_sources, typed
 
 
 @dataclass(frozen=True)
@@ -160,12 +160,13 @@ ENVIRONMENT: Mapping[str, str] = {
     "REM_PROFILE": "transcription.profile",
     "REM_STATE_DIR": "state_dir",
 }
+_NAMES = {key: name for name, key in ENVIRONMENT.items()}
 AWS_REQUIRED = ("SQS_QUEUE_URL", "RAW_AUDIO_BUCKET", "TRANSCRIPTS_BUCKET", "DYNAMODB_TABLE")
 
 
 def load(
     config: Optional[str] = None,
-    flags: Mapping[str, Any] = {},  # noqa: B006  # read only
+    flags: Mapping[str, Any] = {},
     environ: Optional[Mapping[str, str]] = None,
 ) -> Loaded:
     """Read all sources into `Settings`. Raises `SettingsWrong` with every mistake found.
@@ -176,16 +177,24 @@ def load(
     environ = os.environ if environ is None else environ
     mistakes: list[Mistake] = []
     sources = read_sources(config, environ, mistakes_into=lambda *m: mistakes.append(Mistake(*m)))
-    values, origins = _merge(sources, flags, mistakes)
-    values.setdefault("state_dir", _default_state_dir(environ))
-    origins.setdefault("state_dir", "default")
-    values["state_dir"] = str(Path(values["state_dir"]).expanduser().absolute())
+    found = _find_all(sources, flags, mistakes)
+    values = _typed_all(found, mistakes)
+    values["state_dir"] = _state_dir(values.get("state_dir"), environ, mistakes)
     settings = _build(values)
-    mistakes += [Mistake(origins.get(key, "default"), key, what, cure) for key, what, cure in check_rules(settings)]
+    mistakes += [
+        Mistake(*_where(key, found), what, cure)
+        for key, what, cure in check_rules(settings)
+        if key in values or key not in found  # what could not be read is told already
+    ]
     if mistakes:
         raise SettingsWrong(mistakes)
-    aws = {key: value for key, value in sources.dotenv.items() if key.startswith("AWS_") and key not in environ}
-    return Loaded(resolve(settings), origins, aws)
+    aws = {
+        name: value
+        for name, value in sources.dotenv.items()
+        if name.startswith("AWS_") and name not in environ
+    }
+    origins = {key: one.source for key, one in found.items()}
+    return Loaded(resolve(settings), {"state_dir": "default", **origins}, aws)
 
 
 def resolve(settings: Settings) -> Settings:
@@ -194,7 +203,9 @@ def resolve(settings: Settings) -> Settings:
     if kind == "auto":
         kind = "aws" if settings.aws.queue_url else "local"
     folder = settings.local.folder or str(Path(settings.state_dir) / "local")
-    lease_s = min(settings.queue.lease_s, settings.aws.visibility_s) if kind == "aws" else settings.queue.lease_s
+    lease_s = settings.queue.lease_s
+    if kind == "aws":
+        lease_s = min(lease_s, settings.aws.visibility_s)
     return dataclasses.replace(
         settings,
         backend=BackendSettings(kind),
@@ -207,78 +218,74 @@ def known_keys() -> dict[str, type]:
     """Give every `table.key` and its type, in the order of the classes."""
     keys: dict[str, type] = {}
     for name, table in codec.field_types(Settings).items():
-        if dataclasses.is_dataclass(table):
+        if isinstance(table, type) and dataclasses.is_dataclass(table):
             keys.update({f"{name}.{key}": kind for key, kind in codec.field_types(table).items()})
         else:
             keys[name] = table
     return keys
 
 
-def _default_state_dir(environ: Mapping[str, str]) -> str:
-    """systemd's STATE_DIRECTORY, else the XDG state folder."""
-    given = environ.get("STATE_DIRECTORY", "").split(":")[0]
-    if given:
-        return given
-    base = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME") or "~").expanduser() / ".local" / "state")
-    return str(Path(base) / "rem-supervisor")
+def _state_dir(given: Optional[str], environ: Mapping[str, str], mistakes: list[Mistake]) -> str:
+    """Give the full path of the state directory: as set, else systemd's, else the XDG state folder."""
+    chosen = given or environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if not chosen:
+        base = environ.get("XDG_STATE_HOME") or f"{environ.get('HOME') or '~'}/.local/state"
+        chosen = f"{base}/rem-supervisor"
+    try:
+        return str(Path(chosen).expanduser().absolute())
+    except RuntimeError:  # no HOME, and no such user: seen in containers with a made-up uid
+        what = f"{chosen} has no meaning for this user, who has no home"
+        mistakes.append(Mistake("environment", "REM_STATE_DIR", what, "Set REM_STATE_DIR to a folder"))
+        return ""
 
 
-def _merge(
-    sources: Sources, flags: Mapping[str, Any], mistakes: list[Mistake]
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Take each setting from the first source that names it; turn texts into their types."""
+def _find_all(sources: Sources, flags: Mapping[str, Any], mistakes: list[Mistake]) -> dict[str, Found]:
+    """Take each setting from the first source that names it."""
     keys = known_keys()
-    names = {key: name for name, key in ENVIRONMENT.items()}
-    values: dict[str, Any] = {}
-    origins: dict[str, str] = {}
     for key in sorted(set(sources.toml) - set(keys)):
         mistakes.append(Mistake(sources.toml_path, key, "unknown setting", _nearest(key, keys)))
-    for key, kind in keys.items():
-        found = _first(key, names.get(key, ""), sources, flags)
-        if found is None:
+    found = {key: first(key, _NAMES.get(key, ""), sources, flags) for key in keys}
+    return {key: one for key, one in found.items() if one is not None}
+
+
+def _typed_all(found: Mapping[str, Found], mistakes: list[Mistake]) -> dict[str, Any]:
+    """Turn what was found into the types of its settings; leave out what does not fit."""
+    values: dict[str, Any] = {}
+    for key, kind in known_keys().items():
+        if key not in found:
             continue
-        origin, value = found
+        one = found[key]
         try:
-            values[key] = _typed(value, kind)
+            values[key] = typed(one.value, kind)
         except ValueError as error:
-            mistakes.append(Mistake(origin, names.get(key, key) if "config" not in origin else key, str(error), "Correct it or leave it out"))
-            continue
-        origins[key] = origin
-    return values, origins
+            mistakes.append(Mistake(one.source, one.name, str(error), "Correct it or leave it out"))
+    return values
 
 
-def _first(key: str, name: str, sources: Sources, flags: Mapping[str, Any]) -> Optional[tuple[str, Any]]:
-    if flags.get(key) is not None:
-        return "flag", flags[key]
-    if name and sources.environ.get(name, "").strip():
-        return "environment", sources.environ[name].strip()
-    if name and sources.dotenv.get(name, "").strip():
-        return sources.dotenv_path, sources.dotenv[name].strip()
-    if key in sources.toml:
-        return sources.toml_path, sources.toml[key]
-    return None
+def _where(key: str, found: Mapping[str, Found]) -> tuple[str, str]:
+    """Say where a setting stands and how it is called there.
 
-
-def _typed(value: Any, kind: type) -> Any:
-    """Turn a text into `kind`; check the type of what TOML gave."""
-    if kind in (int, float) and isinstance(value, str):
-        try:
-            value = kind(value)
-        except ValueError:
-            words = "a whole number" if kind is int else "a number"
-            raise ValueError(f"{value[:60]!r} is not {words}") from None
-    try:
-        return codec.check_scalar(kind, value)
-    except codec.BadValue as error:
-        raise ValueError(str(error).strip(": ")) from error
+    One that is missing beside others of REM's names belongs where those stand.
+    """
+    if key in found:
+        return found[key].source, found[key].name
+    if _NAMES.get(key) not in AWS_REQUIRED:
+        return "default", key
+    for name in AWS_REQUIRED:
+        beside = found.get(ENVIRONMENT[name])
+        if beside is not None:
+            return beside.source, _NAMES[key] if beside.name == name else key
+    return "environment", _NAMES[key]
 
 
 def _build(values: Mapping[str, Any]) -> Settings:
     tables: dict[str, Any] = {}
     for name, table in codec.field_types(Settings).items():
-        if dataclasses.is_dataclass(table):
-            own = {key.split(".", 1)[1]: value for key, value in values.items() if key.startswith(f"{name}.")}
-            tables[name] = table(**own)
+        if isinstance(table, type) and dataclasses.is_dataclass(table):
+            keys = (field.name for field in dataclasses.fields(table))
+            tables[name] = table(
+                **{key: values[f"{name}.{key}"] for key in keys if f"{name}.{key}" in values}
+            )
         elif name in values:
             tables[name] = values[name]
     return Settings(**tables)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional
+
+from supervisor.contract import codec
 
 Tell = Callable[[str, str, str, str], None]  # source, key, what is wrong, cure
 
@@ -23,22 +26,62 @@ class Sources:
     toml_path: str
 
 
+@dataclass(frozen=True)
+class Found:
+    """A value as its source gives it, and how the setting is called there."""
+
+    source: str  # flag, environment, or a path
+    name: str  # WHISPER_MODEL in an environment, transcription.model elsewhere
+    value: Any
+
+
+def first(key: str, name: str, sources: Sources, flags: Mapping[str, Any]) -> Optional[Found]:
+    """Give the first source's word on a setting; `name` is its environment name, empty for none.
+
+    An empty text in an environment says nothing, as REM's own worker reads it.
+    """
+    if flags.get(key) is not None:
+        return Found("flag", key, flags[key])
+    if sources.environ.get(name, "").strip():
+        return Found("environment", name, sources.environ[name].strip())
+    if sources.dotenv.get(name, "").strip():
+        return Found(sources.dotenv_path, name, sources.dotenv[name].strip())
+    if key in sources.toml:
+        return Found(sources.toml_path, key, sources.toml[key])
+    return None
+
+
+def typed(value: Any, kind: type) -> Any:
+    """Turn a text into `kind`; check the type of what TOML gave. Raises ValueError with the reason."""
+    if kind in (int, float) and isinstance(value, str):
+        try:
+            value = kind(value)
+        except ValueError:
+            words = "a whole number" if kind is int else "a number"
+            raise ValueError(f"{value[:60]!r} is not {words}") from None
+    try:
+        return codec.check_scalar(kind, value)
+    except codec.BadValue as error:
+        raise ValueError(str(error).strip(": ")) from error
+
+
 def read_sources(config: Optional[str], environ: Mapping[str, str], mistakes_into: Tell) -> Sources:
     """Read what there is; what can't be read is told and counts as empty."""
     path = Path(config) if config else Path("config.toml")
     toml = _read_toml(path, bool(config), mistakes_into)
-    dotenv_path = (path.parent if config or path.exists() else Path()) / ".env"
+    dotenv_path = path.parent / ".env"
     dotenv = _read_dotenv(dotenv_path, mistakes_into)
     return Sources(environ, dotenv, str(dotenv_path), toml, str(path))
 
 
 def _read_toml(path: Path, must_exist: bool, tell: Tell) -> dict[str, Any]:
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_bytes().decode("utf-8-sig")
         tables = _toml_reader().loads(text)
     except FileNotFoundError:
         if must_exist:
-            tell(str(path), "--config", "there is no such file", "Name a file that exists or leave --config out")
+            cure = "Name a file that exists or leave --config out"
+            tell(str(path), "--config", "there is no such file", cure)
         return {}
     except (OSError, ValueError) as error:
         tell(str(path), "file", f"can't be read: {error}", "Correct it; TOML is explained at toml.io")
@@ -60,7 +103,7 @@ def _toml_reader() -> Any:
 def _read_dotenv(path: Path, tell: Tell) -> dict[str, str]:
     """Read `NAME=value` lines; quotes around a value, `export ` and comments are allowed."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -72,15 +115,18 @@ def _read_dotenv(path: Path, tell: Tell) -> dict[str, str]:
         if not line or line.startswith("#"):
             continue
         name, equals, value = line.partition("=")
-        name = name.replace("export ", "", 1).strip()
+        name = re.sub(r"^export\s+", "", name).strip()
         if not equals or not name.isidentifier():
-            tell(str(path), f"line {number}", "not of the form NAME=value", "Correct the line or put # before it")
+            cure = "Correct the line or put # before it"
+            tell(str(path), f"line {number}", "not of the form NAME=value", cure)
             continue
         values[name] = _unquoted(value.strip())
     return values
 
 
 def _unquoted(value: str) -> str:
-    if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
-        return value[1:-1]
-    return value.split(" #", 1)[0].rstrip()
+    """Take quotes off, and a comment behind the value: after the closing quote, or after a blank."""
+    quoted = re.match(r"""(['"])(.*?)\1\s*(#.*)?$""", value)
+    if quoted:
+        return quoted.group(2)
+    return re.split(r"(?:^|\s)#", value, maxsplit=1)[0].rstrip()
