@@ -1,0 +1,60 @@
+"""`python -m workerproc`: the worker child; with a verb: fetch, check or format.
+
+Nothing heavy is imported before the first statements of a worker's life are done.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from supervisor.contract.exits import Exit
+
+USAGE = """usage: python -m workerproc fetch MODEL                 find a model, download it where needed
+       python -m workerproc check [--model-path FOLDER] try the engine, and a model on the CPU
+       python -m workerproc format FORMAT < FILE        a transcript as json, txt, srt, vtt or tsv
+Without a verb it is a worker, which only rem-supervisor can start."""
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the command line asks; give the exit code."""
+    if not arguments:
+        return _worker()
+    verb, rest = arguments[0], arguments[1:]
+    if verb == "fetch" and len(rest) == 1:
+        from workerproc import fetch
+
+        return fetch.main(rest[0])
+    if verb == "check" and (not rest or (len(rest) == 2 and rest[0] == "--model-path")):
+        from workerproc import check
+
+        return check.main(rest[1] if rest else None)
+    if verb == "format" and len(rest) == 1:
+        from workerproc import convert
+
+        return convert.main(rest[0])
+    print(USAGE, file=sys.stderr)
+    return Exit.USAGE
+
+
+def _worker() -> int:
+    from supervisor.contract import child_env, codec
+    from workerproc import birth
+
+    try:
+        birth.die_with(child_env.parent_pid())
+        settings = child_env.settings(child_env.WorkerSettings)
+    except KeyError:
+        print(USAGE, file=sys.stderr)
+        return Exit.USAGE
+    except codec.BadValue as error:
+        print(f"worker settings make no sense: {error}", file=sys.stderr)
+        return Exit.SETTINGS_WRONG
+    birth.dump_stacks_to(settings.stacks_path)
+
+    from workerproc.worker import be_worker
+
+    be_worker(settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,53 @@
+"""The first statements of a worker, before anything heavy is imported.
+
+Imports little: what goes wrong after these lines can no longer leave an orphan with a GPU.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+import threading
+from typing import Callable
+
+from supervisor.contract.exits import Exit
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def die_with(parent_pid: int) -> None:
+    """Bind this process's life to its supervisor's; leave at once where that is over already.
+
+    The comparison comes after the arming: a parent that died before it sends no signal.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent_pid:
+        os._exit(Exit.ORPHANED)
+
+
+def dump_stacks_to(path: str) -> None:
+    """Write every thread's stack to a file on SIGUSR2, even inside a native call."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    faulthandler.register(signal.SIGUSR2, file=descriptor, all_threads=True)
+
+
+def hear_sigterm(leave: Callable[[], None]) -> None:
+    """Call `leave` on each SIGTERM from a thread of its own; SIGINT is the supervisor's affair.
+
+    A handler in the main thread would wait for the native call that is running (up to
+    seconds); a thread in sigwait hears it in milliseconds. Threads made later inherit the
+    mask, so it must be set before any library makes some.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def wait() -> None:
+        while True:
+            signal.sigwait({signal.SIGTERM})
+            leave()
+
+    threading.Thread(target=wait, name="sigterm", daemon=True).start()

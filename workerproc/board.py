@@ -1,0 +1,85 @@
+"""What this worker is doing, as its beats tell it: written by the main thread, read by others.
+
+`moves` only ever grows, and only by achievements: bytes read, packets decoded, a VAD
+window, an encode, a generate. A thread that merely lives never touches it. The board
+also holds what must reach the main thread in mid-job: which jobs are to be forgotten.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Optional
+
+from supervisor.contract.messages import Beat, Progress
+from workerproc.errors import JobStopped
+
+
+class Board:
+    """One worker's progress, safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._phase = "loading"
+        self._moves = 0
+        self._present: Optional[Progress] = None
+        self._known: dict[str, bool] = {}  # every job heard of and not ended: is it to be forgotten?
+
+    def beat(self) -> Beat:
+        """Give the present state as a message."""
+        with self._lock:
+            return Beat(self._phase, self._moves, (self._present,) if self._present else ())
+
+    @property
+    def has_nothing_to_finish(self) -> bool:
+        """True before the worker is ready: leaving then leaves no work behind."""
+        with self._lock:
+            return self._phase in ("loading", "warming")
+
+    def enter(self, phase: str) -> None:
+        """Say what the worker does from now on: loading, warming or idle."""
+        with self._lock:
+            self._phase = phase
+            self._moves += 1
+
+    def await_job(self, job_id: str) -> None:
+        """Know of a job that will begin; from now on it can be stopped."""
+        with self._lock:
+            self._known[job_id] = False
+
+    def begin(self, job_id: str) -> None:
+        """Take up a job. Raises `JobStopped` where it was stopped before it began."""
+        with self._lock:
+            self._phase = "working"
+            self._known.setdefault(job_id, False)
+            self._present = Progress(job_id, "decoding", 0.0, 0.0)
+        self.step()
+
+    def end(self, job_id: str) -> None:
+        """Lay the job down, whatever became of it."""
+        with self._lock:
+            self._phase = "idle"
+            self._moves += 1
+            self._present = None
+            self._known.pop(job_id, None)
+
+    def stop(self, job_id: str) -> bool:
+        """Ask the main thread to forget this job; False where it is not, or no longer, ours."""
+        with self._lock:
+            if job_id not in self._known:
+                return False
+            self._known[job_id] = True
+            return True
+
+    def step(self) -> None:
+        """Count one achievement. Raises `JobStopped` where the present job is to be forgotten."""
+        with self._lock:
+            self._moves += 1
+            if self._present and self._known.get(self._present.job_id):
+                raise JobStopped(self._present.job_id)
+
+    def reach(self, phase: str, done_s: float, audio_s: float) -> None:
+        """Say how far the present job is, and count it. Raises as `step` does."""
+        with self._lock:
+            if self._present:
+                self._present = Progress(self._present.job_id, phase, done_s, audio_s)
+        self.step()

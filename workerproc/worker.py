@@ -1,0 +1,173 @@
+"""The life of a worker: load, warm up, say so, take jobs one by one, leave when asked.
+
+The main thread does the work; three small threads listen to the link, to SIGTERM, and send beats.
+The process never ends through the interpreter's exit: native libraries hang in theirs.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from typing import TYPE_CHECKING, Callable, NoReturn, Optional
+
+from supervisor.contract import child_env, clock, logline
+from supervisor.contract.child_env import WorkerSettings
+from supervisor.contract.exits import Exit
+from supervisor.contract.messages import Drain, Failed, Failure, Job, JobCard, Room, StopJob, ToWorker, Up
+from workerproc import birth, errors
+from workerproc.board import Board
+from workerproc.link import Link
+
+if TYPE_CHECKING:
+    # Heavy: imported in `_load`, when this process can be seen, stopped and asked already.
+    from workerproc.recogniser import Recogniser
+
+log = logging.getLogger(__name__)
+
+
+def be_worker(settings: WorkerSettings) -> NoReturn:
+    """Live this process's whole life. Never returns."""
+    writer = logline.set_up("worker", settings.log_level)
+    writer.addFilter(_stamp(settings.slot))
+
+    def die(code: int) -> NoReturn:
+        logline.die_quietly(code, writer)
+        raise AssertionError("os._exit returned")
+
+    worker = _Worker(settings, Link(child_env.link(), die), die)
+    try:
+        worker.live()
+    except errors.ModelBroken as error:
+        log.error("model can't be used", extra={"reason": str(error), "model": settings.model})
+        die(Exit.MODEL_BROKEN)
+    except errors.DeviceBroken as error:
+        log.error("device can't be used", extra={"reason": str(error), "device": settings.device})
+        die(Exit.DEVICE_BROKEN)
+    die(Exit.OK)
+
+
+def _stamp(slot: str) -> Callable[[logging.LogRecord], bool]:
+    def add(record: logging.LogRecord) -> bool:
+        record.slot = slot
+        return True
+
+    return add
+
+
+class _Worker:
+    def __init__(self, settings: WorkerSettings, link: Link, die: Callable[[int], NoReturn]) -> None:
+        self._settings = settings
+        self._link = link
+        self._die = die
+        self._board = Board()
+        self._inbox: queue.SimpleQueue[Optional[Job]] = queue.SimpleQueue()  # None: leave
+        self._leaving = threading.Event()
+        self._engine: dict[str, str] = {}
+
+    def live(self) -> None:
+        """From the first beat to the last job. Raises `ModelBroken` or `DeviceBroken`."""
+        birth.hear_sigterm(lambda: self._leave("SIGTERM"))
+        self._link.listen(self._hear)
+        threading.Thread(target=self._beat, name="beat", daemon=True).start()
+        recogniser = self._load()
+        while not self._leaving.is_set():
+            self._link.send(Room(1))
+            job = self._inbox.get()
+            if job is None:
+                return
+            self._do(job.card, recogniser)
+
+    # --- heard from the link's thread and SIGTERM's
+
+    def _hear(self, message: ToWorker) -> None:
+        if isinstance(message, Job):
+            self._board.await_job(message.card.job_id)
+            self._inbox.put(message)
+        elif isinstance(message, StopJob):
+            if self._board.stop(message.job_id):
+                log.info("job is to be forgotten", extra={"job_id": message.job_id, "reason": message.why})
+        else:
+            _: Drain = message
+            self._leave("drain")
+
+    def _leave(self, reason: str) -> None:
+        """Finish the present job, then leave. Said twice, it changes nothing."""
+        if self._leaving.is_set():
+            return
+        self._leaving.set()
+        log.info("worker leaves", extra={"reason": reason})
+        if self._board.has_nothing_to_finish:
+            self._die(Exit.OK)
+        self._inbox.put(None)
+
+    def _beat(self) -> None:
+        while True:
+            self._link.send(self._board.beat())
+            time.sleep(self._settings.beat_s)
+
+    # --- the main thread
+
+    def _load(self) -> Recogniser:
+        settings = self._settings
+        began_at_s = clock.now_s()
+        try:
+            from workerproc import recogniser as engine
+        except ImportError as error:
+            raise errors.ModelBroken(f"the engine can't be imported: {error}") from error
+        self._board.step()
+        recogniser = engine.Recogniser(
+            settings.model_path, settings.device, settings.compute_type, settings.threads, self._board.step
+        )
+        loaded_at_s = clock.now_s()
+        self._board.enter("warming")
+        recogniser.warm_up()
+        ready_at_s = clock.now_s()
+
+        self._engine = engine.versions()
+        facts = {
+            "model": settings.model,
+            "device": settings.device,
+            "compute_type": recogniser.compute_type,
+            "load_s": f"{loaded_at_s - began_at_s:.3f}",
+            "warmup_s": f"{ready_at_s - loaded_at_s:.3f}",
+            **self._engine,
+        }
+        self._engine = {**self._engine, "device": settings.device, "compute_type": recogniser.compute_type}
+        self._board.enter("idle")
+        self._link.send(Up(f"{settings.model} on {settings.device} ({recogniser.compute_type})", facts))
+        log.info("worker is ready", extra=facts)
+        return recogniser
+
+    def _do(self, card: JobCard, recogniser: Recogniser) -> None:
+        """Do one job and say what became of it. Nothing escapes but `DeviceBroken`."""
+        from workerproc.job import transcribe_job
+
+        facts = {"job_id": card.job_id, "attempt": card.attempt}
+        try:
+            self._board.begin(card.job_id)
+            staged = transcribe_job(card, self._settings, recogniser, self._engine, self._board)
+        except errors.JobStopped:
+            log.info("job stopped", extra=facts)
+        except Exception as error:  # noqa: BLE001  # whatever a recording does to the engine, the worker goes on
+            self._give_up(card, error, facts)
+        else:
+            self._link.send(staged)
+            log.info(
+                "job staged", extra={**facts, "audio_s": staged.audio_s, "took_s": round(staged.took_s, 3)}
+            )
+        finally:
+            self._board.end(card.job_id)
+
+    def _give_up(self, card: JobCard, error: Exception, facts: dict[str, object]) -> None:
+        failure, reason = errors.classify(error), errors.sentence(error)
+        if failure is Failure.REJECTED:
+            log.warning("job rejected", extra={**facts, "reason": reason})
+        else:
+            log.error(
+                "job failed", extra={**facts, "failure": failure.value, "reason": reason}, exc_info=error
+            )
+        self._link.send(Failed(card.job_id, failure, reason))
+        if failure is Failure.SICK_DEVICE:
+            raise errors.DeviceBroken(reason) from error
