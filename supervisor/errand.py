@@ -23,7 +23,7 @@ from supervisor.contract.exits import Exit, describe
 if TYPE_CHECKING:
     from supervisor.contract.settings import Loaded
 
-# `python -m` looks into its working folder first: a user's own `supervisor` folder must not be taken for ours.
+# `python -m` looks into its working folder first, where a user may have a `supervisor` folder of his own.
 PACKAGE_HOME = str(Path(__file__).resolve().parent.parent)
 STOP_WITHIN_S = 5.0
 _TICK_S = 0.5
@@ -32,6 +32,11 @@ _TICK_S = 0.5
 def environment(loaded: Loaded, environ: Mapping[str, str]) -> dict[str, str]:
     """Give an errand's environment: ours, the AWS names found in `.env`, and the settings."""
     return {**environ, **loaded.aws_environment, child_env.SETTINGS: child_env.dump_settings(loaded.settings)}
+
+
+def without_aws(environ: Mapping[str, str]) -> dict[str, str]:
+    """Give the environment for an errand that has no business with AWS: no credentials in it."""
+    return {name: value for name, value in environ.items() if not name.startswith("AWS_")}
 
 
 class Errand:

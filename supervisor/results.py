@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.command_failed import CommandFailed
-from supervisor.errand import Errand
+from supervisor.errand import Errand, without_aws
 
 
 def transcript_as(form: str, event: Mapping[str, Any]) -> str:
@@ -22,9 +22,10 @@ def transcript_as(form: str, event: Mapping[str, Any]) -> str:
         if not path:
             raise CommandFailed(f"the transcript of {event.get('file')} was not fetched")
         return Path(str(path)).read_text(encoding="utf-8")
-    with open(str(event.get("json_path")), "rb") as transcript, Errand(
-        "workerproc", ["format", form], os.environ, stdin=transcript
-    ) as errand:
+    with (
+        open(str(event.get("json_path")), "rb") as transcript,
+        Errand("workerproc", ["format", form], without_aws(os.environ), stdin=transcript) as errand,
+    ):
         text = errand.output().decode("utf-8")
         errand.finish()
     return text
@@ -33,8 +34,10 @@ def transcript_as(form: str, event: Mapping[str, Any]) -> str:
 class ResultFolder:
     """Where `--output` puts transcripts. Made at once: better to fail before the work."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, replaces: bool = False) -> None:
+        """`replaces`: what stood there from an earlier run gives way."""
         self._folder = Path(folder)
+        self._replaces = replaces
         self._ours: set[Path] = set()
         self._folder.mkdir(parents=True, exist_ok=True)
         if not os.access(self._folder, os.W_OK | os.X_OK):
@@ -45,17 +48,17 @@ class ResultFolder:
         stem, number = Path(audio).stem, 1
         while True:
             path = self._folder / f"{stem}{'' if number == 1 else f'-{number}'}.{form}"
-            if path not in self._ours and _write_new(path, text):
+            if path not in self._ours and _write(path, text, self._replaces):
                 self._ours.add(path)
                 return path
             number += 1
 
 
-def _write_new(path: Path, text: str) -> bool:
-    """Write `text` unless something else stands there already."""
+def _write(path: Path, text: str, replaces: bool) -> bool:
+    """Write `text`, unless something else stands there already and may not be replaced."""
     data = text.encode("utf-8", "surrogateescape")
     try:
-        with open(path, "xb") as out:
+        with open(path, "wb" if replaces else "xb") as out:
             out.write(data)
         return True
     except FileExistsError:

@@ -1,0 +1,135 @@
+"""What the doctor finds out about this host without a library: each check a `Finding`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from supervisor.ask import NotRunning, ask
+from supervisor.command_failed import CommandFailed
+from supervisor.contract import clock
+from supervisor.layout import bytes_text
+from supervisor.socket_path import SocketFolderUnsafe, socket_path
+
+if TYPE_CHECKING:
+    from supervisor.contract.settings import Loaded, Settings, SettingsWrong
+
+# A guess: the local database, logs of stacks, and one recording being worked on.
+LEAST_FREE_BYTES = 300 * 1024**2
+_SANE_UNIX_S = 1_704_067_200  # the start of 2024: an earlier clock was never set
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check. `state` is ok, warn or fail; `cure` says what to do where it is not ok."""
+
+    check: str
+    state: str
+    detail: str
+    cure: str = ""
+
+
+def of_interpreter() -> Iterator[Finding]:
+    """Look at Python itself, and at what else is installed beside us."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.maxsize < 2**32:
+        yield Finding(
+            "python", "fail", f"{version}, 32 bit", "Use a 64-bit Python: there is no engine for 32 bit"
+        )
+    else:
+        yield Finding("python", "ok", f"{version} ({sys.executable})")
+    yield name_clash([distribution.metadata["Name"] or "" for distribution in metadata.distributions()])
+
+
+def name_clash(installed: list[str]) -> Finding:
+    """Say whether PyPI's `supervisor`, which has our import name, is in this environment."""
+    if any(name.lower() == "supervisor" for name in installed):
+        return Finding(
+            "import name",
+            "fail",
+            "PyPI's supervisor (supervisord) is installed here; both packages are called supervisor",
+            "Give rem-supervisor a virtual environment of its own: python3 -m venv",
+        )
+    return Finding("import name", "ok", "no other package called supervisor here")
+
+
+def of_mistakes(wrong: SettingsWrong) -> Iterator[Finding]:
+    """Give each wrong setting."""
+    for mistake in wrong.mistakes:
+        yield Finding("settings", "fail", f"{mistake.source}: {mistake.key}: {mistake.what}", mistake.cure)
+
+
+def of_settings(loaded: Loaded) -> Finding:
+    """Say what the settings amount to."""
+    sources = sorted(set(loaded.origins.values()) - {"default"})
+    kind, model = loaded.settings.backend.kind, loaded.settings.transcription.model
+    told = f", from {', '.join(sources)}" if sources else ", all by default"
+    return Finding("settings", "ok", f"backend {kind}, model {model}{told}")
+
+
+def of_state_dir(in_force: Settings) -> Finding:
+    """Say whether the service could write what it must remember, and for how long."""
+    state_dir = Path(in_force.state_dir)
+    nearest = next(path for path in (state_dir, *state_dir.parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        return Finding(
+            "state directory",
+            "fail",
+            f"{state_dir} can't be {'written' if nearest == state_dir else 'made'} by this user",
+            "Make it writable for the service's user, or set REM_STATE_DIR to a folder that is",
+        )
+    free, limit = shutil.disk_usage(nearest).free, in_force.spool.limit_bytes
+    detail = f"{state_dir}, {bytes_text(free)} free"
+    if free < LEAST_FREE_BYTES:
+        return Finding(
+            "state directory", "fail", detail, "Free some space, or set REM_STATE_DIR to another disk"
+        )
+    if free < limit:
+        cure = f"Set [spool] limit_bytes below {free}, or free some space"
+        return Finding(
+            "state directory", "warn", f"{detail}; the spool may grow to {bytes_text(limit)}", cure
+        )
+    return Finding("state directory", "ok", detail)
+
+
+def of_clocks() -> Finding:
+    """Say whether time can be trusted here."""
+    if clock.wall_unix_s() < _SANE_UNIX_S:
+        now = clock.iso_utc(clock.wall_unix_s())
+        return Finding(
+            "clock", "fail", f"the wall clock says {now}", "Set it: AWS refuses requests otherwise"
+        )
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        cure = "None needed where this machine never sleeps"
+        return Finding(
+            "clock", "warn", "no boot-time clock: deadlines stand still while the machine sleeps", cure
+        )
+    return Finding("clock", "ok", "boot-time clock")
+
+
+def of_socket(in_force: Settings, environ: Mapping[str, str]) -> Finding:
+    """Say whether a service runs here and answers, or could."""
+    try:
+        status = ask(in_force, {"do": "status"}, environ).get("status")
+        supervisor = status.get("supervisor") if isinstance(status, dict) else None
+        pid = supervisor.get("pid") if isinstance(supervisor, dict) else None
+        return Finding("service", "ok", f"running, pid {pid or 'unknown'}")
+    except NotRunning:
+        pass
+    except CommandFailed as error:
+        return Finding("service", "fail", str(error), "See the service's log; restart it if it stays silent")
+    try:
+        return Finding("service", "ok", f"not running; its socket would be {socket_path(in_force, environ)}")
+    except SocketFolderUnsafe as error:
+        return Finding("service", "fail", str(error), "Remove that folder, or set REM_SOCKET")
+    except OSError as error:
+        return Finding(
+            "service", "fail", f"no place for the socket: {error}", "Set REM_SOCKET to a short path"
+        )

@@ -1,0 +1,160 @@
+"""The `doctor` verb: what would go wrong, before it does.
+
+Checks that need a library run in short-lived children, all at once, each with a limit:
+a driver or an endpoint that hangs is a finding and not the doctor's own end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Callable
+
+from supervisor import doctor_host as host
+from supervisor.command_failed import CommandFailed
+from supervisor.contract import clock, settings
+from supervisor.contract.exits import Exit
+from supervisor.doctor_host import Finding
+from supervisor.errand import Errand, environment, without_aws
+from supervisor.layout import Paint, printable
+from supervisor.terminal import paint_for
+
+CHECK_WITHIN_S = 60.0
+STYLES = {"ok": "good", "warn": "warn", "fail": "bad"}
+_WIDTH = 100
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """Run every check; 1 where one failed, 78 where the settings are wrong."""
+    show = _show_json if args.json else _show_line
+    findings = []
+    code = Exit.OK
+    try:
+        for finding in _examine(args.config):
+            findings.append(finding)
+            show(finding)
+    except settings.SettingsWrong as wrong:
+        for finding in host.of_mistakes(wrong):
+            show(finding)
+        return Exit.SETTINGS_WRONG
+    if any(finding.state == "fail" for finding in findings):
+        code = Exit.FAILED
+    if not args.json:
+        print(f"\n{summary(findings)}")
+    return code
+
+
+def _examine(config: Any) -> Iterator[Finding]:
+    yield from host.of_interpreter()
+    loaded = settings.load(config)
+    yield host.of_settings(loaded)
+    yield host.of_state_dir(loaded.settings)
+    yield host.of_clocks()
+    with contextlib.ExitStack() as running:
+        limit = _limit(CHECK_WITHIN_S)
+        plain = without_aws(os.environ)
+        offline = {**plain, "HF_HUB_OFFLINE": "1"}  # the doctor looks, it fetches nothing
+        broker = running.enter_context(
+            Errand("supervisor.broker", ["check"], environment(loaded, os.environ))
+        )
+        gpuwatch = running.enter_context(Errand("supervisor.gpuwatch", ["check"], plain))
+        model = running.enter_context(
+            Errand("workerproc", ["fetch", loaded.settings.transcription.model], offline)
+        )
+        yield host.of_socket(loaded.settings, os.environ)
+        yield from findings_of("backend", broker, limit)
+        yield from findings_of("gpus", gpuwatch, limit)
+        yield from _of_model(loaded.settings, model, plain, limit)
+
+
+def findings_of(check: str, errand: Errand, limit: Callable[[], None]) -> Iterator[Finding]:
+    """Give what a checking child found; that it failed without a word is a finding as well."""
+    count = 0
+    try:
+        for line in errand.lines(limit):
+            if "check" in line:
+                count += 1
+                yield finding_from(line)
+        errand.finish(fine=(Exit.OK, Exit.FAILED) if count else (Exit.OK,))
+    except CommandFailed as error:
+        yield Finding(
+            check, "fail", str(error), "See above; `rem-supervisor config` shows the settings in force"
+        )
+
+
+def finding_from(line: Mapping[str, Any]) -> Finding:
+    """Read one JSON line of a check; an unknown state counts as failed."""
+    state = str(line.get("state"))
+    return Finding(
+        str(line.get("check")),
+        state if state in STYLES else "fail",
+        str(line.get("detail") or ""),
+        str(line.get("cure") or ""),
+    )
+
+
+def _of_model(
+    in_force: settings.Settings, fetch: Errand, environ: Mapping[str, str], limit: Callable[[], None]
+) -> Iterator[Finding]:
+    """Say whether the model is here, and if so, whether it loads and computes."""
+    name = in_force.transcription.model
+    try:
+        path = next((str(line["path"]) for line in fetch.lines(limit) if line.get("path")), "")
+        fetch.finish()
+    except CommandFailed as error:
+        detail = f"{name} is not on this host: `run` would fetch it first ({str(error).splitlines()[-1]})"
+        yield Finding(
+            "model", "warn", detail, "None needed where huggingface.co can be reached; else copy it here"
+        )
+        return
+    with Errand("workerproc", ["check", "--model-path", path], environ) as errand:
+        yield from findings_of("model", errand, limit)
+
+
+def _limit(seconds: float) -> Callable[[], None]:
+    """Give a check that raises when `seconds` are over."""
+    until_s = clock.now_s() + seconds
+
+    def check() -> None:
+        if clock.now_s() > until_s:
+            raise CommandFailed(f"no answer within {seconds:g} s")
+
+    return check
+
+
+def _show_json(finding: Finding) -> None:
+    print(json.dumps(dataclasses.asdict(finding), ensure_ascii=False), flush=True)
+
+
+def _show_line(finding: Finding) -> None:
+    print("\n".join(finding_lines(finding, paint_for(sys.stdout, os.environ))), flush=True)
+
+
+def finding_lines(finding: Finding, paint: Paint) -> list[str]:
+    """Draw one finding; the cure below it where there is something to cure."""
+    indent = " " * 24
+    text = textwrap.wrap(printable(finding.detail), _WIDTH - 24) or [""]
+    lines = [
+        f"{paint(f'{finding.state:<4}', STYLES[finding.state])}  {printable(finding.check):<16}  {text[0]}"
+    ]
+    lines += [indent + more for more in text[1:]]
+    if finding.cure and finding.state != "ok":
+        lines += textwrap.wrap(
+            f"-> {printable(finding.cure)}", _WIDTH, initial_indent=indent, subsequent_indent=indent + "   "
+        )
+    return [line.rstrip() for line in lines]
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """Count the findings in one line."""
+    failed = sum(finding.state == "fail" for finding in findings)
+    warned = sum(finding.state == "warn" for finding in findings)
+    if not failed and not warned:
+        return "nothing found that would go wrong"
+    return f"{failed} failed, {warned} to look at, {len(findings) - failed - warned} well"
