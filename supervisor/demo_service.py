@@ -32,6 +32,7 @@ _STOP_WITHIN_S = 30.0  # nothing is running by then but clean-up
 _NOW_WITHIN_S = 10.0  # after the second signal
 _GONE_WITHIN_S = 5.0
 _LAST_LINES = 15
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def demo_environment(environ: Mapping[str, str], state_dir: str) -> dict[str, str]:
@@ -73,7 +74,7 @@ class DemoService:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches the demo alone, which then stops the service in order
+                start_new_session=True,  # Ctrl-C reaches the demo alone, which then stops the service
             )
         self._remember(self._child.pid)
 
@@ -107,9 +108,8 @@ class DemoService:
         """End the service; afterwards `returncode` and `left_over` (pids that had to be killed) are known."""
         if self.returncode is not None:
             return
-        held_back = signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # an impatient Ctrl-C must not leave it running
+        # An impatient second Ctrl-C must not leave it running.
+        held_back = {number: signal.signal(number, signal.SIG_IGN) for number in _INTERRUPTS}
         try:
             self.returncode = self._ended(_LOOK_EVERY_S if in_a_hurry else _STOP_WITHIN_S)
             self.left_over = tuple(pid for pid in self._seen if not self._is_gone(pid))
@@ -118,7 +118,8 @@ class DemoService:
             lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
             self.last_words = lines[-_LAST_LINES:]
         finally:
-            signal.signal(signal.SIGINT, held_back)
+            for number, handler in held_back.items():
+                signal.signal(number, handler)
 
     def _ended(self, patience_s: float) -> int:
         """Ask to finish, then to leave at once, then insist."""

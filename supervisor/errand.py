@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Callable, Optional
 
+from supervisor import environments
 from supervisor.command_failed import CommandFailed
 from supervisor.contract import child_env, framing
 from supervisor.contract.exits import Exit, describe
@@ -29,14 +30,16 @@ STOP_WITHIN_S = 5.0
 _TICK_S = 0.5
 
 
-def environment(loaded: Loaded, environ: Mapping[str, str]) -> dict[str, str]:
-    """Give an errand's environment: ours, the AWS names found in `.env`, and the settings."""
-    return {**environ, **loaded.aws_environment, child_env.SETTINGS: child_env.dump_settings(loaded.settings)}
+def for_broker(loaded: Loaded, environ: Mapping[str, str]) -> dict[str, str]:
+    """Give the environment of a broker's errand: all of ours, the AWS names of `.env`, the settings."""
+    dumped = child_env.dump_settings(loaded.settings)
+    return environments.for_broker(environ, loaded.aws_environment, dumped)
 
 
-def without_aws(environ: Mapping[str, str]) -> dict[str, str]:
-    """Give the environment for an errand that has no business with AWS: no credentials in it."""
-    return {name: value for name, value in environ.items() if not name.startswith("AWS_")}
+def for_engine(environ: Mapping[str, str], offline: bool = False) -> dict[str, str]:
+    """Give the environment of a worker's or gpuwatch's errand: no credentials in it."""
+    kept = environments.for_model_fetch(environ)
+    return {**kept, "HF_HUB_OFFLINE": "1"} if offline else kept
 
 
 class Errand:
@@ -50,7 +53,7 @@ class Errand:
         self._child = subprocess.Popen(
             [sys.executable, "-m", module, *args],
             cwd=PACKAGE_HOME,
-            env=dict(env),
+            env=_finding_us(env),
             stdin=stdin or subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._complaints,
@@ -111,3 +114,9 @@ class Errand:
             if not data:
                 return
             yield data
+
+
+def _finding_us(env: Mapping[str, str]) -> dict[str, str]:
+    """Let the child import this very package, installed or not."""
+    paths = [PACKAGE_HOME, *env.get("PYTHONPATH", "").split(os.pathsep)]
+    return {**env, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}

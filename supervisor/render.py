@@ -52,6 +52,7 @@ def status_text(status: Mapping[str, Any], paint: Paint = plain) -> str:
         _jobs(status, paint),
         _tail(status),
     ]
+    blocks.append(_troubles(_mapping(status.get("supervisor")), paint))
     trouble = why_degraded(status)
     if trouble:
         blocks.append([paint(shorten(f"degraded: {printable(trouble)}", WIDTH), "bad")])
@@ -154,6 +155,14 @@ def _tail(status: Mapping[str, Any]) -> list[str]:
     return [
         "queue   " + _named(queue, ("waiting", "in_flight", "ready")),
         "totals  " + _named(totals, ("done", "failed", "released", "crashed")),
+    ]
+
+
+def _troubles(supervisor: Mapping[str, Any], paint: Paint) -> list[str]:
+    """Say what outside does not answer just now, as the broker told it."""
+    return [
+        paint(shorten(f"trouble: {printable(where)}: {printable(detail)}", WIDTH), "warn")
+        for where, detail in _mapping(supervisor.get("troubles")).items()
     ]
 
 

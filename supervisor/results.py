@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.command_failed import CommandFailed
-from supervisor.errand import Errand, without_aws
+from supervisor.errand import Errand, for_engine
 
 
 def transcript_as(form: str, event: Mapping[str, Any]) -> str:
@@ -24,7 +24,7 @@ def transcript_as(form: str, event: Mapping[str, Any]) -> str:
         return Path(str(path)).read_text(encoding="utf-8")
     with (
         open(str(event.get("json_path")), "rb") as transcript,
-        Errand("workerproc", ["format", form], without_aws(os.environ), stdin=transcript) as errand,
+        Errand("workerproc", ["format", form], for_engine(os.environ), stdin=transcript) as errand,
     ):
         text = errand.output().decode("utf-8")
         errand.finish()

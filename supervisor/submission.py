@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from supervisor.ask import NotRunning, ask
 from supervisor.command_failed import CommandFailed
 from supervisor.contract.exits import Exit
-from supervisor.errand import Errand, environment
+from supervisor.errand import Errand, for_broker
 
 if TYPE_CHECKING:
     from supervisor.contract.settings import Loaded, Settings
@@ -49,7 +49,7 @@ def events(
     args += ["--language", wish.language] if wish.language else []
     args += ["--force"] if wish.force else []
     count = 0
-    with Errand("supervisor.broker", args, environment(loaded, environ)) as errand:
+    with Errand("supervisor.broker", args, for_broker(loaded, environ)) as errand:
         for event in errand.lines(between):
             count += 1
             yield {**event, "file": names.get(str(event.get("file")), str(event.get("file")))}

@@ -17,11 +17,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Callable
 
 from supervisor import doctor_host as host
+from supervisor import environments
 from supervisor.command_failed import CommandFailed
 from supervisor.contract import clock, settings
 from supervisor.contract.exits import Exit
 from supervisor.doctor_host import Finding
-from supervisor.errand import Errand, environment, without_aws
+from supervisor.errand import Errand, for_broker, for_engine
 from supervisor.layout import Paint, printable
 from supervisor.terminal import paint_for
 
@@ -58,19 +59,18 @@ def _examine(config: Any) -> Iterator[Finding]:
     yield host.of_clocks()
     with contextlib.ExitStack() as running:
         limit = _limit(CHECK_WITHIN_S)
-        plain = without_aws(os.environ)
-        offline = {**plain, "HF_HUB_OFFLINE": "1"}  # the doctor looks, it fetches nothing
-        broker = running.enter_context(
-            Errand("supervisor.broker", ["check"], environment(loaded, os.environ))
+        offline = for_engine(os.environ, offline=True)  # the doctor looks, it fetches nothing
+        broker = running.enter_context(Errand("supervisor.broker", ["check"], for_broker(loaded, os.environ)))
+        gpuwatch = running.enter_context(
+            Errand("supervisor.gpuwatch", ["check"], environments.for_gpuwatch(os.environ))
         )
-        gpuwatch = running.enter_context(Errand("supervisor.gpuwatch", ["check"], plain))
         model = running.enter_context(
             Errand("workerproc", ["fetch", loaded.settings.transcription.model], offline)
         )
         yield host.of_socket(loaded.settings, os.environ)
         yield from findings_of("backend", broker, limit)
         yield from findings_of("gpus", gpuwatch, limit)
-        yield from _of_model(loaded.settings, model, plain, limit)
+        yield from _of_model(loaded.settings, model, limit)
 
 
 def findings_of(check: str, errand: Errand, limit: Callable[[], None]) -> Iterator[Finding]:
@@ -99,22 +99,34 @@ def finding_from(line: Mapping[str, Any]) -> Finding:
     )
 
 
-def _of_model(
-    in_force: settings.Settings, fetch: Errand, environ: Mapping[str, str], limit: Callable[[], None]
-) -> Iterator[Finding]:
-    """Say whether the model is here, and if so, whether it loads and computes."""
-    name = in_force.transcription.model
+def _of_model(in_force: settings.Settings, fetch: Errand, limit: Callable[[], None]) -> Iterator[Finding]:
+    """Say whether the model is here, and whether the engine loads and computes with it."""
     try:
-        path = next((str(line["path"]) for line in fetch.lines(limit) if line.get("path")), "")
-        fetch.finish()
+        last = list(fetch.lines(limit))[-1:] or [{}]
+        fetch.finish(fine=(Exit.OK, Exit.FAILED))
     except CommandFailed as error:
-        detail = f"{name} is not on this host: `run` would fetch it first ({str(error).splitlines()[-1]})"
-        yield Finding(
-            "model", "warn", detail, "None needed where huggingface.co can be reached; else copy it here"
-        )
+        yield Finding("model", "fail", str(error), "Install the pinned requirements anew: make venv")
         return
-    with Errand("workerproc", ["check", "--model-path", path], environ) as errand:
-        yield from findings_of("model", errand, limit)
+    path = str(last[0].get("path") or "")
+    if not path:
+        yield _absent_model(in_force.transcription.model, last[0], os.environ)
+    named = ["--model-path", path] if path else []
+    with Errand("workerproc", ["check", *named], for_engine(os.environ, offline=True)) as errand:
+        yield from findings_of("engine", errand, limit)
+
+
+def _absent_model(model: str, answer: Mapping[str, Any], environ: Mapping[str, str]) -> Finding:
+    """Say what `run` will do about a model that is not here: fetch it, or fail."""
+    if os.sep in model or environ.get("HF_HUB_OFFLINE"):
+        reason = str(answer.get("reason") or f"{model} is not on this host")
+        return Finding("model", "fail", reason, str(answer.get("cure") or ""))
+    hub = environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    return Finding(
+        "model",
+        "warn",
+        f"{model} is not on this host: run fetches it from {hub} before its first job",
+        f"Fetch it now: python -m workerproc fetch {model}",
+    )
 
 
 def _limit(seconds: float) -> Callable[[], None]:

@@ -11,7 +11,7 @@ from typing import Any
 from supervisor.command_failed import CommandFailed
 from supervisor.contract import clock, settings
 from supervisor.contract.exits import Exit
-from supervisor.errand import Errand, environment
+from supervisor.errand import Errand, for_broker
 from supervisor.layout import count_text, number, printable, shorten, table
 
 COLUMNS = ("JOB", "STATE", "TRY", "WHEN", "USER", "REASON")
@@ -48,7 +48,7 @@ def _is_refusal(line: Mapping[str, Any]) -> bool:
 
 def _ask_broker(config: Any, args: Sequence[str]) -> list[dict[str, Any]]:
     loaded = settings.load(config)
-    with Errand("supervisor.broker", args, environment(loaded, os.environ)) as errand:
+    with Errand("supervisor.broker", args, for_broker(loaded, os.environ)) as errand:
         found = list(errand.lines())
         errand.finish(fine=(Exit.OK, Exit.FAILED) if found else (Exit.OK,))
     return found
