@@ -30,6 +30,11 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     return {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
 
 
+def is_reserved(key: str) -> bool:
+    """Say whether `extra=` may not use this name: logging keeps it for itself."""
+    return key in _STANDARD
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: time, level, message, process, then the facts.
 
@@ -47,7 +52,9 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
             "process": self._process,
         }
-        line.update(fields_of(record))
+        facts = fields_of(record)
+        line["process"] = facts.pop("child", self._process)  # a child's line, passed on
+        line.update(facts)
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return _dump(line)
@@ -85,7 +92,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         facts = fields_of(record)
-        process = str(facts.pop("process", self._process))
+        process = str(facts.pop("child", self._process))
         tail = " ".join(f"{key}={value}" for key, value in facts.items())
         level = "" if record.levelno <= logging.INFO else f"{record.levelname} "
         text = f"{self.formatTime(record, self.datefmt)} {process:<10} {level}{record.getMessage()}"

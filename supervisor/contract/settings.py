@@ -75,7 +75,8 @@ class DevicesSettings:
 class SupervisorSettings:
     drain_s: float = 110.0  # inside systemd's 130 s and a spot notice's 120 s
     start_s: float = 180.0  # a large model from a cold disk
-    stall_s: float = 60.0  # silence or standstill of a ready worker
+    silence_s: float = 30.0  # a worker that says nothing; it speaks every 2 s
+    stall_s: float = 300.0  # a guess: a large model's slowest window on one core
     hold_after: int = 5  # failed lives in a row
     probe_s: float = 300.0  # a held slot is tried again this often
 
@@ -140,6 +141,8 @@ class Loaded:
     settings: Settings
     origins: Mapping[str, str]
     aws_environment: Mapping[str, str]
+    config: Optional[str] = None  # as given to `load`, to load again
+    flags: Mapping[str, Any] = field(default_factory=dict)
 
 
 # REM's environment names (facts: the REM contract) and ours, to `table.key`.
@@ -256,7 +259,7 @@ def _typed_all(found: Mapping[str, Found], mistakes: list[Mistake]) -> dict[str,
             continue
         one = found[key]
         try:
-            values[key] = typed(one.value, kind)
+            values[key] = typed(one, kind)
         except ValueError as error:
             mistakes.append(Mistake(one.source, one.name, str(error), "Correct it or leave it out"))
     return values

@@ -35,6 +35,7 @@ BOUNDS = {
     "devices.cpu_threads": (1, 256),
     "supervisor.drain_s": (1, 86_400),
     "supervisor.start_s": (5, 86_400),
+    "supervisor.silence_s": (5, 86_400),
     "supervisor.stall_s": (5, 86_400),
     "supervisor.hold_after": (1, 1_000),
     "supervisor.probe_s": (1, 86_400),
@@ -88,10 +89,10 @@ def _check_backend(settings: Settings) -> Iterator[Problem]:
         return
     for name, (key, value) in named.items():
         if not value:
-            because = f"{', '.join(given)} set" if given else "[backend] kind = aws"
+            because = f"set: {', '.join(given)}" if given else "the backend is aws"
             yield (
                 key,
-                f"{name} is missing ({because})",
+                f"is missing ({because})",
                 f"Set {name}, or REM_BACKEND=local to use the embedded queue",
             )
 

@@ -1,0 +1,66 @@
+"""What each kind of child may see of our environment. PURE.
+
+A worker is full of native code and other people's audio: it gets names from a short list
+and so no credentials, whatever they are called. The broker alone gets everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_PLAIN = frozenset(
+    (
+        *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "XDG_CACHE_HOME"),
+        *("LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH", "PYTHONHASHSEED"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR"),
+    )
+)
+_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "CT2_", "MALLOC_", "ORT_")
+_NETWORK = frozenset(
+    (
+        *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+        *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+    )
+)
+_SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_")  # systemd #25961: these leak to children
+
+
+def for_broker(environ: Mapping[str, str], aws: Mapping[str, str], settings: str) -> dict[str, str]:
+    """All that we have, credentials too, and the AWS names of `.env`."""
+    kept = {name: value for name, value in environ.items() if not name.startswith(_SYSTEMD)}
+    return {**kept, **aws, **_ours(settings)}
+
+
+def for_gpuwatch(environ: Mapping[str, str]) -> dict[str, str]:
+    return {**_short_list(environ), **_ours("{}")}
+
+
+def for_model_fetch(environ: Mapping[str, str]) -> dict[str, str]:
+    """The short list, the hub's own names (its token among them) and proxies."""
+    hub = {name: value for name, value in environ.items() if name.startswith("HF_") or name in _NETWORK}
+    return {**_short_list(environ), **hub, **_ours("{}")}
+
+
+def for_worker(
+    environ: Mapping[str, str], settings: str, device: str, threads: int, python_path: str
+) -> dict[str, str]:
+    """The short list, one device, and no way to a model hub. `device`: a UUID, empty on the CPU."""
+    return {
+        **_short_list(environ),
+        **_ours(settings),
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_VISIBLE_DEVICES": device,
+        "OMP_NUM_THREADS": str(threads),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": python_path,
+    }
+
+
+def _short_list(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name in _PLAIN or name.startswith(_PREFIXES)}
+
+
+def _ours(settings: str) -> dict[str, str]:
+    # Unbuffered: the last words of a child that is killed must not lie in its buffer.
+    # Safe path: a file named boto3.py in the working folder must not be imported.
+    return {"REM_CHILD_SETTINGS": settings, "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1"}

@@ -1,0 +1,142 @@
+"""Which jobs are on our hands, who has each, and which are suspected of killing workers. PURE.
+
+An entry lives from the broker's Ready to its Done (or Lost). A worker's death moves its
+entries back to WAITING, so a job changes slots without a trip through the queue.
+
+Suspects (design.md): a crash puts every job of that worker under suspicion: the first
+time it is handed on uncharged and from then on runs alone. Only a crash while alone
+counts; two of them, on any slot, and the job has failed.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Optional
+
+from supervisor.contract import messages as m
+
+CRASHES_ALONE_MOST = 2
+OUTSIDE_KILLS_MOST = 10
+
+
+class Stage(str, enum.Enum):
+    WAITING = "waiting"  # in the spool, no worker has it
+    GIVEN = "given"  # a worker has it
+    STAGED = "staged"  # the transcript stands in the spool; the broker commits
+    ENDING = "ending"  # failed or given back; waiting for the broker's Done
+
+
+class Death(str, enum.Enum):
+    """How a worker ended, as far as its jobs are concerned."""
+
+    CRASH = "crash"
+    STALL = "stall"
+    KILLED_OUTSIDE = "killed-outside"  # SIGKILL that we did not send, no sign of lacking memory
+    ORDERED = "ordered"  # drained, restarted or recycled by us
+
+
+@dataclass
+class Entry:
+    """One job on our hands."""
+
+    card: m.JobCard
+    stage: Stage = Stage.WAITING
+    slot: str = ""
+    suspect: bool = False
+    crashes_alone: int = 0
+    outside_kills: int = 0
+    pending: Optional[m.ToBroker] = None  # said to the broker, not yet answered by Done
+    phase: str = ""
+    done_s: float = 0.0
+    audio_s: float = 0.0
+    given_at_s: float = 0.0
+
+    @property
+    def progress_ratio(self) -> float:
+        """How much of the audio is transcribed, 0 to 1; 0 while decoding or unknown."""
+        if self.stage is Stage.STAGED:
+            return 1.0
+        if self.phase == "decoding" or self.audio_s <= 0:
+            return 0.0
+        return min(1.0, self.done_s / self.audio_s)
+
+
+class Ledger:
+    """The jobs by id, oldest first."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+
+    def ready(self, card: m.JobCard) -> Entry:
+        """Take a job in, or meet it again from the broker's heir."""
+        entry = self.entries.get(card.job_id)
+        if entry is None:
+            entry = self.entries[card.job_id] = Entry(card)
+            if card.staged:
+                entry.stage, entry.pending = Stage.STAGED, m.Commit(card.job_id)
+        else:
+            entry.card = card
+        return entry
+
+    def give(self, entry: Entry, slot: str, now_s: float) -> m.Job:
+        """Note that `slot` has the job now; return the message that tells it."""
+        entry.stage, entry.slot, entry.given_at_s = Stage.GIVEN, slot, now_s
+        entry.phase, entry.done_s = "", 0.0
+        return m.Job(entry.card, alone=entry.suspect)
+
+    def end(self, entry: Entry, message: m.ToBroker) -> m.ToBroker:
+        """Note what the broker must do with the job; return that message."""
+        entry.stage = Stage.STAGED if isinstance(message, m.Commit) else Stage.ENDING
+        entry.pending = message
+        return message
+
+    def remove(self, job_id: str) -> Optional[Entry]:
+        return self.entries.pop(job_id, None)
+
+    def given_to(self, slot: str) -> list[Entry]:
+        """The jobs that a worker has on its hands."""
+        return [e for e in self.entries.values() if e.slot == slot and e.stage is Stage.GIVEN]
+
+    def waiting(self) -> list[Entry]:
+        return [e for e in self.entries.values() if e.stage is Stage.WAITING]
+
+    def progress(self, slot: str, progress: m.Progress) -> None:
+        """Note a worker's word about a job, if it is that worker's."""
+        entry = self.entries.get(progress.job_id)
+        if entry is not None and entry.slot == slot and entry.stage is Stage.GIVEN:
+            entry.phase, entry.done_s, entry.audio_s = progress.phase, progress.done_s, progress.audio_s
+
+    def take_back(self, slot: str, death: Death) -> list[m.Fail]:
+        """Free the jobs of a dead worker: back in line, or failed for good.
+
+        Returns what the broker must be told; the jobs that are handed on need no word.
+        """
+        failed = []
+        entries = self.given_to(slot)
+        alone = len(entries) == 1
+        for entry in entries:
+            reason = _verdict(entry, death, alone)
+            if reason:
+                fail = m.Fail(entry.card.job_id, m.Failure.CRASH, reason)
+                self.end(entry, fail)
+                failed.append(fail)
+            else:
+                entry.stage, entry.slot = Stage.WAITING, ""
+        return failed
+
+
+def _verdict(entry: Entry, death: Death, alone: bool) -> str:
+    """Charge a job for its worker's death; give the reason where it has failed for good."""
+    if death is Death.ORDERED:
+        return ""
+    if death is Death.KILLED_OUTSIDE:
+        entry.outside_kills += 1
+        if entry.outside_kills <= OUTSIDE_KILLS_MOST:
+            return ""
+    if entry.suspect and alone:
+        entry.crashes_alone += 1
+    entry.suspect = True
+    if entry.crashes_alone < CRASHES_ALONE_MOST:
+        return ""
+    return f"its worker died {entry.crashes_alone + 1} times on this recording (last: {death.value})"

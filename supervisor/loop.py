@@ -1,0 +1,269 @@
+"""The one place that waits: events in, decisions by the pool, effects out.
+
+Children's messages, their ends, signals, timers and requests of people all become events
+of the pool. Its actions are carried out at once and in order; none of them waits. What the pool
+does not decide, which slots should exist and whether the model is here, is decided by `crew.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import logging
+import os
+import signal
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Optional
+
+from supervisor import pool as pl
+from supervisor import recipes, snapshot
+from supervisor import slot as sl
+from supervisor.child import watch_without_pidfd
+from supervisor.contract import clock, logline, settings
+from supervisor.contract import messages as m
+from supervisor.contract.exits import Exit, describe
+from supervisor.contract.settings import Loaded
+from supervisor.crew import Crew
+from supervisor.effects import Effects
+from supervisor.model_fetch import NAME as MODEL
+from supervisor.roll import ROLLED, Roll, changed_keys, with_rolled
+from supervisor.state_dir import STATUS_FILE, StateDir
+from supervisor.systemd import Notifier
+
+log = logging.getLogger(__name__)
+
+WAKE_MOST_S = 30.0  # loop timers stand still while the machine sleeps; the host clock does not
+STATUS_EVERY_S = 10.0
+SECOND_STOP_S = 5.0
+
+
+class Service:
+    """One supervisor at work: from `run` to the exit code."""
+
+    def __init__(self, loaded: Loaded, state: StateDir, environ: Mapping[str, str]) -> None:
+        self.loaded = loaded
+        self.state = state
+        self.pool = pl.Pool(loaded.settings.queue.read_ahead)
+        self.started_at_s = clock.now_s()
+        self.notifier = Notifier(environ)
+        self._environ = environ
+        self._roll = Roll()
+        self._events: deque[pl.PoolEvent] = deque()
+        self._busy = False
+        self._timer: Optional[asyncio.TimerHandle] = None
+        self._status_at_s = 0.0
+
+    async def run(self) -> Exit:
+        """Work until told to stop; give the exit code."""
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[pl.EndProcess] = self._loop.create_future()
+        self.effects = Effects(self, self.post)
+        self.crew = Crew(self.loaded.settings, self._environ, self.pool, self.effects)
+        watch_without_pidfd(self._loop, self._reap_all)
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(signum, self.stop, signal.Signals(signum).name)
+        self._loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        self._hire()
+        if self.notifier.watchdog_every_s:
+            self._feed_watchdog(self.notifier.watchdog_every_s)
+        end = await self._ended
+        self._write_status(clock.now_s())
+        log.info("supervisor ends", extra={"reason": end.why, "code": int(end.code)})
+        return end.code
+
+    def stop(self, why: str) -> None:
+        """Finish or give back everything, then end. A second call: now."""
+        again = self.pool.mode is pl.Mode.STOPPING
+        within_s = SECOND_STOP_S if again else self.loaded.settings.supervisor.drain_s
+        log.info("stopping", extra={"reason": why, "within_s": within_s, "at_once": again})
+        self.notifier.stopping()
+        self.notifier.extend(within_s + SECOND_STOP_S)
+        self.crew.stop_fetching()
+        self.post(pl.Stop(clock.now_s() + within_s, f"stop ({why})"))
+
+    def reload(self) -> str:
+        """Read the settings again; roll the workers where that is enough. Says what was done.
+
+        Raises `SettingsWrong`; the settings in force stay in force then.
+        """
+        fresh = settings.load(self.loaded.config, self.loaded.flags, self._environ)
+        keys = changed_keys(self.loaded.settings, fresh.settings)
+        late = [key for key in keys if key not in ROLLED]
+        words = [f"only a restart of the service changes: {', '.join(late)}"] if late else []
+        if not keys:
+            words = ["nothing has changed"]
+        elif len(late) < len(keys):
+            self.loaded = dataclasses.replace(
+                fresh, settings=with_rolled(self.loaded.settings, fresh.settings)
+            )
+            self._roll.begin(self.crew.take_up(self.loaded.settings))
+            words.insert(0, "workers take up the new settings, one after the other")
+        log.info("settings read again", extra={"changed": ", ".join(keys), "restart_for": ", ".join(late)})
+        self._loop.call_soon(self._after_events)
+        return "; ".join(words)
+
+    def post(self, event: pl.PoolEvent) -> None:
+        """Let the pool decide on an event and carry the actions out, all before returning.
+
+        Events that come up meanwhile (a start that answers at once) wait their turn.
+        """
+        self._events.append(event)
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._events:
+                for action in self.pool.take(self._events.popleft(), clock.now_s()):
+                    if isinstance(action, pl.EndProcess):
+                        self._end(action)
+                    else:
+                        self.effects.carry_out(action)
+        finally:
+            self._busy = False
+        self._after_events()
+
+    def picture(self) -> dict[str, Any]:
+        """Give the status as `status --json` shows it."""
+        own = self.loaded.settings
+        facts = snapshot.Facts(
+            pid=os.getpid(),
+            started_at_s=self.started_at_s,
+            backend=own.backend.kind,
+            profile=own.transcription.profile,
+            now_s=clock.now_s(),
+            now_unix_s=clock.wall_unix_s(),
+            rss_bytes={child.pid: _rss_bytes(child.pid) for child in self.effects.children.values()},
+            devices=self.crew.devices(),
+        )
+        return snapshot.take(self.pool, facts)
+
+    # --- what children do (Ears) ----------------------------------------------------
+
+    def heard(self, name: str, message: m.Message) -> None:
+        self.post(pl.Heard(name, message))
+        if isinstance(message, m.Devices):
+            self._staff()
+
+    def printed(self, name: str, line: str) -> None:
+        if name == MODEL:
+            self.crew.fetch.hear(line)
+        else:
+            _pass_on(name, line)
+
+    def broke(self, name: str, why: str) -> None:
+        if name in self.pool.members:
+            self.post(pl.SlotEvent(name, sl.Kill(why, fault=True)))
+
+    def died(self, name: str, returncode: int) -> None:
+        self.effects.forget(name)
+        if name == MODEL:
+            self._fetch_ended(returncode)
+        else:
+            self.post(pl.Died(name, returncode, self.effects.jitter_ratio()))
+
+    # --- inside ---------------------------------------------------------------------
+
+    def _on_hangup(self) -> None:
+        try:
+            self.reload()
+        except settings.SettingsWrong as error:
+            log.error("settings are wrong, the old ones stay in force", extra={"mistakes": str(error)})
+
+    def _hire(self) -> None:
+        """Make the slots that always exist and start them; fetch the model meanwhile."""
+        own = self.loaded.settings
+        self.effects.recipes[pl.BROKER] = recipes.broker(own, self._environ, self.loaded.aws_environment)
+        self.effects.recipes[pl.GPUWATCH] = recipes.gpuwatch(self._environ)
+        for name, policy in self.crew.own_policies().items():
+            self.pool.add(name, name, policy)
+            self.post(pl.SlotEvent(name, sl.Begin()))
+        self.crew.start_fetching()
+
+    def _staff(self) -> None:
+        for event in self.crew.staff():
+            self.post(event)
+
+    def _fetch_ended(self, returncode: int) -> None:
+        again_s = self.crew.fetch.ended(describe(returncode))
+        if again_s is not None and self.pool.mode is not pl.Mode.STOPPING:
+            self._loop.call_later(again_s, self.crew.start_fetching)
+        self._staff()
+
+    def _step_roll(self) -> None:
+        """Restart the next slot of a reload, if the one before is ready again."""
+        was = self._roll.failed
+        slots = {member.slot.name: member.slot for member in self.pool.workers()}
+        name = self._roll.step(slots, clock.now_s())
+        if self._roll.failed != was and self._roll.failed:
+            log.error("reload stopped at the first failure", extra={"reason": self._roll.failed})
+        if name:
+            by_s = clock.now_s() + self.loaded.settings.supervisor.drain_s
+            self.post(pl.DrainSlots((name,), by_s, "reload", sl.Next.RESTART))
+
+    def _after_events(self) -> None:
+        """Set the next timer, tell systemd, keep the written status fresh."""
+        self._step_roll()
+        if self._timer is not None:
+            self._timer.cancel()
+        now_s = clock.now_s()
+        wake_at_s = self.pool.next_wake_s()
+        wait_s = WAKE_MOST_S if wake_at_s is None else min(WAKE_MOST_S, max(0.0, wake_at_s - now_s))
+        self._timer = self._loop.call_later(wait_s, self.post, pl.Due())
+        ready = sum(worker.slot.state is sl.SlotState.READY for worker in self.pool.workers())
+        if ready:
+            self.notifier.ready()
+        elif self.pool.mode is pl.Mode.RUNNING:
+            self.notifier.extend(60.0)
+        self.notifier.status(f"{self.pool.mode.value}: {ready} of {len(self.pool.workers())} workers ready")
+        if now_s - self._status_at_s >= STATUS_EVERY_S:
+            self._write_status(now_s)
+
+    def _write_status(self, now_s: float) -> None:
+        self._status_at_s = now_s
+        try:
+            self.state.write(STATUS_FILE, self.picture())
+        except OSError as error:
+            log.warning("status file not written", extra={"reason": str(error)})
+
+    def _feed_watchdog(self, every_s: float) -> None:
+        self.notifier.alive()
+        self._loop.call_later(every_s, self._feed_watchdog, every_s)
+
+    def _reap_all(self) -> None:
+        for child in tuple(self.effects.children.values()):
+            child.reap()
+
+    def _end(self, end: pl.EndProcess) -> None:
+        if not self._ended.done():
+            self._ended.set_result(end)
+
+
+def _rss_bytes(pid: int) -> int:
+    """Resident memory as /proc tells it; 0 where it does not."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _pass_on(name: str, line: str) -> None:
+    """Log what a child printed: its own log lines as they are, anything else as text."""
+    try:
+        facts = json.loads(line)
+    except ValueError:
+        facts = None
+    if not isinstance(facts, dict):
+        log.info("child printed", extra={"child": name, "line": line})
+        return
+    level = logging.getLevelName(str(facts.pop("level", "info")).upper())
+    sentence = str(facts.pop("message", ""))
+    facts.pop("time", None)
+    facts.pop("process", None)
+    safe = {(f"{key}_" if logline.is_reserved(key) else key): value for key, value in facts.items()}
+    log.log(
+        level if isinstance(level, int) else logging.INFO, "%s", sentence, extra={**safe, "child": name}
+    )

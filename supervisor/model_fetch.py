@@ -1,0 +1,75 @@
+"""Makes the model's name a folder before any worker starts, once for the whole host.
+
+Workers racing for a cold cache leave partial files and locks behind. So one short-lived
+child fetches; it tells its progress as JSON lines. Where it fails, time may cure it: it
+is started again with back-off, and the slots say what they wait for.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any, Optional
+
+log = logging.getLogger(__name__)
+
+RETRY_FIRST_S = 5.0
+RETRY_MOST_S = 300.0
+NAME = "model"
+
+
+@dataclass
+class ModelFetch:
+    """What is known of the fetch: a folder at last, or why there is none yet."""
+
+    model: str
+    path: str = ""
+    failure: str = ""
+    failures: int = 0
+    _told_percent: int = -1
+
+    def hear(self, line: str) -> None:
+        """Take one line that the child printed."""
+        event = _event_of(line)
+        if event is None:
+            log.info("model fetch says", extra={"line": line[:500]})
+            return
+        kind = event.get("event")
+        if kind == "progress":
+            self._tell_progress(event.get("done_bytes"), event.get("total_bytes"))
+        elif kind == "ready":
+            self.path = str(event.get("path", ""))
+            log.info(
+                "model found", extra={"model": self.model, "path": self.path, "source": event.get("source")}
+            )
+        elif kind == "failed":
+            self.failure = f"{event.get('reason', 'unknown')}. {event.get('cure', '')}".strip()
+
+    def ended(self, words: str) -> Optional[float]:
+        """The child has ended: None when there is a model, else seconds until the next try."""
+        if self.path:
+            return None
+        self.failure = self.failure or f"the model fetch ended without an answer ({words})"
+        self.failures += 1
+        wait_s = float(min(RETRY_MOST_S, RETRY_FIRST_S * 2 ** (self.failures - 1)))
+        log.error("no model yet", extra={"model": self.model, "reason": self.failure, "again_s": wait_s})
+        return wait_s
+
+    def _tell_progress(self, done: Any, total: Any) -> None:
+        if not isinstance(done, int) or not isinstance(total, int) or total <= 0:
+            return
+        percent = 100 * done // total
+        if percent // 10 > self._told_percent // 10:
+            self._told_percent = percent
+            log.info(
+                "fetching the model", extra={"model": self.model, "percent": percent, "total_bytes": total}
+            )
+
+
+def _event_of(line: str) -> Optional[dict[str, Any]]:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None

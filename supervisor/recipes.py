@@ -1,0 +1,78 @@
+"""How each child is started: command line, environment, lock.
+
+The settings of a child are made here from ours; what a worker gets is `WorkerSettings`
+and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from supervisor import environments
+from supervisor.child import Recipe
+from supervisor.contract import child_env
+from supervisor.contract import messages as m
+from supervisor.contract.settings import Settings
+from supervisor.places import Place, compute_type_for
+
+BEAT_S = 2.0  # a guess: a fifth of the shortest silence that matters
+_PACKAGE_PARENT = str(Path(__file__).resolve().parent.parent)
+
+
+def broker(settings: Settings, environ: Mapping[str, str], aws: Mapping[str, str]) -> Recipe:
+    environment = environments.for_broker(environ, aws, child_env.dump_settings(settings))
+    return Recipe("broker", (sys.executable, "-m", "supervisor.broker"), _found(environment), m.FROM_BROKER)
+
+
+def gpuwatch(environ: Mapping[str, str]) -> Recipe:
+    command = (sys.executable, "-m", "supervisor.gpuwatch")
+    return Recipe("gpuwatch", command, _found(environments.for_gpuwatch(environ)), m.FROM_GPUWATCH)
+
+
+def model_fetch(model: str, environ: Mapping[str, str]) -> Recipe:
+    """The short-lived child that makes a model's name a folder on this host."""
+    command = (sys.executable, "-m", "workerproc", "fetch", model)
+    return Recipe("model", command, _found(environments.for_model_fetch(environ)), ())
+
+
+def worker(settings: Settings, environ: Mapping[str, str], place: Place, model_path: str) -> Recipe:
+    own = child_env.WorkerSettings(
+        slot=place.name,
+        model=settings.transcription.model,
+        model_path=model_path,
+        device=place.kind,
+        compute_type=compute_type_for(settings, place.kind),
+        threads=place.threads,
+        profile=settings.transcription.profile,
+        stacks_path=str(Path(settings.state_dir) / "stacks" / f"{place.name}.txt"),
+        beat_s=BEAT_S,
+        max_audio_s=settings.spool.max_audio_s,
+        language=settings.transcription.language or None,
+        beam_size=settings.transcription.beam_size,
+        log_level=settings.log.level,
+    )
+    found = _found(dict(environ))
+    environment = environments.for_worker(
+        found, child_env.dump_settings(own), place.device, place.threads, found["PYTHONPATH"]
+    )
+    command = (sys.executable, "-m", "workerproc")
+    return Recipe(place.name, command, environment, m.FROM_WORKER, _lock_path(settings, place))
+
+
+def _found(environment: dict[str, str]) -> dict[str, str]:
+    """Make sure that a child finds the very packages that this process runs from."""
+    rest = environment.get("PYTHONPATH", "")
+    environment["PYTHONPATH"] = f"{_PACKAGE_PARENT}{os.pathsep}{rest}" if rest else _PACKAGE_PARENT
+    return environment
+
+
+def _lock_path(settings: Settings, place: Place) -> str:
+    """A GPU is locked for the whole machine, a CPU slot within its state directory."""
+    if not place.device:
+        return str(Path(settings.state_dir) / "locks" / f"{place.name}.lock")
+    shared = "/run/lock" if os.access("/run/lock", os.W_OK) else tempfile.gettempdir()
+    return str(Path(shared) / f"rem-supervisor-{place.device}.lock")

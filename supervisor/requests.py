@@ -1,0 +1,127 @@
+"""What people ask over the control socket, granted or refused with a reason."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from supervisor import pool as pl
+from supervisor import slot as sl
+from supervisor.contract import clock
+from supervisor.contract.settings import SettingsWrong
+from supervisor.control import Refused
+from supervisor.loop import Service
+
+
+class Requests:
+    """Turns requests into events of the service; each answer is ready at once."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._verbs = {
+            "status": self._status,
+            "jobs": self._jobs,
+            "drain": self._drain,
+            "resume": self._resume,
+            "restart": self._restart,
+            "release": self._release,
+            "reload": self._reload,
+        }
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Give the reply's own part. Raises `Refused` with a sentence for the person."""
+        verb = self._verbs.get(str(request.get("do")))
+        if verb is None:
+            raise Refused(f"unknown request {str(request.get('do'))[:60]!r}; known: {', '.join(self._verbs)}")
+        return verb(request)
+
+    def _status(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {"status": self._service.picture()}
+
+    def _jobs(self, request: dict[str, Any]) -> dict[str, Any]:
+        entries = self._service.pool.ledger.entries.values()
+        return {
+            "jobs": [
+                {
+                    "id": entry.card.job_id,
+                    "stage": entry.stage.value,
+                    "slot": entry.slot or None,
+                    "attempt": entry.card.attempt,
+                    "progress_ratio": round(entry.progress_ratio, 3),
+                }
+                for entry in entries
+            ]
+        }
+
+    def _drain(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._refuse_while_stopping()
+        names = self._names(request)
+        within_s = self._seconds(request.get("deadline_s"))
+        self._service.post(pl.DrainSlots(names, clock.now_s() + within_s, "drain asked for"))
+        who = ", ".join(names) or "all workers"
+        return {"text": f"draining {who}, at most {within_s:.0f} s; `rem-supervisor resume` ends it"}
+
+    def _resume(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._refuse_while_stopping()
+        names = self._names(request)
+        self._service.post(pl.Resume(names))
+        return {"text": f"resumed {', '.join(names) or 'all workers'}"}
+
+    def _restart(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._refuse_while_stopping()
+        slot = self._slot(request)
+        if slot.kind != "worker":
+            self._service.post(pl.SlotEvent(slot.name, sl.Kill("restart asked for")))
+        elif slot.state in sl.ALIVE:
+            by_s = clock.now_s() + self._service.loaded.settings.supervisor.drain_s
+            self._service.post(pl.DrainSlots((slot.name,), by_s, "restart asked for", sl.Next.RESTART))
+            return {"text": f"{slot.name} finishes its job, then starts again"}
+        else:
+            self._service.post(pl.SlotEvent(slot.name, sl.Begin()))
+        return {"text": f"{slot.name} starts again"}
+
+    def _release(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._refuse_while_stopping()
+        slot = self._slot(request)
+        if slot.state is not sl.SlotState.HELD:
+            raise Refused(f"{slot.name} is not held, it is {slot.state.value}")
+        self._service.post(pl.SlotEvent(slot.name, sl.Begin()))
+        return {"text": f"{slot.name} released and started"}
+
+    def _reload(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._refuse_while_stopping()
+        try:
+            return {"text": self._service.reload()}
+        except SettingsWrong as error:
+            raise Refused(f"the settings are wrong, the old ones stay in force:\n{error}") from error
+
+    def _names(self, request: dict[str, Any]) -> tuple[str, ...]:
+        given = request.get("slots") or []
+        known = [member.slot.name for member in self._service.pool.workers()]
+        if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+            raise Refused("slots must be a list of names")
+        for name in given:
+            if name not in known:
+                raise Refused(
+                    f"there is no worker slot {name[:60]!r}; there are: {', '.join(known) or 'none yet'}"
+                )
+        return tuple(given)
+
+    def _slot(self, request: dict[str, Any]) -> sl.Slot:
+        name = str(request.get("slot"))
+        member = self._service.pool.members.get(name)
+        if member is None:
+            raise Refused(
+                f"there is no slot {name[:60]!r}; there are: {', '.join(self._service.pool.members)}"
+            )
+        return member.slot
+
+    def _seconds(self, given: Optional[object]) -> float:
+        if given is None:
+            return self._service.loaded.settings.supervisor.drain_s
+        if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given <= 86_400:
+            raise Refused("deadline_s must be a number of seconds from 0 to 86400")
+        return float(given)
+
+    def _refuse_while_stopping(self) -> None:
+        if self._service.pool.mode is pl.Mode.STOPPING:
+            raise Refused("the supervisor is stopping")

@@ -1,0 +1,63 @@
+"""Puts the parts of the service together, nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+
+from supervisor import __version__
+from supervisor.contract import logline
+from supervisor.contract.exits import Exit
+from supervisor.contract.settings import Loaded
+from supervisor.control import Control
+from supervisor.loop import Service
+from supervisor.requests import Requests
+from supervisor.socket_path import SocketFolderUnsafe, socket_path
+from supervisor.state_dir import StateDir, StateDirBroken, StateDirTaken
+
+log = logging.getLogger(__name__)
+
+
+def run_service(loaded: Loaded) -> int:
+    """Run the supervisor until it is told to stop; give the exit code."""
+    settings = loaded.settings
+    os.umask(0o077)
+    try:
+        state = StateDir(settings.state_dir)
+        address = socket_path(settings, os.environ)
+    except (StateDirTaken, StateDirBroken, SocketFolderUnsafe) as error:
+        sys.stderr.write(f"rem-supervisor: {error}.\n")
+        return Exit.FAILED
+    writer = logline.set_up("supervisor", settings.log.level, settings.log.format)
+    try:
+        return asyncio.run(_serve(loaded, state, address))
+    finally:
+        writer.stop()
+
+
+async def _serve(loaded: Loaded, state: StateDir, address: str) -> Exit:
+    settings = loaded.settings
+    service = Service(loaded, state, dict(os.environ))
+    control = Control(address, settings.control.group, Requests(service).answer)
+    await control.open()
+    state.write_address(address)
+    log.info(
+        "supervisor starts",
+        extra={
+            "version": __version__,
+            "pid": os.getpid(),
+            "backend": settings.backend.kind,
+            "backend_from": loaded.origins.get(
+                "backend.kind", "SQS_QUEUE_URL" if settings.aws.queue_url else "default"
+            ),
+            "model": settings.transcription.model,
+            "state_dir": settings.state_dir,
+            "socket": address,
+        },
+    )
+    try:
+        return await service.run()
+    finally:
+        await control.close()

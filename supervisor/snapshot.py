@@ -1,0 +1,121 @@
+"""One picture of everything, as `status --json` shows it. PURE.
+
+The only thing that status (later metrics and the page) reads. Keys are a promise:
+design.md, "Command line". What is not known is null, never zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from supervisor.contract import messages as m
+from supervisor.ledger import Entry, Stage
+from supervisor.pool import Member, Mode, Pool
+from supervisor.slot import ALIVE
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the pool does not know: our own process, and figures from outside."""
+
+    pid: int
+    started_at_s: float
+    backend: str
+    profile: str
+    now_s: float
+    now_unix_s: float
+    rss_bytes: Mapping[int, int]  # by pid
+    devices: Mapping[str, str]  # slot name -> device UUID, empty for the CPU
+
+
+def take(pool: Pool, facts: Facts) -> dict[str, Any]:
+    """Build the picture, ready for JSON."""
+    waiting = len(pool.ledger.waiting())
+    return {
+        "version": VERSION,
+        "supervisor": {
+            "pid": facts.pid,
+            "uptime_s": round(facts.now_s - facts.started_at_s, 1),
+            "state": pool.mode.value,
+            "drain_deadline_s": _drain_left_s(pool, facts),
+            "backend": facts.backend,
+            "profile": facts.profile,
+            "troubles": dict(pool.troubles),
+        },
+        "slots": [_slot(pool, member, facts) for member in pool.members.values()],
+        "queue": {
+            "waiting": pool.queue.waiting if pool.queue else None,
+            "in_flight": pool.queue.in_flight if pool.queue else None,
+            "ready": waiting,
+        },
+        "totals": {
+            "done": pool.totals.done,
+            "failed": pool.totals.failed,
+            "released": pool.totals.released,
+            "crashed": pool.totals.crashed,
+        },
+    }
+
+
+def _drain_left_s(pool: Pool, facts: Facts) -> Optional[float]:
+    if pool.mode is Mode.RUNNING or pool.deadline_at_s is None:
+        return None
+    return round(max(0.0, pool.deadline_at_s - facts.now_s), 1)
+
+
+def _slot(pool: Pool, member: Member, facts: Facts) -> dict[str, Any]:
+    slot = member.slot
+    alive = slot.state in ALIVE
+    speed = member.audio_s_done / member.took_s if member.took_s > 0 else None
+    mine = [
+        e
+        for e in pool.ledger.entries.values()
+        if e.slot == slot.name and e.stage in (Stage.GIVEN, Stage.STAGED)
+    ]
+    return {
+        "name": slot.name,
+        "kind": slot.kind,
+        "state": slot.state.value,
+        "reason": slot.reason,
+        "pid": slot.pid if alive and slot.pid else None,
+        "uptime_s": round(facts.now_s - slot.spawned_at_s, 1) if alive else None,
+        "restarts": slot.restarts,
+        "rss_bytes": facts.rss_bytes.get(slot.pid) if alive else None,
+        "device": _device(pool, facts.devices.get(slot.name)),
+        "jobs": [_job(entry, facts) for entry in mine],
+        "done": member.done,
+        "failed": member.failed,
+        "audio_s_done": round(member.audio_s_done, 2),
+        "realtime_factor": round(speed, 2) if speed is not None else None,
+    }
+
+
+def _device(pool: Pool, uuid: Optional[str]) -> Optional[dict[str, Any]]:
+    """The GPU as gpuwatch last told it; for a CPU slot the word cpu and nothing else known."""
+    if uuid is None:
+        return None
+    known = {device.uuid: device for device in pool.devices.devices} if pool.devices else {}
+    device = known.get(uuid) or m.Device(uuid, "" if uuid else "cpu", -1, health="unknown" if uuid else "ok")
+    return {
+        "uuid": device.uuid or None,
+        "name": device.name,
+        "memory_used_bytes": device.memory_used_bytes,
+        "memory_total_bytes": device.memory_total_bytes,
+        "utilization_ratio": device.utilization_ratio,
+        "temperature_c": device.temperature_c,
+        "health": device.health,
+    }
+
+
+def _job(entry: Entry, facts: Facts) -> dict[str, Any]:
+    return {
+        "id": entry.card.job_id,
+        "attempt": entry.card.attempt,
+        "progress_ratio": round(entry.progress_ratio, 3),
+        "audio_s": round(entry.audio_s, 2) if entry.audio_s else None,
+        "started_unix_s": round(facts.now_unix_s - (facts.now_s - entry.given_at_s), 1),
+    }

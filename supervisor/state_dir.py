@@ -1,0 +1,72 @@
+"""The state directory: made private, held by one supervisor at a time, small files in it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from supervisor.contract import clock
+from supervisor.socket_path import ADDRESS_FILE
+
+SUBFOLDERS = ("locks", "stacks")
+STATUS_FILE = "status.json"
+
+
+class StateDirTaken(Exception):
+    """Another supervisor runs on this state directory; the text names its pid."""
+
+
+class StateDirBroken(Exception):
+    """The state directory can't be used; the text says why and what to try."""
+
+
+class StateDir:
+    """A state directory that is ours until the process ends."""
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+        try:
+            self._make()
+            self._lock()
+        except OSError as error:
+            raise StateDirBroken(
+                f"state directory {path} can't be used: {error.strerror or error}. "
+                "Set REM_STATE_DIR to a folder that this user may write"
+            ) from error
+
+    def write_address(self, socket: str) -> None:
+        """Write down where the control socket lies, for the command line."""
+        address = {"pid": os.getpid(), "socket": socket, "started_unix_s": clock.wall_unix_s()}
+        self.write(ADDRESS_FILE, address)
+
+    def write(self, name: str, plain: dict[str, Any]) -> None:
+        """Replace a small JSON file in one step."""
+        temporary = self.path / f".{name}.new"
+        temporary.write_text(json.dumps(plain, indent=1), encoding="utf-8")
+        temporary.chmod(0o600)
+        temporary.replace(self.path / name)
+
+    def _make(self) -> None:
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.path.stat().st_uid == os.getuid():
+            self.path.chmod(0o700)
+        for name in SUBFOLDERS:
+            (self.path / name).mkdir(mode=0o700, exist_ok=True)
+
+    def _lock(self) -> None:
+        """Take the lock, which ends with this process however it ends."""
+        self._lock_fd = os.open(self.path / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(self._lock_fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(self._lock_fd)
+            raise StateDirTaken(
+                f"a supervisor (pid {holder}) runs on state directory {self.path} already. "
+                "Stop it first, or set REM_STATE_DIR to another folder"
+            ) from error
+        os.ftruncate(self._lock_fd, 0)
+        os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode(), 0)
