@@ -14,6 +14,8 @@ from supervisor.contract import codec
 
 Tell = Callable[[str, str, str, str], None]  # source, key, what is wrong, cure
 
+_EXPECTED = {int: "a whole number", float: "a number", str: "a text in quotes", bool: "true or false"}
+
 
 @dataclass(frozen=True)
 class Sources:
@@ -33,6 +35,7 @@ class Found:
     source: str  # flag, environment, or a path
     name: str  # WHISPER_MODEL in an environment, transcription.model elsewhere
     value: Any
+    is_text: bool = False  # an environment knows nothing else
 
 
 def first(key: str, name: str, sources: Sources, flags: Mapping[str, Any]) -> Optional[Found]:
@@ -43,26 +46,26 @@ def first(key: str, name: str, sources: Sources, flags: Mapping[str, Any]) -> Op
     if flags.get(key) is not None:
         return Found("flag", key, flags[key])
     if sources.environ.get(name, "").strip():
-        return Found("environment", name, sources.environ[name].strip())
+        return Found("environment", name, sources.environ[name].strip(), is_text=True)
     if sources.dotenv.get(name, "").strip():
-        return Found(sources.dotenv_path, name, sources.dotenv[name].strip())
+        return Found(sources.dotenv_path, name, sources.dotenv[name].strip(), is_text=True)
     if key in sources.toml:
         return Found(sources.toml_path, key, sources.toml[key])
     return None
 
 
-def typed(value: Any, kind: type) -> Any:
-    """Turn a text into `kind`; check the type of what TOML gave. Raises ValueError with the reason."""
-    if kind in (int, float) and isinstance(value, str):
-        try:
-            value = kind(value)
-        except ValueError:
-            words = "a whole number" if kind is int else "a number"
-            raise ValueError(f"{value[:60]!r} is not {words}") from None
+def typed(found: Found, kind: type) -> Any:
+    """Give the value as `kind`, read from text where the source has only texts.
+
+    Raises ValueError, whose words say what is expected.
+    """
+    value = found.value
     try:
+        if found.is_text and kind in (int, float):
+            value = kind(value)
         return codec.check_scalar(kind, value)
-    except codec.BadValue as error:
-        raise ValueError(str(error).strip(": ")) from error
+    except ValueError:
+        raise ValueError(f"{str(found.value)[:60]!r} is not {_EXPECTED[kind]}") from None
 
 
 def read_sources(config: Optional[str], environ: Mapping[str, str], mistakes_into: Tell) -> Sources:
