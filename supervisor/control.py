@@ -11,7 +11,6 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from supervisor.contract import framing
@@ -47,7 +46,7 @@ class Control:
             os.umask(before)
         if self._group:
             shutil.chown(self._path, group=self._group)
-            Path(self._path).chmod(0o660)
+            os.chmod(self._path, 0o660)
 
     async def close(self) -> None:
         self._server.close()

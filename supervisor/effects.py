@@ -41,7 +41,7 @@ class Effects:
 
     def jitter_ratio(self) -> float:
         """Draw the share of a back-off that is waited out, 0 to 1."""
-        return random.random()  # noqa: S311  # spreads restarts; guards nothing
+        return random.random()  # spreads restarts; guards nothing
 
     def start(self, name: str) -> Optional[str]:
         """Start the child of this slot; give the reason where that can't be done."""

@@ -264,6 +264,4 @@ def _pass_on(name: str, line: str) -> None:
     facts.pop("time", None)
     facts.pop("process", None)
     safe = {(f"{key}_" if logline.is_reserved(key) else key): value for key, value in facts.items()}
-    log.log(
-        level if isinstance(level, int) else logging.INFO, "%s", sentence, extra={**safe, "child": name}
-    )
+    log.log(level if isinstance(level, int) else logging.INFO, "%s", sentence, extra={**safe, "child": name})

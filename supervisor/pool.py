@@ -7,151 +7,43 @@ The life of a single slot is `slot.py`'s; which job is where is `ledger.py`'s.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 from supervisor import slot as sl
 from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit
+from supervisor.hearing import hear
 from supervisor.ledger import Death, Entry, Ledger, Stage
+from supervisor.pool_types import (
+    BROKER,
+    GPUWATCH,
+    Action,
+    Died,
+    DrainSlots,
+    Due,
+    EndProcess,
+    ForSlot,
+    Heard,
+    Member,
+    Mode,
+    Note,
+    PoolEvent,
+    Resume,
+    Send,
+    SlotEvent,
+    Stop,
+    Totals,
+)
 from supervisor.slot import Slot, SlotState
+
+__all__ = [
+    "BROKER", "GPUWATCH", "Action", "Died", "DrainSlots", "Due", "EndProcess", "ForSlot", "Heard",
+    "Member", "Mode", "Note", "Pool", "PoolEvent", "Resume", "Send", "SlotEvent", "Stop", "Totals",
+]  # fmt: skip
 
 KEEP_EVERY_S = 5.0
 BROKER_MISSED_MOST_S = 300.0
-BROKER = "broker"
-GPUWATCH = "gpuwatch"
-
-
-class Mode(str, enum.Enum):
-    RUNNING = "running"
-    DRAINING = "draining"  # asked to; workers still finish
-    DRAINED = "drained"  # no workers, nothing received, `resume` works
-    STOPPING = "stopping"  # the process ends when all is finished or given back
-
-
-@dataclass
-class Member:
-    """A slot, and what its child told of itself."""
-
-    slot: Slot
-    policy: sl.Policy
-    free: int = 0  # places for jobs, after what was given
-    moves: int = -1
-    facts: Mapping[str, str] = field(default_factory=dict)
-    done: int = 0
-    failed: int = 0
-    audio_s_done: float = 0.0
-    took_s: float = 0.0
-
-
-@dataclass
-class Totals:
-    done: int = 0
-    failed: int = 0
-    released: int = 0
-    crashed: int = 0
-
-
-# --- events -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Heard:
-    """A child said something on its link."""
-
-    name: str
-    message: Any  # one of FROM_WORKER, FROM_BROKER, FROM_GPUWATCH; checked by the reader
-
-
-@dataclass(frozen=True)
-class SlotEvent:
-    """Something of one slot alone: Spawned, SpawnFailed, Kill, HoldIt, Begin."""
-
-    name: str
-    event: sl.Event
-
-
-@dataclass(frozen=True)
-class Died:
-    """A child is reaped. `out_of_memory`: the kernel says that it lacked memory."""
-
-    name: str
-    returncode: int
-    jitter_ratio: float
-    out_of_memory: bool = False
-
-
-@dataclass(frozen=True)
-class DrainSlots:
-    """Finish by the deadline and rest; no names: all workers, and the host is drained."""
-
-    names: tuple[str, ...]
-    deadline_at_s: float
-    why: str
-    next: sl.Next = sl.Next.REST
-
-
-@dataclass(frozen=True)
-class Resume:
-    """Begin what rests or is held; no names: all."""
-
-    names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Stop:
-    """End the process: finish or give back by the deadline. A second one: now."""
-
-    deadline_at_s: float
-    why: str
-
-
-@dataclass(frozen=True)
-class Due:
-    """`next_wake_s()` has come."""
-
-
-PoolEvent = Union[Heard, SlotEvent, Died, DrainSlots, Resume, Stop, Due]
-
-# --- actions ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ForSlot:
-    """Carry a slot's command out."""
-
-    name: str
-    command: sl.Command
-
-
-@dataclass(frozen=True)
-class Send:
-    """Send this message to the child in that slot, if there is one."""
-
-    name: str
-    message: m.Message
-
-
-@dataclass(frozen=True)
-class Note:
-    """Log this: a constant sentence and its facts."""
-
-    level: str
-    sentence: str
-    facts: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class EndProcess:
-    """All is done: the supervisor ends with this code."""
-
-    code: Exit
-    why: str
-
-
-Action = Union[ForSlot, Send, Note, EndProcess]
 
 
 class Pool:
@@ -167,7 +59,7 @@ class Pool:
         self.devices: Optional[m.Devices] = None
         self.troubles: dict[str, str] = {}
         self._read_ahead = read_ahead
-        self._wanted = 0
+        self.wanted = 0
         self._keep_at_s: Optional[float] = None
         self._broker_missed_since_s: Optional[float] = None
         self._late = False  # a stop's deadline has passed
@@ -204,16 +96,13 @@ class Pool:
 
     def _on_heard(self, event: Heard, now_s: float) -> None:
         member = self.members.get(event.name)
-        if member is None:
-            return
-        taker = _HEARERS.get(type(event.message))
-        if taker is not None:
-            taker(self, member, event.message, now_s)
+        if member is not None:
+            hear(self, member, event.message, now_s)
 
     def _on_slot_event(self, event: SlotEvent, now_s: float) -> None:
-        self._decide(self.members[event.name], event.event, now_s)
+        self.decide(self.members[event.name], event.event, now_s)
         if event.name == BROKER and isinstance(event.event, sl.Spawned) and self.mode is Mode.STOPPING:
-            self._decide(self.members[BROKER], sl.Drain(self._deadline(now_s), "stopping"), now_s)
+            self.decide(self.members[BROKER], sl.Drain(self._deadline(now_s), "stopping"), now_s)
 
     def _on_died(self, event: Died, now_s: float) -> None:
         member = self.members[event.name]
@@ -222,8 +111,8 @@ class Pool:
         if member.slot.kind == "worker":
             charged = self._take_jobs_back(member, event)
         if event.name == BROKER:
-            self._wanted = 0
-        self._decide(member, sl.Exited(event.returncode, charged, event.jitter_ratio), now_s)
+            self.wanted = 0
+        self.decide(member, sl.Exited(event.returncode, charged, event.jitter_ratio), now_s)
 
     def _take_jobs_back(self, member: Member, event: Died) -> bool:
         """Free a dead worker's jobs; say whether its death counts against the slot."""
@@ -233,10 +122,10 @@ class Pool:
         if death in (Death.CRASH, Death.STALL, Death.KILLED_OUTSIDE):
             self.totals.crashed += 1
         for fail in self.ledger.take_back(member.slot.name, death):
-            self._send(BROKER, fail)
+            self.send(BROKER, fail)
         for entry in entries:
             facts = {"slot": member.slot.name, "job_id": entry.card.job_id, "death": death.value}
-            self._note("warning", "job taken back from a dead worker", facts)
+            self.note("warning", "job taken back from a dead worker", facts)
         return not suspected
 
     def _on_drain(self, event: DrainSlots, now_s: float) -> None:
@@ -246,14 +135,14 @@ class Pool:
         if everyone:
             self.mode, self.deadline_at_s = Mode.DRAINING, event.deadline_at_s
         for member in self._named(event.names):
-            self._decide(member, sl.Drain(event.deadline_at_s, event.why, event.next), now_s)
+            self.decide(member, sl.Drain(event.deadline_at_s, event.why, event.next), now_s)
 
     def _on_resume(self, event: Resume, now_s: float) -> None:
         if self.mode is Mode.STOPPING:
             return
         self.mode, self.deadline_at_s = Mode.RUNNING, None
         for member in self._named(event.names):
-            self._decide(member, sl.Begin(), now_s)
+            self.decide(member, sl.Begin(), now_s)
 
     def _on_stop(self, event: Stop, now_s: float) -> None:
         again = self.mode is Mode.STOPPING
@@ -263,101 +152,20 @@ class Pool:
         self.deadline_at_s = min(event.deadline_at_s, self._deadline(event.deadline_at_s))
         for member in self.workers():
             order = sl.Kill(event.why, sl.Next.REST) if again else sl.Drain(self.deadline_at_s, event.why)
-            self._decide(member, order, now_s)
+            self.decide(member, order, now_s)
         for name, order in (
             (BROKER, sl.Drain(self.deadline_at_s, event.why)),
             (GPUWATCH, sl.Kill(event.why, sl.Next.REST)),
         ):
             if name in self.members:
-                self._decide(self.members[name], order, now_s)
+                self.decide(self.members[name], order, now_s)
 
     def _on_due(self, event: Due, now_s: float) -> None:
         for member in self.members.values():
-            self._decide(member, sl.Tick(), now_s)
+            self.decide(member, sl.Tick(), now_s)
         if self._keep_at_s is not None and now_s >= self._keep_at_s:
             self._keep_at_s = None
-            self._send(BROKER, m.Keep(tuple(self.ledger.entries)))
-
-    # --- messages -------------------------------------------------------------------
-
-    def _hear_up(self, member: Member, message: m.Up, now_s: float) -> None:
-        member.facts = {"detail": message.detail, **message.facts}
-        self._decide(member, sl.BecameReady(), now_s)
-        if member.slot.name == BROKER:
-            self._wanted = 0
-
-    def _hear_room(self, member: Member, message: m.Room, now_s: float) -> None:
-        member.free = max(0, min(message.free, 10_000))
-        self._decide(member, sl.Heartbeat(), now_s)
-
-    def _hear_beat(self, member: Member, message: m.Beat, now_s: float) -> None:
-        moved = message.phase == "idle" or message.moves != member.moves
-        self._decide(member, sl.Heartbeat(moved), now_s)
-        member.moves = message.moves
-        for progress in message.jobs:
-            self.ledger.progress(member.slot.name, progress)
-
-    def _hear_staged(self, member: Member, message: m.Staged, now_s: float) -> None:
-        entry = self._entry_of(member, message.job_id)
-        if entry is None:
-            return
-        member.done += 1
-        member.audio_s_done += message.audio_s
-        member.took_s += message.took_s
-        entry.audio_s = message.audio_s
-        self._decide(member, sl.FinishedJob(), now_s)
-        self._send(BROKER, self.ledger.end(entry, m.Commit(message.job_id)))
-
-    def _hear_failed(self, member: Member, message: m.Failed, now_s: float) -> None:
-        entry = self._entry_of(member, message.job_id)
-        if entry is None:
-            return
-        member.failed += 1
-        if message.failure is m.Failure.REJECTED:
-            self._decide(member, sl.FinishedJob(), now_s)  # it judged the audio: the slot works
-        fail = m.Fail(message.job_id, message.failure, message.detail)
-        self._send(BROKER, self.ledger.end(entry, fail))
-
-    def _hear_ready(self, member: Member, message: m.Ready, now_s: float) -> None:
-        entry = self.ledger.ready(message.card)
-        if entry.pending is not None:
-            self._send(BROKER, entry.pending)
-
-    def _hear_adopted(self, member: Member, message: m.Adopted, now_s: float) -> None:
-        for job_id in set(self.ledger.entries) - set(message.job_ids):
-            self._forget(job_id, "its lease did not outlive the broker")
-
-    def _hear_lost(self, member: Member, message: m.Lost, now_s: float) -> None:
-        self._forget(message.job_id, message.why)
-
-    def _hear_done(self, member: Member, message: m.Done, now_s: float) -> None:
-        entry = self.ledger.remove(message.job_id)
-        if entry is not None and entry.stage is Stage.GIVEN:
-            self._send(entry.slot, m.StopJob(message.job_id, message.reason or message.ending.value))
-        counted = {m.Ending.DONE: "done", m.Ending.FAILED: "failed", m.Ending.RELEASED: "released"}
-        if message.ending in counted:
-            name = counted[message.ending]
-            setattr(self.totals, name, getattr(self.totals, name) + 1)
-        facts = {"job_id": message.job_id, "ending": message.ending.value, "reason": message.reason}
-        self._note("warning" if message.ending is m.Ending.FAILED else "info", "job ended", facts)
-
-    def _hear_queue(self, member: Member, message: m.QueueState, now_s: float) -> None:
-        self.queue = message
-        self._decide(member, sl.Heartbeat(), now_s)
-
-    def _hear_trouble(self, member: Member, message: m.Trouble, now_s: float) -> None:
-        self._decide(member, sl.Heartbeat(), now_s)
-        facts = {"where": message.where, "detail": message.detail}
-        if message.detail:
-            self.troubles[message.where] = message.detail
-            self._note("error", "something outside does not answer", facts)
-        elif self.troubles.pop(message.where, None) is not None:
-            self._note("info", "it answers again", facts)
-
-    def _hear_devices(self, member: Member, message: m.Devices, now_s: float) -> None:
-        self.devices = message
-        self._decide(member, sl.BecameReady(), now_s)
-        self._decide(member, sl.Heartbeat(), now_s)
+            self.send(BROKER, m.Keep(tuple(self.ledger.entries)))
 
     # --- after every event ----------------------------------------------------------
 
@@ -367,7 +175,7 @@ class Pool:
         if not self._takers():
             for entry in self.ledger.waiting():
                 why = "no slot can take it soon" if self.mode is Mode.RUNNING else self.mode.value
-                self._send(BROKER, self.ledger.end(entry, m.Release(entry.card.job_id, why)))
+                self.send(BROKER, self.ledger.end(entry, m.Release(entry.card.job_id, why)))
         self._tell_wanted()
         if self.ledger.entries and self._keep_at_s is None:
             self._keep_at_s = now_s + KEEP_EVERY_S
@@ -375,7 +183,7 @@ class Pool:
             self._keep_at_s = None
         if self.mode is Mode.DRAINING and not any(w.slot.state in sl.ALIVE for w in self.workers()):
             self.mode = Mode.DRAINED
-            self._note("info", "drained", {})
+            self.note("info", "drained", {})
         self._watch_broker(now_s)
         if self.mode is Mode.STOPPING:
             self._finish_stop(now_s)
@@ -390,7 +198,7 @@ class Pool:
             if place is None:
                 continue
             place.free = 0 if entry.suspect else place.free - 1
-            self._send(place.slot.name, self.ledger.give(entry, place.slot.name, now_s))
+            self.send(place.slot.name, self.ledger.give(entry, place.slot.name, now_s))
 
     def _suits(self, member: Member, entry: Entry) -> bool:
         """A suspect runs alone, and beside a suspect runs nothing."""
@@ -414,9 +222,9 @@ class Pool:
         if self.mode is Mode.RUNNING and ready:
             wanted = max(0, places + self._read_ahead - len(self.ledger.waiting()))
         broker = self.members.get(BROKER)
-        if broker is not None and broker.slot.state is SlotState.READY and wanted != self._wanted:
-            self._wanted = wanted
-            self._send(BROKER, m.Wanted(wanted))
+        if broker is not None and broker.slot.state is SlotState.READY and wanted != self.wanted:
+            self.wanted = wanted
+            self.send(BROKER, m.Wanted(wanted))
 
     def _watch_broker(self, now_s: float) -> None:
         """Without a broker for long there is no service: end, so that somebody sees it."""
@@ -434,13 +242,13 @@ class Pool:
         if not self._late and now_s >= self._deadline(now_s):
             self._late = True
             for member in self.members.values():
-                self._decide(member, sl.Kill("deadline reached", sl.Next.REST), now_s)
+                self.decide(member, sl.Kill("deadline reached", sl.Next.REST), now_s)
         alive = [x for x in self.members.values() if x.slot.state in sl.ALIVE]
         if alive and all(x.slot.signalled == "lost" for x in alive):
             names = ", ".join(f"{x.slot.name} (pid {x.slot.pid})" for x in alive)
             self._actions.append(EndProcess(Exit.FAILED, f"left behind, would not die: {names}"))
         elif not self._late and self._broker_is_missed():
-            self._decide(self.members[BROKER], sl.Begin(), now_s)
+            self.decide(self.members[BROKER], sl.Begin(), now_s)
         elif not alive:
             self._actions.append(EndProcess(Exit.OK, "stopped"))
 
@@ -453,31 +261,26 @@ class Pool:
 
     # --- small things ---------------------------------------------------------------
 
-    def _decide(self, member: Member, event: sl.Event, now_s: float) -> None:
+    def decide(self, member: Member, event: sl.Event, now_s: float) -> None:
         """Let one slot decide; note its move; pass its commands on."""
         was = member.slot
         member.slot, commands = sl.decide(was, event, member.policy, now_s)
         now = member.slot
         if now.state is not was.state or now.restarts != was.restarts:
-            level = "warning" if now.state in (SlotState.KILLING, SlotState.BACKOFF) else "info"
+            coped = now.state is SlotState.BACKOFF or (now.state is SlotState.KILLING and now.at_fault)
+            level = "warning" if coped else "info"
             level = "error" if now.state is SlotState.HELD else level
             facts = {"slot": now.name, "was": was.state.value, "now": now.state.value, "reason": now.reason}
-            self._note(level, "slot moved", {**facts, "pid": now.pid or was.pid})
+            self.note(level, "slot moved", {**facts, "pid": now.pid or was.pid})
         self._actions += [ForSlot(now.name, command) for command in commands]
 
-    def _entry_of(self, member: Member, job_id: str) -> Optional[Entry]:
-        """The job, if that worker really has it: late words of others change nothing."""
-        entry = self.ledger.entries.get(job_id)
-        mine = entry is not None and entry.slot == member.slot.name and entry.stage is Stage.GIVEN
-        return entry if mine else None
-
-    def _forget(self, job_id: str, why: str) -> None:
+    def forget(self, job_id: str, why: str) -> None:
         entry = self.ledger.remove(job_id)
         if entry is None:
             return
         if entry.stage is Stage.GIVEN:
-            self._send(entry.slot, m.StopJob(job_id, why))
-        self._note("warning", "job is no longer ours", {"job_id": job_id, "reason": why})
+            self.send(entry.slot, m.StopJob(job_id, why))
+        self.note("warning", "job is no longer ours", {"job_id": job_id, "reason": why})
 
     def _named(self, names: Iterable[str]) -> list[Member]:
         wanted = set(names)
@@ -486,10 +289,10 @@ class Pool:
     def _deadline(self, otherwise_s: float) -> float:
         return otherwise_s if self.deadline_at_s is None else self.deadline_at_s
 
-    def _send(self, name: str, message: m.Message) -> None:
+    def send(self, name: str, message: m.Message) -> None:
         self._actions.append(Send(name, message))
 
-    def _note(self, level: str, sentence: str, facts: Mapping[str, Any]) -> None:
+    def note(self, level: str, sentence: str, facts: Mapping[str, Any]) -> None:
         self._actions.append(Note(level, sentence, facts))
 
 
@@ -511,18 +314,4 @@ _TAKERS: Mapping[type, Any] = {
     Resume: Pool._on_resume,
     Stop: Pool._on_stop,
     Due: Pool._on_due,
-}
-_HEARERS: Mapping[type, Any] = {
-    m.Up: Pool._hear_up,
-    m.Room: Pool._hear_room,
-    m.Beat: Pool._hear_beat,
-    m.Staged: Pool._hear_staged,
-    m.Failed: Pool._hear_failed,
-    m.Ready: Pool._hear_ready,
-    m.Adopted: Pool._hear_adopted,
-    m.Lost: Pool._hear_lost,
-    m.Done: Pool._hear_done,
-    m.QueueState: Pool._hear_queue,
-    m.Trouble: Pool._hear_trouble,
-    m.Devices: Pool._hear_devices,
 }

@@ -11,196 +11,43 @@ five, half-open probes (design.md, "The life of a slot").
 
 from __future__ import annotations
 
-import enum
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Optional, Union
+from dataclasses import replace
+from typing import Optional
 
 from supervisor.contract.exits import Exit, describe
+from supervisor.slot_types import (
+    Alarm,
+    BecameReady,
+    Begin,
+    Command,
+    Decision,
+    Drain,
+    Event,
+    Exited,
+    FinishedJob,
+    Heartbeat,
+    Hold,
+    HoldIt,
+    Kill,
+    Next,
+    Policy,
+    Signal,
+    Slot,
+    SlotState,
+    Spawn,
+    Spawned,
+    SpawnFailed,
+    TellDrain,
+    Tick,
+)
 
-
-class SlotState(str, enum.Enum):
-    STARTING = "starting"  # a process exists; waiting for it to say that it is ready
-    READY = "ready"
-    DRAINING = "draining"  # asked to finish by a deadline
-    KILLING = "killing"  # a signal is sent; waiting for the reaping
-    BACKOFF = "backoff"  # waiting before the next start
-    HELD = "held"  # not started again until there is proof or a person's word
-    STOPPED = "stopped"  # rests until somebody begins it
-
-
-class Next(str, enum.Enum):
-    """What follows once the process is gone."""
-
-    RESTART = "restart"
-    REST = "rest"
-
-
-class Hold(str, enum.Enum):
-    """Why a slot is held, which says how the hold ends."""
-
-    NO = ""
-    CRASH_LOOP = "crash-loop"  # probed half-open
-    DEVICE = "device"  # probed half-open, until devices give proof of their own
-    SETTINGS = "settings"  # by a person only
-
-
-@dataclass(frozen=True)
-class Policy:
-    """The budgets of one kind of child. All lengths in seconds."""
-
-    start_s: float = 180.0
-    silence_s: float = 30.0  # a ready child that says nothing at all
-    stall_s: float = 300.0  # a ready child that talks but gets nowhere
-    hold_after: int = 5
-    probe_s: float = 300.0
-    backoff_first_s: float = 0.5
-    backoff_most_s: float = 60.0
-    calm_s: float = 60.0  # a ready life this long forgets earlier failures
-    dump_s: float = 2.0  # from the request for stacks to SIGKILL
-    gone_s: float = 5.0  # from SIGKILL to the alarm
-    reserve_s: float = 5.0  # SIGKILL this long before a drain's deadline
-    may_hold: bool = True  # never for broker and gpuwatch
-    drains_while_starting: bool = False  # the broker: it may hold leases before it is ready
-
-
-@dataclass(frozen=True)
-class Slot:
-    """One child's place and all that is known of its life."""
-
-    name: str
-    kind: str  # worker, broker or gpuwatch
-    state: SlotState = SlotState.STOPPED
-    reason: str = "not started yet"
-    hold: Hold = Hold.NO
-    next: Next = Next.RESTART
-    pid: int = 0
-    since_s: float = 0.0  # when the present state began
-    spawned_at_s: float = 0.0
-    ready_at_s: Optional[float] = None  # of the present life
-    moved_at_s: float = 0.0  # its last sign of progress
-    at_fault: bool = False  # in KILLING: it hung or broke the rules, rather than being told to go
-    wake_at_s: Optional[float] = None  # when this state wants a Tick
-    signalled: str = ""  # in KILLING: stacks, then kill, then lost
-    failures: int = 0  # lives that failed since the last good sign
-    restarts: int = 0
-
-
-# --- events -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Begin:
-    """Somebody wants this slot to run (first start, resume, release by hand)."""
-
-
-@dataclass(frozen=True)
-class Spawned:
-    pid: int
-
-
-@dataclass(frozen=True)
-class SpawnFailed:
-    why: str
-    jitter_ratio: float = 1.0
-
-
-@dataclass(frozen=True)
-class BecameReady:
-    pass
-
-
-@dataclass(frozen=True)
-class Heartbeat:
-    """The child spoke. `moved`: it made progress, or has nothing to do."""
-
-    moved: bool = True
-
-
-@dataclass(frozen=True)
-class FinishedJob:
-    """Proof that the slot works: earlier failures are forgotten."""
-
-
-@dataclass(frozen=True)
-class Tick:
-    """`wake_at_s` has come."""
-
-
-@dataclass(frozen=True)
-class Drain:
-    """Finish what you have before `deadline_at_s`; then `next`."""
-
-    deadline_at_s: float
-    why: str
-    next: Next = Next.REST
-
-
-@dataclass(frozen=True)
-class Kill:
-    """End the process now, without asking; then `next`. `fault`: it brought this on itself."""
-
-    why: str
-    next: Next = Next.RESTART
-    fault: bool = False
-
-
-@dataclass(frozen=True)
-class HoldIt:
-    """Do not run this slot until a person releases it (the model can't be had, say)."""
-
-    why: str
-
-
-@dataclass(frozen=True)
-class Exited:
-    """The process is gone and reaped.
-
-    `charged`: whether a failed life counts against the slot (a suspect job's does not).
-    `jitter_ratio` is drawn by the caller, 0 to 1.
-    """
-
-    returncode: int
-    charged: bool = True
-    jitter_ratio: float = 1.0
-
-
-Event = Union[
-    Begin, Spawned, SpawnFailed, BecameReady, Heartbeat, FinishedJob, Tick, Drain, Kill, HoldIt, Exited
-]
-
-# --- commands -----------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Spawn:
-    """Start the child. Answer Spawned or SpawnFailed."""
-
-
-@dataclass(frozen=True)
-class Signal:
-    """Send this signal; SIGKILL goes to the whole process group."""
-
-    signum: int
-
-
-@dataclass(frozen=True)
-class TellDrain:
-    """Tell the child over its link to finish before `deadline_at_s`."""
-
-    deadline_at_s: float
-
-
-@dataclass(frozen=True)
-class Alarm:
-    """A person should look."""
-
-    text: str
-
-
-Command = Union[Spawn, Signal, TellDrain, Alarm]
-Decision = tuple[Slot, tuple[Command, ...]]
+__all__ = [
+    "ALIVE", "MOVES", "Alarm", "BecameReady", "Begin", "Command", "Decision", "Drain", "Event",
+    "Exited", "FinishedJob", "Heartbeat", "Hold", "HoldIt", "Kill", "Next", "Policy", "Signal", "Slot",
+    "SlotState", "Spawn", "SpawnFailed", "Spawned", "TellDrain", "Tick", "backoff_s", "decide",
+]  # fmt: skip
 
 _S = SlotState
 MOVES: Mapping[SlotState, frozenset[SlotState]] = {
@@ -230,7 +77,7 @@ def decide(slot: Slot, event: Event, policy: Policy, now_s: float) -> Decision:
 
 def backoff_s(failures: int, jitter_ratio: float, policy: Policy) -> float:
     """Full jitter: somewhere in [0, min(most, first * 2^n)]."""
-    most_s = min(policy.backoff_most_s, policy.backoff_first_s * 2 ** min(failures, 30))
+    most_s = min(policy.backoff_most_s, policy.backoff_first_s * 2.0 ** min(failures, 30))
     return most_s * jitter_ratio
 
 
@@ -347,8 +194,8 @@ def _on_exited(slot: Slot, event: Exited, policy: Policy, now_s: float) -> Decis
         return _stay(slot)
     why = describe(event.returncode)
     gone = replace(slot, pid=0)
-    if slot.state is _S.KILLING:
-        # We ended it ourselves: what led to that is the better reason.
+    if slot.state in (_S.KILLING, _S.DRAINING):
+        # We asked for it: what led to that is the better reason.
         why = f"{slot.reason}; {why}"
     if slot.next is Next.REST:
         return replace(_to(gone, _S.STOPPED, why, now_s), failures=gone.failures), ()

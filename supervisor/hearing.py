@@ -1,0 +1,137 @@
+"""What each message of a child means for slots and jobs. PURE.
+
+One function a message; `hear` picks it. Late words of processes that are gone, and words
+about jobs that somebody else has, change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Optional
+
+from supervisor import slot as sl
+from supervisor.contract import messages as m
+from supervisor.ledger import Entry, Stage
+from supervisor.pool_types import BROKER, Member
+
+if TYPE_CHECKING:
+    from supervisor.pool import Pool
+
+
+def hear(pool: Pool, member: Member, message: Any, now_s: float) -> None:
+    """Let a message from `member`'s child have its effect on the pool."""
+    _HEARERS[type(message)](pool, member, message, now_s)
+
+
+def _hear_up(pool: Pool, member: Member, message: m.Up, now_s: float) -> None:
+    member.facts = {"detail": message.detail, **message.facts}
+    pool.decide(member, sl.BecameReady(), now_s)
+    if member.slot.name == BROKER:
+        pool.wanted = 0
+
+
+def _hear_room(pool: Pool, member: Member, message: m.Room, now_s: float) -> None:
+    member.free = max(0, min(message.free, 10_000))
+    pool.decide(member, sl.Heartbeat(), now_s)
+
+
+def _hear_beat(pool: Pool, member: Member, message: m.Beat, now_s: float) -> None:
+    moved = message.phase == "idle" or message.moves != member.moves
+    pool.decide(member, sl.Heartbeat(moved), now_s)
+    member.moves = message.moves
+    for progress in message.jobs:
+        pool.ledger.progress(member.slot.name, progress)
+
+
+def _hear_staged(pool: Pool, member: Member, message: m.Staged, now_s: float) -> None:
+    entry = _entry_of(pool, member, message.job_id)
+    if entry is None:
+        return
+    member.done += 1
+    member.audio_s_done += message.audio_s
+    member.took_s += message.took_s
+    entry.audio_s = message.audio_s
+    pool.decide(member, sl.FinishedJob(), now_s)
+    pool.send(BROKER, pool.ledger.end(entry, m.Commit(message.job_id)))
+
+
+def _hear_failed(pool: Pool, member: Member, message: m.Failed, now_s: float) -> None:
+    entry = _entry_of(pool, member, message.job_id)
+    if entry is None:
+        return
+    member.failed += 1
+    if message.failure is m.Failure.REJECTED:
+        pool.decide(member, sl.FinishedJob(), now_s)  # it judged the audio: the slot works
+    fail = m.Fail(message.job_id, message.failure, message.detail)
+    pool.send(BROKER, pool.ledger.end(entry, fail))
+
+
+def _hear_ready(pool: Pool, member: Member, message: m.Ready, now_s: float) -> None:
+    entry = pool.ledger.ready(message.card)
+    if entry.pending is not None:
+        pool.send(BROKER, entry.pending)
+
+
+def _hear_adopted(pool: Pool, member: Member, message: m.Adopted, now_s: float) -> None:
+    for job_id in set(pool.ledger.entries) - set(message.job_ids):
+        pool.forget(job_id, "its lease did not outlive the broker")
+
+
+def _hear_lost(pool: Pool, member: Member, message: m.Lost, now_s: float) -> None:
+    pool.forget(message.job_id, message.why)
+
+
+def _hear_done(pool: Pool, member: Member, message: m.Done, now_s: float) -> None:
+    entry = pool.ledger.remove(message.job_id)
+    if entry is not None and entry.stage is Stage.GIVEN:
+        pool.send(entry.slot, m.StopJob(message.job_id, message.reason or message.ending.value))
+    counted = {m.Ending.DONE: "done", m.Ending.FAILED: "failed", m.Ending.RELEASED: "released"}
+    if message.ending in counted:
+        name = counted[message.ending]
+        setattr(pool.totals, name, getattr(pool.totals, name) + 1)
+    facts = {"job_id": message.job_id, "ending": message.ending.value, "reason": message.reason}
+    pool.note("warning" if message.ending is m.Ending.FAILED else "info", "job ended", facts)
+
+
+def _hear_queue(pool: Pool, member: Member, message: m.QueueState, now_s: float) -> None:
+    pool.queue = message
+    pool.decide(member, sl.Heartbeat(), now_s)
+
+
+def _hear_trouble(pool: Pool, member: Member, message: m.Trouble, now_s: float) -> None:
+    pool.decide(member, sl.Heartbeat(), now_s)
+    facts = {"where": message.where, "detail": message.detail}
+    if message.detail:
+        pool.troubles[message.where] = message.detail
+        pool.note("error", "something outside does not answer", facts)
+    elif pool.troubles.pop(message.where, None) is not None:
+        pool.note("info", "it answers again", facts)
+
+
+def _hear_devices(pool: Pool, member: Member, message: m.Devices, now_s: float) -> None:
+    pool.devices = message
+    pool.decide(member, sl.BecameReady(), now_s)
+    pool.decide(member, sl.Heartbeat(), now_s)
+
+
+def _entry_of(pool: Pool, member: Member, job_id: str) -> Optional[Entry]:
+    """The job, if that worker really has it."""
+    entry = pool.ledger.entries.get(job_id)
+    mine = entry is not None and entry.slot == member.slot.name and entry.stage is Stage.GIVEN
+    return entry if mine else None
+
+
+_HEARERS: Mapping[type, Any] = {
+    m.Up: _hear_up,
+    m.Room: _hear_room,
+    m.Beat: _hear_beat,
+    m.Staged: _hear_staged,
+    m.Failed: _hear_failed,
+    m.Ready: _hear_ready,
+    m.Adopted: _hear_adopted,
+    m.Lost: _hear_lost,
+    m.Done: _hear_done,
+    m.QueueState: _hear_queue,
+    m.Trouble: _hear_trouble,
+    m.Devices: _hear_devices,
+}

@@ -1,0 +1,146 @@
+"""The words of the pool: what can happen on a host, and what can follow from it. PURE."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Union
+
+from supervisor import slot as sl
+from supervisor.contract import messages as m
+from supervisor.contract.exits import Exit
+from supervisor.slot import Slot
+
+BROKER = "broker"
+GPUWATCH = "gpuwatch"
+
+
+class Mode(str, enum.Enum):
+    RUNNING = "running"
+    DRAINING = "draining"  # asked to; workers still finish
+    DRAINED = "drained"  # no workers, nothing received, `resume` works
+    STOPPING = "stopping"  # the process ends when all is finished or given back
+
+
+@dataclass
+class Member:
+    """A slot, and what its child told of itself."""
+
+    slot: Slot
+    policy: sl.Policy
+    free: int = 0  # places for jobs, after what was given
+    moves: int = -1
+    facts: Mapping[str, str] = field(default_factory=dict)
+    done: int = 0
+    failed: int = 0
+    audio_s_done: float = 0.0
+    took_s: float = 0.0
+
+
+@dataclass
+class Totals:
+    done: int = 0
+    failed: int = 0
+    released: int = 0
+    crashed: int = 0
+
+
+# --- events -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A child said something on its link."""
+
+    name: str
+    message: Any  # one of FROM_WORKER, FROM_BROKER, FROM_GPUWATCH; checked by the reader
+
+
+@dataclass(frozen=True)
+class SlotEvent:
+    """Something of one slot alone: Spawned, SpawnFailed, Kill, HoldIt, Begin."""
+
+    name: str
+    event: sl.Event
+
+
+@dataclass(frozen=True)
+class Died:
+    """A child is reaped. `out_of_memory`: the kernel says that it lacked memory."""
+
+    name: str
+    returncode: int
+    jitter_ratio: float
+    out_of_memory: bool = False
+
+
+@dataclass(frozen=True)
+class DrainSlots:
+    """Finish by the deadline and rest; no names: all workers, and the host is drained."""
+
+    names: tuple[str, ...]
+    deadline_at_s: float
+    why: str
+    next: sl.Next = sl.Next.REST
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Begin what rests or is held; no names: all."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """End the process: finish or give back by the deadline. A second one: now."""
+
+    deadline_at_s: float
+    why: str
+
+
+@dataclass(frozen=True)
+class Due:
+    """`next_wake_s()` has come."""
+
+
+PoolEvent = Union[Heard, SlotEvent, Died, DrainSlots, Resume, Stop, Due]
+
+# --- actions ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ForSlot:
+    """Carry a slot's command out."""
+
+    name: str
+    command: sl.Command
+
+
+@dataclass(frozen=True)
+class Send:
+    """Send this message to the child in that slot, if there is one."""
+
+    name: str
+    message: m.Message
+
+
+@dataclass(frozen=True)
+class Note:
+    """Log this: a constant sentence and its facts."""
+
+    level: str
+    sentence: str
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class EndProcess:
+    """All is done: the supervisor ends with this code."""
+
+    code: Exit
+    why: str
+
+
+Action = Union[ForSlot, Send, Note, EndProcess]

@@ -1,0 +1,190 @@
+"""The words of a slot's life: its states, what can happen to it, what it can order. PURE."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Optional, Union
+
+
+class SlotState(str, enum.Enum):
+    STARTING = "starting"  # a process exists; waiting for it to say that it is ready
+    READY = "ready"
+    DRAINING = "draining"  # asked to finish by a deadline
+    KILLING = "killing"  # a signal is sent; waiting for the reaping
+    BACKOFF = "backoff"  # waiting before the next start
+    HELD = "held"  # not started again until there is proof or a person's word
+    STOPPED = "stopped"  # rests until somebody begins it
+
+
+class Next(str, enum.Enum):
+    """What follows once the process is gone."""
+
+    RESTART = "restart"
+    REST = "rest"
+
+
+class Hold(str, enum.Enum):
+    """Why a slot is held, which says how the hold ends."""
+
+    NO = ""
+    CRASH_LOOP = "crash-loop"  # probed half-open
+    DEVICE = "device"  # probed half-open, until devices give proof of their own
+    SETTINGS = "settings"  # by a person only
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The budgets of one kind of child. All lengths in seconds."""
+
+    start_s: float = 180.0
+    silence_s: float = 30.0  # a ready child that says nothing at all
+    stall_s: float = 300.0  # a ready child that talks but gets nowhere
+    hold_after: int = 5
+    probe_s: float = 300.0
+    backoff_first_s: float = 0.5
+    backoff_most_s: float = 60.0
+    calm_s: float = 60.0  # a ready life this long forgets earlier failures
+    dump_s: float = 2.0  # from the request for stacks to SIGKILL
+    gone_s: float = 5.0  # from SIGKILL to the alarm
+    reserve_s: float = 5.0  # SIGKILL this long before a drain's deadline
+    may_hold: bool = True  # never for broker and gpuwatch
+    drains_while_starting: bool = False  # the broker: it may hold leases before it is ready
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One child's place and all that is known of its life."""
+
+    name: str
+    kind: str  # worker, broker or gpuwatch
+    state: SlotState = SlotState.STOPPED
+    reason: str = "not started yet"
+    hold: Hold = Hold.NO
+    next: Next = Next.RESTART
+    pid: int = 0
+    since_s: float = 0.0  # when the present state began
+    spawned_at_s: float = 0.0
+    ready_at_s: Optional[float] = None  # of the present life
+    moved_at_s: float = 0.0  # its last sign of progress
+    at_fault: bool = False  # in KILLING: it hung or broke the rules, rather than being told to go
+    wake_at_s: Optional[float] = None  # when this state wants a Tick
+    signalled: str = ""  # in KILLING: stacks, then kill, then lost
+    failures: int = 0  # lives that failed since the last good sign
+    restarts: int = 0
+
+
+# --- events -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Somebody wants this slot to run (first start, resume, release by hand)."""
+
+
+@dataclass(frozen=True)
+class Spawned:
+    pid: int
+
+
+@dataclass(frozen=True)
+class SpawnFailed:
+    why: str
+    jitter_ratio: float = 1.0
+
+
+@dataclass(frozen=True)
+class BecameReady:
+    pass
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """The child spoke. `moved`: it made progress, or has nothing to do."""
+
+    moved: bool = True
+
+
+@dataclass(frozen=True)
+class FinishedJob:
+    """Proof that the slot works: earlier failures are forgotten."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """`wake_at_s` has come."""
+
+
+@dataclass(frozen=True)
+class Drain:
+    """Finish what you have before `deadline_at_s`; then `next`."""
+
+    deadline_at_s: float
+    why: str
+    next: Next = Next.REST
+
+
+@dataclass(frozen=True)
+class Kill:
+    """End the process now, without asking; then `next`. `fault`: it brought this on itself."""
+
+    why: str
+    next: Next = Next.RESTART
+    fault: bool = False
+
+
+@dataclass(frozen=True)
+class HoldIt:
+    """Do not run this slot until a person releases it (the model can't be had, say)."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Exited:
+    """The process is gone and reaped.
+
+    `charged`: whether a failed life counts against the slot (a suspect job's does not).
+    `jitter_ratio` is drawn by the caller, 0 to 1.
+    """
+
+    returncode: int
+    charged: bool = True
+    jitter_ratio: float = 1.0
+
+
+Event = Union[
+    Begin, Spawned, SpawnFailed, BecameReady, Heartbeat, FinishedJob, Tick, Drain, Kill, HoldIt, Exited
+]
+
+# --- commands -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Spawn:
+    """Start the child. Answer Spawned or SpawnFailed."""
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Send this signal; SIGKILL goes to the whole process group."""
+
+    signum: int
+
+
+@dataclass(frozen=True)
+class TellDrain:
+    """Tell the child over its link to finish before `deadline_at_s`."""
+
+    deadline_at_s: float
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A person should look."""
+
+    text: str
+
+
+Command = Union[Spawn, Signal, TellDrain, Alarm]
+Decision = tuple[Slot, tuple[Command, ...]]
