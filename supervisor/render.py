@@ -135,7 +135,7 @@ def _jobs(status: Mapping[str, Any], paint: Paint) -> list[str]:
     rows = [
         [
             shorten(printable(job.get("id")) or "?", 36),
-            shorten(printable(slot.get("name")), 16),
+            shorten(printable(slot.get("name")), 12),
             count_text(job.get("attempt")),
             bar(job.get("progress_ratio")),
             percent_text(job.get("progress_ratio")),

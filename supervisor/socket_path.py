@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # The kernel takes 107 bytes (104 on macOS); bind() fails with a riddle above that.
 MAX_PATH_BYTES = 100
 ADDRESS_FILE = "supervisor.json"
+# Anybody may have made it: `_private_folder` looks before it trusts.
+_FALLBACK = f"/tmp/rem-supervisor-{os.getuid()}"  # noqa: S108
 
 
 class SocketFolderUnsafe(OSError):
@@ -49,7 +51,7 @@ def socket_path(settings: Settings, environ: Mapping[str, str]) -> str:
     path = path or str(Path(settings.state_dir) / "control.sock")
     if len(os.fsencode(path)) <= MAX_PATH_BYTES:
         return path
-    return str(_private_folder(Path(f"/tmp/rem-supervisor-{os.getuid()}")) / name)  # noqa: S108  # checked there
+    return str(_private_folder(Path(_FALLBACK)) / name)
 
 
 def read_address(state_dir: str) -> Optional[Address]:

@@ -1,0 +1,142 @@
+"""The status as text: everything known is shown, nothing unknown breaks it, it fits 100 columns."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any, Callable
+
+import pytest
+
+from supervisor.render import WIDTH, status_text
+
+Make = Callable[..., dict[str, Any]]
+
+
+def test_a_healthy_service_is_told_in_full(status_of: Make, worker: Make) -> None:
+    job = {"id": "rec-1", "attempt": 2, "progress_ratio": 0.5, "audio_s": 71.4, "started_unix_s": 1.0}
+
+    text = status_text(status_of(slots=[worker(jobs=[job])]))
+
+    lines = text.splitlines()
+    assert lines[0] == "rem-supervisor running · pid 4242 · up 1m15s · backend local · profile rem"
+    assert lines[3].split() == ["cpu0", "ready", "4243", "1m10s", "0", "210M", "7", "1", "8.4x", "cpu"]
+    assert "rec-1  cpu0    2  [############............]  50 %   1:11" in lines
+    assert "queue   3 waiting · 1 in flight · 2 ready" in lines
+    assert "totals  7 done · 1 failed · 0 released · 2 crashed" in lines
+    assert "degraded" not in text
+
+
+def test_a_gpu_shows_memory_heat_and_load(status_of: Make, worker: Make) -> None:
+    device = {
+        "uuid": "GPU-1",
+        "name": "NVIDIA L4",
+        "memory_used_bytes": 3 * 1024**3,
+        "memory_total_bytes": 23 * 1024**3,
+        "utilization_ratio": 0.88,
+        "temperature_c": 67.0,
+        "health": "xid 63",
+    }
+
+    text = status_text(status_of(slots=[worker(name="gpu0", device=device)]))
+
+    assert "NVIDIA L4 3.0G/23G 67C 88% xid 63" in text
+
+
+def test_a_held_slot_says_why_below_its_line(status_of: Make, worker: Make) -> None:
+    held = worker(state="held", reason="device: GPU-1 fell off the bus, reboot the machine", pid=None)
+
+    lines = status_text(status_of(slots=[held])).splitlines()
+
+    assert lines[4] == "    device: GPU-1 fell off the bus, reboot the machine"
+    assert lines[-1] == "degraded: cpu0 is held"
+
+
+def test_a_drain_shows_how_long_it_may_take(status_of: Make) -> None:
+    supervisor = {"state": "draining", "drain_deadline_s": 95.0, "pid": 1, "uptime_s": 3.0}
+
+    assert "draining (deadline in 1m35s)" in status_text(status_of(supervisor=supervisor))
+
+
+def test_what_does_not_answer_outside_is_told(status_of: Make) -> None:
+    supervisor = {"state": "running", "troubles": {"queue": "throttled"}}
+
+    assert "trouble: queue: throttled" in status_text(status_of(supervisor=supervisor))
+
+
+def test_text_from_the_queue_cannot_steer_the_terminal(status_of: Make, worker: Make) -> None:
+    job = {"id": "\x1b[2J\r\nrec", "attempt": 1}
+
+    text = status_text(status_of(slots=[worker(jobs=[job], state="held", reason="\x1b]0;x\x07")]))
+
+    assert "\x1b" not in text
+    assert "\r" not in text
+
+
+def test_paint_changes_colours_and_nothing_else(status_of: Make, worker: Make) -> None:
+    status = status_of(slots=[worker(), worker(name="cpu1", state="held", reason="crash-loop")])
+
+    painted = status_text(status, lambda text, style: f"<{style}>{text}</{style}>")
+
+    assert "<good>ready</good>" in painted
+    assert "<bad>held</bad>" in painted
+    stripped = painted
+    for style in ("good", "warn", "bad", "faint", "bold"):
+        stripped = stripped.replace(f"<{style}>", "").replace(f"</{style}>", "")
+    assert stripped == status_text(status)
+
+
+def test_even_the_fullest_status_fits_its_columns(status_of: Make, worker: Make) -> None:
+    device = {
+        "uuid": "GPU-" + "a" * 36,
+        "name": "NVIDIA RTX 6000 Ada Generation " * 3,
+        "memory_used_bytes": 10**12,
+    }
+    job = {"id": "j" * 200, "attempt": 12, "progress_ratio": 1.0, "audio_s": 43_200.0}
+    slot = worker(
+        name="mig-" + "0" * 40,
+        state="backoff",
+        reason="why " * 100,
+        pid=4_194_304,
+        uptime_s=10**8,
+        restarts=99_999,
+        rss_bytes=10**13,
+        done=10**7,
+        failed=10**6,
+        realtime_factor=1234.5,
+        device=device,
+        jobs=[job],
+    )
+
+    text = status_text(
+        status_of(slots=[slot] * 12, supervisor={"state": "running", "troubles": {"q": "t" * 300}})
+    )
+
+    assert max(map(len, text.splitlines())) <= WIDTH
+
+
+ODD_VALUES: list[Any] = [None, "", "text", -1, 0, 1.5, True, [], {}, [None], ["text"], {"a": 1}, 10**30]
+
+
+@pytest.mark.parametrize("odd", ODD_VALUES, ids=repr)
+def test_no_missing_or_odd_value_breaks_the_table(status_of: Make, worker: Make, odd: Any) -> None:
+    job = {"id": "j", "attempt": 1, "progress_ratio": 0.1, "audio_s": 3.0}
+    full = status_of(slots=[worker(jobs=[job])])
+    paths = [(key,) for key in full]
+    paths += [(key, sub) for key in ("supervisor", "queue", "totals") for sub in full[key]]
+    slot_keys = [("slots", 0, key) for key in full["slots"][0]]
+    job_keys = [("slots", 0, "jobs", 0, key) for key in job]
+    device_keys = [
+        ("slots", 0, "device", key) for key in ("name", "memory_used_bytes", "temperature_c", "health")
+    ]
+
+    for path in itertools.chain(paths, slot_keys, job_keys, device_keys):
+        status = json.loads(json.dumps(full))
+        target = status
+        for step in path[:-1]:
+            target = target[step]
+        target[path[-1]] = odd
+
+        assert status_text(status).startswith("rem-supervisor")
+        target.pop(path[-1])
+        assert status_text(status).startswith("rem-supervisor")
