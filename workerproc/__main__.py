@@ -21,8 +21,9 @@ def main(arguments: list[str]) -> int:
         return _worker()
     verb, rest = arguments[0], arguments[1:]
     if verb == "fetch" and len(rest) == 1:
-        from workerproc import fetch
+        from workerproc import birth, fetch
 
+        birth.die_with_supervisor()
         return fetch.main(rest[0])
     if verb == "check" and (not rest or (len(rest) == 2 and rest[0] == "--model-path")):
         from workerproc import check

@@ -13,6 +13,7 @@ import sys
 import threading
 from typing import Callable
 
+from supervisor.contract import child_env
 from supervisor.contract.exits import Exit
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -29,9 +30,22 @@ def die_with(parent_pid: int) -> None:
         os._exit(Exit.ORPHANED)
 
 
+def die_with_supervisor() -> None:
+    """Do `die_with` in a verb that a supervisor started; those of the command line live on their own."""
+    if child_env.PARENT_PID in os.environ:
+        die_with(child_env.parent_pid())
+
+
 def dump_stacks_to(path: str) -> None:
-    """Write every thread's stack to a file on SIGUSR2, even inside a native call."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    """Write every thread's stack to a file on SIGUSR2, even inside a native call.
+
+    Where the file can't be made they go to stderr: a dump is no reason to refuse work.
+    """
+    try:
+        os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    except OSError:
+        descriptor = sys.stderr.fileno()
     faulthandler.register(signal.SIGUSR2, file=descriptor, all_threads=True)
 
 

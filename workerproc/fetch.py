@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable, Optional
 
+from supervisor.contract import clock
 from supervisor.contract.exits import Exit
 from workerproc import models
 from workerproc.models import Found, NoModel
@@ -28,6 +29,7 @@ Tell = Callable[[int, int], None]  # bytes done, bytes in all
 _SMALL = ["config.json", "preprocessor_config.json", "tokenizer.json", "vocabulary.*"]
 _ALL = [*_SMALL, "model.bin"]
 _PROGRESS_S = 1.0
+_DRAFT_IS_DEAD_S = 600.0  # no byte for so long: nobody writes it any more (the hub's time-outs are seconds)
 
 
 def main(name: str) -> int:
@@ -42,7 +44,11 @@ def main(name: str) -> int:
 
 
 def _say(event: str, **facts: Any) -> None:
-    print(json.dumps({"event": event, **facts}, ensure_ascii=False), flush=True)
+    try:
+        print(json.dumps({"event": event, **facts}, ensure_ascii=False), flush=True)
+    except OSError:
+        # Whoever wanted the model is gone: don't go on downloading for nobody.
+        os._exit(Exit.ORPHANED)
 
 
 def find(name: str, tell: Tell) -> Found:
@@ -85,9 +91,11 @@ def _cached(repository: str) -> Optional[Path]:
 def _download(name: str, repository: str, tell: Tell) -> Found:
     import huggingface_hub
 
+    blobs = _repository_folder(repository) / "blobs"
     try:
+        _clear_drafts(blobs)
         total_bytes = _total_bytes(repository)
-        with _watching(_repository_folder(repository) / "blobs", total_bytes, tell):
+        with _watching(blobs, total_bytes, tell):
             huggingface_hub.snapshot_download(repository, allow_patterns=_SMALL)
             folder = Path(huggingface_hub.snapshot_download(repository, allow_patterns=_ALL))
     except Exception as error:
@@ -136,7 +144,7 @@ def _no_model(name: str, repository: str, error: Exception) -> NoModel:
     first_line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
     return NoModel(
         f"{name} is not on this host and could not be fetched from {hub}: {first_line}",
-        "Check the network, proxy and HF_ENDPOINT; what has come so far is kept and carried on",
+        "Check the network, the proxy and HF_ENDPOINT, or name a folder that holds the model",
     )
 
 
@@ -183,6 +191,15 @@ def _watching(blobs: Path, total_bytes: int, tell: Tell) -> Iterator[None]:
         done.set()
         thread.join()
     tell(total_bytes, total_bytes)
+
+
+def _clear_drafts(blobs: Path) -> None:
+    """Remove what killed downloads left: huggingface_hub 2 begins a new file each time, up to 3 GB."""
+    if blobs.is_dir():
+        for path in blobs.glob("*.????????.incomplete"):
+            with contextlib.suppress(OSError):
+                if clock.wall_unix_s() - path.stat().st_mtime > _DRAFT_IS_DEAD_S:
+                    path.unlink()
 
 
 def _stored_bytes(blobs: Path) -> int:
