@@ -6,6 +6,7 @@ second one alone ends the process, by `os._exit`, so a hung driver can't keep it
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import socket
@@ -17,6 +18,8 @@ from supervisor.contract.exits import Exit
 from supervisor.contract.messages import Devices, Up
 from supervisor.gpuwatch import pci, problems
 from supervisor.gpuwatch.sight import Sight, devices_of, is_news
+
+log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 5.0
 # A failing nvmlInit forks a helper four times: not every 5 s.
@@ -94,11 +97,11 @@ def _look(watch: Watch, link: socket.socket, failed: threading.Event) -> None:
         watch.look_for_ever()
     except (BrokenPipeError, ConnectionResetError):
         pass  # the other thread sees the end of the link as well, and leaves
-    except BaseException:
+    except Exception:  # outermost in this thread
         # A fault of ours. Ending the link wakes the other thread, which ends the process.
+        log.exception("watching failed")
         failed.set()
         link.shutdown(socket.SHUT_RDWR)
-        raise
 
 
 def _receive(link: socket.socket) -> bool:
