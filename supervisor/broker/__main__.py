@@ -1,0 +1,21 @@
+"""`python -m supervisor.broker`: the service child, or with a verb a short-lived command."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Serve where no verb is given."""
+    if len(sys.argv) == 1:
+        from supervisor.broker.service import serve
+
+        serve()
+        return
+    from supervisor.broker.verbs import run
+
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

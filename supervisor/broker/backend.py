@@ -1,0 +1,61 @@
+"""From settings to ports: the embedded backend, or AWS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from supervisor.broker.local import RAW_BUCKET, TRANSCRIPTS_BUCKET, LocalQueue, LocalRecords, open_database
+from supervisor.broker.local_objects import LocalObjects
+from supervisor.broker.tools import Backend
+from supervisor.contract.settings import Settings
+
+
+def connect(settings: Settings) -> Backend:
+    """Make the ports that the settings ask for; nothing is called yet."""
+    return _connect_aws(settings) if settings.backend.kind == "aws" else _connect_local(settings)
+
+
+def _connect_local(settings: Settings) -> Backend:
+    folder = Path(settings.local.folder)
+    database = open_database(folder)
+    queue, records = LocalQueue(database), LocalRecords(database)
+    objects = LocalObjects(folder / "objects")
+    return Backend(
+        "local",
+        f"embedded queue in {folder}",
+        queue,
+        records,
+        objects,
+        queue,
+        records,
+        RAW_BUCKET,
+        TRANSCRIPTS_BUCKET,
+        batch_count=10,
+        long_visibility_s=float(settings.queue.lease_s),
+        rest_s=0.0,
+    )
+
+
+def _connect_aws(settings: Settings) -> Backend:
+    # boto3 costs a third of a second: only where it is used.
+    from supervisor.broker.aws import Clients
+    from supervisor.broker.dynamodb import DynamoRecords
+    from supervisor.broker.s3 import S3Objects
+    from supervisor.broker.sqs import SqsQueue
+
+    clients = Clients(settings.aws.region)
+    aws = settings.aws
+    return Backend(
+        "aws",
+        f"SQS {aws.queue_url}",
+        SqsQueue(clients.receiving("sqs"), aws.queue_url),
+        DynamoRecords(clients.patient("dynamodb"), aws.table),
+        S3Objects(clients.patient("s3")),
+        SqsQueue(clients.quick("sqs"), aws.queue_url),
+        DynamoRecords(clients.quick("dynamodb"), aws.table),
+        aws.raw_bucket,
+        aws.transcripts_bucket,
+        batch_count=aws.max_messages,
+        long_visibility_s=float(aws.visibility_s),
+        rest_s=aws.poll_s,
+    )

@@ -1,0 +1,125 @@
+"""Claim and commit: the protocol's steps, each safe to repeat and to die in.
+
+The only file that puts records and objects in order. Blocks; one call is one try, the
+caller repeats it after `TryLater`. `LeaseLost` means that somebody else has the job:
+write nothing more. Order of a commit: fence, text, JSON, complete. Readers follow
+transcriptS3Key, which appears last, to a JSON whose text is already there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Union
+
+from supervisor.broker import lease, record
+from supervisor.broker.errors import LeaseLost, TryLater
+from supervisor.broker.outcome import Verdict
+from supervisor.broker.ports import Applied, ObjectStore, RecordKey, RecordTable
+from supervisor.broker.record import Busy, Finished, GivenUp, Hold, Redo, Result
+from supervisor.broker.request import JobRequest, Rejected, Source
+from supervisor.contract import clock
+
+CONTENT_TYPES = {"txt": "text/plain", "json": "application/json"}
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """The record is ours; the counters are the record's."""
+
+    attempt: int
+    failures: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that publishing one result needs."""
+
+    request: JobRequest
+    hold: Hold
+    attempt: int
+    source: Source
+    folder: Path
+    result: Result
+    bucket: str
+
+
+def claim(records: RecordTable, request: JobRequest, hold: Hold) -> Union[Claimed, Busy, Finished, GivenUp]:
+    """Take the record, or say who is in the way."""
+    now_unix_s = clock.wall_unix_s()
+    answer = records.update(request.record_key, record.claim(request, hold, now_unix_s))
+    if not isinstance(answer, Applied):
+        meaning = record.read_refusal(answer.item, request, now_unix_s)
+        if isinstance(meaning, Finished):
+            records.update(request.record_key, record.say_done_again())
+        if not isinstance(meaning, Redo):
+            return meaning
+        answer = records.update(request.record_key, record.claim(request, hold, now_unix_s, again=True))
+        if not isinstance(answer, Applied):
+            return Busy(lease.record_wait_s(float(answer.item.get("remLeaseUnix", now_unix_s)), now_unix_s))
+    return Claimed(int(answer.item.get("remAttempt", 1)), int(answer.item.get("remFailures", 0)))
+
+
+def publish(
+    records: RecordTable, objects: ObjectStore, work: Work, deadline_at_s: Callable[[], float]
+) -> None:
+    """Bring one result to its final names and complete the record, once.
+
+    Afterwards the record is DONE by this attempt. Repeating it after any failure ends the
+    same way, also when an earlier try got further than its caller learnt.
+    """
+    if not _fenced(records, work, deadline_at_s):
+        return
+    for suffix in ("txt", "json"):
+        _check_deadline(deadline_at_s)
+        key = work.request.transcript_key(suffix)
+        objects.put(work.bucket, key, work.folder / f"transcript.{suffix}", CONTENT_TYPES[suffix])
+    change = record.complete(work.request, work.hold, work.result, work.source, clock.wall_unix_s())
+    answer = records.update(work.request.record_key, change)
+    if not isinstance(answer, Applied) and not _is_our_own(answer.item, work):
+        raise LeaseLost("the record was taken over during the commit")
+
+
+def renew(records: RecordTable, key: RecordKey, hold: Hold) -> None:
+    """Lengthen the record's lease. Raises LeaseLost where it is no longer ours."""
+    if not isinstance(records.update(key, record.renew(hold, clock.wall_unix_s())), Applied):
+        raise LeaseLost("the record belongs to somebody else")
+
+
+def end(records: RecordTable, key: RecordKey, hold: Hold, verdict: Verdict) -> None:
+    """Write the verdict on a failed attempt. Raises LeaseLost where it is not ours to write."""
+    if verdict.is_final:
+        change = record.give_up(hold, verdict.reason, verdict.counts, clock.wall_unix_s())
+    else:
+        change = record.free(hold, verdict.counts)
+    answer = records.update(key, change)
+    if isinstance(answer, Applied) or "remToken" not in answer.item:
+        return  # without a token: our own earlier try got through, or somebody ended it
+    raise LeaseLost("the record belongs to somebody else")
+
+
+def reject(records: RecordTable, rejected: Rejected) -> None:
+    """Say FAILED in the record of a message that can't be a job, where there is a record."""
+    if rejected.recording_id and rejected.user_id:
+        key = RecordKey(rejected.user_id, rejected.recording_id)
+        records.update(key, record.reject(rejected.reason, clock.wall_unix_s()))
+
+
+def _fenced(records: RecordTable, work: Work, deadline_at_s: Callable[[], float]) -> bool:
+    """Fence the record; False where an earlier try of ours has completed it already."""
+    _check_deadline(deadline_at_s)
+    answer = records.update(work.request.record_key, record.fence(work.hold, clock.wall_unix_s()))
+    if isinstance(answer, Applied):
+        return True
+    if _is_our_own(answer.item, work):
+        return False
+    raise LeaseLost("the record was taken over before the commit")
+
+
+def _is_our_own(item: dict[str, object], work: Work) -> bool:
+    return record.was_completed_by(item, work.attempt, work.result)
+
+
+def _check_deadline(deadline_at_s: Callable[[], float]) -> None:
+    if not lease.may_fence(deadline_at_s(), clock.now_s()):
+        raise TryLater("queue", "the lease is about to end")

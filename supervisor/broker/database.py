@@ -1,0 +1,81 @@
+"""How this room opens SQLite: durable, one connection a thread, a schema with a number.
+
+Every change stands in one `BEGIN IMMEDIATE` transaction; WAL with synchronous=FULL keeps
+what was committed through a power cut. A database with a newer schema is left alone.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from supervisor.broker.errors import CannotServe, TryLater
+
+BUSY_S = 10.0
+
+
+class Database:
+    """One file, used by many threads and processes at once."""
+
+    def __init__(self, path: Path, version: int, schema: str, where: str) -> None:
+        self._path = path
+        self._where = where
+        self._mine = threading.local()
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._errors():
+            self._prepare(version, schema)
+
+    @contextmanager
+    def change(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it is durable at the end, or none of it after an error."""
+        with self._errors():
+            connection = self._connection()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
+        """Read without holding anybody up."""
+        with self._errors():
+            return self._connection().execute(query, values).fetchall()
+
+    def _connection(self) -> sqlite3.Connection:
+        found = getattr(self._mine, "connection", None)
+        if isinstance(found, sqlite3.Connection):
+            return found
+        connection = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None)
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        self._mine.connection = connection
+        return connection
+
+    def _prepare(self, version: int, schema: str) -> None:
+        connection = self._connection()
+        self._path.chmod(0o600)
+        connection.execute("BEGIN IMMEDIATE")
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        if found == 0:
+            for statement in schema.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version={version}")
+        connection.execute("COMMIT")
+        if found > version:
+            raise CannotServe(
+                f"{self._path} was written by a newer version of this program (schema {found}, this one knows "
+                f"{version}). Update the program, or name another folder in [local] folder."
+            )
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise TryLater(self._where, f"{self._path}: {error}") from error

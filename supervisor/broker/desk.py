@@ -1,0 +1,263 @@
+"""The desk: where every event of the broker is dealt with, one after the other.
+
+Hears the supervisor, asks the queue for no more than is wanted, adopts what a dead
+broker left, and leaves in order. What happens to a job on its way stands in `intake.py`
+and `outlet.py`; what keeps it ours in `keeper.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Callable, Union
+
+from supervisor.broker import lease
+from supervisor.broker.crew import COUNT, POLL
+from supervisor.broker.errors import BrokerError, TryLater
+from supervisor.broker.held import LeaseFiles, Phase, revived
+from supervisor.broker.intake import Intake
+from supervisor.broker.keeper import Keeper
+from supervisor.broker.outlet import Outlet
+from supervisor.broker.ports import Counts, Message
+from supervisor.broker.tools import Tools
+from supervisor.contract import clock
+from supervisor.contract.messages import (
+    Adopted,
+    Commit,
+    Done,
+    Ending,
+    Fail,
+    Keep,
+    Leave,
+    QueueState,
+    Release,
+    ToBroker,
+    Up,
+    Wanted,
+)
+
+log = logging.getLogger(__name__)
+POLL_S = 5.0  # what a dead poll may hide a message for is this plus one lease
+_COUNT_S = 10.0
+_COUNT_SOON_S = 1.0
+_ORPHAN_S = 2.0  # what the supervisor's death leaves us
+_LEAVE_MARGIN_S = 3.0  # before the supervisor's deadline everything held is given back
+
+
+class Desk:
+    """Owns the broker's state; every method runs in the main thread."""
+
+    def __init__(
+        self, tools: Tools, intake: Intake, outlet: Outlet, keeper: Keeper, files: LeaseFiles
+    ) -> None:
+        self.is_over = False
+        self._tools = tools
+        self._holdings = tools.holdings
+        self._intake = intake
+        self._outlet = outlet
+        self._keeper = keeper
+        self._files = files
+        self._wanted = 0
+        self._is_polling = False
+        self._is_resting = False  # between two questions
+        self._may_poll = False  # not before the queue has told what it permits
+        self._poll_tries = 0
+        self._is_orphan = False
+        self._is_count_due = False
+
+    def open(self) -> None:
+        """Adopt what is left, say so, then begin: Ready..., Adopted, Up, in this order."""
+        self._adopt()
+        backend = self._tools.backend
+        self._tools.say(Up(backend.detail, {"backend": backend.kind, "lease_s": str(self._tools.lease_s)}))
+        self._keeper.tick()
+        self._probe()
+        self._count_by_and_by()
+
+    def hear(self, message: ToBroker) -> None:
+        """Deal with one message of the supervisor."""
+        if isinstance(message, Wanted):
+            self._wanted = message.count
+            self._poll()
+        elif isinstance(message, Keep):
+            self._keep(message.job_ids)
+        elif isinstance(message, Leave):
+            self._leave(message.deadline_at_s)
+        else:
+            self._hear_of_job(message)
+        self._look_for_the_end()
+
+    def lose_supervisor(self) -> None:
+        """Give everything back within two seconds; a commit under way may use them up."""
+        if self._is_orphan:
+            return
+        log.warning("the supervisor is gone", extra={"jobs": len(self._holdings.jobs)})
+        self._is_orphan = self._tools.is_leaving = True
+        self._tools.crew.after(_ORPHAN_S, self._end)
+        self._give_back((Phase.FETCHING, Phase.READY), "the supervisor is gone")
+        self._look_for_the_end()
+
+    def turn(self) -> None:
+        """Wait for one event and deal with it."""
+        self._tools.crew.turn()
+        self._look_for_the_end()
+
+    def _adopt(self) -> None:
+        now_s = clock.now_s()
+        for saved in self._files.load(now_s):
+            held, jobs = revived(saved, now_s)
+            self._holdings.add(held, jobs)
+        jobs_left = list(self._holdings.jobs.values())
+        self._tools.spool.keep_only(job.request.record_key for job in jobs_left)
+        # Known to the supervisor: those announced, and those whose Done is still owed.
+        known = {job.id for job in jobs_left if job.announced}
+        known.update(job_id for held in self._holdings.leases.values() for job_id in held.tell)
+        for job in jobs_left:
+            if job.phase is Phase.COMMITTING:
+                self._outlet.commit(job)
+            elif job.announced:
+                self._intake.announce(job)
+            else:
+                self._holdings.move(job, Phase.CLAIMING, now_s)
+                self._intake.claim(job)
+        for held in list(self._holdings.leases.values()):
+            if not held.open:
+                self._outlet.close(held)
+        self._tools.say(Adopted(tuple(sorted(known))))
+        if known:
+            log.info("adopted what a dead broker held", extra={"jobs": len(known)})
+
+    def _probe(self) -> None:
+        if self._tools.is_leaving:
+            return
+        self._is_polling = True
+        self._tools.crew.do(POLL, self._tools.backend.queue.can_hold, self._probed)
+
+    def _probed(self, outcome: Union[bool, BrokerError]) -> None:
+        self._is_polling = False
+        if isinstance(outcome, BrokerError):
+            self._poll_failed(outcome, self._probe)
+            return
+        self._poll_tries = 0
+        self._tools.troubles.over("queue")
+        self._may_poll = True
+        self._tools.can_hold = outcome
+        if not outcome:
+            self._tools.lease_s = self._tools.backend.long_visibility_s
+            log.warning(
+                "leases can't be extended here: a dead host's jobs come back only after the whole visibility",
+                extra={"missing": "sqs:ChangeMessageVisibility", "visibility_s": self._tools.lease_s},
+            )
+        self._poll()
+
+    def _poll(self) -> None:
+        """Ask for what is wanted and not yet on the way, unless a question is open."""
+        if self._is_polling or self._is_resting or not self._may_poll or self._tools.is_leaving:
+            return
+        count = min(self._wanted - self._holdings.on_the_way(), self._tools.backend.batch_count)
+        if count < 1:
+            return
+        self._is_polling = True
+        backend, lease_s = self._tools.backend, self._tools.lease_s
+
+        def receive() -> tuple[float, list[Message]]:
+            asked_at_s = clock.now_s()
+            return asked_at_s, backend.queue.receive(count, lease_s, POLL_S)
+
+        self._tools.crew.do(POLL, receive, self._received)
+
+    def _received(self, outcome: Union[tuple[float, list[Message]], BrokerError]) -> None:
+        self._is_polling = False
+        if isinstance(outcome, BrokerError):
+            self._poll_failed(outcome, self._poll)
+            return
+        self._poll_tries = 0
+        self._tools.troubles.over("queue")
+        asked_at_s, messages = outcome
+        for message in messages:
+            self._intake.take(message, asked_at_s + self._tools.lease_s)
+        rest_s = asked_at_s + self._tools.backend.rest_s - clock.now_s()
+        if messages or rest_s <= 0:
+            self._poll()
+        else:
+            self._rest(rest_s, self._poll)
+        if messages:
+            self._count_soon()
+
+    def _rest(self, wait_s: float, then: Callable[[], None]) -> None:
+        def rested() -> None:
+            self._is_resting = False
+            then()
+
+        self._is_resting = True
+        self._tools.crew.after(wait_s, rested)
+
+    def _poll_failed(self, error: BrokerError, again: Callable[[], None]) -> None:
+        if isinstance(error, TryLater):
+            self._tools.troubles.begin(error)
+        self._poll_tries += 1
+        self._rest(lease.back_off_s(self._poll_tries, self._tools.chance()), again)
+
+    def _keep(self, job_ids: Iterable[str]) -> None:
+        now_s = clock.now_s()
+        for job_id in job_ids:
+            if job_id in self._holdings.jobs:
+                self._holdings.jobs[job_id].kept_at_s = now_s
+
+    def _hear_of_job(self, message: Union[Commit, Fail, Release]) -> None:
+        job = self._holdings.jobs.get(message.job_id)
+        if job is None:
+            if not any(message.job_id in held.tell for held in self._holdings.leases.values()):
+                self._tools.say(Done(message.job_id, Ending.DROPPED, "no longer held"))
+            return
+        if job.phase is not Phase.READY:
+            log.info(
+                "word on a job that is under way already", extra={"job_id": job.id, "phase": job.phase.value}
+            )
+        elif isinstance(message, Commit):
+            self._outlet.commit(job)
+        elif isinstance(message, Fail):
+            self._outlet.fail(job, message.failure, message.detail)
+        else:
+            self._outlet.release(job, message.why)
+        self._count_soon()
+
+    def _leave(self, deadline_at_s: float) -> None:
+        self._tools.is_leaving = True
+        self._wanted = 0
+        self._give_back((Phase.FETCHING,), "the service is leaving")
+        left_s = deadline_at_s - _LEAVE_MARGIN_S - clock.now_s()
+        everything = (Phase.FETCHING, Phase.READY)
+        self._tools.crew.after(
+            max(0.0, left_s), lambda: self._give_back(everything, "the service is leaving")
+        )
+
+    def _give_back(self, phases: tuple[Phase, ...], why: str) -> None:
+        for job in list(self._holdings.jobs.values()):
+            if job.phase in phases:
+                self._outlet.release(job, why)
+
+    def _look_for_the_end(self) -> None:
+        if self._tools.is_leaving and not self._holdings.leases and (self._is_orphan or not self._is_polling):
+            self._end()
+
+    def _end(self) -> None:
+        self.is_over = True
+
+    def _count_by_and_by(self) -> None:
+        self._count_soon()
+        self._tools.crew.after(_COUNT_S, self._count_by_and_by)
+
+    def _count_soon(self) -> None:
+        if self._is_count_due:
+            return
+        self._is_count_due = True
+        wait_s = _COUNT_SOON_S if self._tools.backend.kind == "local" else _COUNT_S / 2
+        self._tools.crew.after(
+            wait_s, lambda: self._tools.crew.do(COUNT, self._tools.backend.queue.counts, self._counted)
+        )
+
+    def _counted(self, outcome: Union[Counts, BrokerError]) -> None:
+        self._is_count_due = False
+        counts = outcome if isinstance(outcome, Counts) else Counts(None, None)
+        self._tools.say(QueueState(counts.waiting, counts.in_flight, self._holdings.on_the_way()))

@@ -1,0 +1,188 @@
+"""From a message's body to jobs, or to a reason why there can be none. PURE.
+
+Accepts REM's own JSON and S3 notifications with any number of records. Trusts nothing:
+sizes, types, names and the bucket are checked here, once, so that ids can become file
+names and keys further on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Optional, Union
+from urllib.parse import unquote_plus
+
+from supervisor.broker.request import JobRequest, Parsed, Rejected, Source
+
+MAX_BODY_BYTES = 256 * 1024
+MAX_RECORDS = 1_000
+MAX_ID_CHARS = 200
+MAX_ID_BYTES = 240  # with a suffix still a legal file name
+MAX_KEY_BYTES = 1_024  # S3's own limit
+UNKNOWN_DEVICE = "unknown-device"
+# raw/{deviceId}/{yyyy}/{mm}/{dd}/{deviceId}_{startedAt}_{endedAt}.wav
+_KEY_LAYOUT = re.compile(
+    r"raw/(?P<device>[^/]+)/\d{4}/\d\d/\d\d/(?P=device)_(?P<start>[^_/]+)_(?P<end>[^_/]+)\.\w+"
+)
+_LANGUAGE = re.compile(r"[a-z]{2,3}")
+
+
+@dataclass(frozen=True)
+class EnvelopePolicy:
+    """What messages may name, and what stands in for what they lack."""
+
+    raw_bucket: str
+    default_user_id: str
+
+
+class _Bad(Exception):
+    """This part can't be a job; the text is the reason."""
+
+
+def parse(body: str, policy: EnvelopePolicy) -> Parsed:
+    """Read one message. Never raises: what makes no sense comes back as Rejected."""
+    try:
+        envelope = _read_json(body)
+        if envelope.get("Event") == "s3:TestEvent":
+            return Parsed()
+        if "Records" in envelope:
+            return _parse_notification(envelope["Records"], policy)
+    except _Bad as bad:
+        return Parsed(rejected=(Rejected(str(bad)),))
+    return _parse_rem(envelope, policy)
+
+
+def is_usable_id(text: object) -> bool:
+    """Say whether a text can be an id: part of a key, of a file name and of a record's key."""
+    if not isinstance(text, str) or not 1 <= len(text) <= MAX_ID_CHARS or text in (".", ".."):
+        return False
+    if any(sign in "/\\" or ord(sign) < 32 or 127 <= ord(sign) < 160 for sign in text):
+        return False
+    return _fits(text, MAX_ID_BYTES)
+
+
+def _fits(text: str, max_bytes: int) -> bool:
+    try:
+        return len(text.encode("utf-8")) <= max_bytes
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
+
+
+def _read_json(body: str) -> dict[str, Any]:
+    if not _fits(body, MAX_BODY_BYTES):
+        raise _Bad(f"The message is larger than {MAX_BODY_BYTES // 1024} KiB or not Unicode text.")
+    try:
+        envelope = json.loads(body)
+    except (ValueError, RecursionError):
+        raise _Bad("The message is not JSON.") from None
+    if not isinstance(envelope, dict):
+        raise _Bad("The message is JSON but not an object with recordingId, bucket and key.")
+    return envelope
+
+
+def _parse_rem(envelope: dict[str, Any], policy: EnvelopePolicy) -> Parsed:
+    recording_id = envelope.get("recordingId")
+    user_id = envelope.get("userId", policy.default_user_id)
+    try:
+        return Parsed(jobs=(_rem_job(envelope, recording_id, user_id, policy),))
+    except _Bad as bad:
+        known = is_usable_id(recording_id) and is_usable_id(user_id)
+        return Parsed(
+            rejected=(Rejected(str(bad), str(recording_id), str(user_id)) if known else Rejected(str(bad)),)
+        )
+
+
+def _rem_job(envelope: dict[str, Any], recording_id: Any, user_id: Any, policy: EnvelopePolicy) -> JobRequest:
+    missing = [name for name in ("recordingId", "bucket", "key") if not envelope.get(name)]
+    if missing:
+        raise _Bad(f"The message lacks {', '.join(missing)}.")
+    source = Source(_checked_bucket(envelope["bucket"], policy), _checked_key(envelope["key"]))
+    layout = _KEY_LAYOUT.fullmatch(source.key)
+    device_id = envelope.get("deviceId") or (layout["device"] if layout else UNKNOWN_DEVICE)
+    return JobRequest(
+        _checked_id("recordingId", recording_id),
+        _checked_id("userId", user_id),
+        _checked_id("deviceId", device_id),
+        source,
+        started_at=_short_text(envelope.get("startedAt")) or (layout["start"] if layout else ""),
+        ended_at=_short_text(envelope.get("endedAt")) or (layout["end"] if layout else ""),
+        language=_checked_language(envelope.get("language")),
+        force=envelope.get("force") is True,
+    )
+
+
+def _parse_notification(records: Any, policy: EnvelopePolicy) -> Parsed:
+    """Every record is a job of its own: one bad record does not stop the others."""
+    if not isinstance(records, list) or not 1 <= len(records) <= MAX_RECORDS:
+        raise _Bad(f"The S3 notification has no list of 1 to {MAX_RECORDS} Records.")
+    jobs: dict[str, JobRequest] = {}
+    rejected = []
+    for record in records:
+        found = _notified_job(record, policy)
+        if isinstance(found, JobRequest):
+            jobs[found.job_id] = found  # the same object twice is one job
+        elif found is not None:
+            rejected.append(found)
+    return Parsed(tuple(jobs.values()), tuple(rejected))
+
+
+def _notified_job(record: Any, policy: EnvelopePolicy) -> Union[JobRequest, Rejected, None]:
+    try:
+        if not str(record.get("eventName", "ObjectCreated:")).startswith("ObjectCreated:"):
+            return None  # an object that went away is nobody's job
+        stored, bucket = record["s3"]["object"], record["s3"]["bucket"]["name"]
+        key = unquote_plus(stored["key"])
+        version = _short_text(stored.get("versionId"))
+        etag = _short_text(stored.get("eTag"))
+    except (AttributeError, KeyError, TypeError):
+        return Rejected("A record of the S3 notification names no bucket and key.")
+    try:
+        source = Source(_checked_bucket(bucket, policy), _checked_key(key), version, etag)
+    except _Bad as bad:
+        return Rejected(str(bad))
+    layout = _KEY_LAYOUT.fullmatch(key)
+    device_id = layout["device"] if layout and is_usable_id(layout["device"]) else UNKNOWN_DEVICE
+    return JobRequest(
+        hashlib.sha256(f"{bucket}/{key}/{version}".encode()).hexdigest()[:32],
+        policy.default_user_id,
+        device_id,
+        source,
+        started_at=layout["start"] if layout else "",
+        ended_at=layout["end"] if layout else "",
+    )
+
+
+def _checked_id(name: str, value: Any) -> str:
+    if not is_usable_id(value):
+        raise _Bad(f"The message's {name} is not usable: 1 to {MAX_ID_CHARS} characters without slashes are.")
+    return str(value)
+
+
+def _checked_bucket(value: Any, policy: EnvelopePolicy) -> str:
+    if value != policy.raw_bucket:
+        shown = value[:80] if isinstance(value, str) and value.isprintable() else "something else"
+        raise _Bad(f"The message names bucket {shown}; this service reads from {policy.raw_bucket} only.")
+    return policy.raw_bucket
+
+
+def _checked_key(value: Any) -> str:
+    if not isinstance(value, str) or not value or not _fits(value, MAX_KEY_BYTES):
+        raise _Bad(f"The message's key is not a text of 1 to {MAX_KEY_BYTES} bytes.")
+    if any(ord(sign) < 32 or ord(sign) == 127 for sign in value):
+        raise _Bad("The message's key holds control characters.")
+    return value
+
+
+def _checked_language(value: Any) -> Optional[str]:
+    if value in (None, ""):
+        return None
+    if not isinstance(value, str) or not _LANGUAGE.fullmatch(value):
+        raise _Bad("The message's language is not a code such as en or de.")
+    return value
+
+
+def _short_text(value: Any) -> str:
+    """Take a descriptive text where it is one; it decides nothing, so it is never a reason to reject."""
+    return value if isinstance(value, str) and len(value) <= MAX_ID_CHARS and value.isprintable() else ""

@@ -1,0 +1,222 @@
+"""What this broker holds: leases and their jobs, in memory and on disk.
+
+The spool holds the lease: every change is written beside the audio it is about, so that
+an heir finds both or neither (docs/decisions/0002). The files carry receipt handles:
+they are for this user's eyes only and never logged.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Optional
+
+from supervisor.broker.ports import Message
+from supervisor.broker.record import Hold
+from supervisor.broker.request import JobRequest, Source
+from supervisor.contract import codec
+from supervisor.contract.messages import Ending
+
+
+class Phase(str, enum.Enum):
+    """What is awaited of a live job."""
+
+    CLAIMING = "claiming"  # the record's answer
+    FETCHING = "fetching"  # the audio
+    READY = "ready"  # the supervisor's word: commit, fail or release
+    COMMITTING = "committing"  # names and record
+    ENDING = "ending"  # the record's answer to failure or release
+
+
+# A longer body is not worth its room: only people read it again, after a failure.
+_MAX_SAVED_BODY_CHARS = 32_768
+OWN_PHASES = (Phase.CLAIMING, Phase.FETCHING, Phase.COMMITTING, Phase.ENDING)
+
+
+@dataclass
+class LiveJob:
+    """One recording in our hands."""
+
+    request: JobRequest
+    hold: Hold
+    phase: Phase = Phase.CLAIMING
+    attempt: int = 0
+    failures: int = 0
+    audio_bytes: int = 0
+    source: Optional[Source] = None  # as fetched
+    announced: bool = False  # the supervisor knows it
+    # Of this process's life only:
+    kept_at_s: float = 0.0
+    since_s: float = 0.0  # when this phase began
+    tries: int = 0
+    renew_at_s: float = 0.0
+
+    @property
+    def id(self) -> str:
+        return self.request.job_id
+
+
+@dataclass(frozen=True)
+class Settled:
+    """How a job ended for its message."""
+
+    ending: Ending
+    reason: str = ""
+    after_s: float = 0.0
+
+
+@dataclass
+class Lease:
+    """Our hold on one message: deleted only when all its jobs are through."""
+
+    message: Message
+    deadline_at_s: float
+    open: set[str] = field(default_factory=set)  # ids of live jobs
+    settled: dict[str, Settled] = field(default_factory=dict)
+    tell: dict[str, float] = field(default_factory=dict)  # job id -> audio_s: Done is still to be sent
+    extend_at_s: float = 0.0
+    is_extending: bool = False
+    tries: int = 0
+
+    @property
+    def id(self) -> str:
+        return self.message.id
+
+
+@dataclass(frozen=True)
+class SavedJob:
+    """A live job as its lease's file has it."""
+
+    request: JobRequest
+    token: str
+    owner: str
+    phase: Phase
+    attempt: int
+    failures: int
+    audio_bytes: int
+    announced: bool
+    source: Optional[Source] = None
+
+
+@dataclass(frozen=True)
+class SavedSettled:
+    """An ended job as its lease's file has it."""
+
+    job_id: str
+    ending: Ending
+    reason: str
+    after_s: float
+
+
+@dataclass(frozen=True)
+class SavedLease:
+    """One file. A deadline means something only in the boot that wrote it."""
+
+    boot_id: str
+    message_id: str
+    handle: str
+    body: str
+    receive_count: int
+    deadline_at_s: float
+    jobs: tuple[SavedJob, ...]
+    settled: tuple[SavedSettled, ...] = ()
+    tell: tuple[str, ...] = ()
+
+
+class LeaseFiles:
+    """The leases of one state directory on disk, one file each."""
+
+    def __init__(self, folder: Path, boot_id: str) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = folder
+        self._boot_id = boot_id
+
+    def save(self, lease: Lease, jobs: dict[str, LiveJob]) -> None:
+        """Write the lease as it is now, whole or not at all; a dead process's heir reads it."""
+        saved = SavedLease(
+            self._boot_id,
+            lease.message.id,
+            lease.message.handle,
+            lease.message.body if len(lease.message.body) <= _MAX_SAVED_BODY_CHARS else "",
+            lease.message.receive_count,
+            lease.deadline_at_s,
+            tuple(_saved_job(jobs[job_id]) for job_id in sorted(lease.open) if job_id in jobs),
+            tuple(SavedSettled(job_id, s.ending, s.reason, s.after_s) for job_id, s in lease.settled.items()),
+            tuple(lease.tell),
+        )
+        path = self._path(lease.id)
+        beside = path.with_suffix(".new")
+        number = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(number, "w", encoding="utf-8") as file:
+            json.dump(codec.to_plain(saved), file)
+        os.replace(beside, path)  # no fsync: a lease is worth nothing after a reboot
+
+    def forget(self, lease: Lease) -> None:
+        """Remove the file."""
+        self._path(lease.id).unlink(missing_ok=True)
+
+    def load(self, now_s: float) -> list[SavedLease]:
+        """Read the leases that still hold; remove all others."""
+        found = []
+        for path in sorted(self._folder.iterdir()):
+            saved = _read(path) if path.suffix == ".json" else None
+            if saved is not None and saved.boot_id == self._boot_id and saved.deadline_at_s > now_s:
+                found.append(saved)
+            else:
+                path.unlink()
+        return found
+
+    def _path(self, message_id: str) -> Path:
+        return self._folder / f"{hashlib.sha256(message_id.encode()).hexdigest()[:32]}.json"
+
+
+def revived(saved: SavedLease, now_s: float) -> tuple[Lease, list[LiveJob]]:
+    """Turn a file back into a lease and its live jobs, due to be extended at once."""
+    message = Message(saved.message_id, saved.handle, saved.body, saved.receive_count)
+    jobs = [_revived_job(job, now_s) for job in saved.jobs]
+    settled = {s.job_id: Settled(s.ending, s.reason, s.after_s) for s in saved.settled}
+    tell = dict.fromkeys(saved.tell, 0.0)
+    return Lease(
+        message, saved.deadline_at_s, {job.id for job in jobs}, settled, tell, extend_at_s=now_s
+    ), jobs
+
+
+def _read(path: Path) -> Optional[SavedLease]:
+    try:
+        return codec.from_plain(SavedLease, json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def _saved_job(job: LiveJob) -> SavedJob:
+    return SavedJob(
+        job.request,
+        job.hold.token,
+        job.hold.owner,
+        job.phase,
+        job.attempt,
+        job.failures,
+        job.audio_bytes,
+        job.announced,
+        job.source,
+    )
+
+
+def _revived_job(saved: SavedJob, now_s: float) -> LiveJob:
+    return LiveJob(
+        saved.request,
+        Hold(saved.token, saved.owner),
+        saved.phase,
+        saved.attempt,
+        saved.failures,
+        saved.audio_bytes,
+        saved.source,
+        saved.announced,
+        kept_at_s=now_s,
+        since_s=now_s,
+        renew_at_s=now_s,
+    )

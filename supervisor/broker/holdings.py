@@ -1,0 +1,87 @@
+"""Which leases and jobs this broker holds: one owner, the main thread.
+
+Keeps three things in step: the jobs in memory, the leases' files, the spool's folders. A
+job may hang on several leases (the same recording sent twice); it is lost only with the
+last of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from supervisor.broker.held import OWN_PHASES, Lease, LeaseFiles, LiveJob, Phase, Settled
+from supervisor.broker.lease import is_kept
+from supervisor.broker.spool import Spool
+
+
+class Holdings:
+    """All leases by message id, all live jobs by job id."""
+
+    def __init__(self, files: LeaseFiles, spool: Spool) -> None:
+        self.leases: dict[str, Lease] = {}
+        self.jobs: dict[str, LiveJob] = {}
+        self._files = files
+        self._spool = spool
+
+    def add(self, lease: Lease, jobs: Iterable[LiveJob]) -> None:
+        """Take a lease and its new jobs in."""
+        self.leases[lease.id] = lease
+        for job in jobs:
+            self.jobs.setdefault(job.id, job)
+            lease.open.add(job.id)
+        self._files.save(lease, self.jobs)
+
+    def save(self, lease: Lease) -> None:
+        """Write a changed lease down."""
+        self._files.save(lease, self.jobs)
+
+    def move(self, job: LiveJob, phase: Phase, now_s: float) -> None:
+        """Begin a phase of a job and write it down."""
+        job.phase, job.since_s, job.tries = phase, now_s, 0
+        for lease in self.leases_of(job):
+            self._files.save(lease, self.jobs)
+
+    def is_at(self, job: LiveJob, phase: Phase) -> bool:
+        """Say whether this very job is still live and in this phase."""
+        return self.jobs.get(job.id) is job and job.phase is phase
+
+    def leases_of(self, job: LiveJob) -> list[Lease]:
+        """Give the leases that the job hangs on."""
+        return [lease for lease in self.leases.values() if job.id in lease.open]
+
+    def receive_count(self, job: LiveJob) -> int:
+        """Say how often the job's message was delivered."""
+        return max((lease.message.receive_count for lease in self.leases_of(job)), default=1)
+
+    def settle(self, job: LiveJob, how: Settled) -> list[Lease]:
+        """End a job; gives the leases on which nothing is open any more."""
+        touched = self.leases_of(job)
+        del self.jobs[job.id]
+        self._spool.drop(job.request.record_key)
+        for lease in touched:
+            lease.open.discard(job.id)
+            lease.settled[job.id] = how
+            self._files.save(lease, self.jobs)
+        return [lease for lease in touched if not lease.open]
+
+    def let_go(self, lease: Lease) -> list[LiveJob]:
+        """Forget a lease that ended; gives the jobs that are lost with it."""
+        self.leases.pop(lease.id, None)
+        self._files.forget(lease)
+        hanging = [self.jobs[job_id] for job_id in lease.open if job_id in self.jobs]
+        lost = [job for job in hanging if not self.leases_of(job)]
+        for job in lost:
+            del self.jobs[job.id]
+            self._spool.drop(job.request.record_key)
+        return lost
+
+    def is_moving(self, lease: Lease, now_s: float) -> bool:
+        """Say whether the lease may be extended: somebody works on at least one of its jobs."""
+        jobs = [self.jobs[job_id] for job_id in lease.open if job_id in self.jobs]
+        if not jobs:
+            return True  # only the message's own end is still under way
+        return any(job.phase in OWN_PHASES or is_kept(job.kept_at_s, now_s) for job in jobs)
+
+    def on_the_way(self) -> int:
+        """Count the jobs that will be Ready unless something goes wrong."""
+        return sum(job.phase in (Phase.CLAIMING, Phase.FETCHING) for job in self.jobs.values())

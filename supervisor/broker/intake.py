@@ -1,0 +1,230 @@
+"""From a delivery to Ready: parse, claim, fetch."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from pathlib import Path
+from typing import Union
+
+from supervisor.broker import commit, lease
+from supervisor.broker.commit import Claimed
+from supervisor.broker.crew import BULK, QUICK
+from supervisor.broker.envelope import EnvelopePolicy, parse
+from supervisor.broker.errors import BrokerError, Forbidden, JobRejected, TryLater
+from supervisor.broker.failed_jobs import FailedJob
+from supervisor.broker.held import Lease, LiveJob, Phase, Settled
+from supervisor.broker.outcome import Verdict, decide, decide_forbidden
+from supervisor.broker.outlet import Outlet
+from supervisor.broker.ports import Message, ObjectFacts
+from supervisor.broker.record import Busy, Finished, GivenUp, Hold
+from supervisor.broker.request import JobRequest, Parsed, Rejected, Source
+from supervisor.broker.spool import AUDIO
+from supervisor.broker.tools import Tools
+from supervisor.contract import clock
+from supervisor.contract.messages import Ending, Failure, JobCard, Ready
+
+log = logging.getLogger(__name__)
+_PUT_BACK_S = 30.0  # another recording of the same name is being worked on
+
+
+class Intake:
+    """Takes messages in and makes jobs of them."""
+
+    def __init__(self, tools: Tools, outlet: Outlet, policy: EnvelopePolicy) -> None:
+        self._tools = tools
+        self._holdings = tools.holdings
+        self._outlet = outlet
+        self._policy = policy
+
+    def take(self, message: Message, deadline_at_s: float) -> None:
+        """Begin with one delivery."""
+        known = self._holdings.leases.get(message.id)
+        if known is not None:
+            self._take_again(known, message, deadline_at_s)
+            return
+        extend_at_s = clock.now_s() + self._tools.lease_s / 3
+        held = Lease(message, deadline_at_s, extend_at_s=extend_at_s)
+        if self._tools.is_leaving:
+            held.settled["-"] = Settled(Ending.RELEASED)
+            self._holdings.add(held, ())
+            self._outlet.close(held)
+            return
+        self._open(held, parse(message.body, self._policy))
+
+    def claim(self, job: LiveJob) -> None:
+        """Ask for the record; also the way on for a job whose last broker died before that."""
+        tools = self._tools
+        tools.step(
+            job,
+            Phase.CLAIMING,
+            QUICK,
+            lambda: commit.claim(tools.backend.records, job.request, job.hold),
+            lambda outcome: self._claimed(job, outcome),
+            ("table",),
+            tools.lease_s,
+        )
+
+    def announce(self, job: LiveJob) -> None:
+        """Tell the supervisor that the job can be worked on, or only needs its commit."""
+        request = job.request
+        job.announced = True
+        job.kept_at_s = clock.now_s()
+        self._holdings.move(job, Phase.READY, clock.now_s())
+        self._tools.say(
+            Ready(
+                JobCard(
+                    job.id,
+                    job.attempt,
+                    str(self._tools.spool.folder(request.record_key)),
+                    job.audio_bytes,
+                    request.recording_id,
+                    request.user_id,
+                    request.device_id,
+                    self._tools.spool.is_staged(request.record_key, job.attempt),
+                    request.language,
+                )
+            )
+        )
+
+    def _take_again(self, known: Lease, message: Message, deadline_at_s: float) -> None:
+        """Adopt the newer handle: the old one is worth nothing any more."""
+        known.message, known.deadline_at_s = message, deadline_at_s
+        self._holdings.save(known)
+        log.warning("message came again while we hold it", extra={"receives": message.receive_count})
+
+    def _open(self, held: Lease, parsed: Parsed) -> None:
+        fresh = []
+        for request in parsed.jobs:
+            live = self._holdings.jobs.get(request.job_id)
+            if live is None:
+                fresh.append(
+                    LiveJob(request, Hold(uuid.uuid4().hex, self._tools.owner), since_s=clock.now_s())
+                )
+            elif _is_same_work(live.request, request):
+                held.open.add(live.id)  # sent twice: both messages end with the one job
+            else:
+                held.settled[request.job_id] = Settled(Ending.RELEASED, after_s=_PUT_BACK_S)
+        rejected = {f"-{n}": found for n, found in enumerate(parsed.rejected)}
+        held.open.update(rejected)  # until it is written down; an heir only needs to know how it ended
+        held.settled.update(
+            {place: Settled(Ending.FAILED, found.reason) for place, found in rejected.items()}
+        )
+        self._holdings.add(held, fresh)
+        for place, found in rejected.items():
+            self._reject(held, place, found)
+        for job in fresh:
+            self.claim(job)
+        if not held.open:
+            self._outlet.close(held)
+
+    def _claimed(self, job: LiveJob, outcome: Union[Claimed, Busy, Finished, GivenUp, BrokerError]) -> None:
+        if isinstance(outcome, Claimed):
+            job.attempt, job.failures = outcome.attempt, outcome.failures
+            job.renew_at_s = clock.now_s() + lease.RECORD_RENEW_S
+            self._fetch(job)
+        elif isinstance(outcome, Finished):
+            self._outlet.settle(job, Settled(Ending.DONE))
+        elif isinstance(outcome, GivenUp):
+            self._outlet.settle(job, Settled(Ending.FAILED, outcome.reason))
+        elif isinstance(outcome, Busy):
+            self._outlet.settle(job, Settled(Ending.RELEASED, "another host has it", outcome.after_s))
+        else:
+            wait_s = lease.give_back_s(self._holdings.receive_count(job), self._tools.chance())
+            self._outlet.settle(job, Settled(Ending.RELEASED, str(outcome), wait_s))
+
+    def _fetch(self, job: LiveJob) -> None:
+        tools = self._tools
+        self._holdings.move(job, Phase.FETCHING, clock.now_s())
+        if tools.is_leaving:
+            self._outlet.release(job, "the service is leaving")
+            return
+        tools.step(
+            job,
+            Phase.FETCHING,
+            BULK,
+            lambda: self._fetch_once(job.request, job.hold),
+            lambda outcome: self._fetched(job, outcome),
+            ("audio", "spool"),
+            tools.lease_s,
+        )
+
+    def _fetch_once(self, request: JobRequest, hold: Hold) -> ObjectFacts:
+        """Bring the audio into the spool; runs in a lane."""
+        spool, key = self._tools.spool, request.record_key
+        folder = spool.empty(key)
+        # The name is this hold's own: a late fetch of a lost job can't rename a newer one's file.
+        part = folder / f"part-{hold.token}"
+        facts = self._tools.backend.objects.fetch(
+            request.source.bucket, request.source.key, part, lambda size_bytes: spool.admit(key, size_bytes)
+        )
+        _rename(part, folder / AUDIO)
+        return facts
+
+    def _fetched(self, job: LiveJob, outcome: Union[ObjectFacts, BrokerError]) -> None:
+        if isinstance(outcome, ObjectFacts):
+            source = job.request.source
+            job.source = Source(source.bucket, source.key, outcome.version or source.version, outcome.etag)
+            job.audio_bytes = outcome.size_bytes
+            self.announce(job)
+            return
+        receive_count = self._holdings.receive_count(job)
+        self._outlet.end(job, _fetch_verdict(outcome, receive_count), _fetch_failure(outcome))
+
+    def _reject(self, held: Lease, place: str, found: Rejected) -> None:
+        """Say FAILED where there is a record, keep the message's text for people."""
+        tools = self._tools
+        message = held.message
+        kept = FailedJob(
+            found.recording_id or message.id,
+            found.user_id,
+            message.id,
+            found.reason,
+            "rejected",
+            0,
+            message.body,
+        )
+
+        def write_down() -> None:
+            tools.failed_jobs.keep(kept)
+            commit.reject(tools.backend.records, found)
+
+        def written(outcome: Union[BrokerError, None]) -> None:
+            if tools.holdings.leases.get(held.id) is not held:
+                return
+            if isinstance(outcome, TryLater):
+                tools.troubles.begin(outcome)
+                held.tries += 1
+                tools.crew.after(
+                    lease.back_off_s(held.tries, tools.chance()),
+                    lambda: tools.crew.do(QUICK, write_down, written),
+                )
+                return
+            held.open.discard(place)
+            log.warning("message rejected", extra={"job_id": kept.id, "reason": found.reason})
+            if not held.open:
+                self._outlet.close(held)
+
+        tools.crew.do(QUICK, write_down, written)
+
+
+def _fetch_verdict(error: BrokerError, receive_count: int) -> Verdict:
+    if isinstance(error, Forbidden):
+        return decide_forbidden(error.detail, receive_count)
+    return decide(_fetch_failure(error), str(error), 0, receive_count)
+
+
+def _fetch_failure(error: BrokerError) -> Failure:
+    return Failure.REJECTED if isinstance(error, JobRejected) else Failure.DEPENDENCY
+
+
+def _is_same_work(one: JobRequest, other: JobRequest) -> bool:
+    return one.user_id == other.user_id and one.source.is_same(other.source)
+
+
+def _rename(part: Path, to: Path) -> None:
+    try:
+        os.replace(part, to)
+    except OSError as error:
+        raise TryLater("spool", f"{to}: {error.strerror}") from error

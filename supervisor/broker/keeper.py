@@ -1,0 +1,152 @@
+"""Keeps what moves, and notices what is lost: extensions, renewals, deadlines.
+
+A lease is extended only while somebody works on one of its jobs: the broker itself, or a
+worker of which the supervisor said so within 15 s. What is over is let go before its
+deadline, and its handle is not used again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Union
+
+from supervisor.broker import commit, lease
+from supervisor.broker.crew import BEAT, QUICK
+from supervisor.broker.errors import BrokerError, LeaseLost, TryLater
+from supervisor.broker.held import Lease, LiveJob, Phase, Settled
+from supervisor.broker.outcome import Verdict
+from supervisor.broker.outlet import Outlet
+from supervisor.broker.tools import Tools
+from supervisor.contract import clock
+from supervisor.contract.messages import Ending, Lost
+
+log = logging.getLogger(__name__)
+TICK_S = 0.5
+_BATCH_COUNT = 10
+_RENEWED = (Phase.FETCHING, Phase.READY, Phase.COMMITTING, Phase.ENDING)
+_AGAIN_MOST_S = 5.0  # a beat that failed is tried again soon: the lease runs
+
+
+class Keeper:
+    """Looks at every lease twice a second and beats for those that are due."""
+
+    def __init__(self, tools: Tools, outlet: Outlet) -> None:
+        self._tools = tools
+        self._holdings = tools.holdings
+        self._outlet = outlet
+
+    def tick(self) -> None:
+        """One look at everything held, then again by and by."""
+        self.look()
+        self._tools.crew.after(TICK_S, self.tick)
+
+    def look(self) -> None:
+        """Let go what is over, extend and renew what is due."""
+        now_s = clock.now_s()
+        for held in list(self._holdings.leases.values()):
+            if lease.is_over(held.deadline_at_s, now_s):
+                self.lose(held, "its time in the queue ran out")
+        if self._tools.can_hold:
+            self._extend_due(now_s)
+        for job in list(self._holdings.jobs.values()):
+            if job.renew_at_s <= now_s and job.phase in _RENEWED and self._moves(job, now_s):
+                self._renew(job, now_s)
+
+    def lose(self, held: Lease, why: str) -> None:
+        """Let a lease go without touching its handle; tell of the jobs that go with it."""
+        if not held.open:
+            self._outlet.forget(held)  # its jobs ended well: only the message's end is left to chance
+            return
+        for job in self._holdings.let_go(held):
+            log.warning("lease lost", extra={"job_id": job.id, "attempt": job.attempt, "reason": why})
+            if job.announced:
+                self._tools.say(Lost(job.id, why))
+            if job.phase in (Phase.FETCHING, Phase.READY):
+                self._free(job)
+
+    def _free(self, job: LiveJob) -> None:
+        """Let other hosts claim the record at once; harmless where it is no longer ours."""
+        verdict = Verdict(False, "", counts="remReleases")
+        records = self._tools.backend.beat_records
+        self._tools.crew.do(
+            QUICK,
+            lambda: commit.end(records, job.request.record_key, job.hold, verdict),
+            lambda outcome: None,
+        )
+
+    def _moves(self, job: LiveJob, now_s: float) -> bool:
+        return any(self._holdings.is_moving(held, now_s) for held in self._holdings.leases_of(job))
+
+    def _extend_due(self, now_s: float) -> None:
+        due = [
+            held
+            for held in self._holdings.leases.values()
+            if held.extend_at_s <= now_s and not held.is_extending and self._holdings.is_moving(held, now_s)
+        ]
+        for start in range(0, len(due), _BATCH_COUNT):
+            self._extend(due[start : start + _BATCH_COUNT])
+
+    def _extend(self, batch: Sequence[Lease]) -> None:
+        queue, lease_s = self._tools.backend.beat_queue, self._tools.lease_s
+        handles = {held.id: held.message.handle for held in batch}
+        for held in batch:
+            held.is_extending = True
+
+        def extend() -> tuple[float, Mapping[str, str]]:
+            asked_at_s = clock.now_s()  # before the call: the queue's own count begins later
+            return asked_at_s, queue.extend(list(handles.values()), lease_s)
+
+        def extended(outcome: Union[tuple[float, Mapping[str, str]], BrokerError]) -> None:
+            for held in batch:
+                held.is_extending = False
+                if self._holdings.leases.get(held.id) is held:
+                    self._extended(held, handles[held.id], outcome)
+
+        self._tools.crew.do(BEAT, extend, extended)
+
+    def _extended(
+        self, held: Lease, handle: str, outcome: Union[tuple[float, Mapping[str, str]], BrokerError]
+    ) -> None:
+        tools = self._tools
+        if isinstance(outcome, BrokerError):
+            if isinstance(outcome, TryLater):
+                tools.troubles.begin(outcome)
+            held.tries += 1
+            wait_s = lease.back_off_s(held.tries, tools.chance(), most_s=_AGAIN_MOST_S)
+            held.extend_at_s = clock.now_s() + wait_s
+            return
+        tools.troubles.over("queue")
+        asked_at_s, refused = outcome
+        if handle != held.message.handle:
+            return  # a newer delivery was adopted meanwhile; its own turn comes
+        if handle in refused:
+            self.lose(held, f"the queue refused to extend it: {refused[handle]}")
+            return
+        held.tries = 0
+        held.deadline_at_s = asked_at_s + tools.lease_s
+        held.extend_at_s = lease.extend_at_s(asked_at_s, tools.lease_s, tools.chance())
+        self._holdings.save(held)
+
+    def _renew(self, job: LiveJob, now_s: float) -> None:
+        records = self._tools.backend.beat_records
+        job.renew_at_s = now_s + lease.RECORD_RENEW_S
+
+        def renewed(outcome: Union[BrokerError, None]) -> None:
+            if self._holdings.jobs.get(job.id) is not job:
+                return
+            if isinstance(outcome, TryLater):
+                self._tools.troubles.begin(outcome)
+                job.renew_at_s = clock.now_s() + _AGAIN_MOST_S
+            elif isinstance(outcome, LeaseLost) and job.phase in (Phase.FETCHING, Phase.READY):
+                self._outrun(job, str(outcome))
+
+        self._tools.crew.do(BEAT, lambda: commit.renew(records, job.request.record_key, job.hold), renewed)
+
+    def _outrun(self, job: LiveJob, why: str) -> None:
+        """Somebody took the record over: stop, and leave the message alone too."""
+        log.warning("record taken over", extra={"job_id": job.id, "attempt": job.attempt})
+        if job.announced:
+            self._tools.say(Lost(job.id, why))
+            job.announced = False
+        self._outlet.settle(job, Settled(Ending.DROPPED, why))

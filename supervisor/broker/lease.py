@@ -1,0 +1,50 @@
+"""When to extend, when to wait, when a hold is over: arithmetic only. PURE.
+
+Two holds stand on every job. The message's (short, on the host clock, `_at_s`) decides
+who may work; the record's (`_unix_s`, 180 s) tells other hosts. Chance comes in as a
+number from 0 to 1.
+"""
+
+from __future__ import annotations
+
+RECORD_LEASE_S = 180.0
+RECORD_RENEW_S = 60.0
+RECORD_SLACK_S = 30.0  # for wall clocks that disagree
+KEEP_FRESH_S = 15.0  # three of the supervisor's Keeps
+COMMIT_MARGIN_S = 1.0  # what a fence may take
+HANDS_OFF_S = 0.5  # before the deadline itself: our own slowness in noticing
+
+
+def extend_at_s(asked_at_s: float, lease_s: float, chance: float) -> float:
+    """Say when to extend a message's lease next: after a third of it, a tenth earlier or later."""
+    return asked_at_s + lease_s / 3 * (0.9 + 0.2 * chance)
+
+
+def is_over(deadline_at_s: float, now_s: float) -> bool:
+    """Say whether a message must count as lost: then nobody touches its handle again."""
+    return now_s >= deadline_at_s - HANDS_OFF_S
+
+
+def may_fence(deadline_at_s: float, now_s: float) -> bool:
+    """Say whether there is time to begin a commit under this lease."""
+    return now_s < deadline_at_s - COMMIT_MARGIN_S
+
+
+def is_kept(kept_at_s: float, now_s: float) -> bool:
+    """Say whether the supervisor's word that the job moves is fresh enough to extend."""
+    return now_s - kept_at_s <= KEEP_FRESH_S
+
+
+def record_wait_s(lease_unix_s: float, now_unix_s: float) -> float:
+    """Say how long another owner's record may still hold, slack included; at least a second."""
+    return max(1.0, lease_unix_s + RECORD_SLACK_S - now_unix_s)
+
+
+def back_off_s(tries: int, chance: float, first_s: float = 1.0, most_s: float = 30.0) -> float:
+    """Say how long to wait after the `tries`-th failure in a row: full jitter, bounded."""
+    return min(most_s, first_s * 2.0 ** min(tries, 16)) * max(0.1, chance)
+
+
+def give_back_s(receive_count: int, chance: float) -> float:
+    """Say for how long to hide a message that a dependency keeps from being worked: 30 to 300 s."""
+    return min(300.0, 30.0 * 2.0 ** min(max(receive_count - 1, 0), 4)) * (0.75 + 0.25 * chance) + 7.5

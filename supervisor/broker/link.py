@@ -1,0 +1,50 @@
+"""The broker's end of the link to its supervisor."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from typing import Callable
+
+from supervisor.contract import framing
+from supervisor.contract.messages import TO_BROKER, FromBroker, ToBroker, read, write
+
+log = logging.getLogger(__name__)
+_CHUNK_BYTES = 65_536
+
+
+class Link:
+    """Writes from the main thread; a thread of its own reads and hands messages over."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._is_open = True
+
+    def say(self, message: FromBroker) -> None:
+        """Send one message. A supervisor that is gone hears nothing: the reader notices that."""
+        if not self._is_open:
+            return
+        try:
+            self._connection.sendall(write(message))
+        except OSError:
+            self._is_open = False
+
+    def read_on(self, heard: Callable[[ToBroker], None], ended: Callable[[], None]) -> None:
+        """Start the reading thread: `heard` for each message, then `ended` once."""
+        threading.Thread(target=self._read_all, args=(heard, ended), name="broker-link", daemon=True).start()
+
+    def _read_all(self, heard: Callable[[ToBroker], None], ended: Callable[[], None]) -> None:
+        lines = framing.LineSplitter()
+        try:
+            while True:
+                data = self._connection.recv(_CHUNK_BYTES)
+                if not data:
+                    break
+                for line in lines.feed(data):
+                    heard(read(line, TO_BROKER))
+        except framing.BadLine as error:
+            log.error("the supervisor's message makes no sense", extra={"reason": str(error)})
+        except OSError as error:
+            log.warning("the link broke", extra={"reason": str(error)})
+        ended()

@@ -1,0 +1,105 @@
+"""Objects as files in a folder: bucket and key become a path that can't leave it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Callable
+
+from supervisor.broker.errors import JobRejected, TryLater
+from supervisor.broker.ports import ObjectFacts
+
+_CHUNK_BYTES = 1 << 20
+_NEVER_CURED = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+
+class LocalObjects:
+    """ObjectStore in folders: written beside, made durable, then renamed into place."""
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._root = root.resolve()
+
+    def path_of(self, bucket: str, key: str) -> Path:
+        """Give the file of an object. Raises JobRejected where the name leaves the folder."""
+        parts = [bucket, *key.split("/")]
+        if any(part in ("", ".", "..") or "\0" in part or len(os.fsencode(part)) > 255 for part in parts):
+            raise JobRejected(f"There is no object {key[:200]!r}: such a name can't be stored here.")
+        path = self._root.joinpath(*parts)
+        # A link inside the folder may point anywhere: what counts is where the path really ends.
+        if self._root not in path.resolve().parents:
+            raise JobRejected(f"There is no object {key[:200]!r}: its name leads out of the folder.")
+        return path
+
+    def fetch(self, bucket: str, key: str, to: Path, admit: Callable[[int], None]) -> ObjectFacts:
+        path = self.path_of(bucket, key)
+        with _errors("audio", f"{bucket}/{key}"), open(path, "rb") as source:
+            facts = os.fstat(source.fileno())
+            admit(facts.st_size)
+            with spool_errors(to), open(to, "xb") as target:
+                copy_bytes(source, target, facts.st_size)
+        return ObjectFacts(facts.st_size, etag=f"{facts.st_size}-{facts.st_mtime_ns}")
+
+    def put(self, bucket: str, key: str, source: Path, content_type: str) -> None:
+        path = self.path_of(bucket, key)
+        with _errors("transcripts", f"{bucket}/{key}"):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            number, name = tempfile.mkstemp(dir=self._scratch(), prefix="put-")
+            try:
+                with open(source, "rb") as reading, open(number, "wb") as writing:
+                    copy_bytes(reading, writing, os.fstat(reading.fileno()).st_size)
+                    writing.flush()
+                    os.fsync(writing.fileno())
+                os.replace(name, path)
+            except BaseException:
+                os.unlink(name)
+                raise
+            _sync_folder(path.parent)
+
+    def _scratch(self) -> Path:
+        """Give the folder for unfinished files: no bucket can have its name."""
+        scratch = self._root.parent / "unfinished"
+        scratch.mkdir(mode=0o700, exist_ok=True)
+        return scratch
+
+
+def copy_bytes(source: IO[bytes], target: IO[bytes], size_bytes: int) -> None:
+    """Copy at most so many bytes, however the source may grow meanwhile."""
+    left = size_bytes
+    while left > 0:
+        data = source.read(min(left, _CHUNK_BYTES))
+        if not data:
+            return
+        target.write(data)
+        left -= len(data)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+@contextmanager
+def spool_errors(to: Path) -> Iterator[None]:
+    """Say that the spool is in trouble, not the audio, when writing it down fails."""
+    try:
+        yield
+    except OSError as error:
+        raise TryLater("spool", f"{to.parent}: {error.strerror}") from error
+
+
+@contextmanager
+def _errors(where: str, name: str) -> Iterator[None]:
+    try:
+        yield
+    except _NEVER_CURED as error:
+        raise JobRejected(f"There is no object {name[:300]!r}.") from error
+    except OSError as error:
+        raise TryLater(where, f"{name[:300]}: {error.strerror}") from error

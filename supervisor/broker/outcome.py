@@ -1,0 +1,61 @@
+"""What follows when a job fails: the table of failure classes as one function. PURE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from supervisor.contract.messages import Failure
+
+MAX_FAILURES = 3
+MAX_REASON_CHARS = 500
+FORBIDDEN_RECEIVES = 3  # S3 answers 403 for keys that are not there: no use in waiting longer
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The end of this attempt: FAILED for good, or back to the queue for a while.
+
+    `counts` names the record's counter that goes up by one, or nothing.
+    """
+
+    is_final: bool
+    reason: str
+    counts: str = ""
+    after_s: float = 0.0
+
+
+def decide(failure: Failure, detail: str, failures: int, receive_count: int) -> Verdict:
+    """Say what follows from a failure of a job that failed `failures` times before."""
+    reason = sentence(detail)
+    if failure is Failure.REJECTED:
+        return Verdict(True, reason)
+    if failure is Failure.CRASH:
+        # The supervisor says CRASH only after two crashes while the job was alone in its worker.
+        return Verdict(True, reason, counts="remCrashes")
+    if failure in (Failure.FAILURE, Failure.OUT_OF_MEMORY, Failure.STALL):
+        if failures + 1 >= MAX_FAILURES:
+            return Verdict(True, f"{reason} Given up after {failures + 1} attempts.", counts="remFailures")
+        return Verdict(False, reason, counts="remFailures", after_s=10.0 * 3.0**failures)
+    if failure is Failure.DEPENDENCY:
+        return Verdict(False, reason, after_s=min(300.0, 30.0 * max(1, receive_count)))
+    if failure is Failure.SICK_DEVICE:
+        return Verdict(False, reason)
+    raise TypeError(f"no such failure: {failure!r}")
+
+
+def decide_forbidden(detail: str, receive_count: int) -> Verdict:
+    """Say what follows from a 403 on one key: time at first, then the key must be missing."""
+    if receive_count >= FORBIDDEN_RECEIVES:
+        return Verdict(True, sentence(f"The audio can't be read: {detail}"))
+    return decide(Failure.DEPENDENCY, detail, 0, receive_count)
+
+
+def sentence(detail: str) -> str:
+    """Make one short sentence for people of whatever was said; never a stack trace."""
+    lines = [line.strip() for line in detail.strip().splitlines() if line.strip()]
+    # A stack ends in the line that says what happened.
+    text = lines[-1] if lines and lines[0].startswith("Traceback") else " ".join(lines)
+    text = "".join(sign if sign.isprintable() else " " for sign in text)[:MAX_REASON_CHARS].strip()
+    if not text:
+        return "It failed without a reason."
+    return text if text[-1] in ".!?" else text + "."

@@ -1,0 +1,189 @@
+"""From the supervisor's word to the message's end: commit, fail, release, close."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Callable, Union
+
+from supervisor.broker import commit, lease
+from supervisor.broker.commit import Work
+from supervisor.broker.crew import BULK, QUICK
+from supervisor.broker.errors import BrokerError, LeaseLost, ResultBroken, TryLater
+from supervisor.broker.failed_jobs import FailedJob
+from supervisor.broker.held import Lease, LiveJob, Phase, Settled
+from supervisor.broker.outcome import Verdict, decide
+from supervisor.broker.record import Result
+from supervisor.broker.tools import Tools
+from supervisor.contract import clock
+from supervisor.contract.messages import Done, Ending, Failure
+
+log = logging.getLogger(__name__)
+# Giving a finished transcript up costs all its work: a guess at how long outages are worth sitting out.
+_COMMIT_PATIENCE_S = 900.0
+
+
+class Outlet:
+    """Brings jobs to their end, and messages once all their jobs are there."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._holdings = tools.holdings
+
+    def commit(self, job: LiveJob) -> None:
+        """Publish the job's result; also the way on for a job whose last broker died in it."""
+        tools = self._tools
+        self._holdings.move(job, Phase.COMMITTING, clock.now_s())
+        deadline_at_s = tools.deadline_of(job)
+        tools.step(
+            job,
+            Phase.COMMITTING,
+            BULK,
+            lambda: self._publish(job, deadline_at_s),
+            lambda outcome: self._committed(job, outcome),
+            ("table", "transcripts"),
+            _COMMIT_PATIENCE_S,
+        )
+
+    def fail(self, job: LiveJob, failure: Failure, detail: str) -> None:
+        """Deal with a failed attempt as its class demands."""
+        verdict = decide(failure, detail, job.failures, self._holdings.receive_count(job))
+        self.end(job, verdict, failure)
+
+    def release(self, job: LiveJob, why: str) -> None:
+        """Give the job back, to be had by anybody at once."""
+        self.end(job, Verdict(False, why, counts="remReleases"), None)
+
+    def end(self, job: LiveJob, verdict: Verdict, failure: Union[Failure, None]) -> None:
+        """Write the verdict into the record, then settle. The record first: what is free in
+        the queue but claimed in the table would come in vain."""
+        tools = self._tools
+        self._holdings.move(job, Phase.ENDING, clock.now_s())
+        kept = self._failed_job(job, verdict, failure) if verdict.is_final else None
+
+        def write_down() -> None:
+            if kept is not None:
+                tools.failed_jobs.keep(kept)
+            commit.end(tools.backend.beat_records, job.request.record_key, job.hold, verdict)
+
+        tools.step(
+            job,
+            Phase.ENDING,
+            QUICK,
+            write_down,
+            lambda outcome: self._ended(job, verdict, outcome),
+            ("table",),
+            tools.lease_s,
+        )
+
+    def settle(self, job: LiveJob, how: Settled, audio_s: float = 0.0) -> None:
+        """End the job here; its messages end with the last of their jobs."""
+        closing = self._holdings.settle(job, how)
+        log.info("job ended", extra={"job_id": job.id, "ending": how.ending.value, "reason": how.reason})
+        if job.announced and not closing:
+            self._tools.say(Done(job.id, how.ending, how.reason, audio_s))
+        elif job.announced:
+            closing[0].tell[job.id] = audio_s
+            self._holdings.save(closing[0])
+        for held in closing:
+            self.close(held)
+
+    def close(self, held: Lease) -> None:
+        """Delete, give back, bury or leave the message, as its jobs ended."""
+        action = self._action(held)
+
+        def closed(outcome: Union[BrokerError, None]) -> None:
+            if self._holdings.leases.get(held.id) is not held:
+                return
+            if isinstance(outcome, TryLater):
+                self._tools.troubles.begin(outcome)
+                if not lease.is_over(held.deadline_at_s, clock.now_s()):
+                    held.tries += 1
+                    wait_s = lease.back_off_s(held.tries, self._tools.chance())
+                    self._tools.crew.after(wait_s, lambda: self._close_again(held))
+                    return
+            else:
+                self._tools.troubles.over("queue")
+            self.forget(held)
+
+        self._tools.crew.do(QUICK, action, closed)
+
+    def forget(self, held: Lease) -> None:
+        """Let a settled lease go and send what is still to be told of it."""
+        self._holdings.let_go(held)
+        for job_id, audio_s in held.tell.items():
+            how = held.settled[job_id]
+            self._tools.say(Done(job_id, how.ending, how.reason, audio_s))
+
+    def _close_again(self, held: Lease) -> None:
+        if self._holdings.leases.get(held.id) is held:
+            self.close(held)
+
+    def _publish(self, job: LiveJob, deadline_at_s: Callable[[], float]) -> Result:
+        """One try at the whole commit; runs in a lane."""
+        tools, key = self._tools, job.request.record_key
+        result = tools.spool.staged(key, job.attempt)
+        folder: Path = tools.spool.folder(key)
+        work = Work(
+            job.request,
+            job.hold,
+            job.attempt,
+            job.source or job.request.source,
+            folder,
+            result,
+            tools.backend.transcripts_bucket,
+        )
+        commit.publish(tools.backend.records, tools.backend.objects, work, deadline_at_s)
+        return result
+
+    def _committed(self, job: LiveJob, outcome: Union[Result, BrokerError]) -> None:
+        if isinstance(outcome, Result):
+            self.settle(job, Settled(Ending.DONE), outcome.duration_s)
+        elif isinstance(outcome, LeaseLost):
+            self.settle(job, Settled(Ending.DROPPED, str(outcome)))
+        elif isinstance(outcome, ResultBroken):
+            self.fail(job, Failure.FAILURE, str(outcome))
+        elif isinstance(outcome, TryLater):
+            self.fail(job, Failure.DEPENDENCY, outcome.detail)
+        else:
+            self.fail(job, Failure.REJECTED, str(outcome))
+
+    def _ended(self, job: LiveJob, verdict: Verdict, outcome: Union[BrokerError, None]) -> None:
+        if isinstance(outcome, LeaseLost):
+            self.settle(job, Settled(Ending.DROPPED, str(outcome)))
+        elif verdict.is_final and not isinstance(outcome, TryLater):
+            self.settle(job, Settled(Ending.FAILED, verdict.reason))
+        else:
+            self.settle(job, Settled(Ending.RELEASED, verdict.reason, verdict.after_s))
+
+    def _action(self, held: Lease) -> Callable[[], None]:
+        queue = self._tools.backend.beat_queue
+        message = held.message
+        ends = list(held.settled.values())
+        back = [how.after_s for how in ends if how.ending is Ending.RELEASED]
+        if any(how.ending is Ending.DROPPED for how in ends):
+            return lambda: None  # somebody else's by now: not ours to touch
+        if back:
+            after_s = min(back)
+            return (
+                (lambda: queue.release(message.handle, after_s)) if self._tools.can_hold else (lambda: None)
+            )
+        failed = [how.reason for how in ends if how.ending is Ending.FAILED]
+        if failed:
+            return lambda: _bury(self._tools, held, failed[0])
+        return lambda: queue.delete(message.handle)
+
+    def _failed_job(self, job: LiveJob, verdict: Verdict, failure: Union[Failure, None]) -> FailedJob:
+        leases = self._holdings.leases_of(job)
+        message = leases[0].message
+        name = failure.value if failure else ""
+        return FailedJob(
+            job.id, job.request.user_id, message.id, verdict.reason, name, job.attempt, message.body
+        )
+
+
+def _bury(tools: Tools, held: Lease, reason: str) -> None:
+    if not tools.backend.beat_queue.bury(held.message, reason):
+        log.info(
+            "failed message left to the queue's own redrive", extra={"receives": held.message.receive_count}
+        )

@@ -1,0 +1,183 @@
+"""The three things outside that the broker needs, as promises: queue, records, objects.
+
+Each is kept by two backends (SQLite and folders; AWS), and one suite of tests runs on
+all of them. A record changes only by one generic conditional update, so the protocol of
+claim and commit is written once, in `record.py` and `commit.py`, whatever is beneath.
+All methods block and may raise `TryLater`, unless they say more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Optional, Protocol, Union
+
+Item = dict[str, Any]  # a record as it stands: texts, numbers, truth values, and maps of these
+
+
+@dataclass(frozen=True)
+class Message:
+    """One delivery. The handle is valid until the next delivery; it is never logged."""
+
+    id: str
+    handle: str = field(repr=False)
+    body: str = field(repr=False)
+    receive_count: int
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a queue holds, as far as it can tell."""
+
+    waiting: Optional[int]
+    in_flight: Optional[int]
+
+
+class JobQueue(Protocol):
+    """Messages that come back unless they are deleted in time."""
+
+    def can_hold(self) -> bool:
+        """Say whether leases may be extended and given back early on this queue."""
+
+    def receive(self, max_count: int, visibility_s: float, wait_s: float) -> list[Message]:
+        """Take up to `max_count` messages, hidden from others for `visibility_s`."""
+
+    def extend(self, handles: Sequence[str], by_s: float) -> Mapping[str, str]:
+        """Hide these for `by_s` from now. Gives the handles refused for good, with a reason."""
+
+    def release(self, handle: str, after_s: float) -> None:
+        """Let the message be seen again after `after_s`. An old handle changes nothing."""
+
+    def delete(self, handle: str) -> None:
+        """Remove the message. Doing it twice is no error."""
+
+    def bury(self, message: Message, reason: str) -> bool:
+        """Take a failed message out of circulation; False: it stays for the queue's own redrive."""
+
+    def counts(self) -> Counts:
+        """Count what waits and what is held by anybody."""
+
+    def send(self, body: str, attributes: Mapping[str, str]) -> str:
+        """Put a message in; gives its id."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """The attribute is not there (nor, therefore, any of a record that does not exist)."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Present:
+    """The attribute is there."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Equals:
+    """The attribute is there and has this value."""
+
+    name: str
+    value: Union[str, int, float]
+
+
+@dataclass(frozen=True)
+class Below:
+    """The attribute is a number under this one."""
+
+    name: str
+    number: float
+
+
+@dataclass(frozen=True)
+class Above:
+    """The attribute is a number over this one."""
+
+    name: str
+    number: float
+
+
+@dataclass(frozen=True)
+class AllOf:
+    """Every part holds."""
+
+    parts: tuple[Condition, ...]
+
+
+@dataclass(frozen=True)
+class AnyOf:
+    """At least one part holds."""
+
+    parts: tuple[Condition, ...]
+
+
+Condition = Union[Missing, Present, Equals, Below, Above, AllOf, AnyOf]
+
+
+@dataclass(frozen=True)
+class RecordKey:
+    """Where a record stands: REM's partition and sort key."""
+
+    user_id: str
+    recording_id: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """One update: all of it happens where the condition holds, else nothing does."""
+
+    condition: Condition
+    put: Mapping[str, Any] = field(default_factory=dict)
+    put_if_missing: Mapping[str, Any] = field(default_factory=dict)
+    increment: Mapping[str, int] = field(default_factory=dict)
+    remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The change was made; `item` is the record after it."""
+
+    item: Item
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The condition did not hold; `item` is the record as it stands (empty: there is none)."""
+
+    item: Item
+
+
+class RecordTable(Protocol):
+    """Records by key, each change conditional and whole."""
+
+    def get(self, key: RecordKey) -> Optional[Item]:
+        """Read the record as of now, or None."""
+
+    def update(self, key: RecordKey, change: Change) -> Union[Applied, Refused]:
+        """Make the change if its condition holds; a missing record is created by it."""
+
+
+@dataclass(frozen=True)
+class ObjectFacts:
+    """What is known of an object that was fetched."""
+
+    size_bytes: int
+    etag: str
+    version: str = ""
+
+
+class ObjectStore(Protocol):
+    """Objects in buckets: whole, or not there."""
+
+    def fetch(self, bucket: str, key: str, to: Path, admit: Callable[[int], None]) -> ObjectFacts:
+        """Write the object to the new file `to`.
+
+        `admit` gets the size before the first byte and may raise; never more than that size
+        is written. Raises JobRejected where there is no such object, Forbidden on 403.
+        """
+
+    def put(self, bucket: str, key: str, source: Path, content_type: str) -> None:
+        """Write the object from a file; readers see the old one or the new one, whole."""

@@ -1,0 +1,242 @@
+"""The rules of a record: who may claim, fence, complete, fail or free it. PURE.
+
+Our state stands in attributes of our own (`rem...`); REM's `status` is written for REM's
+readers and never decides anything, because REM's dispatcher resets it at will. Each rule
+is a conditional change; nothing here reads or writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Union
+
+from supervisor.broker import lease
+from supervisor.broker.ports import (
+    Above,
+    AllOf,
+    AnyOf,
+    Below,
+    Change,
+    Condition,
+    Equals,
+    Item,
+    Missing,
+    Present,
+)
+from supervisor.broker.request import JobRequest, Source
+from supervisor.contract import clock
+
+CLAIMED, PUBLISHING, DONE, FAILED = "CLAIMED", "PUBLISHING", "DONE", "FAILED"
+_HOLD = ("remToken", "remOwner", "remLeaseUnix")
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Our claim on a record: the token fences, the owner is this state directory for ever."""
+
+    token: str
+    owner: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished transcript says of itself."""
+
+    language: str
+    duration_s: float
+    sha256_json: str
+
+
+@dataclass(frozen=True)
+class Busy:
+    """Somebody else holds it: come again after so long."""
+
+    after_s: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """It is done already, from the same audio."""
+
+
+@dataclass(frozen=True)
+class GivenUp:
+    """It failed for good before; `reason` is the record's."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Redo:
+    """It is over, but this request is new (forced, or other audio): claim it with `again`."""
+
+
+def claim(request: JobRequest, hold: Hold, now_unix_s: float, again: bool = False) -> Change:
+    """Take a record that is free, expired, ours from a dead life, or (`again`) over."""
+    named = {
+        "deviceId": request.device_id,
+        "startedAt": request.started_at,
+        "endedAt": request.ended_at,
+        "s3KeyRaw": request.source.key,
+    }
+    return Change(
+        condition=AnyOf((_is_free(hold, now_unix_s), *(_IS_OVER if again else ()))),
+        put={
+            "status": "TRANSCRIBING",
+            "updatedAt": clock.iso_utc(now_unix_s),
+            "remState": CLAIMED,
+            "remToken": hold.token,
+            "remOwner": hold.owner,
+            "remLeaseUnix": _lease_end(now_unix_s),
+            "remSource": source_map(request.source),
+        },
+        put_if_missing={name: value for name, value in named.items() if value},
+        increment={"remAttempt": 1},
+        remove=("remReason",),
+    )
+
+
+_IS_OVER: tuple[Condition, ...] = (Equals("remState", DONE), Equals("remState", FAILED))
+
+
+def _is_free(hold: Hold, now_unix_s: float) -> Condition:
+    """Nobody's, expired, or our own: whoever asks knows that no live job of ours has it."""
+    is_held = AnyOf((Equals("remState", CLAIMED), Equals("remState", PUBLISHING)))
+    may_go = AnyOf(
+        (
+            Missing("remLeaseUnix"),
+            Below("remLeaseUnix", now_unix_s - lease.RECORD_SLACK_S),
+            # Further ahead than any honest clock would write: a wrong clock wrote it.
+            Above("remLeaseUnix", now_unix_s + 2 * lease.RECORD_LEASE_S),
+            Equals("remOwner", hold.owner),
+        )
+    )
+    return AnyOf((Missing("remState"), AllOf((is_held, may_go))))
+
+
+def read_refusal(item: Item, request: JobRequest, now_unix_s: float) -> Union[Busy, Finished, GivenUp, Redo]:
+    """Say what a refused claim means, from the record as it stands."""
+    state = item.get("remState")
+    if state == DONE:
+        return Redo() if request.force or not source_of(item).is_same(request.source) else Finished()
+    if state == FAILED:
+        return Redo() if request.force else GivenUp(str(item.get("remReason", "")))
+    return Busy(lease.record_wait_s(float(item.get("remLeaseUnix", now_unix_s)), now_unix_s))
+
+
+def renew(hold: Hold, now_unix_s: float) -> Change:
+    """Say to other hosts that we are still at it."""
+    return Change(_is_ours(hold), put={"remLeaseUnix": _lease_end(now_unix_s)})
+
+
+def fence(hold: Hold, now_unix_s: float) -> Change:
+    """Close the record to everybody else; only then may final names be written."""
+    return Change(_is_ours(hold), put={"remState": PUBLISHING, "remLeaseUnix": _lease_end(now_unix_s)})
+
+
+def complete(request: JobRequest, hold: Hold, result: Result, source: Source, now_unix_s: float) -> Change:
+    """Say that JSON and text are in place: the last word on this recording."""
+    return Change(
+        AllOf((_is_ours(hold), Equals("remState", PUBLISHING))),
+        put={
+            "status": "TRANSCRIBED",
+            "transcriptS3Key": request.transcript_key("json"),
+            "language": result.language,
+            "durationSeconds": round(result.duration_s, 2),
+            "updatedAt": clock.iso_utc(now_unix_s),
+            "remState": DONE,
+            "remSource": source_map(source),
+            "remTranscriptSha256": result.sha256_json,
+        },
+        remove=(*_HOLD, "remCheckpoint", "remReason"),
+    )
+
+
+def was_completed_by(item: Item, attempt: int, result: Result) -> bool:
+    """Say whether a record that refuses our token does so because our own try got through."""
+    return (
+        item.get("remState") == DONE
+        and item.get("remAttempt") == attempt
+        and item.get("remTranscriptSha256") == result.sha256_json
+    )
+
+
+def say_done_again() -> Change:
+    """Mend REM's status where its dispatcher reset it on a finished record."""
+    return Change(Equals("remState", DONE), put={"status": "TRANSCRIBED"})
+
+
+def give_up(hold: Hold, reason: str, counts: str, now_unix_s: float) -> Change:
+    """Say FAILED and why, for good."""
+    return Change(
+        _is_ours(hold),
+        put=_failed(reason, now_unix_s),
+        increment={counts: 1} if counts else {},
+        remove=(*_HOLD, "remCheckpoint"),
+    )
+
+
+def reject(reason: str, now_unix_s: float) -> Change:
+    """Say FAILED on a record that is there and that nobody works on or has finished."""
+    return Change(AllOf((Present("status"), Missing("remState"))), put=_failed(reason, now_unix_s))
+
+
+def free(hold: Hold, counts: str) -> Change:
+    """Let the record go, so that anybody may claim it at once."""
+    return Change(_is_ours(hold), increment={counts: 1} if counts else {}, remove=("remState", *_HOLD))
+
+
+def reopen(now_unix_s: float) -> Change:
+    """Forget that it failed, with all that counted against it: a person wants another try."""
+    return Change(
+        Equals("remState", FAILED),
+        put={"status": "UPLOADED", "updatedAt": clock.iso_utc(now_unix_s)},
+        remove=("remState", "remReason", "remFailures", "remCrashes", *_HOLD),
+    )
+
+
+def uploaded(request: JobRequest, now_unix_s: float) -> Change:
+    """Begin the record of a new recording as REM's dispatcher would."""
+    return Change(
+        Missing("status"),
+        put={
+            "status": "UPLOADED",
+            "deviceId": request.device_id,
+            "startedAt": request.started_at,
+            "endedAt": request.ended_at,
+            "s3KeyRaw": request.source.key,
+            "createdAt": clock.iso_utc(now_unix_s),
+            "updatedAt": clock.iso_utc(now_unix_s),
+        },
+    )
+
+
+def source_map(source: Source) -> dict[str, str]:
+    """Write a source as the record has it; what is unknown is left out."""
+    parts = {"bucket": source.bucket, "key": source.key, "version": source.version, "etag": source.etag}
+    return {name: value for name, value in parts.items() if value}
+
+
+def source_of(item: Item) -> Source:
+    """Read the source from a record; a broken or missing one is like no other."""
+    found = item.get("remSource")
+    parts: Mapping[str, Any] = found if isinstance(found, dict) else {}
+    return Source(*(str(parts.get(name, "")) for name in ("bucket", "key", "version", "etag")))
+
+
+def _is_ours(hold: Hold) -> Condition:
+    return Equals("remToken", hold.token)
+
+
+def _lease_end(now_unix_s: float) -> int:
+    return int(now_unix_s + lease.RECORD_LEASE_S)
+
+
+def _failed(reason: str, now_unix_s: float) -> dict[str, Any]:
+    return {
+        "status": "FAILED",
+        "remState": FAILED,
+        "remReason": reason,
+        "updatedAt": clock.iso_utc(now_unix_s),
+    }

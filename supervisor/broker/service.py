@@ -1,0 +1,117 @@
+"""Puts the broker together from its settings, and runs it to its end."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import time
+import uuid
+from pathlib import Path
+from typing import Callable
+
+from supervisor.broker import backend as backends
+from supervisor.broker.crew import Crew
+from supervisor.broker.desk import Desk
+from supervisor.broker.envelope import EnvelopePolicy
+from supervisor.broker.errors import BrokerError, CannotServe
+from supervisor.broker.failed_jobs import FailedJobs
+from supervisor.broker.held import LeaseFiles
+from supervisor.broker.holdings import Holdings
+from supervisor.broker.intake import Intake
+from supervisor.broker.keeper import Keeper
+from supervisor.broker.link import Link
+from supervisor.broker.outlet import Outlet
+from supervisor.broker.spool import Spool
+from supervisor.broker.tools import Tools
+from supervisor.contract import child_env, clock, logline
+from supervisor.contract.exits import Exit
+from supervisor.contract.messages import FromBroker
+from supervisor.contract.settings import Settings
+
+log = logging.getLogger(__name__)
+_PREDECESSOR_S = 5.0  # a dying broker has two seconds to release what it holds
+
+
+def serve() -> None:
+    """Be the supervisor's broker until it is told to leave or the supervisor is gone."""
+    settings = child_env.settings(Settings)
+    link = Link(child_env.link())
+    writer = logline.set_up("broker", settings.log.level)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # the supervisor says when: Leave, or the end of the link
+    try:
+        state_dir = Path(settings.state_dir)
+        lock = lock_state(state_dir)
+        desk = build(settings, state_dir, link.say, link)
+        desk.open()
+        while not desk.is_over:
+            desk.turn()
+        os.close(lock)
+    except BrokerError as error:
+        log.error("the broker can't serve", extra={"reason": str(error)})
+        logline.die_quietly(Exit.FAILED, writer)
+    # Threads may still wait for an answer that nobody needs any more.
+    logline.die_quietly(Exit.OK, writer)
+
+
+def build(settings: Settings, state_dir: Path, say: Callable[[FromBroker], None], link: Link) -> Desk:
+    """Make a desk of its parts and let it hear the link."""
+    backend = backends.connect(settings)
+    crew = Crew()
+    spool = Spool(state_dir / "spool", settings.spool.limit_bytes, settings.spool.max_file_bytes)
+    files = LeaseFiles(state_dir / "leases", clock.boot_id())
+    holdings = Holdings(files, spool)
+    tools = Tools(
+        backend,
+        crew,
+        holdings,
+        spool,
+        FailedJobs(state_dir),
+        say,
+        identity(state_dir),
+        float(settings.queue.lease_s),
+    )
+    outlet = Outlet(tools)
+    intake = Intake(tools, outlet, EnvelopePolicy(backend.raw_bucket, settings.aws.default_user_id))
+    desk = Desk(tools, intake, outlet, Keeper(tools, outlet), files)
+    link.read_on(
+        lambda message: crew.post(lambda: desk.hear(message)), lambda: crew.post(desk.lose_supervisor)
+    )
+    return desk
+
+
+def identity(state_dir: Path) -> str:
+    """Name this state directory, the same in all its lives: made once, then read."""
+    path = state_dir / "identity"
+    try:
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(number, "w", encoding="ascii") as file:
+            file.write(uuid.uuid4().hex)
+    except FileExistsError:
+        pass
+    found = path.read_text(encoding="ascii").strip()
+    if len(found) != 32:
+        path.unlink()  # its writer died before the first byte
+        return identity(state_dir)
+    return found
+
+
+def lock_state(state_dir: Path) -> int:
+    """Be the only broker of this state directory; gives the lock's file number.
+
+    Waits for a predecessor that is about to end. Raises CannotServe where it does not.
+    """
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    number = os.open(state_dir / "broker.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    until_s = clock.now_s() + _PREDECESSOR_S
+    while True:
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return number
+        except OSError:
+            if clock.now_s() >= until_s:
+                os.close(number)
+                raise CannotServe(f"another broker works in {state_dir}") from None
+            time.sleep(0.05)

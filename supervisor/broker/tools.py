@@ -1,0 +1,131 @@
+"""What the parts of the desk share: the backend, the crew, the holdings, the link."""
+
+from __future__ import annotations
+
+import logging
+import random
+from dataclasses import dataclass, field
+from typing import Callable, TypeVar, Union
+
+from supervisor.broker import lease
+from supervisor.broker.crew import Crew
+from supervisor.broker.errors import BrokerError, TryLater
+from supervisor.broker.failed_jobs import FailedJobs
+from supervisor.broker.held import Lease, LiveJob, Phase
+from supervisor.broker.holdings import Holdings
+from supervisor.broker.ports import JobQueue, ObjectStore, RecordTable
+from supervisor.broker.spool import Spool
+from supervisor.contract import clock
+from supervisor.contract.messages import FromBroker, Trouble
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The ports of one backend. Those for beats have little patience: a beat that waits is none."""
+
+    kind: str
+    detail: str
+    queue: JobQueue
+    records: RecordTable
+    objects: ObjectStore
+    beat_queue: JobQueue
+    beat_records: RecordTable
+    raw_bucket: str
+    transcripts_bucket: str
+    batch_count: int  # most messages of one receive
+    long_visibility_s: float  # where leases can't be extended
+    rest_s: float  # from one empty receive to the next, at least
+
+
+class Troubles:
+    """Says once that something does not answer, and once that it does again."""
+
+    def __init__(self, say: Callable[[FromBroker], None]) -> None:
+        self._say = say
+        self._known: set[str] = set()
+
+    def begin(self, error: TryLater) -> None:
+        """Tell of this trouble unless it is known."""
+        if error.where not in self._known:
+            self._known.add(error.where)
+            log.warning("trouble began", extra={"where": error.where, "reason": error.detail})
+            self._say(Trouble(error.where, error.detail[:500]))
+
+    def over(self, *places: str) -> None:
+        """Tell that these answer again, where they did not."""
+        for where in places:
+            if where in self._known:
+                self._known.remove(where)
+                log.info("trouble is over", extra={"where": where})
+                self._say(Trouble(where, ""))
+
+
+@dataclass
+class Tools:
+    """One set for the whole desk. `is_leaving`: take nothing more in."""
+
+    backend: Backend
+    crew: Crew
+    holdings: Holdings
+    spool: Spool
+    failed_jobs: FailedJobs
+    say: Callable[[FromBroker], None]
+    owner: str
+    lease_s: float
+    can_hold: bool = True
+    is_leaving: bool = False
+    chance: Callable[[], float] = random.random
+    troubles: Troubles = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.troubles = Troubles(self.say)
+
+    def step(
+        self,
+        job: LiveJob,
+        phase: Phase,
+        lane: str,
+        call: Callable[[], T],
+        then: Callable[[Union[T, BrokerError]], None],
+        places: tuple[str, ...],
+        patience_s: float,
+    ) -> None:
+        """Run one step of a job until it has an outcome; `then` gets it.
+
+        TryLater is met with waiting until `patience_s` after the phase began. Whatever
+        comes after the job was lost, or moved on, is dropped.
+        """
+
+        def ended(outcome: Union[T, BrokerError]) -> None:
+            if not self.holdings.is_at(job, phase):
+                self._clean_after(job)
+                return
+            if not isinstance(outcome, TryLater):
+                self.troubles.over(*places)
+                then(outcome)
+                return
+            self.troubles.begin(outcome)
+            if clock.now_s() - job.since_s >= patience_s:
+                then(outcome)
+                return
+            job.tries += 1
+            self.crew.after(lease.back_off_s(job.tries, self.chance()), again)
+
+        def again() -> None:
+            if self.holdings.is_at(job, phase):
+                self.crew.do(lane, call, ended)
+
+        self.crew.do(lane, call, ended)
+
+    def deadline_of(self, job: LiveJob) -> Callable[[], float]:
+        """Give a way to read the job's latest deadline from any thread."""
+        leases: list[Lease] = self.holdings.leases_of(job)
+        return lambda: max((one.deadline_at_s for one in leases), default=0.0)
+
+    def _clean_after(self, job: LiveJob) -> None:
+        """A late fetch may have written after its job's folder went."""
+        if job.id not in self.holdings.jobs:
+            self.spool.drop(job.request.record_key)

@@ -1,0 +1,188 @@
+"""The broker as a real process, and the test in the supervisor's and the worker's place."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Optional, TypeVar
+
+from supervisor.contract import child_env, framing, messages
+from supervisor.contract.messages import FROM_BROKER, Commit, Done, JobCard, Keep, Ready, Wanted
+from supervisor.contract.settings import BackendSettings, LocalSettings, QueueSettings, Settings
+
+T = TypeVar("T")
+ROOT = Path(__file__).parents[2]
+LIMIT_S = 20.0
+
+
+def local_settings(folder: Path, lease_s: int = 10) -> Settings:
+    """Settings of a service on the embedded backend, all in `folder`."""
+    return Settings(
+        backend=BackendSettings("local"),
+        local=LocalSettings(str(folder / "local")),
+        queue=QueueSettings(lease_s=lease_s),
+        state_dir=str(folder / "state"),
+    )
+
+
+def until(fact: Callable[[], Optional[T]], what: str, limit_s: float = LIMIT_S) -> T:
+    """Wait for a fact with a limit; the fact is whatever is neither None nor False."""
+    end_s = time.monotonic() + limit_s
+    while True:
+        found = fact()
+        if found is not None and found is not False:
+            return found
+        if time.monotonic() > end_s:
+            raise AssertionError(f"not within {limit_s} s: {what}")
+        time.sleep(0.01)
+
+
+class BrokerProcess:
+    """One broker, started as the supervisor does, with this process at the other end of its link."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str] = {}) -> None:  # noqa: B006
+        ours, theirs = socket.socketpair()
+        self.heard: list[Any] = []
+        self._link = ours
+        self._lines = framing.LineSplitter()
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "supervisor.broker"],
+            cwd=ROOT,
+            pass_fds=[theirs.fileno()],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={
+                **clean,
+                **environ,
+                child_env.LINK_FD: str(theirs.fileno()),
+                child_env.PARENT_PID: str(os.getpid()),
+                child_env.SETTINGS: child_env.dump_settings(settings),
+            },
+        )
+        theirs.close()
+
+    def __enter__(self) -> BrokerProcess:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.kill()
+        self._link.close()
+        assert self.process.stdout is not None
+        self.log = self.process.stdout.read().decode()
+        self.process.stdout.close()
+        if error[0] is not None:
+            print(self.log)
+
+    def say(self, message: Any) -> None:
+        self._link.sendall(messages.write(message))
+
+    def hear(self, cls: type[T], which: Callable[[T], bool] = lambda message: True, limit_s: float = LIMIT_S) -> T:
+        """Wait for a message that was not heard for yet; others stay to be heard."""
+        end_s = time.monotonic() + limit_s
+        while True:
+            for message in self.heard:
+                if isinstance(message, cls) and which(message):
+                    self.heard.remove(message)
+                    return message
+            self._read(end_s, cls)
+
+    def hang_up(self) -> None:
+        """Be a supervisor that died."""
+        self._link.shutdown(socket.SHUT_RDWR)
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def ended(self, limit_s: float = LIMIT_S) -> int:
+        """Wait for the process's end; gives its exit code."""
+        return self.process.wait(limit_s)
+
+    def take_one(self) -> JobCard:
+        """Want one job and wait until it is ready."""
+        self.say(Wanted(1))
+        card = self.hear(Ready).card
+        self.say(Wanted(0))
+        self.say(Keep((card.job_id,)))
+        return card
+
+    def finish(self, card: JobCard, text: str = "Hello there.") -> Done:
+        """Be the worker and the supervisor for the rest of the job."""
+        stage(card, text)
+        self.say(Commit(card.job_id))
+        return self.hear(Done, lambda done: done.job_id == card.job_id)
+
+    def _read(self, end_s: float, cls: type) -> None:
+        self._link.settimeout(max(0.01, end_s - time.monotonic()))
+        try:
+            data = self._link.recv(65_536)
+        except (TimeoutError, socket.timeout):
+            data = b""
+        if not data:
+            raise AssertionError(f"no {cls.__name__}; heard {self.heard}, exit {self.process.poll()}")
+        self.heard += [messages.read(line, FROM_BROKER) for line in self._lines.feed(data)]
+
+
+def transcript(card: JobCard, text: str) -> dict[str, Any]:
+    """What a worker would write for this job."""
+    return {
+        "recordingId": card.recording_id,
+        "userId": card.user_id,
+        "deviceId": card.device_id,
+        "language": "en",
+        "segments": [{"id": 1, "start": 0.0, "end": 1.5, "text": text}],
+        "fullText": text,
+        "durationSeconds": 1.5,
+        "transcribedAt": "2026-11-22T13:21:41Z",
+        "whisperModel": "tiny.en",
+    }
+
+
+def stage(card: JobCard, text: str = "Hello there.", **changed: Any) -> None:
+    """Be a worker: leave the result in the job's folder, `staged.json` last, each by rename."""
+    folder = Path(card.folder)
+    document = json.dumps(transcript(card, text)).encode()
+    staged = {
+        "job_id": card.job_id,
+        "attempt": card.attempt,
+        "language": "en",
+        "duration_s": 1.5,
+        "sha256_json": hashlib.sha256(document).hexdigest(),
+        "took_s": 0.1,
+        **changed,
+    }
+    for name, data in (
+        ("transcript.txt", text.encode()),
+        ("transcript.json", document),
+        ("staged.json", json.dumps(staged).encode()),
+    ):
+        (folder / f"{name}.new").write_bytes(data)
+        (folder / f"{name}.new").rename(folder / name)
+
+
+def rem_message(recording_id: str = "rec-1", bucket: str = "raw", **changed: Any) -> dict[str, Any]:
+    """What REM's dispatcher sends."""
+    return {
+        "recordingId": recording_id,
+        "bucket": bucket,
+        "key": f"raw/dev-7/2026/11/22/dev-7_{recording_id}_end.wav",
+        "userId": "user-9",
+        "deviceId": "dev-7",
+        "startedAt": "2026-11-22T13:00:00Z",
+        "endedAt": "2026-11-22T13:05:00Z",
+        **changed,
+    }
+
+
+def with_state(settings: Settings, state_dir: Path) -> Settings:
+    return dataclasses.replace(settings, state_dir=str(state_dir))
