@@ -59,6 +59,11 @@ class Errand:
             stderr=self._complaints,
         )
 
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._child.pid
+
     def __enter__(self) -> Errand:
         return self
 

