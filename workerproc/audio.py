@@ -38,6 +38,7 @@ RATE_HZ = 16_000
 _GROUP_SAMPLES = 500_000  # as faster-whisper groups frames before it resamples them
 _MAX_RATE_HZ = 768_000
 _MAX_CHANNELS = 64
+_EXACT_FORMATS = frozenset({"wav", "flac", "aiff", "w64", "au"})
 # So many errors in a row without one readable packet between them: there is nothing more to come.
 _MAX_ERRORS_IN_A_ROW = 100
 
@@ -66,6 +67,7 @@ def decode(path: Path, max_audio_s: float, tell: Tell) -> Sound:
     head = _read_head(path)
     with path.open("rb") as file, _opened(file) as container:
         announced_s = _announced_s(container)
+        is_exact = container.format.name in _EXACT_FORMATS
         _check(container, announced_s, max_audio_s)
         tally = _Tally()
         pcm = bytearray()
@@ -77,17 +79,17 @@ def decode(path: Path, max_audio_s: float, tell: Tell) -> Sound:
             tell(decoded_s, announced_s or 0.0)
     # The resampler holds memory until its cycle is collected (SYSTRAN/faster-whisper#390).
     gc.collect()
-    return _sound(pcm, tally, damage.wav_announced_s(head) or announced_s)
+    return _sound(pcm, tally, damage.wav_announced_s(head) or announced_s, is_exact)
 
 
-def _sound(pcm: bytearray, tally: _Tally, announced_s: Optional[float]) -> Sound:
+def _sound(pcm: bytearray, tally: _Tally, announced_s: Optional[float], is_exact: bool) -> Sound:
     if not pcm:
         if tally.bad_packets:
             raise AudioRejected(f"none of the {tally.packets} packets of audio in this file can be decoded")
         raise AudioRejected("the audio has a length of zero: a header and nothing after it")
     samples = np.frombuffer(pcm, dtype=np.int16).astype(np.float32) / 32768.0
     audio_s = len(samples) / RATE_HZ
-    facts = damage.Decoded(audio_s, announced_s, tally.packets, tally.bad_packets, tally.broke_off)
+    facts = damage.Decoded(audio_s, announced_s, tally.packets, tally.bad_packets, tally.broke_off, is_exact)
     return Sound(samples, audio_s, tuple(damage.warnings(facts)))
 
 

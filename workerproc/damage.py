@@ -14,9 +14,10 @@ from typing import Optional
 HEAD_BYTES = 65_536
 # Recorders that stream write these before they know the size.
 _UNKNOWN_SIZES = frozenset({0, 0xFFFFFFFF, 0x7FFFFFFF})
-# Codecs pad and round: less than this much missing is nothing to tell.
+# Lossy codecs pad, and some lengths are FFmpeg's estimate from the bit rate: less is nothing to tell.
 _TOLERANCE_S = 1.0
 _TOLERANCE_RATIO = 0.02
+_EXACT_TOLERANCE_S = 0.02  # for what is counted in samples; resampling rounds
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Decoded:
     packets: int
     bad_packets: int
     broke_off: bool = False  # the rest of the file could not be read at all
+    is_exact: bool = False  # announced in samples (WAV, FLAC): a lost frame shows
 
 
 def warnings(decoded: Decoded) -> Iterator[str]:
@@ -42,7 +44,8 @@ def warnings(decoded: Decoded) -> Iterator[str]:
     if decoded.announced_s is None:
         return
     missing_s = decoded.announced_s - decoded.decoded_s
-    if missing_s > max(_TOLERANCE_S, _TOLERANCE_RATIO * decoded.announced_s):
+    lossy_s = max(_TOLERANCE_S, _TOLERANCE_RATIO * decoded.announced_s)
+    if missing_s > (_EXACT_TOLERANCE_S if decoded.is_exact else lossy_s):
         yield (
             f"the file holds {decoded.decoded_s:.1f} s of audio but announces {decoded.announced_s:.1f} s: "
             "it was cut or damaged"
