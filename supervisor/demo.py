@@ -21,7 +21,7 @@ from typing import Any, Optional
 from supervisor.command_failed import CommandFailed
 from supervisor.contract import clock
 from supervisor.contract.exits import Exit, describe
-from supervisor.demo_service import DemoService
+from supervisor.demo_service import DemoService, ServiceFailed
 from supervisor.layout import audio_text, factor_text, span_text
 from supervisor.progress import Progress
 from supervisor.render import status_text
@@ -52,7 +52,7 @@ def demo(args: argparse.Namespace) -> int:
     try:
         with service:
             code = Demo(service, samples, folder).run()
-    except CommandFailed as error:
+    except ServiceFailed as error:
         raise _explained(error, service) from None
     finally:
         if args.keep:
@@ -71,7 +71,7 @@ def _interrupt(_number: int, _frame: Optional[FrameType]) -> None:
     raise KeyboardInterrupt
 
 
-def _explained(error: CommandFailed, service: DemoService) -> CommandFailed:
+def _explained(error: ServiceFailed, service: DemoService) -> CommandFailed:
     """Add the end of the service's log: it was read before the folder went."""
     return CommandFailed(
         "\n".join([str(error), *service.last_words, "Try: rem-supervisor doctor"]), error.code
@@ -136,9 +136,9 @@ class Demo:
                 told = news
             slots = worker_slots(status or {})
             if slots and all(slot.get("state") == "held" for slot in slots):
-                raise CommandFailed("no worker can start: every slot is held")
+                raise ServiceFailed("no worker can start: every slot is held")
             if clock.now_s() > give_up_at_s:
-                raise CommandFailed(f"no worker was ready within {span_text(READY_WITHIN_S)}")
+                raise ServiceFailed(f"no worker was ready within {span_text(READY_WITHIN_S)}")
 
     def _look(self) -> None:
         for line in self._progress.seen(self._service.status()):

@@ -51,6 +51,10 @@ def demo_environment(environ: Mapping[str, str], state_dir: str) -> dict[str, st
     return kept
 
 
+class ServiceFailed(CommandFailed):
+    """The demo's service did not come up, or ended before its time: its log says why."""
+
+
 class DemoService:
     """Use it in a `with`: at the end of the block the service and its folder are gone."""
 
@@ -87,9 +91,9 @@ class DemoService:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def status(self) -> Any:
-        """Give the service's status, None where it does not say; raises `CommandFailed` when it ended."""
+        """Give the service's status, None where it does not say; raises `ServiceFailed` when it ended."""
         if self._child.poll() is not None:
-            raise CommandFailed(f"the service ended: {describe(self._child.returncode)}")
+            raise ServiceFailed(f"the service ended: {describe(self._child.returncode)}")
         try:
             status = status_or_none(self.loaded.settings, self.environment)
         except NotRunning:
@@ -134,7 +138,7 @@ class DemoService:
                 return self._child.wait(wait_s)
             except subprocess.TimeoutExpired:
                 continue
-        raise CommandFailed(f"the service (pid {self._child.pid}) can't be ended. Its log: {self.log}")
+        raise ServiceFailed(f"the service (pid {self._child.pid}) can't be ended. Its log: {self.log}")
 
     def _remember(self, pid: int) -> None:
         self._seen.setdefault(pid, _birth(pid))

@@ -62,7 +62,8 @@ def status_text(status: Mapping[str, Any], paint: Paint = plain) -> str:
 def _head(supervisor: Mapping[str, Any], paint: Paint) -> list[str]:
     state = printable(supervisor.get("state")) or "state unknown"
     deadline_s = number(supervisor.get("drain_deadline_s"))
-    deadline = f" (deadline in {span_text(deadline_s)})" if deadline_s is not None else ""
+    ends_soon = state in ("draining", "stopping") and deadline_s is not None
+    deadline = f" (deadline in {span_text(deadline_s)})" if ends_soon else ""
     facts = [f"pid {count_text(supervisor.get('pid'))}", f"up {span_text(supervisor.get('uptime_s'))}"]
     for key in ("backend", "profile"):
         if supervisor.get(key):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any, Callable
 
@@ -17,20 +19,10 @@ from supervisor.cli import main
 Answering = Callable[[dict[str, Any]], list[dict[str, Any]]]
 Make = Callable[..., dict[str, Any]]
 VERBS = [
-    "run",
-    "demo",
-    "submit",
-    "status",
-    "drain",
-    "resume",
-    "restart",
-    "release",
-    "reload",
-    "jobs",
-    "redrive",
-    "doctor",
-    "config",
-]
+    "run", "demo", "submit", "jobs", "redrive",
+    "status", "drain", "resume", "restart", "release", "reload",
+    "doctor", "config",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -244,9 +236,6 @@ def test_a_reader_that_leaves_early_is_no_error_worth_a_word() -> None:
 
 
 def test_ctrl_c_ends_a_waiting_command_quietly(supervisor_that: Callable[[Any], Path]) -> None:
-    import signal
-    import threading
-
     asked = threading.Event()
 
     def never_answer(_caller: socket.socket) -> None:
@@ -299,3 +288,17 @@ def test_names_that_the_terminal_cannot_show_do_not_end_the_command(
 
     assert command.returncode == 0, told
     assert "\\xb7" in out
+
+
+def test_watching_goes_on_until_ctrl_c(answering: Answering, status_of: Make) -> None:
+    requests = answering({"ok": True, "status": status_of()})
+    command = rem_supervisor("status", "--watch", "--json")
+    assert command.stdout is not None
+
+    shown = [json.loads(command.stdout.readline()) for _ in range(2)]
+    command.send_signal(signal.SIGINT)
+    out, told = command.communicate(timeout=30)
+
+    assert shown == [status_of(), status_of()]
+    assert len(requests) >= 2
+    assert (command.returncode, told) == (130, "")
