@@ -25,7 +25,7 @@ from supervisor.broker.ports import (
     Present,
 )
 from supervisor.broker.request import JobRequest, Source
-from supervisor.contract import clock
+from supervisor.contract import moments
 
 CLAIMED, PUBLISHING, DONE, FAILED = "CLAIMED", "PUBLISHING", "DONE", "FAILED"
 _HOLD = ("remToken", "remOwner", "remLeaseUnix")
@@ -84,7 +84,7 @@ def claim(request: JobRequest, hold: Hold, now_unix_s: float, again: bool = Fals
         condition=AnyOf((_is_free(hold, now_unix_s), *(_IS_OVER if again else ()))),
         put={
             "status": "TRANSCRIBING",
-            "updatedAt": clock.iso_utc(now_unix_s),
+            "updatedAt": moments.iso_utc(now_unix_s),
             "remState": CLAIMED,
             "remToken": hold.token,
             "remOwner": hold.owner,
@@ -144,7 +144,7 @@ def complete(request: JobRequest, hold: Hold, result: Result, source: Source, no
             "transcriptS3Key": request.transcript_key("json"),
             "language": result.language,
             "durationSeconds": round(result.duration_s, 2),
-            "updatedAt": clock.iso_utc(now_unix_s),
+            "updatedAt": moments.iso_utc(now_unix_s),
             "remState": DONE,
             "remSource": source_map(source),
             "remTranscriptSha256": result.sha256_json,
@@ -191,7 +191,7 @@ def reopen(now_unix_s: float) -> Change:
     """Forget that it failed, with all that counted against it: a person wants another try."""
     return Change(
         Equals("remState", FAILED),
-        put={"status": "UPLOADED", "updatedAt": clock.iso_utc(now_unix_s)},
+        put={"status": "UPLOADED", "updatedAt": moments.iso_utc(now_unix_s)},
         remove=("remState", "remReason", "remFailures", "remCrashes", *_HOLD),
     )
 
@@ -206,8 +206,8 @@ def uploaded(request: JobRequest, now_unix_s: float) -> Change:
             "startedAt": request.started_at,
             "endedAt": request.ended_at,
             "s3KeyRaw": request.source.key,
-            "createdAt": clock.iso_utc(now_unix_s),
-            "updatedAt": clock.iso_utc(now_unix_s),
+            "createdAt": moments.iso_utc(now_unix_s),
+            "updatedAt": moments.iso_utc(now_unix_s),
         },
     )
 
@@ -238,5 +238,5 @@ def _failed(reason: str, now_unix_s: float) -> dict[str, Any]:
         "status": "FAILED",
         "remState": FAILED,
         "remReason": reason,
-        "updatedAt": clock.iso_utc(now_unix_s),
+        "updatedAt": moments.iso_utc(now_unix_s),
     }

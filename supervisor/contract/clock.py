@@ -8,8 +8,9 @@ moment means nothing without the boot id beside it. Wall time is for records and
 from __future__ import annotations
 
 import time
-from datetime import datetime, timezone
 from pathlib import Path
+
+from supervisor.contract.moments import iso_utc as iso_utc
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -22,11 +23,6 @@ def now_s() -> float:
 def wall_unix_s() -> float:
     """Read the wall clock, for records and people only: it may jump."""
     return time.time()
-
-
-def iso_utc(unix_s: float) -> str:
-    """Write a moment as REM's records do: `2026-11-22T13:21:41Z`."""
-    return datetime.fromtimestamp(unix_s, tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def boot_id() -> str:

@@ -1,4 +1,4 @@
-"""Frozen dataclasses to JSON and back, with every type and bound checked on the way in.
+"""Frozen dataclasses to JSON and back, with every type and bound checked on the way in. PURE.
 
 Knows the field types that our messages and settings use: str, int, float, bool,
 Optional, tuple[T, ...], dict[str, str], enums of str, and frozen dataclasses of these. Anything

@@ -1,4 +1,4 @@
-"""Every message between the supervisor and its children, as frozen values.
+"""Every message between the supervisor and its children, as frozen values. PURE.
 
 One child has one link: a socket pair on which both sides write JSON lines (`framing.py`)
 of the form `{"is": "<class name>", ...fields}`. `read` accepts only what that side may
