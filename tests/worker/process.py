@@ -87,6 +87,7 @@ class Worker:
     sock: socket.socket
     heard: list[Any] = field(default_factory=list)
     log_path: Path = Path()
+    up: Optional[Up] = None
     _news: threading.Condition = field(default_factory=threading.Condition)
     _read: int = 0
 
@@ -108,6 +109,13 @@ class Worker:
                     names = [kind.__name__ for kind in kinds]
                     raise AssertionError(f"no {names} within {LIMIT_S} s; log: {self.log()[-2000:]}")
 
+    def next_beat(self, where: Callable[[Beat], bool]) -> Beat:
+        """Wait for a beat from now on that fulfils a condition."""
+        with self._news:
+            self._read = len(self.heard)
+        beat: Beat = self.next(Beat, where=where)
+        return beat
+
     def ready(self) -> Up:
         up: Up = self.next(Up)
         self.next(Room)
@@ -128,9 +136,6 @@ class Worker:
 
     def log_lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
-
-    def beats(self) -> list[Beat]:
-        return [message for message in self.heard if isinstance(message, Beat)]
 
     def listen(self) -> None:
         lines = framing.LineSplitter()
