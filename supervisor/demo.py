@@ -186,9 +186,9 @@ class Demo:
 
 
 def start_news(status: Any) -> str:
-    """Say what the slots are doing while none is ready: `cpu0 starting (loading), cpu1 starting`."""
-    parts = []
+    """Say what the slots are doing while none is ready: `cpu0, cpu1 starting (loading)`."""
+    alike: dict[str, list[str]] = {}
     for slot in worker_slots(status or {}):
         reason = f" ({slot['reason']})" if slot.get("reason") else ""
-        parts.append(f"{slot.get('name')} {slot.get('state')}{reason}")
-    return ", ".join(parts)
+        alike.setdefault(f"{slot.get('state')}{reason}", []).append(str(slot.get("name")))
+    return "; ".join(f"{', '.join(names)} {doing}" for doing, names in alike.items())

@@ -64,7 +64,7 @@ class DemoService:
         self.environment = demo_environment(environ, str(self.folder / "state"))
         self.left_over: tuple[int, ...] = ()
         self.returncode: Optional[int] = None
-        self.last_words: list[str] = []  # the end of its log, once it is stopped
+        self.last_words: list[str] = []  # the end of its log: before it was stopped, or why that went badly
         self._keep = keep
         self._seen: dict[int, str] = {}  # pid -> when it started, for pids are used again
         config = self.folder / "config.toml"
@@ -115,15 +115,19 @@ class DemoService:
         # An impatient second Ctrl-C must not leave it running.
         held_back = {number: signal.signal(number, signal.SIG_IGN) for number in _INTERRUPTS}
         try:
+            self.last_words = self._log_lines()  # before the lines about stopping drown the cause
             self.returncode = self._ended(_LOOK_EVERY_S if in_a_hurry else _STOP_WITHIN_S)
             self.left_over = tuple(pid for pid in self._seen if not self._is_gone(pid))
             for pid in self.left_over:
                 os.kill(pid, signal.SIGKILL)
-            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-            self.last_words = lines[-_LAST_LINES:]
+            if self.left_over or self.returncode:
+                self.last_words = self._log_lines()
         finally:
             for number, handler in held_back.items():
                 signal.signal(number, handler)
+
+    def _log_lines(self) -> list[str]:
+        return self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]
 
     def _ended(self, patience_s: float) -> int:
         """Ask to finish, then to leave at once, then insist."""

@@ -297,7 +297,7 @@ def test_watching_goes_on_until_ctrl_c(answering: Answering, status_of: Make) ->
 
     shown = [json.loads(command.stdout.readline()) for _ in range(2)]
     command.send_signal(signal.SIGINT)
-    out, told = command.communicate(timeout=30)
+    _, told = command.communicate(timeout=30)
 
     assert shown == [status_of(), status_of()]
     assert len(requests) >= 2

