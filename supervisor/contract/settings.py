@@ -50,7 +50,7 @@ class QueueSettings:
 
 @dataclass(frozen=True)
 class SpoolSettings:
-    limit_bytes: int = 8 * 1024**3  # a guess: two days of REM's pieces
+    limit_bytes: int = 8 * 1024**3  # a guess: nearly 900 of REM's five-minute pieces
     max_file_bytes: int = 2 * 1024**3  # 18 hours of REM's WAV
     max_audio_s: float = 12 * 3600.0  # SQS's own cap on one lease
 
