@@ -69,8 +69,8 @@ class Database:
         connection.execute("COMMIT")
         if found > version:
             raise CannotServe(
-                f"{self._path} was written by a newer version of this program (schema {found}, this one knows "
-                f"{version}). Update the program, or name another folder in [local] folder."
+                f"{self._path} was written by a newer version of this program (schema {found}, "
+                f"this one knows {version}). Update the program, or name another folder in [local] folder."
             )
 
     @contextmanager

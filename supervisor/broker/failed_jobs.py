@@ -13,9 +13,9 @@ MAX_KEPT = 10_000
 _MAX_BODY_CHARS = 262_144
 _SCHEMA = """
 CREATE TABLE failed (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, user_id TEXT NOT NULL, message_id TEXT NOT NULL,
-    reason TEXT NOT NULL, failure TEXT NOT NULL, attempt INTEGER NOT NULL, failed_unix_s REAL NOT NULL,
-    body TEXT NOT NULL)
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, user_id TEXT NOT NULL,
+    message_id TEXT NOT NULL, reason TEXT NOT NULL, failure TEXT NOT NULL, attempt INTEGER NOT NULL,
+    failed_unix_s REAL NOT NULL, body TEXT NOT NULL)
 """
 
 
@@ -43,7 +43,8 @@ class FailedJobs:
         """Write a failure down; a newer one of the same id replaces the older."""
         with self._database.change() as tx:
             tx.execute(
-                "INSERT OR REPLACE INTO failed (id, user_id, message_id, reason, failure, attempt, failed_unix_s, body)"
+                "INSERT OR REPLACE INTO failed"
+                " (id, user_id, message_id, reason, failure, attempt, failed_unix_s, body)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     job.id,

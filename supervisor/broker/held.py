@@ -174,6 +174,15 @@ class LeaseFiles:
         return self._folder / f"{hashlib.sha256(message_id.encode()).hexdigest()[:32]}.json"
 
 
+def saved_job_ids(folder: Path) -> set[str]:
+    """Name the jobs that the broker of this folder holds, without touching its files."""
+    found: set[str] = set()
+    for path in folder.glob("*.json"):
+        saved = _read(path)
+        found.update(job.request.job_id for job in (saved.jobs if saved else ()))
+    return found
+
+
 def revived(saved: SavedLease, now_s: float) -> tuple[Lease, list[LiveJob]]:
     """Turn a file back into a lease and its live jobs, due to be extended at once."""
     message = Message(saved.message_id, saved.handle, saved.body, saved.receive_count)

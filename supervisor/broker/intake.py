@@ -148,6 +148,7 @@ class Intake:
             lambda outcome: self._fetched(job, outcome),
             ("audio", "spool"),
             tools.lease_s,
+            hopeless=(Forbidden,),
         )
 
     def _fetch_once(self, request: JobRequest, hold: Hold) -> ObjectFacts:
@@ -170,7 +171,10 @@ class Intake:
             self.announce(job)
             return
         receive_count = self._holdings.receive_count(job)
-        self._outlet.end(job, _fetch_verdict(outcome, receive_count), _fetch_failure(outcome))
+        verdict = _fetch_verdict(outcome, receive_count)
+        if verdict.is_final:
+            self._tools.troubles.over("audio")  # it was this key's alone
+        self._outlet.end(job, verdict, _fetch_failure(outcome))
 
     def _reject(self, held: Lease, place: str, found: Rejected) -> None:
         """Say FAILED where there is a record, keep the message's text for people."""

@@ -7,12 +7,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Callable
+from typing import Callable
 
 from supervisor.broker.errors import JobRejected, TryLater
 from supervisor.broker.ports import ObjectFacts
+from supervisor.broker.streams import copy_bytes, spool_errors
 
-_CHUNK_BYTES = 1 << 20
 _NEVER_CURED = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
@@ -66,17 +66,6 @@ class LocalObjects:
         return scratch
 
 
-def copy_bytes(source: IO[bytes], target: IO[bytes], size_bytes: int) -> None:
-    """Copy at most so many bytes, however the source may grow meanwhile."""
-    left = size_bytes
-    while left > 0:
-        data = source.read(min(left, _CHUNK_BYTES))
-        if not data:
-            return
-        target.write(data)
-        left -= len(data)
-
-
 def _sync_folder(folder: Path) -> None:
     """Make a rename durable."""
     number = os.open(folder, os.O_RDONLY)
@@ -84,15 +73,6 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(number)
     finally:
         os.close(number)
-
-
-@contextmanager
-def spool_errors(to: Path) -> Iterator[None]:
-    """Say that the spool is in trouble, not the audio, when writing it down fails."""
-    try:
-        yield
-    except OSError as error:
-        raise TryLater("spool", f"{to.parent}: {error.strerror}") from error
 
 
 @contextmanager

@@ -66,7 +66,8 @@ class Spool:
             raise JobRejected("The audio is empty (0 bytes).")
         if size_bytes > self._max_file_bytes:
             raise JobRejected(
-                f"The audio has {size_bytes} bytes; the largest allowed is {self._max_file_bytes} (spool.max_file_bytes)."
+                f"The audio has {size_bytes} bytes; the largest allowed is {self._max_file_bytes}"
+                " (spool.max_file_bytes)."
             )
         with self._guard:
             taken = sum(self._taken.values()) - self._taken.get(self.folder(key).name, 0)

@@ -92,11 +92,12 @@ class Tools:
         then: Callable[[Union[T, BrokerError]], None],
         places: tuple[str, ...],
         patience_s: float,
+        hopeless: tuple[type[BrokerError], ...] = (),
     ) -> None:
         """Run one step of a job until it has an outcome; `then` gets it.
 
-        TryLater is met with waiting until `patience_s` after the phase began. Whatever
-        comes after the job was lost, or moved on, is dropped.
+        TryLater is met with waiting until `patience_s` after the phase began, but for what
+        is `hopeless`. Whatever comes after the job was lost, or moved on, is dropped.
         """
 
         def ended(outcome: Union[T, BrokerError]) -> None:
@@ -108,7 +109,7 @@ class Tools:
                 then(outcome)
                 return
             self.troubles.begin(outcome)
-            if clock.now_s() - job.since_s >= patience_s:
+            if isinstance(outcome, hopeless) or clock.now_s() - job.since_s >= patience_s:
                 then(outcome)
                 return
             job.tries += 1

@@ -86,7 +86,9 @@ class BrokerProcess:
     def say(self, message: Any) -> None:
         self._link.sendall(messages.write(message))
 
-    def hear(self, cls: type[T], which: Callable[[T], bool] = lambda message: True, limit_s: float = LIMIT_S) -> T:
+    def hear(
+        self, cls: type[T], which: Callable[[T], bool] = lambda message: True, limit_s: float = LIMIT_S
+    ) -> T:
         """Wait for a message that was not heard for yet; others stay to be heard."""
         end_s = time.monotonic() + limit_s
         while True:

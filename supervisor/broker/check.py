@@ -1,0 +1,173 @@
+"""`check`: what would go wrong, before it does; the backend's part of `doctor`.
+
+Asks only questions that change nothing. Writing is proven where there is a harmless way;
+where there is none, the answer says what was not tried.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, TypeVar, Union
+
+from supervisor.broker import backend as backends
+from supervisor.broker.errors import BrokerError, CannotServe, Forbidden, JobRejected, TryLater
+from supervisor.broker.ports import Change, Equals, RecordKey
+from supervisor.broker.tools import Backend
+from supervisor.contract.exits import Exit
+from supervisor.contract.settings import Settings
+
+T = TypeVar("T")
+Tell = Callable[..., None]
+_PROBE = "rem-supervisor-check"  # a name that no recording has
+_LEAST_RECEIVES = 10
+_LOW_DISK_BYTES = 1024**3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One answer: ok, warn or fail, what was seen, and what to do."""
+
+    check: str
+    state: str
+    detail: str
+    cure: str = ""
+
+
+def check(settings: Settings, tell: Tell) -> int:
+    """Tell every finding; 1 if any is a failure."""
+    code = Exit.OK
+    for finding in findings(settings):
+        tell(check=finding.check, state=finding.state, detail=finding.detail, cure=finding.cure)
+        if finding.state == "fail":
+            code = Exit.FAILED
+    return code
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """Look at everything outside that the broker needs, one after the other."""
+    yield _look_at_spool(settings)
+    try:
+        backend = backends.connect(settings)
+    except (CannotServe, TryLater) as error:
+        yield Finding("backend", "fail", str(error), "Correct the settings named there.")
+        return
+    yield from _look_at_queue(backend)
+    yield _look_at_table(backend, settings)
+    yield _look_at_audio(backend)
+    yield _about_transcripts(backend)
+
+
+def _look_at_spool(settings: Settings) -> Finding:
+    folder = Path(settings.state_dir)
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(existing, os.W_OK):
+        return Finding(
+            "spool", "fail", f"{existing} can't be written", "Give it to this user or set REM_STATE_DIR."
+        )
+    free_bytes = shutil.disk_usage(existing).free
+    detail = f"{folder}, {free_bytes // 2**20} MiB free"
+    if free_bytes < max(_LOW_DISK_BYTES, settings.spool.max_file_bytes // 2):
+        return Finding("spool", "warn", detail, "Make room: jobs wait while their audio does not fit.")
+    return Finding("spool", "ok", detail)
+
+
+def _look_at_queue(backend: Backend) -> Iterator[Finding]:
+    counts = _try(backend.beat_queue.counts)
+    if isinstance(counts, BrokerError):
+        yield _bad("queue", counts, "sqs:GetQueueAttributes", "SQS_QUEUE_URL")
+        if not isinstance(counts, Forbidden):
+            return
+    else:
+        detail = f"{backend.detail}: {counts.waiting} waiting, {counts.in_flight} in flight"
+        yield Finding("queue", "ok", detail)
+    holds = _try(backend.beat_queue.can_hold)
+    if holds is False:
+        yield Finding(
+            "permission sqs:ChangeMessageVisibility",
+            "warn",
+            "not granted: a dead host's jobs come back only after the whole visibility timeout",
+            "Grant it to this role for short leases and immediate release.",
+        )
+    elif holds is True:
+        yield Finding("permission sqs:ChangeMessageVisibility", "ok", "leases can be extended and given back")
+    yield from _look_at_redrive(backend)
+
+
+def _look_at_redrive(backend: Backend) -> Iterator[Finding]:
+    if backend.kind != "aws":
+        return
+    from supervisor.broker.sqs import SqsQueue
+
+    queue = backend.beat_queue
+    most = _try(queue.max_receive_count) if isinstance(queue, SqsQueue) else None
+    if isinstance(most, BrokerError):
+        return  # said above already
+    if most is None:
+        yield Finding(
+            "redrive",
+            "warn",
+            "the queue has no dead-letter queue: failed messages are deleted once their records say FAILED",
+            "Give the queue a redrive policy.",
+        )
+    elif most < _LEAST_RECEIVES:
+        yield Finding(
+            "redrive",
+            "warn",
+            f"maxReceiveCount is {most}: every release counts, so a few innocent ones bury a job",
+            f"Set it to {_LEAST_RECEIVES} or more.",
+        )
+    else:
+        yield Finding("redrive", "ok", f"maxReceiveCount is {most}")
+
+
+def _look_at_table(backend: Backend, settings: Settings) -> Finding:
+    key = RecordKey(_PROBE, _PROBE)
+    # A condition that can't hold asks for the right to update without updating.
+    never = Change(Equals("remToken", _PROBE), put={"remState": _PROBE})
+    answer = _try(lambda: (backend.beat_records.get(key), backend.beat_records.update(key, never)))
+    if isinstance(answer, BrokerError):
+        return _bad("table", answer, "dynamodb:GetItem and dynamodb:UpdateItem", "DYNAMODB_TABLE")
+    return Finding("table", "ok", settings.aws.table if backend.kind == "aws" else "records beside the queue")
+
+
+def _look_at_audio(backend: Backend) -> Finding:
+    answer = _try(lambda: backend.objects.fetch(backend.raw_bucket, _PROBE, Path(os.devnull), _never))
+    if isinstance(answer, Forbidden) and "AccessDenied" in answer.detail:
+        detail = f"bucket {backend.raw_bucket} answers 403: no right to read, or only no right to list"
+        return Finding(
+            "audio", "warn", detail, "Grant s3:GetObject; with s3:ListBucket missing keys are told apart."
+        )
+    if isinstance(answer, TryLater):
+        return _bad("audio", answer, "s3:GetObject", "RAW_AUDIO_BUCKET")
+    return Finding("audio", "ok", f"bucket {backend.raw_bucket} answers")
+
+
+def _about_transcripts(backend: Backend) -> Finding:
+    # Reading a name that is not there shows the bucket; the right to write shows only by writing.
+    answer = _try(lambda: backend.objects.fetch(backend.transcripts_bucket, _PROBE, Path(os.devnull), _never))
+    if isinstance(answer, TryLater) and not isinstance(answer, Forbidden):
+        return _bad("transcripts", answer, "s3:PutObject", "TRANSCRIPTS_BUCKET")
+    return Finding("transcripts", "ok", f"bucket {backend.transcripts_bucket} answers; writing was not tried")
+
+
+def _try(call: Callable[[], T]) -> Union[T, BrokerError]:
+    try:
+        return call()
+    except BrokerError as error:
+        return error
+
+
+def _never(size_bytes: int) -> None:
+    raise JobRejected(f"there is an object called {_PROBE}")
+
+
+def _bad(check_name: str, error: BrokerError, rights: str, setting: str) -> Finding:
+    if isinstance(error, Forbidden):
+        return Finding(
+            check_name, "fail", error.detail, f"Grant {rights} to this role, or correct its credentials."
+        )
+    return Finding(check_name, "fail", str(error), f"Check {setting}, the region and the network.")

@@ -1,0 +1,146 @@
+"""RecordTable on DynamoDB: a change becomes one UpdateItem with a condition.
+
+Every attribute name is aliased (`status` and `language` are reserved words), every float
+becomes a Decimal on the way in and a plain number on the way out.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Optional, Union
+
+import botocore.exceptions
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from supervisor.broker.aws import code_of, translated
+from supervisor.broker.ports import (
+    Above,
+    AllOf,
+    AnyOf,
+    Applied,
+    Below,
+    Change,
+    Condition,
+    Equals,
+    Item,
+    Missing,
+    Present,
+    RecordKey,
+    Refused,
+)
+
+_REFUSED = "ConditionalCheckFailedException"
+_WRITER = TypeSerializer()
+_READER = TypeDeserializer()
+
+
+class DynamoRecords:
+    """One table (userId, recordingId) through one boto3 client."""
+
+    def __init__(self, client: Any, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def get(self, key: RecordKey) -> Optional[Item]:
+        with translated("table", "get"):
+            answer = self._client.get_item(TableName=self._table, Key=_key(key), ConsistentRead=True)
+        return _read_item(answer["Item"]) if "Item" in answer else None
+
+    def update(self, key: RecordKey, change: Change) -> Union[Applied, Refused]:
+        asked = Expression(change)
+        with translated("table", "update"):
+            try:
+                answer = self._client.update_item(
+                    TableName=self._table,
+                    Key=_key(key),
+                    **asked.arguments(),
+                    ReturnValues="ALL_NEW",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except botocore.exceptions.ClientError as error:
+                if code_of(error) != _REFUSED:
+                    raise
+                return Refused(_read_item(error.response.get("Item", {})))
+        return Applied(_read_item(answer["Attributes"]))
+
+
+class Expression:
+    """A change in DynamoDB's words: texts with aliases, and what the aliases stand for."""
+
+    def __init__(self, change: Change) -> None:
+        self._names: dict[str, str] = {}
+        self._values: dict[str, Any] = {}
+        self._condition = self._condition_text(change.condition)
+        self._update = self._update_text(change)
+
+    def arguments(self) -> dict[str, Any]:
+        """Give the keyword arguments of UpdateItem."""
+        found: dict[str, Any] = {
+            "UpdateExpression": self._update,
+            "ConditionExpression": self._condition,
+            "ExpressionAttributeNames": {alias: name for name, alias in self._names.items()},
+        }
+        if self._values:
+            found["ExpressionAttributeValues"] = self._values
+        return found
+
+    def _update_text(self, change: Change) -> str:
+        puts = [f"{self._name(name)} = {self._value(value)}" for name, value in change.put.items()]
+        puts += [
+            f"{self._name(name)} = if_not_exists({self._name(name)}, {self._value(value)})"
+            for name, value in change.put_if_missing.items()
+            if name not in change.put
+        ]
+        adds = [f"{self._name(name)} {self._value(by)}" for name, by in change.increment.items()]
+        removes = [self._name(name) for name in change.remove]
+        clauses = (("SET", puts), ("ADD", adds), ("REMOVE", removes))
+        return " ".join(f"{verb} {', '.join(parts)}" for verb, parts in clauses if parts)
+
+    def _condition_text(self, condition: Condition) -> str:
+        if isinstance(condition, Missing):
+            return f"attribute_not_exists({self._name(condition.name)})"
+        if isinstance(condition, Present):
+            return f"attribute_exists({self._name(condition.name)})"
+        if isinstance(condition, Equals):
+            return f"{self._name(condition.name)} = {self._value(condition.value)}"
+        if isinstance(condition, Below):
+            return f"{self._name(condition.name)} < {self._value(condition.number)}"
+        if isinstance(condition, Above):
+            return f"{self._name(condition.name)} > {self._value(condition.number)}"
+        if isinstance(condition, (AllOf, AnyOf)):
+            word = " AND " if isinstance(condition, AllOf) else " OR "
+            return word.join(f"({self._condition_text(part)})" for part in condition.parts)
+        raise TypeError(f"no such condition: {condition!r}")
+
+    def _name(self, name: str) -> str:
+        return self._names.setdefault(name, f"#n{len(self._names)}")
+
+    def _value(self, value: Any) -> str:
+        alias = f":v{len(self._values)}"
+        self._values[alias] = _WRITER.serialize(_written(value))
+        return alias
+
+
+def _key(key: RecordKey) -> dict[str, Any]:
+    return {"userId": {"S": key.user_id}, "recordingId": {"S": key.recording_id}}
+
+
+def _read_item(attributes: Any) -> Item:
+    return {name: _read(_READER.deserialize(value)) for name, value in attributes.items()}
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, float):
+        return Decimal(str(value))
+    if isinstance(value, dict):
+        return {name: _written(item) for name, item in value.items()}
+    return value
+
+
+def _read(value: Any) -> Any:
+    """Numbers as Python's own; sets, lists and bytes of other services pass as they are."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, dict):
+        return {name: _read(item) for name, item in value.items()}
+    return value

@@ -1,0 +1,97 @@
+"""`jobs` and `redrive`: what this host knows of jobs, and another try for failed ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Callable, Optional
+
+from supervisor.broker import record
+from supervisor.broker.envelope import EnvelopePolicy, parse
+from supervisor.broker.failed_jobs import FailedJob, FailedJobs
+from supervisor.broker.held import saved_job_ids
+from supervisor.broker.local import LocalQueue
+from supervisor.broker.request import JobRequest
+from supervisor.broker.submit import message_of
+from supervisor.broker.tools import Backend
+from supervisor.contract import clock
+from supervisor.contract.exits import Exit
+from supervisor.contract.settings import Settings
+
+Tell = Callable[..., None]
+
+
+def show_jobs(only_failed: bool, settings: Settings, backend: Backend, tell: Tell) -> int:
+    """Tell of every job known here: held by this service, waiting in an embedded queue, failed."""
+    state_dir = Path(settings.state_dir)
+    if not only_failed:
+        held = saved_job_ids(state_dir / "leases")
+        for job_id in sorted(held):
+            tell(id=job_id, state="in-flight", reason="")
+        for body, is_in_flight in _queued(backend):
+            for job in parse(body, _policy(settings, backend)).jobs:
+                if job.job_id not in held:
+                    tell(
+                        id=job.job_id,
+                        user_id=job.user_id,
+                        state="in-flight" if is_in_flight else "waiting",
+                        reason="",
+                    )
+    for failed in FailedJobs(state_dir).list():
+        tell(
+            id=failed.id,
+            user_id=failed.user_id,
+            state="failed",
+            reason=failed.reason,
+            failure=failed.failure,
+            attempt=failed.attempt,
+            failed_at=clock.iso_utc(failed.failed_unix_s),
+        )
+    return Exit.OK
+
+
+def redrive(ids: Optional[Sequence[str]], settings: Settings, backend: Backend, tell: Tell) -> int:
+    """Put failed jobs back into the queue: these, or all (None). 1 if any could not be."""
+    failed_jobs = FailedJobs(Path(settings.state_dir))
+    known = {job.id: job for job in failed_jobs.list()}
+    code = Exit.OK
+    for job_id in known if ids is None else ids:
+        reason = _try_again(known.get(job_id), settings, backend)
+        if reason:
+            tell(event="refused", id=job_id, reason=reason)
+            code = Exit.FAILED
+        else:
+            failed_jobs.forget(job_id)
+            tell(event="queued", id=job_id)
+    return code
+
+
+def _try_again(failed: Optional[FailedJob], settings: Settings, backend: Backend) -> str:
+    """Reopen the record and send the message; gives why not, or nothing."""
+    if failed is None:
+        return "No failed job of this id is known here; `jobs --failed` lists them."
+    jobs = parse(failed.body, _policy(settings, backend)).jobs
+    wanted = [job for job in jobs if job.job_id == failed.id] or list(jobs)
+    if not wanted:
+        return "Its message is unusable and would fail again the same way."
+    for job in wanted:
+        backend.records.update(job.record_key, record.reopen(clock.wall_unix_s()))
+        _send_again(job, failed, backend)
+    return ""
+
+
+def _send_again(job: JobRequest, failed: FailedJob, backend: Backend) -> None:
+    """Send a message of its own; the embedded queue's dead letter has then served its time."""
+    names = {"recordingId": job.recording_id, "deviceId": job.device_id}
+    backend.queue.send(json.dumps(message_of(job)), names)
+    if isinstance(backend.queue, LocalQueue):
+        backend.queue.forget_dead(failed.message_id)
+
+
+def _queued(backend: Backend) -> list[tuple[str, bool]]:
+    return backend.queue.waiting_bodies() if isinstance(backend.queue, LocalQueue) else []
+
+
+def _policy(settings: Settings, backend: Backend) -> EnvelopePolicy:
+    return EnvelopePolicy(backend.raw_bucket, settings.aws.default_user_id)

@@ -1,0 +1,64 @@
+"""ObjectStore on S3: streams in and out, bounded by the size that S3 announces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable
+
+import botocore.exceptions
+
+from supervisor.broker.aws import code_of, translated
+from supervisor.broker.errors import JobRejected, TryLater
+from supervisor.broker.ports import ObjectFacts
+from supervisor.broker.streams import copy_bytes, spool_errors
+
+_NOT_THERE = ("NoSuchKey", "404", "NoSuchVersion", "KeyTooLongError")
+_NO_BUCKET = "NoSuchBucket"  # a mistake in the settings, not in the job
+
+
+class S3Objects:
+    """All buckets through one boto3 client."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def fetch(self, bucket: str, key: str, to: Path, admit: Callable[[int], None]) -> ObjectFacts:
+        with translated("audio", f"get {bucket}/{key[:200]}"):
+            try:
+                answer = self._client.get_object(Bucket=bucket, Key=key)
+            except botocore.exceptions.ClientError as error:
+                if code_of(error) in _NOT_THERE:
+                    raise JobRejected(f"There is no object {key[:300]!r} in bucket {bucket}.") from error
+                raise
+        body, size_bytes = answer["Body"], int(answer["ContentLength"])
+        try:
+            admit(size_bytes)
+            self._write(body, to, size_bytes, f"get {bucket}/{key[:200]}")
+        finally:
+            body.close()
+        return ObjectFacts(size_bytes, str(answer.get("ETag", "")).strip('"'), answer.get("VersionId") or "")
+
+    def put(self, bucket: str, key: str, source: Path, content_type: str) -> None:
+        with translated("transcripts", f"put {bucket}/{key[:200]}"), open(source, "rb") as file:
+            # One request: an object appears whole or not at all, and its bytes are checked on arrival.
+            self._client.put_object(Bucket=bucket, Key=key, Body=file, ContentType=content_type)
+
+    def _write(self, body: Any, to: Path, size_bytes: int, doing: str) -> None:
+        with spool_errors(to):
+            target = open(to, "xb")  # noqa: SIM115  # closed below; its errors are the spool's, the stream's are not
+        with target, translated("audio", doing):
+            written = copy_bytes(body, _SpoolFile(target, to), size_bytes)
+        if written != size_bytes:
+            raise TryLater("audio", f"{doing}: ended after {written} of {size_bytes} bytes")
+
+
+class _SpoolFile:
+    """A file whose failing writes are the spool's trouble, not the network's."""
+
+    def __init__(self, file: Any, path: Path) -> None:
+        self._file = file
+        self._path = path
+
+    def write(self, data: bytes) -> int:
+        with spool_errors(self._path):
+            return int(self._file.write(data))

@@ -1,0 +1,156 @@
+"""moto and ministack as real servers on loopback: started once a test process, stopped after it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from supervisor.contract.settings import AwsSettings, BackendSettings, QueueSettings, Settings
+
+REGION = "eu-central-1"
+_COMMANDS = {
+    "moto": lambda port: [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+    "ministack": lambda port: [sys.executable, "-m", "ministack"],
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class AwsServer:
+    """One running imitation of AWS."""
+
+    name: str
+    url: str
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What a process needs to find it, as boto3 reads it."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service,
+            region_name=REGION,
+            endpoint_url=self.url,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Deployment:
+    """What REM's terraform would have made: a queue, two buckets, a table; new for each test."""
+
+    server: AwsServer
+    queue_url: str
+    raw_bucket: str
+    transcripts_bucket: str
+    table: str
+
+    def settings(self, folder: Path, lease_s: int = 10) -> Settings:
+        return Settings(
+            backend=BackendSettings("aws"),
+            aws=AwsSettings(REGION, self.queue_url, self.raw_bucket, self.transcripts_bucket, self.table),
+            queue=QueueSettings(lease_s=lease_s),
+            state_dir=str(folder / "state"),
+        )
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        self.server.client("sqs").send_message(QueueUrl=self.queue_url, MessageBody=json.dumps(message))
+
+
+def run_server(name: str) -> Iterator[AwsServer]:
+    """Start a server on a free port, give it, stop it and leave nothing behind."""
+    port = _free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        environ = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("AWS_")},
+            "BIND_HOST": "127.0.0.1",
+            "GATEWAY_PORT": str(port),
+            "EDGE_PORT": str(port),
+            "TMPDIR": folder,
+            "HOME": folder,
+        }
+        process = subprocess.Popen(
+            _COMMANDS[name](port),
+            env=environ,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            _wait_for_answer(port, process)
+            yield AwsServer(name, f"http://127.0.0.1:{port}")
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def deploy(server: AwsServer, max_receive_count: int = 3) -> Deployment:
+    """Make a queue with REM's redrive, two buckets and a table, all with new names."""
+    name = f"rem-{uuid.uuid4().hex[:10]}"
+    sqs = server.client("sqs")
+    dead = sqs.create_queue(QueueName=f"{name}-dlq")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": max_receive_count})
+    queue = sqs.create_queue(
+        QueueName=name, Attributes={"VisibilityTimeout": "900", "RedrivePolicy": redrive}
+    )["QueueUrl"]
+    for bucket in (f"{name}-raw", f"{name}-transcripts"):
+        server.client("s3").create_bucket(
+            Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
+        )
+    server.client("dynamodb").create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[
+            {"AttributeName": "userId", "KeyType": "HASH"},
+            {"AttributeName": "recordingId", "KeyType": "RANGE"},
+        ],
+        AttributeDefinitions=[
+            {"AttributeName": "userId", "AttributeType": "S"},
+            {"AttributeName": "recordingId", "AttributeType": "S"},
+        ],
+    )
+    return Deployment(server, queue, f"{name}-raw", f"{name}-transcripts", name)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _wait_for_answer(port: int, process: subprocess.Popen[bytes]) -> None:
+    end_s = time.monotonic() + 60
+    while time.monotonic() < end_s:
+        assert process.poll() is None, "the server ended by itself"
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5)
+            return
+        except urllib.error.HTTPError:
+            return  # it answers
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError("the server did not come up within 60 s")
