@@ -88,7 +88,8 @@ class Crew:
             place = dataclasses.replace(self._places[name], threads=settings.devices.cpu_threads)
             self._places[name] = place
             self._effects.recipes[name] = recipes.worker(settings, self._environ, place, self.fetch.path)
-        return [name for name in names if self._pool.members[name].slot.state in sl.ALIVE]
+        slots = [self._pool.members[name].slot for name in names]
+        return [slot.name for slot in slots if slot.state in sl.ALIVE and slot.next is sl.Next.RESTART]
 
     def _plan(self) -> None:
         """Decide the places anew, as long as there is none; count memory before workers take theirs."""

@@ -133,9 +133,12 @@ class Pool:
             return
         everyone = not event.names
         if everyone:
-            self.mode, self.deadline_at_s = Mode.DRAINING, event.deadline_at_s
+            earliest_s = min(event.deadline_at_s, self._deadline(event.deadline_at_s))
+            self.mode, self.deadline_at_s = Mode.DRAINING, earliest_s
+        # A host that drains starts nothing again, a reload's restart neither.
+        next_ = event.next if self.mode is Mode.RUNNING else sl.Next.REST
         for member in self._named(event.names):
-            self.decide(member, sl.Drain(event.deadline_at_s, event.why, event.next), now_s)
+            self.decide(member, sl.Drain(event.deadline_at_s, event.why, next_), now_s)
 
     def _on_resume(self, event: Resume, now_s: float) -> None:
         if self.mode is Mode.STOPPING:
@@ -182,7 +185,7 @@ class Pool:
         elif not self.ledger.entries:
             self._keep_at_s = None
         if self.mode is Mode.DRAINING and not any(w.slot.state in sl.ALIVE for w in self.workers()):
-            self.mode = Mode.DRAINED
+            self.mode, self.deadline_at_s = Mode.DRAINED, None  # met: a later stop has its own
             self.note("info", "drained", {})
         self._watch_broker(now_s)
         if self.mode is Mode.STOPPING:
@@ -244,13 +247,21 @@ class Pool:
             for member in self.members.values():
                 self.decide(member, sl.Kill("deadline reached", sl.Next.REST), now_s)
         alive = [x for x in self.members.values() if x.slot.state in sl.ALIVE]
+        heir_comes = BROKER in self.members and self.members[BROKER].slot.state is SlotState.BACKOFF
         if alive and all(x.slot.signalled == "lost" for x in alive):
             names = ", ".join(f"{x.slot.name} (pid {x.slot.pid})" for x in alive)
             self._actions.append(EndProcess(Exit.FAILED, f"left behind, would not die: {names}"))
         elif not self._late and self._broker_is_missed():
             self.decide(self.members[BROKER], sl.Begin(), now_s)
-        elif not alive:
-            self._actions.append(EndProcess(Exit.OK, "stopped"))
+        elif not alive and not heir_comes:
+            self._actions.append(self._end_of_stop())
+
+    def _end_of_stop(self) -> EndProcess:
+        """Nobody is left: all is well if no job is left either."""
+        if not self.ledger.entries:
+            return EndProcess(Exit.OK, "stopped")
+        left = f"{len(self.ledger.entries)} jobs not given back; the queue shows them again later"
+        return EndProcess(Exit.FAILED, left)
 
     def _broker_is_missed(self) -> bool:
         """A broker that died while stopping still owes commits and releases: its heir does them."""
@@ -296,10 +307,15 @@ class Pool:
         self._actions.append(Note(level, sentence, facts))
 
 
+# Ends whose cause, as the worker itself says, lies outside its jobs.
+_NOT_THE_JOBS = frozenset((Exit.RECYCLE, Exit.DEVICE_BROKEN, Exit.MODEL_BROKEN, Exit.SETTINGS_WRONG))
+
+
 def _death_of(slot: Slot, event: Died) -> Death:
-    if slot.state in (SlotState.KILLING, SlotState.DRAINING):
+    if slot.state is SlotState.KILLING:
         return Death.STALL if slot.at_fault else Death.ORDERED
-    if event.returncode == Exit.RECYCLE:
+    finished = slot.state is SlotState.DRAINING and event.returncode == Exit.OK
+    if finished or event.returncode in _NOT_THE_JOBS:
         return Death.ORDERED
     if event.returncode == -9 and not event.out_of_memory:
         return Death.KILLED_OUTSIDE

@@ -52,7 +52,7 @@ __all__ = [
 _S = SlotState
 MOVES: Mapping[SlotState, frozenset[SlotState]] = {
     _S.STOPPED: frozenset({_S.STARTING, _S.HELD}),
-    _S.STARTING: frozenset({_S.READY, _S.DRAINING, _S.KILLING, _S.STARTING, _S.BACKOFF, _S.HELD, _S.STOPPED}),
+    _S.STARTING: frozenset({_S.READY, _S.DRAINING, _S.KILLING, _S.STARTING, _S.BACKOFF, _S.HELD}),
     _S.READY: frozenset({_S.DRAINING, _S.KILLING, _S.STARTING, _S.BACKOFF, _S.HELD}),
     _S.DRAINING: frozenset({_S.KILLING, _S.STARTING, _S.STOPPED, _S.BACKOFF, _S.HELD}),
     _S.KILLING: frozenset({_S.STARTING, _S.BACKOFF, _S.HELD, _S.STOPPED}),
@@ -126,8 +126,10 @@ def _on_spawned(slot: Slot, event: Spawned, policy: Policy, now_s: float) -> Dec
 
 
 def _on_spawn_failed(slot: Slot, event: SpawnFailed, policy: Policy, now_s: float) -> Decision:
-    if slot.state is not _S.STARTING:
+    if slot.state not in ALIVE:
         return _stay(slot)
+    if slot.next is Next.REST:  # told to go before it was there: nobody will be reaped
+        return _to(slot, _S.STOPPED, event.why, now_s), ()
     return _after_failure(slot, event.why, event.jitter_ratio, policy, now_s)
 
 
@@ -159,6 +161,8 @@ def _on_tick(slot: Slot, event: Tick, policy: Policy, now_s: float) -> Decision:
 def _on_drain(slot: Slot, event: Drain, policy: Policy, now_s: float) -> Decision:
     kill_at_s = max(now_s, event.deadline_at_s - policy.reserve_s)
     if slot.state in (_S.BACKOFF, _S.HELD):
+        if event.next is Next.RESTART:
+            return _stay(slot)  # no process to finish: its next one is a fresh one anyway
         return replace(_to(slot, _S.STOPPED, event.why, now_s), pid=0, next=event.next), ()
     if slot.state is _S.READY or (slot.state is _S.STARTING and policy.drains_while_starting):
         draining = replace(_to(slot, _S.DRAINING, event.why, now_s, kill_at_s), next=event.next)
@@ -171,13 +175,13 @@ def _on_drain(slot: Slot, event: Drain, policy: Policy, now_s: float) -> Decisio
 
 
 def _on_kill(slot: Slot, event: Kill, policy: Policy, now_s: float) -> Decision:
+    # An order to rest outlives a later fault.
+    next_ = Next.REST if event.fault and slot.next is Next.REST else event.next
     if slot.state in (_S.STARTING, _S.READY, _S.DRAINING):
-        # An order to rest outlives a later fault.
-        next_ = Next.REST if event.fault and slot.next is Next.REST else event.next
         killing, commands = _kill(slot, event.why, now_s, policy, next_)
         return replace(killing, at_fault=event.fault), commands
     if slot.state is _S.KILLING:
-        return replace(slot, next=event.next), (Signal(signal.SIGKILL),)
+        return replace(slot, next=next_), (Signal(signal.SIGKILL),)
     if slot.state in (_S.BACKOFF, _S.HELD) and event.next is Next.REST:
         return replace(_to(slot, _S.STOPPED, event.why, now_s), pid=0), ()
     return _stay(slot)
@@ -199,14 +203,14 @@ def _on_exited(slot: Slot, event: Exited, policy: Policy, now_s: float) -> Decis
         why = f"{slot.reason}; {why}"
     if slot.next is Next.REST:
         return replace(_to(gone, _S.STOPPED, why, now_s), failures=gone.failures), ()
-    asked = slot.state is _S.DRAINING and event.returncode == Exit.OK
-    asked = asked or (slot.state is _S.KILLING and not slot.at_fault)
-    if asked or event.returncode == Exit.RECYCLE or not event.charged:
-        return _start(gone, why, policy, now_s)
     if policy.may_hold and event.returncode in (Exit.MODEL_BROKEN, Exit.SETTINGS_WRONG):
         return _hold(gone, Hold.SETTINGS, why, policy, now_s)
     if policy.may_hold and event.returncode == Exit.DEVICE_BROKEN:
         return _hold(gone, Hold.DEVICE, why, policy, now_s)
+    asked = slot.state is _S.DRAINING and event.returncode == Exit.OK
+    asked = asked or (slot.state is _S.KILLING and not slot.at_fault)
+    if asked or event.returncode == Exit.RECYCLE or not event.charged:
+        return _start(gone, why, policy, now_s)
     return _after_failure(gone, why, event.jitter_ratio, policy, now_s)
 
 
@@ -236,7 +240,8 @@ def _due_ready(slot: Slot, policy: Policy, now_s: float) -> Decision:
 
 def _ask_stacks(slot: Slot, reason: str, policy: Policy, now_s: float) -> Decision:
     if slot.kind != "worker":  # only workers write their stacks on SIGUSR2
-        return _kill(slot, reason, now_s, policy, slot.next)
+        killing, commands = _kill(slot, reason, now_s, policy, slot.next)
+        return replace(killing, at_fault=True), commands
     killing = _to(slot, _S.KILLING, reason, now_s, now_s + policy.dump_s)
     return replace(killing, signalled="stacks", at_fault=True), (Signal(signal.SIGUSR2),)
 
