@@ -1,0 +1,185 @@
+"""The whole service as a user runs it: a real `rem-supervisor run` with real children.
+
+Every test gets its own state directory and environment; nothing of the caller's AWS names
+reaches it. `Service` ends its process and checks that nothing of it is left.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Callable, Optional, TypeVar
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SAMPLES = REPOSITORY / "supervisor" / "samples"
+LIMIT_S = 90.0
+
+T = TypeVar("T")
+
+
+def wait_for(fact: Callable[[], Optional[T]], what: str, limit_s: float = LIMIT_S) -> T:
+    """Ask until `fact` gives something true; fail naming `what` after the limit."""
+    until_s = time.monotonic() + limit_s
+    while True:
+        found = fact()
+        if found:
+            return found
+        if time.monotonic() > until_s:
+            raise AssertionError(f"waited {limit_s:.0f} s in vain: {what}")
+        time.sleep(0.02)
+
+
+def clean_environment(state_dir: Path, **more: str) -> dict[str, str]:
+    """What a test's service sees: no name of AWS or REM but those given."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    own = {"REM_STATE_DIR": str(state_dir), "WHISPER_MODEL": "tiny.en", "PYTHONPATH": str(REPOSITORY)}
+    return {**kept, **own, **more}
+
+
+class Service:
+    """One running supervisor and the ways a person reaches it."""
+
+    def __init__(self, state_dir: Path, environ: Mapping[str, str]) -> None:
+        self.state_dir = state_dir
+        self.environ = dict(environ)
+        self.log_path = state_dir.parent / f"{state_dir.name}.log"
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self.log_path.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "supervisor", "run"],
+                env=self.environ,
+                cwd=self.state_dir.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def start_again(self) -> None:
+        """Start a successor on the same state directory."""
+        self.process = self._start()
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(encoding="utf-8", errors="replace")
+
+    def ask(self, request: Mapping[str, Any]) -> Optional[dict[str, Any]]:
+        """Ask over the control socket, as the command line does; None while nobody answers."""
+        try:
+            address = json.loads((self.state_dir / "supervisor.json").read_text(encoding="utf-8"))
+            if address["pid"] != self.process.pid:
+                return None
+            with socket.socket(socket.AF_UNIX) as link:
+                link.settimeout(10)
+                link.connect(address["socket"])
+                link.sendall(json.dumps(request).encode() + b"\n")
+                with link.makefile("rb") as lines:
+                    return dict(json.loads(lines.readline()))
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def status(self) -> Optional[dict[str, Any]]:
+        reply = self.ask({"do": "status"})
+        return reply["status"] if reply else None
+
+    def slots(self, kind: str = "worker") -> list[dict[str, Any]]:
+        status = self.status()
+        return [slot for slot in status["slots"] if slot["kind"] == kind] if status else []
+
+    def wait_ready(self, count: int = 1) -> None:
+        """Wait until so many workers, the broker too, are ready."""
+
+        def ready() -> bool:
+            assert self.process.poll() is None, f"the service ended:\n{self.log[-3000:]}"
+            workers = [slot for slot in self.slots() if slot["state"] == "ready"]
+            brokers = [slot for slot in self.slots("broker") if slot["state"] == "ready"]
+            return len(workers) >= count and bool(brokers)
+
+        wait_for(ready, f"{count} ready workers; the log ends {self.log[-2000:]}")
+
+    def pid_of(self, name: str) -> int:
+        """The pid in that slot, once there is one."""
+        every = wait_for(lambda: (self.status() or {}).get("slots"), "a status")
+        return int(next(slot["pid"] or 0 for slot in every if slot["name"] == name))
+
+    def busy_slot(self) -> Optional[dict[str, Any]]:
+        """A worker slot that is in the middle of a recording."""
+        for slot in self.slots():
+            if any(0 < job["progress_ratio"] < 1 for job in slot["jobs"]):
+                return slot
+        return None
+
+    def pids(self) -> set[int]:
+        """This supervisor and all its children that are alive."""
+        status = self.status()
+        children = {slot["pid"] for slot in status["slots"] if slot["pid"]} if status else set()
+        return {self.process.pid, *children}
+
+    def command(self, *words: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+        """Run `rem-supervisor` with the same environment."""
+        return subprocess.run(
+            [sys.executable, "-m", "supervisor", *words],
+            env=self.environ,
+            cwd=self.state_dir.parent,
+            capture_output=True,
+            text=True,
+            timeout=kwargs.pop("timeout", LIMIT_S),
+            check=False,
+            **kwargs,
+        )
+
+    def stop(self, signum: int = signal.SIGTERM) -> int:
+        """End the service and wait for it; gives the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signum)
+        return self.process.wait(LIMIT_S)
+
+
+@contextmanager
+def running(state_dir: Path, **environ: str) -> Iterator[Service]:
+    """Run a service; afterwards it is gone and has left no process behind."""
+    service = Service(state_dir, clean_environment(state_dir, **environ))
+    known: set[int] = set()
+    try:
+        yield service
+        known = service.pids()
+        service.stop()
+    finally:
+        if service.process.poll() is None:
+            known |= service.pids()
+            service.process.kill()
+            service.process.wait(LIMIT_S)
+    gone = wait_for(lambda: not [pid for pid in known if is_alive(pid)], f"the end of {known}", 10)
+    assert gone
+
+
+def is_alive(pid: int) -> bool:
+    """Say whether a process runs (one that is dead and not yet reaped does not)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
+def direct_text(path: Path, threads: int = 1) -> str:
+    """What faster-whisper says of a file, called directly with REM's options, in this interpreter."""
+    from faster_whisper import WhisperModel
+
+    from workerproc import models
+
+    model = WhisperModel(str(models.packaged("tiny.en")), device="cpu", compute_type="int8", cpu_threads=threads)
+    segments, _ = model.transcribe(
+        str(path), beam_size=5, vad_filter=True, vad_parameters={"min_silence_duration_ms": 500}
+    )
+    return " ".join(segment.text.strip() for segment in segments)
