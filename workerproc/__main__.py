@@ -43,6 +43,7 @@ def _worker() -> int:
 
     try:
         birth.die_with(child_env.parent_pid())
+        birth.hold_signals()
         settings = child_env.settings(child_env.WorkerSettings)
     except KeyError:
         print(USAGE, file=sys.stderr)

@@ -49,15 +49,22 @@ def dump_stacks_to(path: str) -> None:
     faulthandler.register(signal.SIGUSR2, file=descriptor, all_threads=True)
 
 
-def hear_sigterm(leave: Callable[[], None]) -> None:
-    """Call `leave` on each SIGTERM from a thread of its own; SIGINT is the supervisor's affair.
+def hold_signals() -> None:
+    """Keep SIGTERM waiting for `hear_sigterm`; SIGINT from a terminal is the supervisor's affair.
 
-    A handler in the main thread would wait for the native call that is running (up to
-    seconds); a thread in sigwait hears it in milliseconds. Threads made later inherit the
-    mask, so it must be set before any library makes some.
+    Before the first thread is made, the log's included: threads inherit the mask, and one
+    without it would take the signal and end the process in mid-job.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def hear_sigterm(leave: Callable[[], None]) -> None:
+    """Call `leave` on each SIGTERM, from a thread of its own.
+
+    A handler in the main thread would wait for the native call that is running (up to
+    seconds); a thread in sigwait hears it in milliseconds. `hold_signals` comes first.
+    """
 
     def wait() -> None:
         while True:

@@ -53,10 +53,10 @@ def _installed(name: str) -> Finding:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
         return Finding(name, "fail", "is not installed", "Run make venv, or pip install -r requirements.txt")
-    return _judged(name, version)
+    return judged(name, version)
 
 
-def _judged(name: str, version: str) -> Finding:
+def judged(name: str, version: str) -> Finding:
     """Say whether this version will do."""
     major = int((re.match(r"\d+", version) or ["0"])[0])
     if name == "av" and major >= _AV_TOO_NEW:

@@ -90,6 +90,7 @@ class Worker:
     up: Optional[Up] = None
     _news: threading.Condition = field(default_factory=threading.Condition)
     _read: int = 0
+    _is_over: bool = False
 
     def send(self, message: messages.Message) -> None:
         self.sock.sendall(messages.write(message))
@@ -105,7 +106,7 @@ class Worker:
                     if isinstance(message, kinds) and where(message):
                         return message
                 left_s = ends_s - time.monotonic()
-                if left_s <= 0 or not self._news.wait(left_s):
+                if self._is_over or left_s <= 0 or not self._news.wait(left_s):
                     names = [kind.__name__ for kind in kinds]
                     raise AssertionError(f"no {names} within {LIMIT_S} s; log: {self.log()[-2000:]}")
 
@@ -147,6 +148,7 @@ class Worker:
             found = [messages.read(line, messages.FROM_WORKER) for line in lines.feed(data)] if data else []
             with self._news:
                 self.heard += found
+                self._is_over = not data
                 self._news.notify_all()
             if not data:
                 return
