@@ -33,6 +33,7 @@ def _connect_local(settings: Settings) -> Backend:
         batch_count=10,
         long_visibility_s=float(settings.queue.lease_s),
         rest_s=0.0,
+        poll_s=0.5,  # no connection that could outlive its client: short, so that leaving is quick
     )
 
 

@@ -1,6 +1,6 @@
 """`check`: what would go wrong, before it does; the backend's part of `doctor`.
 
-Asks only questions that change nothing. Writing is proven where there is a harmless way;
+Asks only questions that change no job (the embedded backend makes its folder). Writing is proven where there is a harmless way;
 where there is none, the answer says what was not tried.
 """
 
@@ -84,6 +84,8 @@ def _look_at_queue(backend: Backend) -> Iterator[Finding]:
     else:
         detail = f"{backend.detail}: {counts.waiting} waiting, {counts.in_flight} in flight"
         yield Finding("queue", "ok", detail)
+    if backend.kind != "aws":
+        return
     holds = _try(backend.beat_queue.can_hold)
     if holds is False:
         yield Finding(
@@ -98,8 +100,6 @@ def _look_at_queue(backend: Backend) -> Iterator[Finding]:
 
 
 def _look_at_redrive(backend: Backend) -> Iterator[Finding]:
-    if backend.kind != "aws":
-        return
     from supervisor.broker.sqs import SqsQueue
 
     queue = backend.beat_queue

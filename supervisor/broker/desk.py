@@ -37,7 +37,6 @@ from supervisor.contract.messages import (
 )
 
 log = logging.getLogger(__name__)
-POLL_S = 5.0  # what a dead poll may hide a message for is this plus one lease
 _COUNT_S = 10.0
 _COUNT_SOON_S = 1.0
 _ORPHAN_S = 2.0  # what the supervisor's death leaves us
@@ -57,7 +56,6 @@ class Desk:
         self._outlet = outlet
         self._keeper = keeper
         self._files = files
-        self._wanted = 0
         self._is_polling = False
         self._is_resting = False  # between two questions
         self._may_poll = False  # not before the queue has told what it permits
@@ -77,7 +75,7 @@ class Desk:
     def hear(self, message: ToBroker) -> None:
         """Deal with one message of the supervisor."""
         if isinstance(message, Wanted):
-            self._wanted = message.count
+            self._tools.wanted = message.count
             self._poll()
         elif isinstance(message, Keep):
             self._keep(message.job_ids)
@@ -100,6 +98,7 @@ class Desk:
     def turn(self) -> None:
         """Wait for one event and deal with it."""
         self._tools.crew.turn()
+        self._poll()  # a place on the way may have become free
         self._look_for_the_end()
 
     def _adopt(self) -> None:
@@ -131,7 +130,7 @@ class Desk:
         if self._tools.is_leaving:
             return
         self._is_polling = True
-        self._tools.crew.do(POLL, self._tools.backend.queue.can_hold, self._probed)
+        self._tools.crew.do(POLL, self._tools.backend.beat_queue.can_hold, self._probed)
 
     def _probed(self, outcome: Union[bool, BrokerError]) -> None:
         self._is_polling = False
@@ -154,7 +153,7 @@ class Desk:
         """Ask for what is wanted and not yet on the way, unless a question is open."""
         if self._is_polling or self._is_resting or not self._may_poll or self._tools.is_leaving:
             return
-        count = min(self._wanted - self._holdings.on_the_way(), self._tools.backend.batch_count)
+        count = min(self._tools.wanted - self._holdings.on_the_way(), self._tools.backend.batch_count)
         if count < 1:
             return
         self._is_polling = True
@@ -162,7 +161,7 @@ class Desk:
 
         def receive() -> tuple[float, list[Message]]:
             asked_at_s = clock.now_s()
-            return asked_at_s, backend.queue.receive(count, lease_s, POLL_S)
+            return asked_at_s, backend.queue.receive(count, lease_s, backend.poll_s)
 
         self._tools.crew.do(POLL, receive, self._received)
 
@@ -224,7 +223,7 @@ class Desk:
 
     def _leave(self, deadline_at_s: float) -> None:
         self._tools.is_leaving = True
-        self._wanted = 0
+        self._tools.wanted = 0
         self._give_back((Phase.FETCHING,), "the service is leaving")
         left_s = deadline_at_s - _LEAVE_MARGIN_S - clock.now_s()
         everything = (Phase.FETCHING, Phase.READY)
@@ -254,7 +253,7 @@ class Desk:
         self._is_count_due = True
         wait_s = _COUNT_SOON_S if self._tools.backend.kind == "local" else _COUNT_S / 2
         self._tools.crew.after(
-            wait_s, lambda: self._tools.crew.do(COUNT, self._tools.backend.queue.counts, self._counted)
+            wait_s, lambda: self._tools.crew.do(COUNT, self._tools.backend.beat_queue.counts, self._counted)
         )
 
     def _counted(self, outcome: Union[Counts, BrokerError]) -> None:

@@ -174,12 +174,12 @@ class LeaseFiles:
         return self._folder / f"{hashlib.sha256(message_id.encode()).hexdigest()[:32]}.json"
 
 
-def saved_job_ids(folder: Path) -> set[str]:
-    """Name the jobs that the broker of this folder holds, without touching its files."""
-    found: set[str] = set()
+def saved_jobs(folder: Path) -> dict[str, str]:
+    """Name the jobs (and their users) that this folder's broker holds, without touching its files."""
+    found: dict[str, str] = {}
     for path in folder.glob("*.json"):
         saved = _read(path)
-        found.update(job.request.job_id for job in (saved.jobs if saved else ()))
+        found.update({job.request.job_id: job.request.user_id for job in (saved.jobs if saved else ())})
     return found
 
 

@@ -69,6 +69,8 @@ class Intake:
     def announce(self, job: LiveJob) -> None:
         """Tell the supervisor that the job can be worked on, or only needs its commit."""
         request = job.request
+        if not job.announced:
+            self._tools.wanted = max(0, self._tools.wanted - 1)
         job.announced = True
         job.kept_at_s = clock.now_s()
         self._holdings.move(job, Phase.READY, clock.now_s())

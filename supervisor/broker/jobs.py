@@ -10,7 +10,7 @@ from typing import Callable, Optional
 from supervisor.broker import record
 from supervisor.broker.envelope import EnvelopePolicy, parse
 from supervisor.broker.failed_jobs import FailedJob, FailedJobs
-from supervisor.broker.held import saved_job_ids
+from supervisor.broker.held import saved_jobs
 from supervisor.broker.local import LocalQueue
 from supervisor.broker.request import JobRequest
 from supervisor.broker.submit import message_of
@@ -26,9 +26,9 @@ def show_jobs(only_failed: bool, settings: Settings, backend: Backend, tell: Tel
     """Tell of every job known here: held by this service, waiting in an embedded queue, failed."""
     state_dir = Path(settings.state_dir)
     if not only_failed:
-        held = saved_job_ids(state_dir / "leases")
-        for job_id in sorted(held):
-            tell(id=job_id, state="in-flight", reason="")
+        held = saved_jobs(state_dir / "leases")
+        for job_id, user_id in sorted(held.items()):
+            tell(id=job_id, user_id=user_id, state="in-flight", reason="")
         for body, is_in_flight in _queued(backend):
             for job in parse(body, _policy(settings, backend)).jobs:
                 if job.job_id not in held:

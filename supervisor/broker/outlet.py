@@ -151,10 +151,13 @@ class Outlet:
     def _ended(self, job: LiveJob, verdict: Verdict, outcome: Union[BrokerError, None]) -> None:
         if isinstance(outcome, LeaseLost):
             self.settle(job, Settled(Ending.DROPPED, str(outcome)))
-        elif verdict.is_final and not isinstance(outcome, TryLater):
-            self.settle(job, Settled(Ending.FAILED, verdict.reason))
-        else:
+        elif not verdict.is_final:
             self.settle(job, Settled(Ending.RELEASED, verdict.reason, verdict.after_s))
+        elif isinstance(outcome, TryLater):
+            wait_s = lease.give_back_s(self._holdings.receive_count(job), self._tools.chance())
+            self.settle(job, Settled(Ending.RELEASED, outcome.detail, wait_s))  # it will fail again
+        else:
+            self.settle(job, Settled(Ending.FAILED, verdict.reason))
 
     def _action(self, held: Lease) -> Callable[[], None]:
         queue = self._tools.backend.beat_queue

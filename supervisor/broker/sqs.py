@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Optional
 
 import botocore.exceptions
@@ -19,13 +20,21 @@ _GONE = ("ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight"
 _NO_SUCH_HANDLE = "not-a-receipt-handle"
 
 
+@dataclass(frozen=True)
+class DeadLetters:
+    """Whether SQS itself buries failed messages, and where, if we may do it for it."""
+
+    exist: bool
+    url: str = ""
+
+
 class SqsQueue:
     """One SQS queue through one boto3 client."""
 
     def __init__(self, client: Any, url: str) -> None:
         self._client = client
         self._url = url
-        self._redrives: Optional[bool] = None  # whether SQS itself moves failed messages to a DLQ
+        self._dead: Optional[DeadLetters] = None  # unknown until the first failure
 
     def can_hold(self) -> bool:
         """Ask with a handle that can't be good: refused for the handle, or for the right?"""
@@ -81,8 +90,14 @@ class SqsQueue:
         )
 
     def bury(self, message: Message, reason: str) -> bool:
-        """Leave it to SQS's redrive where the queue has one; else nobody would ever stop it."""
-        if self._has_redrive():
+        """Copy it to the dead-letter queue, then delete it.
+
+        Where the copy is not permitted SQS's redrive moves it by and by. A queue without
+        redrive would bring it for ever: there it is deleted, its reason being in the record.
+        """
+        if self._dead is None:
+            self._dead = self._find_dead_letters()
+        if self._dead.exist and not self._copied(message, reason, self._dead.url):
             return False
         self.delete(message.handle)
         return True
@@ -109,13 +124,28 @@ class SqsQueue:
         except (KeyError, TypeError, ValueError):
             return None
 
-    def _has_redrive(self) -> bool:
-        if self._redrives is None:
-            try:
-                self._redrives = bool(self._attributes("RedrivePolicy").get("RedrivePolicy"))
-            except Forbidden:
-                return True  # unknown: never delete unseen
-        return self._redrives
+    def _find_dead_letters(self) -> DeadLetters:
+        try:
+            policy = self._attributes("RedrivePolicy").get("RedrivePolicy")
+            if not policy:
+                return DeadLetters(False)
+            name = str(json.loads(policy)["deadLetterTargetArn"]).rsplit(":", 1)[-1]
+            with translated("queue", "find the dead-letter queue"):
+                return DeadLetters(True, self._client.get_queue_url(QueueName=name)["QueueUrl"])
+        except (Forbidden, KeyError, TypeError, ValueError):
+            return DeadLetters(True)  # as far as we may know: never delete unseen
+
+    def _copied(self, message: Message, reason: str, url: str) -> bool:
+        if not url:
+            return False
+        why = {"remReason": {"DataType": "String", "StringValue": reason or "failed"}}
+        try:
+            with translated("queue", "copy to the dead-letter queue"):
+                self._client.send_message(QueueUrl=url, MessageBody=message.body, MessageAttributes=why)
+        except Forbidden:
+            self._dead = DeadLetters(True)  # asked once is enough
+            return False
+        return True
 
     def _attributes(self, *names: str) -> dict[str, str]:
         with translated("queue", "read attributes"):

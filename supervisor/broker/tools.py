@@ -38,6 +38,7 @@ class Backend:
     batch_count: int  # most messages of one receive
     long_visibility_s: float  # where leases can't be extended
     rest_s: float  # from one empty receive to the next, at least
+    poll_s: float = 5.0  # what a dead poll may hide a message for is this plus one lease
 
 
 class Troubles:
@@ -77,6 +78,7 @@ class Tools:
     lease_s: float
     can_hold: bool = True
     is_leaving: bool = False
+    wanted: int = 0  # jobs that the supervisor would take now
     chance: Callable[[], float] = random.random
     troubles: Troubles = field(init=False)
 
@@ -105,7 +107,7 @@ class Tools:
                 self._clean_after(job)
                 return
             if not isinstance(outcome, TryLater):
-                self.troubles.over(*places)
+                self.troubles.over(*places, "broker")
                 then(outcome)
                 return
             self.troubles.begin(outcome)
