@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Callable, Optional
 
-from supervisor.cli_arguments import parser
 from supervisor.command_failed import CommandFailed
 from supervisor.contract.exits import Exit
+from supervisor.name_clash import explain
 
 if TYPE_CHECKING:
     import argparse
@@ -24,6 +24,12 @@ PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run one verb and give its exit code. Never raises for anything a user can cause."""
+    clash = explain(sys.path)
+    if clash:
+        return _complain(clash, Exit.FAILED)
+    # Not before: after such a clash `supervisor/__init__.py` may be somebody else's.
+    from supervisor.cli_arguments import parser
+
     try:
         args = parser().parse_args(argv)
     except SystemExit as stop:  # argparse has said why: 2, or 0 after --help

@@ -130,7 +130,7 @@ class Demo:
         for status in self._service.statuses():
             if status and ready_count(status):
                 return
-            news = start_news(status)
+            news = self._service.model_news() or start_news(status)
             if news and news != told:
                 self._say(news)
                 told = news
@@ -150,6 +150,8 @@ class Demo:
         name, job_id = Path(event["file"]).name, str(event.get("id"))
         if event.get("event") == "queued":
             self._progress.queued(job_id, name)
+            if not self._live.live:
+                print(f"{name}: queued", flush=True)
         elif event.get("event") == "done":
             self._progress.ended(job_id, "done")
             self._show(name, event)
@@ -165,7 +167,7 @@ class Demo:
         self._written.append((name, paths[0], paths[1]))
         audio_s = next((one.audio_s for one in self._samples if Path(one.path).name == name), None)
         paint = paint_for(sys.stdout, os.environ)
-        self._say(f"\n{paint(f'== {name}', 'bold')} ({audio_text(audio_s)})\n{text.strip()}\n")
+        self._say(f"\n{paint(f'== {name}', 'bold')} ({audio_text(audio_s)})\n{text.strip()}")
 
     def _sum_up(self, took_s: float) -> None:
         status = self._service.status()

@@ -7,6 +7,7 @@ the backend is the embedded one, and its config.toml lies in a folder where no `
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from supervisor.command_failed import CommandFailed
 from supervisor.contract import clock, settings
 from supervisor.contract.exits import describe
 from supervisor.errand import PACKAGE_HOME
+from supervisor.layout import bytes_text
 from supervisor.submission import status_or_none
 
 MODEL = "tiny.en"  # comes as a package: no network
@@ -32,6 +34,8 @@ _STOP_WITHIN_S = 30.0  # nothing is running by then but clean-up
 _NOW_WITHIN_S = 10.0  # after the second signal
 _GONE_WITHIN_S = 5.0
 _LAST_LINES = 15
+# As `model_fetch.py` logs it: no status tells it, for no slot has begun.
+_FETCHING = re.compile(r"fetching the model  .*percent=(\d+) total_bytes=(\d+)")
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -65,14 +69,16 @@ class DemoService:
         self.left_over: tuple[int, ...] = ()
         self.returncode: Optional[int] = None
         self.last_words: list[str] = []  # the end of its log: before it was stopped, or why that went badly
+        self._config = self.folder / "config.toml"
+        self._config.write_text('[log]\nformat = "text"\n', encoding="utf-8")
+        self.loaded = settings.load(str(self._config), environ=self.environment)
         self._keep = keep
         self._seen: dict[int, str] = {}  # pid -> when it started, for pids are used again
-        config = self.folder / "config.toml"
-        config.write_text('[log]\nformat = "text"\n', encoding="utf-8")
-        self.loaded = settings.load(str(config), environ=self.environment)
+
+    def __enter__(self) -> DemoService:
         with self.log.open("wb") as log:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "supervisor", "run", "--config", str(config)],
+                [sys.executable, "-m", "supervisor", "run", "--config", str(self._config)],
                 cwd=PACKAGE_HOME,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -81,8 +87,6 @@ class DemoService:
                 start_new_session=True,  # Ctrl-C reaches the demo alone, which then stops the service
             )
         self._remember(self._child.pid)
-
-    def __enter__(self) -> DemoService:
         return self
 
     def __exit__(self, kind: object, *_exc: object) -> None:
@@ -107,6 +111,13 @@ class DemoService:
         while True:
             yield self.status()
             time.sleep(_LOOK_EVERY_S)
+
+    def model_news(self) -> str:
+        """Say how far the model's download is; empty: there is none."""
+        told = _FETCHING.findall(self.log.read_text(encoding="utf-8", errors="replace"))
+        if not told or told[-1][0] == "100":
+            return ""
+        return f"fetching the model: {told[-1][0]} % of {bytes_text(int(told[-1][1]))}"
 
     def stop(self, in_a_hurry: bool = False) -> None:
         """End the service; afterwards `returncode` and `left_over` (pids that had to be killed) are known."""

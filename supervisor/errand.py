@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # `python -m` looks into its working folder first, where a user may have a `supervisor` folder of his own.
 PACKAGE_HOME = str(Path(__file__).resolve().parent.parent)
 STOP_WITHIN_S = 5.0
-_TICK_S = 0.5
+_TICK_S = 0.3
 
 
 def for_broker(loaded: Loaded, environ: Mapping[str, str]) -> dict[str, str]:
@@ -81,7 +81,7 @@ class Errand:
         self._complaints.close()
 
     def lines(self, between: Callable[[], None] = lambda: None) -> Iterator[dict[str, Any]]:
-        """Give each JSON line as it comes; `between` is called about twice a second meanwhile."""
+        """Give each JSON line as it comes; `between` is called some times a second meanwhile."""
         splitter = framing.LineSplitter()
         for data in self._chunks(between):
             for line in splitter.feed(data):

