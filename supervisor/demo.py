@@ -172,6 +172,7 @@ class Demo:
     def _sum_up(self, took_s: float) -> None:
         status = self._service.status()
         if status:
+            print()
             print(status_text(status, paint_for(sys.stdout, os.environ)))
         print("\ntranscripts:")
         for name, json_path, text_path in self._written:

@@ -10,7 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from supervisor.layout import audio_text, bar, number, percent_text, printable, shorten
+from supervisor.layout import UNKNOWN, audio_text, bar, number, percent_text, printable, shorten
+
+
+_NAME = 34  # columns: the whole line then fits a terminal of 80
 
 
 @dataclass
@@ -47,7 +50,7 @@ class Progress:
         begun = [one for one in open_ones if one.ratio is not None]
         waiting = [one for one in open_ones if one.ratio is None]
         lines = [_line(one) for one in begun]
-        lines += [f"{shorten(one.file, 40):<40} in line" for one in waiting[:5]]
+        lines += [f"{shorten(one.file, _NAME):<{_NAME}} in line" for one in waiting[:5]]
         return lines + ([f"... and {len(waiting) - 5} more in line"] if len(waiting) > 5 else [])
 
     def _moved(self, job: Mapping[str, Any]) -> Iterator[str]:
@@ -64,9 +67,10 @@ class Progress:
 
 
 def _line(recording: _Recording) -> str:
+    audio_s = audio_text(recording.audio_s)
     return (
-        f"{shorten(recording.file, 40):<40} {bar(recording.ratio)} "
-        f"{percent_text(recording.ratio):>5} of {audio_text(recording.audio_s)}"
+        f"{shorten(recording.file, _NAME):<{_NAME}} {bar(recording.ratio)} "
+        f"{percent_text(recording.ratio):>5}{f' of {audio_s}' if audio_s != UNKNOWN else ''}"
     )
 
 

@@ -30,7 +30,7 @@ def test_other_peoples_jobs_are_not_ours_to_show() -> None:
     progress.queued("j1", "a.wav")
 
     assert progress.seen(running("somebody-elses", 0.5)) == []
-    assert progress.picture() == [f"{'a.wav':<40} in line"]
+    assert progress.picture() == [f"{'a.wav':<34} in line"]
 
 
 def test_the_picture_shows_begun_ones_first_and_drops_what_is_through() -> None:
@@ -42,7 +42,7 @@ def test_the_picture_shows_begun_ones_first_and_drops_what_is_through() -> None:
 
     picture = progress.picture()
 
-    assert picture[0] == f"{'8.wav':<40} [############............]  50 % of 1:00"
+    assert picture[0] == f"{'8.wav':<34} [############............]  50 % of 1:00"
     assert picture[-1] == "... and 2 more in line"
     assert not any(line.startswith("0.wav") for line in picture)
 
