@@ -1,0 +1,39 @@
+"""Notices PyPI's `supervisor` (supervisord) in our environment before it does harm.
+
+Both packages are imported as `supervisor`: the one that was installed last overwrites
+files of the other, and removing either leaves neither whole. Looks at file names only:
+importlib.metadata would know as well, for 40 ms at every start.
+Imports nothing of ours: what it explains may have broken that already.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from typing import Optional
+
+# As installers write it: `supervisor-4.3.0.dist-info`, of old `.egg-info`.
+_RECORD = re.compile(r"supervisor-(?P<version>[^-]+)\.(?:dist|egg)-info$", re.IGNORECASE)
+
+
+def explain(path: Iterable[str]) -> Optional[str]:
+    """Say that supervisord is installed somewhere on `path` (sys.path), and what to do; else None."""
+    for folder in path:
+        for name in _names_in(folder or "."):
+            record = _RECORD.match(name)
+            if record:
+                return (
+                    f"PyPI's supervisor {record['version']} (supervisord) is installed in {folder} "
+                    "and goes by the same import name: each overwrites the other. "
+                    "Give rem-supervisor an environment of its own (python3 -m venv, or make venv), "
+                    "where only one of the two is installed"
+                )
+    return None
+
+
+def _names_in(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:  # sys.path may name zip files and folders that are not there
+        return []
