@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from supervisor.layout import UNKNOWN, audio_text, bar, number, percent_text, printable, shorten
-
+from supervisor.layout import UNKNOWN, audio_text, bar, number, percent_text, printable
 
 _NAME = 34  # columns: the whole line then fits a terminal of 80
 
@@ -50,7 +49,7 @@ class Progress:
         begun = [one for one in open_ones if one.ratio is not None]
         waiting = [one for one in open_ones if one.ratio is None]
         lines = [_line(one) for one in begun]
-        lines += [f"{shorten(one.file, _NAME):<{_NAME}} in line" for one in waiting[:5]]
+        lines += [f"{_end_of(one.file):<{_NAME}} in line" for one in waiting[:5]]
         return lines + ([f"... and {len(waiting) - 5} more in line"] if len(waiting) > 5 else [])
 
     def _moved(self, job: Mapping[str, Any]) -> Iterator[str]:
@@ -69,9 +68,14 @@ class Progress:
 def _line(recording: _Recording) -> str:
     audio_s = audio_text(recording.audio_s)
     return (
-        f"{shorten(recording.file, _NAME):<{_NAME}} {bar(recording.ratio)} "
+        f"{_end_of(recording.file):<{_NAME}} {bar(recording.ratio)} "
         f"{percent_text(recording.ratio):>5}{f' of {audio_s}' if audio_s != UNKNOWN else ''}"
     )
+
+
+def _end_of(file: str) -> str:
+    """Cut a long path at its front: its end is what tells recordings apart."""
+    return file if len(file) <= _NAME else f"...{file[3 - _NAME :]}"
 
 
 def _running_jobs(status: Any) -> Iterator[Mapping[str, Any]]:
