@@ -70,12 +70,12 @@ def judged(name: str, version: str) -> Finding:
 
 
 def _imports() -> Finding:
+    models.quiet_hub()
     try:
-        from workerproc import recogniser
+        from workerproc import recogniser  # noqa: F401  # the import is the check
     except Exception as error:  # noqa: BLE001  # a doctor reports whatever it finds
         cure = "Install the pinned requirements anew: make clean, make venv"
         return Finding("engine", "fail", f"can't be imported: {errors.sentence(error)}", cure)
-    recogniser.quiet()
     return Finding("engine", "ok", "imported")
 
 

@@ -56,9 +56,9 @@ def find(name: str, tell: Tell) -> Found:
     folder = models.folder_of(name)
     if folder is not None:
         return Found(folder, "folder")
+    models.quiet_hub()
     from workerproc import recogniser
 
-    recogniser.quiet()
     repository = models.repository_of(name, recogniser.known_models())
     here = _here(name, repository)
     if here is not None:

@@ -8,7 +8,6 @@ call (encode, generate, a stretch of voice detection), because these are what ta
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -144,9 +143,3 @@ def _ours(error: Exception, where: str) -> Exception:
     if errors.classify(error) is Failure.SICK_DEVICE:
         return errors.DeviceBroken(text)
     return errors.ModelBroken(text)
-
-
-def quiet() -> None:
-    """Keep libraries from asking hubs or drawing progress bars; before the first import of a model."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

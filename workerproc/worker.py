@@ -16,7 +16,7 @@ from supervisor.contract import child_env, clock, logline
 from supervisor.contract.child_env import WorkerSettings
 from supervisor.contract.exits import Exit
 from supervisor.contract.messages import Drain, Failed, Failure, Job, JobCard, Room, StopJob, ToWorker, Up
-from workerproc import birth, errors
+from workerproc import birth, errors, models
 from workerproc.board import Board
 from workerproc.link import Link
 
@@ -36,7 +36,7 @@ def be_worker(settings: WorkerSettings) -> NoReturn:
         logline.die_quietly(code, writer)
         raise AssertionError("os._exit returned")
 
-    worker = _Worker(settings, Link(child_env.link(), die), die)
+    worker = Worker(settings, Link(child_env.link(), die), die)
     try:
         worker.live()
     except errors.ModelBroken as error:
@@ -45,6 +45,9 @@ def be_worker(settings: WorkerSettings) -> NoReturn:
     except errors.DeviceBroken as error:
         log.error("device can't be used", extra={"reason": str(error), "device": settings.device})
         die(Exit.DEVICE_BROKEN)
+    except Exception:  # the interpreter's own way out may hang in a native library
+        log.exception("worker broke")
+        die(Exit.FAILED)
     die(Exit.OK)
 
 
@@ -56,7 +59,9 @@ def _stamp(slot: str) -> Callable[[logging.LogRecord], bool]:
     return add
 
 
-class _Worker:
+class Worker:
+    """One worker from its first beat to its last job."""
+
     def __init__(self, settings: WorkerSettings, link: Link, die: Callable[[int], NoReturn]) -> None:
         self._settings = settings
         self._link = link
@@ -67,7 +72,7 @@ class _Worker:
         self._engine: dict[str, str] = {}
 
     def live(self) -> None:
-        """From the first beat to the last job. Raises `ModelBroken` or `DeviceBroken`."""
+        """Load, then take jobs until it is asked to leave. Raises `ModelBroken` or `DeviceBroken`."""
         birth.hear_sigterm(lambda: self._leave("SIGTERM"))
         self._link.listen(self._hear)
         threading.Thread(target=self._beat, name="beat", daemon=True).start()
@@ -77,7 +82,7 @@ class _Worker:
             job = self._inbox.get()
             if job is None:
                 return
-            self._do(job.card, recogniser)
+            self.do(job.card, recogniser)
 
     # --- heard from the link's thread and SIGTERM's
 
@@ -112,6 +117,7 @@ class _Worker:
     def _load(self) -> Recogniser:
         settings = self._settings
         began_at_s = clock.now_s()
+        models.quiet_hub()
         try:
             from workerproc import recogniser as engine
         except ImportError as error:
@@ -140,7 +146,7 @@ class _Worker:
         log.info("worker is ready", extra=facts)
         return recogniser
 
-    def _do(self, card: JobCard, recogniser: Recogniser) -> None:
+    def do(self, card: JobCard, recogniser: Recogniser) -> None:
         """Do one job and say what became of it. Nothing escapes but `DeviceBroken`."""
         from workerproc.job import transcribe_job
 

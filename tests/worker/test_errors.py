@@ -1,16 +1,25 @@
-"""Foreign errors and what they mean; the board's counting."""
+"""Foreign errors: what they mean and what follows; the board's counting."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import socket
 import threading
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from supervisor.contract.messages import Failure, Progress
+from supervisor.contract import messages
+from supervisor.contract.messages import Failed, Failure, Progress
+from tests.worker import recordings
+from tests.worker.process import card, settings_in
 from workerproc import errors
 from workerproc.board import Board
 from workerproc.errors import AudioRejected, DeviceBroken, JobStopped
+from workerproc.link import Link
+from workerproc.worker import Worker
 
 
 @pytest.mark.parametrize(
@@ -48,6 +57,41 @@ def test_sentence_is_one_short_line_that_says_what_happened() -> None:
     assert errors.sentence(RuntimeError("first\nsecond")) == "RuntimeError: first"
     assert errors.sentence(MemoryError()) == "MemoryError: no details"
     assert len(errors.sentence(ValueError("x" * 1_000))) == 300
+
+
+class BrokenEngine:
+    """Stands in for a GPU that fails in mid-job: there is none here to break."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def transcribe(self, samples: Any, options: Any) -> Any:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("text", "failure", "ends"),
+    [
+        ("CUDA failed with error unspecified launch failure", Failure.SICK_DEVICE, True),
+        ("CUDA failed with error out of memory", Failure.OUT_OF_MEMORY, False),
+        ("the engine says something new", Failure.FAILURE, False),
+    ],
+)
+def test_job_in_a_broken_engine_is_given_up_and_only_a_sick_device_ends_the_worker(
+    tmp_path: Path, text: str, failure: Failure, ends: bool
+) -> None:
+    ours, theirs = socket.socketpair()
+    job = card(tmp_path, recordings.wav(tmp_path / "tone.wav", recordings.tone(1.0)))
+    worker = Worker(settings_in(tmp_path), Link(theirs, die=pytest.fail), die=pytest.fail)
+    engine: Any = BrokenEngine(RuntimeError(text))
+
+    with ours, theirs:
+        with pytest.raises(DeviceBroken) if ends else contextlib.nullcontext():
+            worker.do(job, engine)
+        line = ours.recv(65_536)
+
+    told = messages.read(line.rstrip(b"\n"), messages.FROM_WORKER)
+    assert told == Failed("job-1", failure, f"RuntimeError: {text}")
 
 
 def test_board_counts_achievements_and_nothing_else() -> None:
