@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from supervisor.ask import NotRunning, ask
 from supervisor.command_failed import CommandFailed
 from supervisor.contract import clock
 from supervisor.layout import bytes_text
+from supervisor.name_clash import explain
 from supervisor.socket_path import SocketFolderUnsafe, socket_path
 
 if TYPE_CHECKING:
@@ -45,18 +45,15 @@ def of_interpreter() -> Iterator[Finding]:
         )
     else:
         yield Finding("python", "ok", f"{version} ({sys.executable})")
-    yield name_clash([distribution.metadata["Name"] or "" for distribution in metadata.distributions()])
+    yield of_import_name(sys.path)
 
 
-def name_clash(installed: list[str]) -> Finding:
+def of_import_name(path: list[str]) -> Finding:
     """Say whether PyPI's `supervisor`, which has our import name, is in this environment."""
-    if any(name.lower() == "supervisor" for name in installed):
-        return Finding(
-            "import name",
-            "fail",
-            "PyPI's supervisor (supervisord) is installed here; both packages are called supervisor",
-            "Give rem-supervisor a virtual environment of its own: python3 -m venv",
-        )
+    clash = explain(path)
+    if clash:
+        what, _, cure = clash.partition(". ")
+        return Finding("import name", "fail", what, cure)
     return Finding("import name", "ok", "no other package called supervisor here")
 
 

@@ -37,9 +37,14 @@ def test_wrong_settings_are_findings_and_exit_with_78(
     assert all(finding["cure"] for finding in findings if finding["state"] == "fail")
 
 
-def test_supervisord_in_the_same_environment_is_a_clash() -> None:
-    assert host.name_clash(["boto3", "Supervisor"]).state == "fail"
-    assert host.name_clash(["boto3", "rem-supervisor", "supervisor-extras"]).state == "ok"
+def test_supervisord_in_the_same_environment_is_a_clash_with_a_cure(tmp_path: Path) -> None:
+    alone = host.of_import_name([str(tmp_path)])
+    (tmp_path / "supervisor-4.3.0.dist-info").mkdir()
+    beside = host.of_import_name([str(tmp_path)])
+
+    assert (alone.state, beside.state) == ("ok", "fail")
+    assert "supervisord" in beside.detail
+    assert "environment of its own" in beside.cure
 
 
 def test_a_state_directory_that_could_be_made_is_well(tmp_path: Path) -> None:

@@ -47,6 +47,18 @@ def test_the_picture_shows_begun_ones_first_and_drops_what_is_through() -> None:
     assert not any(line.startswith("0.wav") for line in picture)
 
 
+def test_a_long_path_shows_its_end_and_the_line_fits_a_terminal() -> None:
+    progress = Progress()
+    progress.queued("j1", "/archive/" + "deep/" * 20 + "interview-07.wav")
+    progress.seen(running("j1", 0.5, 43_200.0))
+
+    (line,) = progress.picture()
+
+    assert line.startswith("...")
+    assert "/interview-07.wav " in line
+    assert len(line) < 80
+
+
 @pytest.mark.parametrize(
     "status", [None, [], {}, {"slots": None}, {"slots": [None]}, {"slots": [{"jobs": [3]}]}]
 )
