@@ -175,7 +175,7 @@ class Pool:
     def _settle(self, now_s: float) -> None:
         """Bring jobs to workers, the broker up to date, and a stop or drain to its end."""
         self._assign(now_s)
-        if not self._takers():
+        if not self._takers() and not self._is_staffing():
             for entry in self.ledger.waiting():
                 why = "no slot can take it soon" if self.mode is Mode.RUNNING else self.mode.value
                 self.send(BROKER, self.ledger.end(entry, m.Release(entry.card.job_id, why)))
@@ -210,13 +210,17 @@ class Pool:
 
     def _takers(self) -> list[Member]:
         """Workers that take jobs now or soon."""
-        soon = (SlotState.STARTING, SlotState.READY, SlotState.KILLING, SlotState.BACKOFF)
+        soon = sl.ALIVE | {SlotState.BACKOFF}
         return [
             w
             for w in self.workers()
-            if (w.slot.state in soon and w.slot.next is sl.Next.RESTART)
-            or (w.slot.state is SlotState.DRAINING and w.slot.next is sl.Next.RESTART)
+            if w.slot.state in soon and w.slot.next is sl.Next.RESTART and w.slot.signalled != "lost"
         ]
+
+    def _is_staffing(self) -> bool:
+        """Workers are still to come: what a dead supervisor left waits for them, not for the queue."""
+        fresh = all(w.slot.state is SlotState.STOPPED and not w.slot.spawned_at_s for w in self.workers())
+        return self.mode is Mode.RUNNING and fresh
 
     def _tell_wanted(self) -> None:
         ready = [w for w in self._takers() if w.slot.state is SlotState.READY]

@@ -178,7 +178,9 @@ def direct_text(path: Path, threads: int = 1) -> str:
 
     from workerproc import models
 
-    model = WhisperModel(str(models.packaged("tiny.en")), device="cpu", compute_type="int8", cpu_threads=threads)
+    model = WhisperModel(
+        str(models.packaged("tiny.en")), device="cpu", compute_type="int8", cpu_threads=threads
+    )
     segments, _ = model.transcribe(
         str(path), beam_size=5, vad_filter=True, vad_parameters={"min_silence_duration_ms": 500}
     )

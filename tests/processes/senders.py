@@ -9,6 +9,7 @@ from typing import Any, Optional, Protocol
 
 from supervisor.broker.local import LocalQueue, LocalRecords, open_database
 from supervisor.broker.ports import RecordKey
+from tests.broker.aws_servers import Deployment
 
 USER = "default-user"
 
@@ -74,3 +75,84 @@ def finished(sender: Sender, recording_id: str) -> Optional[dict[str, Any]]:
 def transcript_of(sender: Sender, record: dict[str, Any]) -> dict[str, Any]:
     """The JSON transcript that the record names."""
     return dict(json.loads(sender.transcripts()[record["transcriptS3Key"]]))
+
+
+class AwsSender:
+    """Plays REM: the device's upload, the dispatcher's record and message, the readers."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self._sqs, self._s3, self._table = (
+            deployment.server.client(name) for name in ("sqs", "s3", "dynamodb")
+        )
+
+    def environ(self) -> dict[str, str]:
+        """REM's names and boto3's, as `terraform output` prints them, and nothing else."""
+        names = {
+            "SQS_QUEUE_URL": self.deployment.queue_url,
+            "RAW_AUDIO_BUCKET": self.deployment.raw_bucket,
+            "TRANSCRIPTS_BUCKET": self.deployment.transcripts_bucket,
+            "DYNAMODB_TABLE": self.deployment.table,
+        }
+        return {**self.deployment.server.environ, **names}
+
+    def send(self, audio: Path) -> str:
+        recording_id = f"{audio.stem}-{uuid.uuid4().hex[:8]}"
+        device, start, end = "dev-7", "2026-11-22T10-00-00Z", "2026-11-22T10-05-00Z"
+        key = f"raw/{device}/2026/11/22/{device}_{start}_{end}-{recording_id}{audio.suffix}"
+        self._s3.upload_file(str(audio), self.deployment.raw_bucket, key)
+        item = {
+            "userId": USER,
+            "recordingId": recording_id,
+            "deviceId": device,
+            "status": "TRANSCRIBING",
+            "startedAt": start,
+            "endedAt": end,
+            "s3KeyRaw": key,
+            "GSI1PK": device,
+            "GSI1SK": start,
+            "createdAt": "2026-11-22T10:05:01Z",
+            "title": "kept as it is",
+        }
+        self._table.put_item(
+            TableName=self.deployment.table, Item={name: {"S": text} for name, text in item.items()}
+        )
+        body = {
+            "recordingId": recording_id,
+            "bucket": self.deployment.raw_bucket,
+            "key": key,
+            "userId": USER,
+            "deviceId": device,
+            "startedAt": start,
+            "endedAt": end,
+        }
+        attributes = {
+            name: {"DataType": "String", "StringValue": str(body[name])}
+            for name in ("recordingId", "deviceId")
+        }
+        self._sqs.send_message(
+            QueueUrl=self.deployment.queue_url, MessageBody=json.dumps(body), MessageAttributes=attributes
+        )
+        return recording_id
+
+    def record(self, recording_id: str) -> dict[str, Any]:
+        from boto3.dynamodb.types import TypeDeserializer
+
+        key = {"userId": {"S": USER}, "recordingId": {"S": recording_id}}
+        found = self._table.get_item(TableName=self.deployment.table, Key=key, ConsistentRead=True)
+        read = TypeDeserializer()
+        return {name: read.deserialize(value) for name, value in found.get("Item", {}).items()}
+
+    def transcripts(self) -> dict[str, bytes]:
+        bucket = self.deployment.transcripts_bucket
+        keys = [entry["Key"] for entry in self._s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
+        return {key: self._s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
+
+    def content_type(self, key: str) -> str:
+        found = self._s3.head_object(Bucket=self.deployment.transcripts_bucket, Key=key)
+        return str(found["ContentType"])
+
+    def left(self) -> int:
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        found = self._sqs.get_queue_attributes(QueueUrl=self.deployment.queue_url, AttributeNames=names)
+        return sum(int(found["Attributes"][name]) for name in names)

@@ -57,12 +57,21 @@ def test_human_speech_through_the_service_equals_a_direct_call(service: Service,
 
 def test_json_and_subtitles_are_written_where_asked(service: Service, tmp_path: Path) -> None:
     for form in ("json", "srt", "vtt"):
-        words = ("submit", str(SAMPLES / "harbour.wav"), "--wait", "--format", form, "--output", str(tmp_path))
+        words = (
+            "submit",
+            str(SAMPLES / "harbour.wav"),
+            "--wait",
+            "--format",
+            form,
+            "--output",
+            str(tmp_path),
+        )
         done = service.command(*words)
         assert done.returncode == 0, done.stderr
 
     transcript = json.loads((tmp_path / "harbour.json").read_text(encoding="utf-8"))
-    assert transcript["fullText"] and transcript["segments"][0]["id"] == 1
+    assert transcript["fullText"]
+    assert transcript["segments"][0]["id"] == 1
     assert "-->" in (tmp_path / "harbour.srt").read_text(encoding="utf-8")
     assert (tmp_path / "harbour.vtt").read_text(encoding="utf-8").startswith("WEBVTT")
 
@@ -76,7 +85,9 @@ def test_bad_files_are_failed_with_a_reason_and_kept_while_the_service_goes_on(
     cut = tmp_path / "cut.ogg"
     cut.write_bytes((SAMPLES / "lighthouse.ogg").read_bytes()[:20])
 
-    done = service.command("submit", str(empty), str(words), str(cut), str(tmp_path / "missing.wav"), "--wait")
+    done = service.command(
+        "submit", str(empty), str(words), str(cut), str(tmp_path / "missing.wav"), "--wait"
+    )
     kept = service.command("jobs", "--failed")
     after = service.command("submit", str(SAMPLES / "harbour.wav"), "--wait")
 
@@ -87,7 +98,8 @@ def test_bad_files_are_failed_with_a_reason_and_kept_while_the_service_goes_on(
     assert all(stem in kept.stdout for stem in ("notes", "cut")), kept.stdout
     assert after.returncode == 0
     status = service.status()
-    assert status is not None and sum(slot["restarts"] for slot in status["slots"]) == 0
+    assert status is not None
+    assert sum(slot["restarts"] for slot in status["slots"]) == 0
 
 
 def test_message_that_makes_no_sense_is_kept_for_a_person(service: Service) -> None:
@@ -100,7 +112,8 @@ def test_message_that_makes_no_sense_is_kept_for_a_person(service: Service) -> N
     wait_for(lambda: sender.left() == 0, "an empty queue")
     kept = service.command("jobs", "--failed", "--json")
 
-    assert "JSON" in kept.stdout and "lacks-the-rest" in kept.stdout
+    assert "JSON" in kept.stdout
+    assert "lacks-the-rest" in kept.stdout
 
 
 def test_second_supervisor_is_refused_and_names_the_first(service: Service) -> None:
@@ -116,7 +129,8 @@ def test_status_shows_every_slot_in_text_and_json(service: Service) -> None:
     plain = service.command("status", "--json")
 
     assert text.returncode == 0, text.stderr
-    assert "cpu0" in text.stdout and "broker" in text.stdout
+    assert "cpu0" in text.stdout
+    assert "broker" in text.stdout
     status = json.loads(plain.stdout)
     assert status["version"] == 1
     assert {slot["kind"] for slot in status["slots"]} == {"worker", "broker", "gpuwatch"}
@@ -130,14 +144,17 @@ def test_worker_has_no_credentials_and_no_network_library(tmp_path: Path) -> Non
         environment = Path(f"/proc/{pid}/environ").read_bytes()
         loaded = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
 
-    assert b"s3cr3t-value" not in environment and b"t0ken-value" not in environment
+    assert b"s3cr3t-value" not in environment
+    assert b"t0ken-value" not in environment
     assert b"HF_HUB_OFFLINE=1" in environment
     assert "botocore" not in loaded
     assert "s3cr3t-value" not in service.log
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_stop_in_the_middle_finishes_the_recording_and_exits_0(tmp_path: Path, signum: signal.Signals) -> None:
+def test_stop_in_the_middle_finishes_the_recording_and_exits_0(
+    tmp_path: Path, signum: signal.Signals
+) -> None:
     sender = LocalSender(tmp_path / "state" / "local")
     with running(tmp_path / "state") as service:
         service.wait_ready()
@@ -182,7 +199,8 @@ def test_drain_and_resume_stop_and_start_the_work(tmp_path: Path) -> None:
         resumed = service.command("resume")
         wait_for(lambda: finished(sender, job), "a transcript after resume")
 
-    assert drained.returncode == 0 and resumed.returncode == 0
+    assert drained.returncode == 0
+    assert resumed.returncode == 0
     assert untouched == 1
 
 
@@ -193,7 +211,13 @@ def test_wrong_settings_start_nothing_and_name_every_mistake(tmp_path: Path) -> 
     code = service.process.wait(30)
 
     assert code == 78
-    for name in ("RAW_AUDIO_BUCKET", "TRANSCRIPTS_BUCKET", "DYNAMODB_TABLE", "WHISPER_DEVICE", "MAX_MESSAGES"):
+    for name in (
+        "RAW_AUDIO_BUCKET",
+        "TRANSCRIPTS_BUCKET",
+        "DYNAMODB_TABLE",
+        "WHISPER_DEVICE",
+        "MAX_MESSAGES",
+    ):
         assert name in service.log
     assert not (tmp_path / "state").exists()
 
