@@ -128,6 +128,8 @@ def test_broken_connection_is_carried_on_from_where_it_broke(fetch: Fetch, hub: 
     hub.repositories[BASE] = {**FILES, "model.bin": weights}
     hub.cuts_bytes = [21_000_000]
 
+    # huggingface_hub 2 carries on by itself, 1 (Python 3.9) when it is asked again, as the supervisor does.
+    fetch("base")
     answer = ready(fetch("base"))
 
     assert (Path(answer["path"]) / "model.bin").read_bytes() == weights
