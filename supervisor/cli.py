@@ -7,6 +7,7 @@ quick. This file knows arguments and exit codes and nothing of what the verbs do
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Callable, Optional
@@ -36,6 +37,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return int(stop.code or 0)
     try:
         _print_any_text()
+        if args.verb != "run":  # the service has its own ways with signals
+            _clean_up_when_told_to_end()
         code = int(_verb(args.verb)(args))
         sys.stdout.flush()
         return code
@@ -61,6 +64,13 @@ def _complain(sentence: str, code: int) -> int:
     for line in sentence.splitlines():
         print(f"rem-supervisor: {line}", file=sys.stderr)
     return int(code)
+
+
+def _clean_up_when_told_to_end() -> None:
+    """Let SIGTERM and a closed terminal do what Ctrl-C does; what `nohup` ignores stays ignored."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
 
 
 def _print_any_text() -> None:

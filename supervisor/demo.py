@@ -10,13 +10,11 @@ import argparse
 import csv
 import os
 import shutil
-import signal
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, Optional
+from typing import Any
 
 from supervisor.command_failed import CommandFailed
 from supervisor.contract import clock
@@ -46,8 +44,6 @@ def demo(args: argparse.Namespace) -> int:
     """Show the whole way of a recording; 0 when each sample got a transcript and nothing is left running."""
     samples = read_samples(SAMPLES)
     folder = ResultFolder(args.output, replaces=True)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)  # clean up as after Ctrl-C
     service = DemoService(os.environ, args.keep)
     try:
         with service:
@@ -65,10 +61,6 @@ def read_samples(folder: Path) -> list[Sample]:
     with (folder / "samples.tsv").open(encoding="utf-8", newline="") as lines:
         rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
         return [Sample(str(folder / row["file"]), float(row["seconds"])) for row in rows]
-
-
-def _interrupt(_number: int, _frame: Optional[FrameType]) -> None:
-    raise KeyboardInterrupt
 
 
 def _explained(error: ServiceFailed, service: DemoService) -> CommandFailed:

@@ -11,7 +11,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -25,6 +24,7 @@ from supervisor.contract.exits import describe
 from supervisor.errand import PACKAGE_HOME
 from supervisor.layout import bytes_text
 from supervisor.submission import status_or_none
+from supervisor.tied import module_command
 
 MODEL = "tiny.en"  # comes as a package: no network
 _DROPPED = ("REM_SOCKET", "RUNTIME_DIRECTORY", "STATE_DIRECTORY", "XDG_RUNTIME_DIR", "NOTIFY_SOCKET")
@@ -78,7 +78,7 @@ class DemoService:
     def __enter__(self) -> DemoService:
         with self.log.open("wb") as log:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "supervisor", "run", "--config", str(self._config)],
+                module_command("supervisor", ["run", "--config", str(self._config)]),
                 cwd=PACKAGE_HOME,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

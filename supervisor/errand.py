@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import select
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from supervisor import environments
 from supervisor.command_failed import CommandFailed
 from supervisor.contract import child_env, framing
 from supervisor.contract.exits import Exit, describe
+from supervisor.tied import module_command
 
 if TYPE_CHECKING:
     from supervisor.contract.settings import Loaded
@@ -43,7 +43,7 @@ def for_engine(environ: Mapping[str, str], offline: bool = False) -> dict[str, s
 
 
 class Errand:
-    """One child with a task. Use it in a `with`: it never outlives the block."""
+    """One child with a task. Use it in a `with`: it outlives neither the block nor us."""
 
     def __init__(
         self, module: str, args: Sequence[str], env: Mapping[str, str], stdin: Optional[IO[Any]] = None
@@ -51,7 +51,7 @@ class Errand:
         self.name = f"{module} {args[0] if args else ''}".strip()
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__
         self._child = subprocess.Popen(
-            [sys.executable, "-m", module, *args],
+            module_command(module, args),
             cwd=PACKAGE_HOME,
             env=_finding_us(env),
             stdin=stdin or subprocess.DEVNULL,

@@ -8,7 +8,6 @@ overrides on both sides.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import stat
@@ -65,6 +64,8 @@ def read_address(state_dir: str) -> Optional[Address]:
 
 def _name(state_dir: str) -> str:
     """Name the socket after the state directory: two services on one host never collide."""
+    import hashlib  # 5 ms, for the supervisor alone: a command reads what it wrote
+
     return f"rem-supervisor-{hashlib.sha256(os.fsencode(state_dir)).hexdigest()[:8]}.sock"
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
@@ -134,3 +135,27 @@ def test_a_model_that_is_named_is_fetched_in_the_usual_way(
     assert command.returncode == 0, told + out
     assert hub.requests
     assert json.loads(Path("demo-output/soup.json").read_text(encoding="utf-8"))["whisperModel"] == "base"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+def test_a_demo_that_is_ended_takes_its_service_with_it(
+    number: signal.Signals, tmp_path: Path, demo_environment: dict[str, str]
+) -> None:
+    command = rem_supervisor("demo", env=demo_environment)
+    assert command.stdout is not None
+    assert command.stdout.readline().startswith("starting a service")
+    wait_until(lambda: processes_with(str(tmp_path / "rem-demo-")) != {}, "the service never came")
+
+    command.send_signal(number)
+    command.communicate(timeout=60)
+
+    wait_until(lambda: processes_with(str(tmp_path / "rem-demo-")) == {}, "processes are left")
+
+
+def wait_until(fact: Callable[[], bool], otherwise: str) -> None:
+    """Wait for a fact, for at most half a minute."""
+    for _ in range(300):
+        if fact():
+            return
+        threading.Event().wait(0.1)
+    pytest.fail(otherwise)

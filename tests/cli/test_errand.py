@@ -1,0 +1,152 @@
+"""A short-lived child is read to its end, and never outlives the command that started it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from supervisor.command_failed import CommandFailed
+from supervisor.contract.settings import Loaded, Settings
+from supervisor.errand import Errand, for_broker, for_engine
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def child(tmp_path: Path, program: str, name: str = "errand_child") -> Errand:
+    """Start an errand whose program is `program`."""
+    (tmp_path / f"{name}.py").write_text(program, encoding="utf-8")
+    return Errand(name, ["verb"], {"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"]})
+
+
+def test_lines_come_as_they_are_written_and_chatter_is_passed_over(tmp_path: Path) -> None:
+    program = 'print(\'{"event": "queued"}\'); print("chatter"); print("[1]"); print(\'{"event": "done"}\')'
+
+    with child(tmp_path, program) as errand:
+        lines = list(errand.lines())
+        code = errand.finish()
+
+    assert (lines, code) == ([{"event": "queued"}, {"event": "done"}], 0)
+
+
+def test_waiting_is_interrupted_for_other_things(tmp_path: Path) -> None:
+    looks = 0
+
+    def look() -> None:
+        nonlocal looks
+        looks += 1
+        (tmp_path / "go").touch()
+
+    program = f"""
+import os, threading
+while not os.path.exists({str(tmp_path / "go")!r}):
+    threading.Event().wait(0.01)
+print('{{"event": "done"}}')
+"""
+    with child(tmp_path, program) as errand:
+        assert list(errand.lines(look)) == [{"event": "done"}]
+
+    assert looks >= 1
+
+
+def test_a_failure_is_told_in_the_childs_last_words(tmp_path: Path) -> None:
+    with child(tmp_path, "raise SystemExit('the queue is not there')") as errand:
+        assert list(errand.lines()) == []
+        with pytest.raises(CommandFailed, match="the queue is not there") as caught:
+            errand.finish()
+
+    assert caught.value.code == 1
+
+
+def test_wrong_settings_stay_wrong_settings(tmp_path: Path) -> None:
+    with child(tmp_path, "raise SystemExit(78)") as errand:
+        list(errand.lines())
+        with pytest.raises(CommandFailed, match=r"errand_child verb: exit 78 \(settings wrong\)") as caught:
+            errand.finish()
+
+    assert caught.value.code == 78
+
+
+def test_leaving_the_block_ends_a_child_that_ignores_the_polite_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("supervisor.errand.STOP_WITHIN_S", 0.2)
+    program = (
+        "import signal, threading; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "print('{}', flush=True); threading.Event().wait()"
+    )
+
+    with child(tmp_path, program) as errand:
+        assert next(errand.lines()) == {}
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(errand.pid, 0)
+
+
+def test_a_child_is_found_even_where_the_user_has_a_folder_of_that_name(tmp_path: Path) -> None:
+    (Path.cwd() / "supervisor").mkdir()
+    (Path.cwd() / "supervisor" / "__init__.py").write_text(
+        "raise SystemExit('not this one')", encoding="utf-8"
+    )
+
+    with Errand("supervisor.gpuwatch", ["dance"], {"PATH": os.environ["PATH"]}) as errand:
+        list(errand.lines())
+        with pytest.raises(CommandFailed, match=r"python -m supervisor\.gpuwatch"):
+            errand.finish()
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="only Linux tells children of a parent's death"
+)
+def test_a_child_goes_with_a_command_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "errand_child.py").write_text(
+        "import os, threading\nprint(f'{{\"pid\": {os.getpid()}}}', flush=True)\nthreading.Event().wait()",
+        encoding="utf-8",
+    )
+    parent = f"""
+from supervisor.errand import Errand
+with Errand("errand_child", [], {{"PYTHONPATH": {str(tmp_path)!r}}}) as errand:
+    for line in errand.lines():
+        print(line["pid"], flush=True)
+"""
+    command = subprocess.Popen(
+        [sys.executable, "-c", parent],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert command.stdout is not None
+    pid = int(command.stdout.readline())
+
+    command.kill()
+    command.communicate(timeout=30)
+
+    assert is_gone(pid)
+
+
+def is_gone(pid: int) -> bool:
+    """Wait for a process that is not our child to end, for at most half a minute."""
+    for _ in range(300):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        threading.Event().wait(0.1)
+    return False
+
+
+def test_credentials_go_to_the_broker_alone() -> None:
+    environ = {"PATH": "/bin", "AWS_SECRET_ACCESS_KEY": "secret", "DATABASE_PASSWORD": "x", "HF_HOME": "/hub"}
+    loaded = Loaded(Settings(state_dir="/s"), {}, {"AWS_PROFILE": "work"})
+
+    for_the_broker, for_the_engine = for_broker(loaded, environ), for_engine(environ, offline=True)
+
+    assert for_the_broker["AWS_SECRET_ACCESS_KEY"] == "secret"
+    assert for_the_broker["AWS_PROFILE"] == "work"
+    assert "secret" not in for_the_engine.values()
+    assert "DATABASE_PASSWORD" not in for_the_engine
+    assert (for_the_engine["HF_HOME"], for_the_engine["HF_HUB_OFFLINE"]) == ("/hub", "1")
