@@ -129,11 +129,13 @@ with Errand("errand_child", [], {{"PYTHONPATH": {str(tmp_path)!r}}}) as errand:
 
 
 def is_gone(pid: int) -> bool:
-    """Wait for a process that is not our child to end, for at most half a minute."""
+    """Wait for a process that is not our child to end, for at most half a minute; a zombie has ended."""
     for _ in range(300):
         try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
+            state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state == "Z":
             return True
         threading.Event().wait(0.1)
     return False
