@@ -39,6 +39,7 @@ _GROUP_SAMPLES = 500_000  # as faster-whisper groups frames before it resamples 
 _MAX_RATE_HZ = 768_000
 _MAX_CHANNELS = 64
 _EXACT_FORMATS = frozenset({"wav", "flac", "aiff", "w64", "au"})
+_LOWEST_BITS_PER_S = 400  # below every speech codec; FLAC's silence at 16 kHz takes more
 # So many errors in a row without one readable packet between them: there is nothing more to come.
 _MAX_ERRORS_IN_A_ROW = 100
 
@@ -68,7 +69,7 @@ def decode(path: Path, max_audio_s: float, tell: Tell) -> Sound:
     with path.open("rb") as file, _opened(file) as container:
         announced_s = _announced_s(container)
         is_exact = container.format.name in _EXACT_FORMATS
-        _check(container, announced_s, max_audio_s)
+        _check(container, announced_s, max_audio_s, path.stat().st_size)
         tally = _Tally()
         pcm = bytearray()
         for chunk in _resampled(_frames(container, tally)):
@@ -132,7 +133,9 @@ def _announced_s(container: InputContainer) -> Optional[float]:
     return announced_s if announced_s > 0 else None
 
 
-def _check(container: InputContainer, announced_s: Optional[float], max_audio_s: float) -> None:
+def _check(
+    container: InputContainer, announced_s: Optional[float], max_audio_s: float, file_bytes: int
+) -> None:
     """Refuse what can't be transcribed, before work is spent on it."""
     if not container.streams.audio:
         kinds = sorted({str(stream.type) for stream in container.streams}) or ["nothing"]
@@ -147,7 +150,9 @@ def _check(container: InputContainer, announced_s: Optional[float], max_audio_s:
         )
     if not 1 <= codec.channels <= _MAX_CHANNELS:
         raise AudioRejected(f"the file claims {codec.channels} channels: its header is damaged")
-    if announced_s is not None and announced_s > max_audio_s:
+    # A damaged header may announce a year: what the file can't hold is left to the decoder's own limit.
+    can_hold_s = file_bytes * 8 / _LOWEST_BITS_PER_S
+    if announced_s is not None and max_audio_s < announced_s <= can_hold_s:
         raise AudioRejected(_too_long(announced_s, max_audio_s))
 
 

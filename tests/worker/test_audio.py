@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from pathlib import Path
 from typing import Callable
@@ -149,6 +150,18 @@ def test_audio_longer_than_allowed_is_refused_while_decoding_where_it_announces_
     assert "more than [spool] max_audio_s = 10" in rejection(path, max_audio_s=10.0)
 
 
+def test_length_that_the_file_can_not_hold_is_not_believed(tmp_path: Path) -> None:
+    path = recordings.encoded(tmp_path / "audio", "flac", "flac", tone(5.0))
+    data = bytearray(path.read_bytes())
+    data[22:26] = b"\xff\xff\xff\xff"  # the low half of STREAMINFO's count of samples: three days
+    path.write_bytes(bytes(data))
+
+    sound = decoded(path)
+
+    assert sound.audio_s == pytest.approx(5.0, abs=0.1)
+    assert "it was cut or damaged" in sound.warnings[0]
+
+
 LISTS = {
     "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile://{other}\n#EXT-X-ENDLIST\n",
     "concat": "ffconcat version 1.0\nfile other.wav\n",
@@ -206,6 +219,44 @@ def test_garbage_in_the_middle_costs_little_and_is_told(tmp_path: Path, codec: s
 
     assert sound.audio_s > 50.0
     assert sound.warnings
+
+
+def mutated(data: bytes, chance: random.Random) -> bytes:
+    """Damage a file in one of the ways in which files get damaged."""
+    new = bytearray(data)
+    at, size = chance.randrange(len(new)), chance.randrange(20_000)
+    kind = chance.choice(["flip", "head", "cut", "hole", "repeat"])
+    if kind == "flip":
+        for _ in range(chance.randint(1, 200)):
+            new[chance.randrange(len(new))] ^= 1 << chance.randrange(8)
+    elif kind == "head":
+        for _ in range(chance.randint(1, 20)):
+            new[chance.randrange(200)] = chance.randrange(256)
+    elif kind == "cut":
+        del new[at:]
+    elif kind == "hole":
+        del new[at : at + size]
+    else:
+        new[at:at] = new[:size]
+    return bytes(new)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("clip", recordings.samples(), ids=lambda clip: clip.path.name)
+def test_any_damage_ends_in_samples_or_in_a_sentence(tmp_path: Path, clip: Clip) -> None:
+    chance = random.Random(7)
+    data = clip.path.read_bytes()
+    endings = {"decoded": 0, "rejected": 0}
+
+    for _ in range(40):
+        (tmp_path / "audio").write_bytes(mutated(data, chance))
+        try:
+            assert len(decoded(tmp_path / "audio").samples)
+            endings["decoded"] += 1
+        except AudioRejected:
+            endings["rejected"] += 1
+
+    assert endings["decoded"] > endings["rejected"]
 
 
 def test_streamed_wav_of_unknown_length_is_no_damage(tmp_path: Path) -> None:
