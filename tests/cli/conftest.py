@@ -21,7 +21,7 @@ Conversation = Callable[[socket.socket], None]
 
 
 @pytest.fixture(autouse=True)
-def state_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def state_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, short_folder: Path) -> Path:
     """Run each test in an empty folder, with nothing set but a state directory of its own."""
     for name in (*ENVIRONMENT, "REM_SOCKET", "RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
@@ -30,7 +30,7 @@ def state_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     working = tmp_path / "working"
     working.mkdir()
     monkeypatch.chdir(working)
-    state = tmp_path / "state"
+    state = short_folder / "state"
     state.mkdir(mode=0o700)
     monkeypatch.setenv("REM_STATE_DIR", str(state))
     return state
