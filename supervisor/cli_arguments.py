@@ -86,7 +86,7 @@ def _job_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     jobs = _verb(
         verbs,
         "jobs",
-        "list jobs, the latest last",
+        "list jobs that wait, are in flight or failed",
         "rem-supervisor jobs\nrem-supervisor jobs --failed --json",
     )
     jobs.add_argument("--failed", action="store_true", help="only those that failed")
