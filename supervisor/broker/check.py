@@ -1,7 +1,7 @@
 """`check`: what would go wrong, before it does; the backend's part of `doctor`.
 
-Asks only questions that change no job (the embedded backend makes its folder). Writing is proven where there is a harmless way;
-where there is none, the answer says what was not tried.
+Asks only questions that change no job (the embedded backend makes its folder). Writing is proven
+where there is a harmless way; where there is none, the answer says what was not tried.
 """
 
 from __future__ import annotations

@@ -244,17 +244,19 @@ class Desk:
         self.is_over = True
 
     def _count_by_and_by(self) -> None:
-        self._count_soon()
+        self._count_after(0.0)
         self._tools.crew.after(_COUNT_S, self._count_by_and_by)
 
     def _count_soon(self) -> None:
+        self._count_after(_COUNT_SOON_S if self._tools.backend.kind == "local" else _COUNT_S / 2)
+
+    def _count_after(self, wait_s: float) -> None:
+        """Count once after a while, however many ask for it meanwhile."""
         if self._is_count_due:
             return
         self._is_count_due = True
-        wait_s = _COUNT_SOON_S if self._tools.backend.kind == "local" else _COUNT_S / 2
-        self._tools.crew.after(
-            wait_s, lambda: self._tools.crew.do(COUNT, self._tools.backend.beat_queue.counts, self._counted)
-        )
+        count = self._tools.backend.beat_queue.counts
+        self._tools.crew.after(wait_s, lambda: self._tools.crew.do(COUNT, count, self._counted))
 
     def _counted(self, outcome: Union[Counts, BrokerError]) -> None:
         self._is_count_due = False

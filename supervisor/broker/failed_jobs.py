@@ -36,7 +36,8 @@ class FailedJob:
 class FailedJobs:
     """The last 10,000 failures, one line an id."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, max_kept: int = MAX_KEPT) -> None:
+        self._max_kept = max_kept
         self._database = Database(state_dir / "jobs.db", VERSION, _SCHEMA, "spool")
 
     def keep(self, job: FailedJob) -> None:
@@ -57,7 +58,7 @@ class FailedJobs:
                     job.body.encode("utf-8", "replace").decode("utf-8")[:_MAX_BODY_CHARS],
                 ),
             )
-            tx.execute("DELETE FROM failed WHERE seq <= (SELECT max(seq) FROM failed) - ?", (MAX_KEPT,))
+            tx.execute("DELETE FROM failed WHERE seq <= (SELECT max(seq) FROM failed) - ?", (self._max_kept,))
 
     def list(self) -> list[FailedJob]:
         """Give all, the last one first."""

@@ -36,7 +36,7 @@ class LocalObjects:
 
     def fetch(self, bucket: str, key: str, to: Path, admit: Callable[[int], None]) -> ObjectFacts:
         path = self.path_of(bucket, key)
-        with _errors("audio", f"{bucket}/{key}"), open(path, "rb") as source:
+        with _errors("audio", bucket, key), open(path, "rb") as source:
             facts = os.fstat(source.fileno())
             admit(facts.st_size)
             with spool_errors(to), open(to, "xb") as target:
@@ -45,7 +45,7 @@ class LocalObjects:
 
     def put(self, bucket: str, key: str, source: Path, content_type: str) -> None:
         path = self.path_of(bucket, key)
-        with _errors("transcripts", f"{bucket}/{key}"):
+        with _errors("transcripts", bucket, key):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             number, name = tempfile.mkstemp(dir=self._scratch(), prefix="put-")
             try:
@@ -76,10 +76,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _errors(where: str, name: str) -> Iterator[None]:
+def _errors(where: str, bucket: str, key: str) -> Iterator[None]:
     try:
         yield
     except _NEVER_CURED as error:
-        raise JobRejected(f"There is no object {name[:300]!r}.") from error
+        raise JobRejected(f"There is no object {key[:300]!r} in bucket {bucket}.") from error
     except OSError as error:
-        raise TryLater(where, f"{name[:300]}: {error.strerror}") from error
+        raise TryLater(where, f"{bucket}/{key[:300]}: {error.strerror}") from error

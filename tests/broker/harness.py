@@ -35,11 +35,11 @@ def local_settings(folder: Path, lease_s: int = 10) -> Settings:
 
 
 def until(fact: Callable[[], Optional[T]], what: str, limit_s: float = LIMIT_S) -> T:
-    """Wait for a fact with a limit; the fact is whatever is neither None nor False."""
+    """Wait for a fact with a limit; the fact is whatever is true."""
     end_s = time.monotonic() + limit_s
     while True:
         found = fact()
-        if found is not None and found is not False:
+        if found:
             return found
         if time.monotonic() > end_s:
             raise AssertionError(f"not within {limit_s} s: {what}")
@@ -49,7 +49,7 @@ def until(fact: Callable[[], Optional[T]], what: str, limit_s: float = LIMIT_S) 
 class BrokerProcess:
     """One broker, started as the supervisor does, with this process at the other end of its link."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str] = {}) -> None:  # noqa: B006
+    def __init__(self, settings: Settings, environ: Mapping[str, str] = {}) -> None:
         ours, theirs = socket.socketpair()
         self.heard: list[Any] = []
         self._link = ours

@@ -1,0 +1,240 @@
+"""The protocol dies at every call, before and after it takes effect; redelivery must end it once.
+
+The ports are the real embedded ones behind a fuse: the n-th call of a good job's life
+raises instead of being made, or is made and then raises (the answer is lost).
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+from supervisor.broker import commit, record
+from supervisor.broker.commit import Claimed, Work
+from supervisor.broker.errors import LeaseLost, TryLater
+from supervisor.broker.local import LocalRecords, open_database
+from supervisor.broker.local_objects import LocalObjects
+from supervisor.broker.outcome import Verdict
+from supervisor.broker.record import Busy, Finished, Hold, Result
+from supervisor.broker.request import JobRequest, Source
+
+REQUEST = JobRequest("rec-1", "user-9", "dev-7", Source("raw", "a.wav"))
+CALLS_OF_A_GOOD_JOB = 5  # claim, fence, text, JSON, complete
+
+
+def forever() -> float:
+    """A lease that does not end."""
+    return float("inf")
+
+
+class Fuse:
+    """Lets calls through until the n-th one; that one fails before or after its effect."""
+
+    def __init__(self, at: int, after: bool) -> None:
+        self.left = at
+        self._after = after
+
+    def call(self, call: Callable[[], Any]) -> Any:
+        self.left -= 1
+        if self.left != 0:
+            return call()
+        if self._after:
+            call()
+        raise TryLater("table", "died here")
+
+
+class FusedRecords:
+    def __init__(self, inner: LocalRecords, fuse: Fuse) -> None:
+        self._inner, self._fuse = inner, fuse
+
+    def get(self, key: Any) -> Any:
+        return self._fuse.call(lambda: self._inner.get(key))
+
+    def update(self, key: Any, change: Any) -> Any:
+        return self._fuse.call(lambda: self._inner.update(key, change))
+
+
+class FusedObjects:
+    def __init__(self, inner: LocalObjects, fuse: Fuse) -> None:
+        self._inner, self._fuse = inner, fuse
+        self.put_count = 0
+
+    def fetch(self, *what: Any) -> Any:
+        return self._fuse.call(lambda: self._inner.fetch(*what))
+
+    def put(self, *what: Any) -> None:
+        self.put_count += 1
+        self._fuse.call(lambda: self._inner.put(*what))
+
+
+@dataclass
+class World:
+    """What outlives every death: the table, the objects, the spool."""
+
+    records: LocalRecords
+    objects: LocalObjects
+    folder: Path
+
+    def work(self, hold: Hold, attempt: int, text: str = "Hello.") -> Work:
+        spool = self.folder / f"spool-{text}"
+        spool.mkdir(exist_ok=True)
+        (spool / "transcript.txt").write_text(text)
+        (spool / "transcript.json").write_text(json.dumps({"fullText": text}))
+        return Work(
+            REQUEST, hold, attempt, REQUEST.source, spool, Result("en", 1.5, f"sha-{text}"), "transcripts"
+        )
+
+    def item(self) -> dict[str, Any]:
+        return self.records.get(REQUEST.record_key) or {}
+
+    def text(self) -> str:
+        return self.objects.path_of("transcripts", REQUEST.transcript_key("txt")).read_text()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(LocalRecords(open_database(tmp_path)), LocalObjects(tmp_path / "objects"), tmp_path)
+
+
+def live(world: World, fuse: Fuse, hold: Hold) -> bool:
+    """One life of a job up to its first error; True where it got through."""
+    records, objects = FusedRecords(world.records, fuse), FusedObjects(world.objects, fuse)
+    try:
+        claimed = commit.claim(records, REQUEST, hold)
+        if isinstance(claimed, Finished):
+            return True
+        assert isinstance(claimed, Claimed)
+        commit.publish(records, objects, world.work(hold, claimed.attempt), forever)
+    except TryLater:
+        return False
+    return True
+
+
+DEATHS = list(itertools.product(range(1, CALLS_OF_A_GOOD_JOB + 1), (False, True)))
+DEATHS_WITH_TOKEN = [death for death in DEATHS if death[0] > 1]
+
+
+def test_a_good_job_makes_exactly_the_calls_that_are_killed_below(world: World) -> None:
+    fuse = Fuse(at=1_000, after=False)
+
+    assert live(world, fuse, Hold("t1", "me"))
+
+    assert 1_000 - fuse.left == CALLS_OF_A_GOOD_JOB
+
+
+@pytest.mark.parametrize(("at", "after"), DEATHS)
+def test_redelivery_to_an_heir_ends_in_one_complete_transcript(world: World, at: int, after: bool) -> None:
+    assert not live(world, Fuse(at, after), Hold("t1", "me"))
+
+    assert live(world, Fuse(1_000, False), Hold("t2", "me"))
+
+    assert_done(world)
+
+
+@pytest.mark.parametrize(("at", "after"), DEATHS_WITH_TOKEN)
+def test_the_same_commit_again_ends_in_one_complete_transcript(world: World, at: int, after: bool) -> None:
+    """The heir of a broker that died in a commit repeats it with the same token."""
+    hold = Hold("t1", "me")
+    assert not live(world, Fuse(at, after), hold)
+
+    commit.publish(world.records, world.objects, world.work(hold, 1), forever)
+
+    assert_done(world)
+    assert world.item()["remAttempt"] == 1
+
+
+def assert_done(world: World) -> None:
+    item = world.item()
+    assert (item["status"], item["remState"]) == ("TRANSCRIBED", "DONE")
+    assert item["transcriptS3Key"] == "transcripts/user-9/dev-7/rec-1.json"
+    assert not {"remToken", "remOwner", "remLeaseUnix"} & set(item)
+    assert world.text() == "Hello."
+
+
+def test_zombie_writes_nothing_once_another_has_the_record(world: World) -> None:
+    zombie, peer = Hold("t1", "host-a"), Hold("t2", "host-a")
+    commit.claim(world.records, REQUEST, zombie)
+    commit.claim(world.records, REQUEST, peer)
+    objects = FusedObjects(world.objects, Fuse(1_000, False))
+
+    with pytest.raises(LeaseLost):
+        commit.publish(world.records, objects, world.work(zombie, 1, "Zombie."), forever)
+
+    assert objects.put_count == 0
+    assert world.item()["remToken"] == "t2"
+
+
+def test_zombie_returning_after_its_peer_is_done_writes_nothing(world: World) -> None:
+    zombie, peer = Hold("t1", "host-a"), Hold("t2", "host-a")
+    commit.claim(world.records, REQUEST, zombie)
+    commit.claim(world.records, REQUEST, peer)
+    commit.publish(world.records, world.objects, world.work(peer, 2), forever)
+
+    with pytest.raises(LeaseLost):
+        commit.publish(world.records, world.objects, world.work(zombie, 1, "Zombie."), forever)
+
+    assert_done(world)
+
+
+def test_no_commit_begins_on_a_lease_that_is_about_to_end(world: World) -> None:
+    hold = Hold("t1", "me")
+    commit.claim(world.records, REQUEST, hold)
+
+    with pytest.raises(TryLater, match="about to end"):
+        commit.publish(world.records, world.objects, world.work(hold, 1), lambda: 0.0)
+
+    assert world.item()["remState"] == "CLAIMED"
+
+
+def test_another_host_waits_for_the_rest_of_the_lease(world: World) -> None:
+    commit.claim(world.records, REQUEST, Hold("t1", "host-a"))
+
+    found = commit.claim(world.records, REQUEST, Hold("t2", "host-b"))
+
+    assert isinstance(found, Busy)
+    assert 200 <= found.after_s <= 210  # 180 s of lease and 30 s of slack
+    assert world.item()["remAttempt"] == 1
+
+
+def test_finished_recording_gets_its_status_back_and_is_not_done_again(world: World) -> None:
+    """REM's dispatcher sets TRANSCRIBING on every S3 event, duplicates too."""
+    live(world, Fuse(1_000, False), Hold("t1", "me"))
+    world.records.update(
+        REQUEST.record_key, record.Change(record.Present("status"), {"status": "TRANSCRIBING"})
+    )
+
+    found = commit.claim(world.records, REQUEST, Hold("t2", "me"))
+
+    assert found == Finished()
+    assert_done(world)
+
+
+def test_forced_or_changed_audio_is_transcribed_anew(world: World) -> None:
+    live(world, Fuse(1_000, False), Hold("t1", "me"))
+    forced = JobRequest("rec-1", "user-9", "dev-7", REQUEST.source, force=True)
+
+    assert commit.claim(world.records, forced, Hold("t2", "me")) == Claimed(attempt=2, failures=0)
+
+
+def test_freeing_twice_counts_once_and_leaves_the_record_to_anybody(world: World) -> None:
+    hold = Hold("t1", "host-a")
+    commit.claim(world.records, REQUEST, hold)
+
+    for _ in range(2):
+        commit.end(world.records, REQUEST.record_key, hold, Verdict(False, "drain", "remReleases"))
+
+    assert world.item()["remReleases"] == 1
+    assert commit.claim(world.records, REQUEST, Hold("t2", "host-b")) == Claimed(attempt=2, failures=0)
+
+
+def test_giving_up_is_not_ours_to_say_once_another_has_the_record(world: World) -> None:
+    commit.claim(world.records, REQUEST, Hold("t1", "host-a"))
+    commit.claim(world.records, REQUEST, Hold("t2", "host-a"))
+
+    with pytest.raises(LeaseLost):
+        commit.end(world.records, REQUEST.record_key, Hold("t1", "host-a"), Verdict(True, "Bad."))

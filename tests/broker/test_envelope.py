@@ -1,0 +1,171 @@
+"""What a message's body becomes: jobs, or a reason that a person understands."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.broker.envelope import UNKNOWN_DEVICE, EnvelopePolicy, is_usable_id, parse
+from supervisor.broker.request import JobRequest, Source
+from tests.broker.harness import rem_message
+
+POLICY = EnvelopePolicy("raw", "default-user")
+
+
+def notification(*keys: str, **changed: Any) -> dict[str, Any]:
+    """What S3 sends: keys URL-encoded, a blank as plus."""
+    records = [
+        {
+            "eventName": "ObjectCreated:Put",
+            "s3": {"bucket": {"name": "raw"}, "object": {"key": key, **changed}},
+        }
+        for key in keys
+    ]
+    return {"Records": records}
+
+
+def test_rem_message_becomes_one_job_with_all_its_names() -> None:
+    parsed = parse(json.dumps(rem_message()), POLICY)
+
+    assert parsed.rejected == ()
+    assert parsed.jobs == (
+        JobRequest(
+            "rec-1",
+            "user-9",
+            "dev-7",
+            Source("raw", "raw/dev-7/2026/11/22/dev-7_rec-1_end.wav"),
+            "2026-11-22T13:00:00Z",
+            "2026-11-22T13:05:00Z",
+        ),
+    )
+
+
+def test_what_a_message_lacks_comes_from_settings_and_key() -> None:
+    message = rem_message(key="raw/cam/2026/01/02/cam_T1_T2.mp3")
+    for name in ("userId", "deviceId", "startedAt", "endedAt"):
+        del message[name]
+
+    (job,) = parse(json.dumps(message), POLICY).jobs
+
+    assert (job.user_id, job.device_id, job.started_at, job.ended_at) == ("default-user", "cam", "T1", "T2")
+
+
+def test_notification_of_three_objects_becomes_three_jobs_with_decoded_keys() -> None:
+    body = notification(
+        "raw/d/2026/11/22/d_a_b.wav", "my+first%2Bfile.mp3", "gr%C3%BC%C3%9Fe.wav", versionId="v1"
+    )
+
+    parsed = parse(json.dumps(body), POLICY)
+
+    assert [job.source.key for job in parsed.jobs] == [
+        "raw/d/2026/11/22/d_a_b.wav",
+        "my first+file.mp3",
+        "grüße.wav",
+    ]
+    first, second, _ = parsed.jobs
+    assert (first.device_id, first.started_at, first.ended_at) == ("d", "a", "b")
+    assert (second.user_id, second.device_id) == ("default-user", UNKNOWN_DEVICE)
+    assert first.job_id == hashlib.sha256(b"raw/raw/d/2026/11/22/d_a_b.wav/v1").hexdigest()[:32]
+    assert first.source.version == "v1"
+
+
+def test_one_bad_record_does_not_stop_its_neighbours() -> None:
+    body = notification("good.wav")
+    body["Records"].append({"s3": {"bucket": {"name": "private"}, "object": {"key": "x"}}})
+    body["Records"].append("nonsense")
+
+    parsed = parse(json.dumps(body), POLICY)
+
+    assert [job.source.key for job in parsed.jobs] == ["good.wav"]
+    assert [found.reason for found in parsed.rejected] == [
+        "The message names bucket private; this service reads from raw only.",
+        "A record of the S3 notification names no bucket and key.",
+    ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "raw"},
+        {
+            "Records": [
+                {
+                    "eventName": "ObjectRemoved:Delete",
+                    "s3": {"bucket": {"name": "raw"}, "object": {"key": "x"}},
+                }
+            ]
+        },
+    ],
+)
+def test_events_that_are_nobodys_job_are_neither_jobs_nor_failures(body: dict[str, Any]) -> None:
+    parsed = parse(json.dumps(body), POLICY)
+
+    assert parsed.jobs == parsed.rejected == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("", "not JSON"),
+        ("hello", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[1, 2]", "not an object"),
+        ("{}", "lacks recordingId, bucket, key"),
+        (json.dumps(rem_message(key="")), "lacks key"),
+        (json.dumps(rem_message(recordingId="../../etc")), "recordingId is not usable"),
+        (json.dumps(rem_message(recordingId=7)), "recordingId is not usable"),
+        (json.dumps(rem_message(userId="a/b")), "userId is not usable"),
+        (json.dumps(rem_message(deviceId="..")), "deviceId is not usable"),
+        (json.dumps(rem_message(recordingId="\ud800")), "recordingId is not usable"),
+        (json.dumps(rem_message(key="a\x00b")), "control characters"),
+        (json.dumps(rem_message(key="k" * 1_025)), "1 to 1024 bytes"),
+        (json.dumps(rem_message(bucket="elsewhere")), "reads from raw only"),
+        (json.dumps(rem_message(bucket=["raw"])), "reads from raw only"),
+        (json.dumps(rem_message(language="en; rm -rf /")), "language"),
+        (json.dumps({"Records": []}), "no list"),
+        (json.dumps(rem_message(startedAt="x" * 300_000)), "larger than 256 KiB"),
+    ],
+)
+def test_bad_message_gets_one_reason_for_people(body: str, says: str) -> None:
+    parsed = parse(body, POLICY)
+
+    assert parsed.jobs == ()
+    assert len(parsed.rejected) == 1
+    assert says in parsed.rejected[0].reason
+
+
+def test_rejected_message_keeps_its_ids_where_a_record_can_be_found_by_them() -> None:
+    (found,) = parse(json.dumps(rem_message(bucket="elsewhere")), POLICY).rejected
+
+    assert (found.recording_id, found.user_id) == ("rec-1", "user-9")
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+_NAMES = st.sampled_from(
+    ["recordingId", "bucket", "key", "userId", "deviceId", "Records", "s3", "object", "Event"]
+)
+
+
+@given(st.dictionaries(_NAMES, _JSON) | _JSON)
+def test_nothing_a_queue_can_carry_raises(body: Any) -> None:
+    parsed = parse(json.dumps(body), POLICY)
+
+    for job in parsed.jobs:
+        assert all(is_usable_id(name) for name in (job.recording_id, job.user_id, job.device_id))
+
+
+@given(st.text(max_size=220))
+def test_usable_ids_are_file_names(text: str) -> None:
+    if is_usable_id(text):
+        assert "/" not in text
+        assert text not in (".", "..")
+        assert len(text.encode()) <= 240

@@ -1,0 +1,567 @@
+"""The broker as a real process on a real link, on the embedded backend and on moto over HTTP.
+
+The test stands in the supervisor's and the worker's place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+
+from supervisor.broker.errors import JobRejected
+from supervisor.broker.local import LocalQueue, LocalRecords, open_database
+from supervisor.broker.local_objects import LocalObjects
+from supervisor.broker.ports import Change, Counts, Missing, Present, RecordKey
+from supervisor.contract import clock
+from supervisor.contract.messages import (
+    Adopted,
+    Commit,
+    Done,
+    Ending,
+    Fail,
+    Failure,
+    JobCard,
+    Keep,
+    Leave,
+    Lost,
+    QueueState,
+    Ready,
+    Release,
+    Trouble,
+    Up,
+    Wanted,
+)
+from supervisor.contract.settings import Settings
+from tests.broker.aws_servers import deploy
+from tests.broker.harness import BrokerProcess, local_settings, rem_message, stage, transcript, until
+
+pytestmark = pytest.mark.slow
+USER = "user-9"
+
+
+class World:
+    """One backend as its users see it: send a message, look at record, objects and queue."""
+
+    def __init__(
+        self, name: str, settings: Settings, environ: Mapping[str, str], ports: Any, buckets: Any
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.environ = environ
+        self.queue, self.records, self.objects = ports
+        self.raw_bucket, self.transcripts_bucket = buckets
+
+    def broker(self, settings: Optional[Settings] = None) -> BrokerProcess:
+        return BrokerProcess(settings or self.settings, self.environ)
+
+    def other_service(self) -> Settings:
+        """A second service on the same queue, with a state directory of its own."""
+        return dataclasses.replace(self.settings, state_dir=self.settings.state_dir + "-other")
+
+    def upload(self, key: str, audio: Path) -> None:
+        self.objects.put(self.raw_bucket, key, audio, "audio/wav")
+
+    def send(self, body: Any) -> None:
+        self.queue.send(body if isinstance(body, str) else json.dumps(body), {})
+
+    def record(self, recording_id: str = "rec-1", user_id: str = USER) -> dict[str, Any]:
+        found: dict[str, Any] = self.records.get(RecordKey(user_id, recording_id)) or {}
+        return found
+
+    def text_of(self, key: str, folder: Path) -> Optional[str]:
+        """Give an object's text; None where there is no such object."""
+        target = folder / f"got-{os.urandom(4).hex()}"
+        try:
+            self.objects.fetch(self.transcripts_bucket, key, target, lambda size_bytes: None)
+        except JobRejected:
+            return None
+        return target.read_text()
+
+    def wait_until_empty(self) -> None:
+        until(lambda: self.queue.counts() == Counts(0, 0), "an empty queue")
+
+
+@pytest.fixture(params=["local", pytest.param("moto", marks=pytest.mark.aws)])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    if request.param == "local":
+        settings = local_settings(tmp_path)
+        database = open_database(Path(settings.local.folder))
+        objects = LocalObjects(Path(settings.local.folder) / "objects")
+        ports = (LocalQueue(database), LocalRecords(database), objects)
+        return World("local", settings, {}, ports, ("raw", "transcripts"))
+    from supervisor.broker.dynamodb import DynamoRecords
+    from supervisor.broker.s3 import S3Objects
+    from supervisor.broker.sqs import SqsQueue
+
+    made = deploy(request.getfixturevalue("moto"))
+    client = made.server.client
+    aws = (
+        SqsQueue(client("sqs"), made.queue_url),
+        DynamoRecords(client("dynamodb"), made.table),
+        S3Objects(client("s3")),
+    )
+    return World(
+        "moto", made.settings(tmp_path), made.server.environ, aws, (made.raw_bucket, made.transcripts_bucket)
+    )
+
+
+@pytest.fixture
+def job(world: World, audio: Path) -> dict[str, Any]:
+    """One REM message on its way, its audio uploaded."""
+    message = rem_message(bucket=world.raw_bucket)
+    world.upload(message["key"], audio)
+    world.send(message)
+    return message
+
+
+def test_rem_message_end_to_end_compared_name_by_name(world: World, audio: Path, tmp_path: Path) -> None:
+    message = rem_message(bucket=world.raw_bucket)
+    before = {
+        "status": "TRANSCRIBING",
+        "GSI1PK": "dev-7",
+        "createdAt": "2026-11-22T13:05:01Z",
+        "speakers": {"n": 2},
+    }
+    world.records.update(RecordKey(USER, "rec-1"), Change(Missing("status"), before))
+    world.upload(message["key"], audio)
+    world.send(message)
+
+    with world.broker() as broker:
+        assert broker.hear(Adopted) == Adopted(())
+        assert broker.hear(Up).facts["backend"] == world.settings.backend.kind
+        card = broker.take_one()
+        fetched = (Path(card.folder) / "audio").read_bytes()
+        done = broker.finish(card, "Good morning.")
+
+    assert dataclasses.replace(card, folder="") == JobCard("rec-1", 1, "", 10_000, "rec-1", USER, "dev-7")
+    assert fetched == audio.read_bytes()
+    assert done == Done("rec-1", Ending.DONE, "", 1.5)
+    item = world.record()
+    assert item.pop("updatedAt") >= "2026-11-22"
+    assert len(item.pop("remTranscriptSha256")) == 64
+    assert item.pop("remSource").pop("etag")
+    assert item == {
+        "userId": USER,
+        "recordingId": "rec-1",
+        "status": "TRANSCRIBED",
+        "transcriptS3Key": "transcripts/user-9/dev-7/rec-1.json",
+        "language": "en",
+        "durationSeconds": 1.5,
+        "remState": "DONE",
+        "remAttempt": 1,
+        "GSI1PK": "dev-7",
+        "createdAt": "2026-11-22T13:05:01Z",
+        "speakers": {"n": 2},
+        "deviceId": "dev-7",
+        "startedAt": "2026-11-22T13:00:00Z",
+        "endedAt": "2026-11-22T13:05:00Z",
+        "s3KeyRaw": message["key"],
+    }
+    assert world.text_of("transcripts/user-9/dev-7/rec-1.txt", tmp_path) == "Good morning."
+    document = world.text_of("transcripts/user-9/dev-7/rec-1.json", tmp_path)
+    assert json.loads(document or "") == transcript(card, "Good morning.")
+    world.wait_until_empty()
+    assert list((Path(world.settings.state_dir) / "spool").iterdir()) == []
+    assert list((Path(world.settings.state_dir) / "leases").iterdir()) == []
+
+
+def test_three_objects_in_one_notification_are_three_jobs_of_one_message(world: World, audio: Path) -> None:
+    keys = [f"raw/d/2026/11/22/d_{n}_e.wav" for n in range(3)]
+    for key in keys:
+        world.upload(key, audio)
+    bucket = {"name": world.raw_bucket}
+    world.send({"Records": [{"s3": {"bucket": bucket, "object": {"key": key}}} for key in keys]})
+
+    with world.broker() as broker:
+        broker.say(Wanted(3))
+        cards = [broker.hear(Ready).card for _ in keys]
+        broker.say(Wanted(0))
+        endings = [broker.finish(card).ending for card in cards[:2]]
+        assert world.queue.counts().in_flight == 1  # one job is still open
+        broker.say(Fail(cards[2].job_id, Failure.REJECTED, "This is not audio"))
+        last = broker.hear(Done)
+
+    assert endings == [Ending.DONE, Ending.DONE]
+    assert (last.ending, last.reason) == (Ending.FAILED, "This is not audio.")
+    states = [world.record(card.job_id, "default-user")["remState"] for card in cards]
+    assert states == ["DONE", "DONE", "FAILED"]
+    world.wait_until_empty()
+
+
+@pytest.mark.parametrize("moment", ["ready", "staged"])
+def test_heir_of_a_killed_broker_goes_on_with_the_same_attempt(world: World, job: Any, moment: str) -> None:
+    with world.broker() as broker:
+        card = broker.take_one()
+        if moment == "staged":
+            stage(card)
+        broker.kill()
+
+    with world.broker() as heir:
+        again = heir.hear(Ready).card
+        assert heir.hear(Adopted).job_ids == ("rec-1",)
+        assert again == dataclasses.replace(card, staged=moment == "staged")
+        assert (Path(again.folder) / "audio").stat().st_size == 10_000
+        if moment == "ready":
+            stage(again)
+        heir.say(Commit("rec-1"))
+        assert heir.hear(Done).ending is Ending.DONE
+
+    assert world.record()["remAttempt"] == 1
+    world.wait_until_empty()
+
+
+def test_heir_finishes_a_commit_by_itself_wherever_it_was_cut_off(
+    world: World, job: Any, tmp_path: Path
+) -> None:
+    with world.broker() as broker:
+        card = broker.take_one()
+        stage(card, "Kept.")
+        broker.say(Commit("rec-1"))
+        (lease,) = (Path(world.settings.state_dir) / "leases").glob("*.json")
+        until(lambda: not lease.exists() or "committing" in lease.read_text(), "the commit's beginning")
+        broker.kill()
+
+    with world.broker() as heir:
+        heir.hear(Adopted)
+        world.wait_until_empty()
+
+    assert world.record()["remState"] == "DONE"
+    assert world.record()["remAttempt"] == 1
+    assert world.text_of("transcripts/user-9/dev-7/rec-1.txt", tmp_path) == "Kept."
+
+
+def test_heir_finishes_what_died_after_the_fence(world: World, job: Any, tmp_path: Path) -> None:
+    """The exact moment, made by hand: record fenced and lease in its commit, nothing published."""
+    with world.broker() as broker:
+        stage(broker.take_one(), "Kept.")
+        broker.kill()
+    (lease,) = (Path(world.settings.state_dir) / "leases").glob("*.json")
+    lease.write_text(lease.read_text().replace('"ready"', '"committing"'))
+    fence = Change(Present("remToken"), {"remState": "PUBLISHING"})
+    world.records.update(RecordKey(USER, "rec-1"), fence)
+
+    with world.broker() as heir:
+        assert heir.hear(Adopted).job_ids == ("rec-1",)
+        assert heir.hear(Done) == Done("rec-1", Ending.DONE, "", 1.5)
+
+    assert world.record()["remAttempt"] == 1
+    assert world.text_of("transcripts/user-9/dev-7/rec-1.txt", tmp_path) == "Kept."
+    world.wait_until_empty()
+
+
+def test_everything_is_given_back_within_two_seconds_of_the_supervisors_death(world: World, job: Any) -> None:
+    with world.broker() as broker:
+        broker.take_one()
+        began_s = clock.now_s()
+        broker.hang_up()
+        assert broker.ended() == 0
+        took_s = clock.now_s() - began_s
+
+    assert took_s < 2.5
+    (message,) = until(lambda: world.queue.receive(1, 30, 0), "the message, visible again")
+    assert message.receive_count == 2
+    item = world.record()
+    assert item["remReleases"] == 1
+    assert not {"remState", "remToken", "remOwner", "remLeaseUnix"} & set(item)
+
+
+def test_new_service_takes_over_at_once_what_supervisor_and_broker_left_by_dying_together(
+    world: World, job: Any
+) -> None:
+    """Its lease is forgotten (as after a reboot): the queue brings it, the record's owner is ourselves."""
+    short = dataclasses.replace(world.settings, queue=dataclasses.replace(world.settings.queue, lease_s=4))
+    with world.broker(short) as broker:
+        broker.take_one()
+        broker.kill()
+    for lease in (Path(world.settings.state_dir) / "leases").iterdir():
+        lease.unlink()
+
+    with world.broker() as heir:
+        assert heir.hear(Adopted).job_ids == ()
+        assert list((Path(world.settings.state_dir) / "spool").iterdir()) == []
+        card = heir.take_one()  # after the lease's 4 s, not after the record's 180 s
+        heir.finish(card)
+
+    assert card.attempt == 2
+    assert world.record()["remState"] == "DONE"
+
+
+def test_two_services_on_one_queue_do_each_job_once(world: World, audio: Path) -> None:
+    names = [f"rec-{n}" for n in range(6)]
+    for name in names:
+        message = rem_message(name, world.raw_bucket)
+        world.upload(message["key"], audio)
+        world.send(message)
+
+    with world.broker() as one, world.broker(world.other_service()) as other:
+        for broker in (one, other):
+            broker.say(Wanted(3))
+        cards = [(broker, broker.hear(Ready).card) for broker in (one, other) for _ in range(3)]
+        assert sorted(card.job_id for _, card in cards) == names
+        for broker, card in cards:
+            assert broker.finish(card).ending is Ending.DONE
+
+    assert [world.record(name)["remAttempt"] for name in names] == [1] * 6
+    world.wait_until_empty()
+
+
+BAD_BODIES: list[tuple[str, str]] = [
+    ("this is not JSON", "not JSON"),
+    (json.dumps({"recordingId": "x"}), "lacks bucket, key"),
+    (json.dumps(rem_message(bucket="elsewhere")), "reads from"),
+]
+
+
+@pytest.mark.parametrize(("body", "says"), BAD_BODIES)
+def test_bad_message_is_kept_for_people_and_the_service_goes_on(
+    world: World, audio: Path, body: str, says: str
+) -> None:
+    world.records.update(RecordKey(USER, "rec-1"), Change(Missing("status"), {"status": "TRANSCRIBING"}))
+    world.send(body)
+    good = rem_message("good", world.raw_bucket)
+    world.upload(good["key"], audio)
+    world.send(good)
+
+    with world.broker() as broker:
+        assert broker.finish(broker.take_one()).job_id == "good"
+        world.wait_until_empty()
+
+    (failed,) = failed_jobs(world)
+    assert says in failed.reason
+    assert failed.body == body
+    if "elsewhere" in body:
+        assert world.record()["status"] == world.record()["remState"] == "FAILED"
+        assert says in world.record()["remReason"]
+
+
+def failed_jobs(world: World) -> Any:
+    from supervisor.broker.failed_jobs import FailedJobs
+
+    return FailedJobs(Path(world.settings.state_dir)).list()
+
+
+def test_missing_audio_fails_with_a_reason_and_the_supervisor_never_hears_of_it(
+    world: World, audio: Path
+) -> None:
+    world.send(rem_message(bucket=world.raw_bucket))
+    good = rem_message("good", world.raw_bucket)
+    world.upload(good["key"], audio)
+    world.send(good)
+
+    with world.broker() as broker:
+        broker.say(Wanted(1))
+        card = broker.hear(Ready).card
+        assert broker.finish(card).job_id == "good"
+        until(lambda: world.record().get("remState") == "FAILED", "the record of the other")
+
+    assert "There is no object" in world.record()["remReason"]
+    assert [job.id for job in failed_jobs(world)] == ["rec-1"]
+
+
+def test_empty_and_oversized_audio_fail_before_a_byte_is_fetched(world: World, tmp_path: Path) -> None:
+    limits = dataclasses.replace(world.settings.spool, max_file_bytes=1_000)
+    for name, size in (("empty", 0), ("large", 1_001)):
+        message = rem_message(name, world.raw_bucket)
+        (tmp_path / name).write_bytes(bytes(size))
+        world.upload(message["key"], tmp_path / name)
+        world.send(message)
+
+    with world.broker(dataclasses.replace(world.settings, spool=limits)) as broker:
+        broker.say(Wanted(2))
+        until(lambda: world.record("empty").get("remState") == "FAILED", "the empty one's end")
+        until(lambda: world.record("large").get("remState") == "FAILED", "the large one's end")
+
+    assert world.record("empty")["remReason"] == "The audio is empty (0 bytes)."
+    assert "1001 bytes; the largest allowed is 1000" in world.record("large")["remReason"]
+
+
+def test_full_spool_makes_jobs_wait_and_loses_none(world: World, audio: Path) -> None:
+    limits = dataclasses.replace(world.settings.spool, limit_bytes=15_000)
+    for name in ("first", "second"):
+        message = rem_message(name, world.raw_bucket)
+        world.upload(message["key"], audio)
+        world.send(message)
+
+    with world.broker(dataclasses.replace(world.settings, spool=limits)) as broker:
+        broker.say(Wanted(2))
+        card = broker.hear(Ready).card
+        assert "full" in broker.hear(Trouble).detail
+        broker.finish(card)
+        other = broker.hear(Ready).card
+        assert broker.hear(Trouble) == Trouble("spool", "")
+        broker.finish(other)
+
+    assert {card.job_id, other.job_id} == {"first", "second"}
+    world.wait_until_empty()
+
+
+def test_failure_comes_again_and_counts(world: World, job: Any) -> None:
+    with world.broker() as broker:
+        broker.take_one()
+        broker.say(Fail("rec-1", Failure.FAILURE, "The engine stumbled"))
+        assert broker.hear(Done).ending is Ending.RELEASED
+
+    assert world.record()["remFailures"] == 1
+    assert "remState" not in world.record()
+
+
+def test_released_job_is_there_for_anybody_at_once(world: World, job: Any) -> None:
+    with world.broker() as broker, world.broker(world.other_service()) as other:
+        broker.take_one()
+        broker.say(Release("rec-1", "drain"))
+        assert broker.hear(Done) == Done("rec-1", Ending.RELEASED, "drain")
+        card = other.take_one()
+        assert other.finish(card).ending is Ending.DONE
+
+    assert card.attempt == 2
+    assert world.record()["remReleases"] == 1
+
+
+def test_the_same_message_twice_is_one_job_and_both_are_deleted(world: World, job: Any) -> None:
+    world.send(job)
+
+    with world.broker() as broker:
+        broker.say(Wanted(2))
+        card = broker.hear(Ready).card
+        until(lambda: world.queue.counts() == Counts(0, 2), "both messages in the broker's hands")
+        assert broker.finish(card).ending is Ending.DONE
+        world.wait_until_empty()
+
+    assert world.record()["remAttempt"] == 1
+
+
+def test_duplicate_after_the_end_mends_the_status_and_goes(world: World, job: Any) -> None:
+    with world.broker() as broker:
+        broker.finish(broker.take_one())
+        reset = Change(
+            Present("status"), {"status": "TRANSCRIBING"}
+        )  # REM's dispatcher, on a duplicate event
+        world.records.update(RecordKey(USER, "rec-1"), reset)
+        world.send(job)
+        broker.say(Wanted(1))
+        until(lambda: world.record()["status"] == "TRANSCRIBED", "the status mended")
+        world.wait_until_empty()
+
+    assert world.record()["remAttempt"] == 1
+
+
+def test_leaving_broker_serves_what_it_holds_and_then_ends(world: World, job: Any) -> None:
+    with world.broker() as broker:
+        card = broker.take_one()
+        broker.say(Leave(clock.now_s() + 60))
+        assert broker.finish(card).ending is Ending.DONE
+        assert broker.ended() == 0
+
+
+def test_leaving_broker_gives_back_what_is_left_before_its_deadline(world: World, job: Any) -> None:
+    with world.broker() as broker:
+        broker.take_one()
+        broker.say(Leave(clock.now_s() + 3.5))
+        assert broker.hear(Done).ending is Ending.RELEASED
+        assert broker.ended() == 0
+
+    assert world.queue.receive(1, 30, 0)
+
+
+def test_signals_do_not_end_it(world: World, job: Any) -> None:
+    with world.broker() as broker:
+        card = broker.take_one()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+            broker.process.send_signal(number)
+        assert broker.finish(card).ending is Ending.DONE
+
+
+def test_result_that_is_not_whole_is_a_failure_and_nothing_is_published(
+    world: World, job: Any, tmp_path: Path
+) -> None:
+    with world.broker() as broker:
+        card = broker.take_one()
+        stage(card, sha256_json="0" * 64)
+        broker.say(Commit("rec-1"))
+        done = broker.hear(Done)
+
+    assert done.ending is Ending.RELEASED
+    assert "not the one that was announced" in done.reason
+    assert world.text_of("transcripts/user-9/dev-7/rec-1.json", tmp_path) is None
+
+
+def test_queue_state_is_told(world: World, job: Any) -> None:
+    with world.broker() as broker:
+        state = broker.hear(QueueState)
+
+    assert (state.waiting, state.in_flight) == (1, 0)
+
+
+def test_refused_extension_loses_the_job_and_leaves_the_message_alone(tmp_path: Path, audio: Path) -> None:
+    settings = local_settings(tmp_path, lease_s=3)
+    database = open_database(Path(settings.local.folder))
+    message = rem_message()
+    LocalObjects(Path(settings.local.folder) / "objects").put("raw", message["key"], audio, "audio/wav")
+    LocalQueue(database).send(json.dumps(message), {})
+
+    with BrokerProcess(settings) as broker:
+        broker.take_one()
+        with database.change() as tx:  # somebody else has received it meanwhile
+            tx.execute("UPDATE messages SET handle = 'theirs', visible_at_s = visible_at_s + 900")
+        lost = broker.hear(Lost)
+        broker.say(Commit("rec-1"))
+        assert broker.hear(Done).ending is Ending.DROPPED
+
+    assert lost.job_id == "rec-1"
+    assert database.rows("SELECT handle FROM messages")[0]["handle"] == "theirs"
+
+
+def test_kept_job_outlives_its_first_lease(tmp_path: Path, audio: Path) -> None:
+    settings = local_settings(tmp_path, lease_s=3)
+    database = open_database(Path(settings.local.folder))
+    message = rem_message()
+    LocalObjects(Path(settings.local.folder) / "objects").put("raw", message["key"], audio, "audio/wav")
+    LocalQueue(database).send(json.dumps(message), {})
+
+    with BrokerProcess(settings) as broker:
+        card = broker.take_one()
+        until_s = clock.now_s() + 3.5
+        until(_kept(broker, card, lambda: clock.now_s() > until_s), "more than a lease")
+        assert LocalQueue(database).receive(1, 30, 0) == []
+        assert broker.finish(card).ending is Ending.DONE
+
+
+def _kept(broker: BrokerProcess, card: JobCard, fact: Callable[[], bool]) -> Callable[[], bool]:
+    def look() -> bool:
+        broker.say(Keep((card.job_id,)))
+        return fact()
+
+    return look
+
+
+def test_second_broker_on_one_state_directory_does_not_serve(tmp_path: Path) -> None:
+    settings = local_settings(tmp_path)
+    with BrokerProcess(settings) as first:
+        first.hear(Up)
+        with BrokerProcess(settings) as second:
+            assert second.ended() == 1
+        assert "another broker works in" in second.log
+
+
+def test_nothing_secret_is_logged(world: World, job: Any) -> None:
+    environ = {**world.environ, "AWS_SECRET_ACCESS_KEY": "test-secret"}
+    with BrokerProcess(
+        dataclasses.replace(world.settings, log=dataclasses.replace(world.settings.log, level="DEBUG")),
+        environ,
+    ) as broker:
+        card = broker.take_one()
+        (lease,) = (Path(world.settings.state_dir) / "leases").glob("*.json")
+        handle = json.loads(lease.read_text())["handle"]
+        broker.finish(card, "Strictly private words.")
+
+    assert handle not in broker.log
+    assert "test-secret" not in broker.log
+    assert "private words" not in broker.log
+    assert all(json.loads(line)["process"] == "broker" for line in broker.log.splitlines())

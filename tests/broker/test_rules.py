@@ -1,0 +1,202 @@
+"""The pure rules of failure, time and record, as tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from supervisor.broker import lease, record
+from supervisor.broker.conditions import changed, holds
+from supervisor.broker.outcome import Verdict, decide, decide_forbidden, sentence
+from supervisor.broker.ports import Above, AllOf, AnyOf, Below, Change, Equals, Missing, Present
+from supervisor.broker.record import Busy, Finished, GivenUp, Hold, Redo
+from supervisor.broker.request import JobRequest, Source
+from supervisor.contract.messages import Failure
+
+NOW = 1_800_000_000.0
+OURS = Hold("token-ours", "owner-ours")
+REQUEST = JobRequest("rec-1", "user-9", "dev-7", Source("raw", "a.wav"))
+DONE = {"remState": "DONE", "remSource": {"bucket": "raw", "key": "a.wav", "etag": "e1"}}
+
+
+def held(**more: Any) -> dict[str, Any]:
+    return {"remState": "CLAIMED", "remToken": "t", "remOwner": "other", "remLeaseUnix": NOW + 100, **more}
+
+
+@pytest.mark.parametrize(
+    ("failure", "failures", "expected"),
+    [
+        (Failure.REJECTED, 0, Verdict(True, "No.")),
+        (Failure.CRASH, 0, Verdict(True, "No.", counts="remCrashes")),
+        (Failure.FAILURE, 0, Verdict(False, "No.", counts="remFailures", after_s=10.0)),
+        (Failure.OUT_OF_MEMORY, 1, Verdict(False, "No.", counts="remFailures", after_s=30.0)),
+        (Failure.STALL, 2, Verdict(True, "No. Given up after 3 attempts.", counts="remFailures")),
+        (Failure.DEPENDENCY, 9, Verdict(False, "No.", after_s=30.0)),
+        (Failure.SICK_DEVICE, 9, Verdict(False, "No.")),
+    ],
+)
+def test_each_failure_class_ends_as_the_table_says(
+    failure: Failure, failures: int, expected: Verdict
+) -> None:
+    assert decide(failure, "No", failures, receive_count=1) == expected
+
+
+def test_every_failure_class_has_a_verdict() -> None:
+    assert all(decide(failure, "x", 0, 1).reason == "x." for failure in Failure)
+
+
+@pytest.mark.parametrize(("receives", "is_final"), [(1, False), (2, False), (3, True), (9, True)])
+def test_forbidden_key_is_given_up_at_the_third_receive(receives: int, is_final: bool) -> None:
+    assert decide_forbidden("403", receives).is_final is is_final
+
+
+def test_reason_is_one_sentence_whatever_was_said() -> None:
+    stack = 'Traceback (most recent call last):\n  File "x.py", line 3\nValueError: bad header'
+
+    assert sentence(stack) == "ValueError: bad header."
+    assert sentence("") == "It failed without a reason."
+    assert sentence("two\nlines\x1b[31m") == "two lines [31m."
+    assert len(sentence("x" * 10_000)) <= 501
+
+
+def test_lease_arithmetic_by_hand() -> None:
+    assert lease.extend_at_s(100.0, 60.0, 0.0) == pytest.approx(118.0)
+    assert lease.extend_at_s(100.0, 60.0, 1.0) == pytest.approx(122.0)
+    assert [lease.is_over(100.0, now_s) for now_s in (99.4, 99.5, 101.0)] == [False, True, True]
+    assert [lease.may_fence(100.0, now_s) for now_s in (98.9, 99.0)] == [True, False]
+    assert [lease.is_kept(100.0, now_s) for now_s in (115.0, 115.1)] == [True, False]
+    assert lease.back_off_s(1, 1.0) == 2.0
+    assert lease.back_off_s(50, 1.0) == 30.0
+    assert lease.record_wait_s(NOW + 100, NOW) == 130.0
+    assert lease.record_wait_s(NOW - 500, NOW) == 1.0
+    assert 30.0 <= lease.give_back_s(1, 0.0) <= lease.give_back_s(99, 1.0) <= 307.5
+
+
+@pytest.mark.parametrize(
+    ("item", "may_claim"),
+    [
+        ({}, True),
+        ({"status": "TRANSCRIBED"}, True),  # REM's status decides nothing
+        (held(), False),
+        (held(remLeaseUnix=NOW - 29), False),  # expired, but within the slack
+        (held(remLeaseUnix=NOW - 31), True),
+        (held(remLeaseUnix=NOW + 361), True),  # no honest clock writes that
+        (held(remOwner="owner-ours"), True),  # our own dead life
+        (held(remState="PUBLISHING"), False),
+        (held(remState="PUBLISHING", remOwner="owner-ours"), True),
+        (DONE, False),
+        ({"remState": "FAILED"}, False),
+    ],
+)
+def test_claim_is_allowed_exactly_where_nobody_is_at_work(item: dict[str, Any], may_claim: bool) -> None:
+    assert holds(record.claim(REQUEST, OURS, NOW).condition, item) is may_claim
+
+
+@pytest.mark.parametrize(
+    ("item", "force", "expected"),
+    [
+        (DONE, False, Finished()),
+        (DONE, True, Redo()),
+        ({**DONE, "remSource": {"bucket": "raw", "key": "other.wav"}}, False, Redo()),
+        ({"remState": "FAILED", "remReason": "Not audio."}, False, GivenUp("Not audio.")),
+        ({"remState": "FAILED"}, True, Redo()),
+        (held(), False, Busy(130.0)),
+    ],
+)
+def test_refused_claim_says_why(item: dict[str, Any], force: bool, expected: object) -> None:
+    request = JobRequest("rec-1", "user-9", "dev-7", Source("raw", "a.wav"), force=force)
+
+    assert record.read_refusal(item, request, NOW) == expected
+
+
+def test_other_services_attributes_survive_a_whole_life() -> None:
+    item: dict[str, Any] = {
+        "status": "UPLOADED",
+        "speakers": {"a": 1},
+        "GSI1PK": "dev-7",
+        "createdAt": "long ago",
+    }
+    result = record.Result("en", 1.239, "abc")
+
+    for change in (
+        record.claim(REQUEST, OURS, NOW),
+        record.renew(OURS, NOW + 60),
+        record.fence(OURS, NOW + 90),
+        record.complete(REQUEST, OURS, result, REQUEST.source, NOW + 91),
+    ):
+        assert holds(change.condition, item)
+        item = changed(item, change)
+
+    assert item == {
+        "status": "TRANSCRIBED",
+        "speakers": {"a": 1},
+        "GSI1PK": "dev-7",
+        "createdAt": "long ago",
+        "deviceId": "dev-7",
+        "s3KeyRaw": "a.wav",
+        "transcriptS3Key": "transcripts/user-9/dev-7/rec-1.json",
+        "language": "en",
+        "durationSeconds": 1.24,
+        "updatedAt": "2027-01-15T08:01:31Z",
+        "remState": "DONE",
+        "remAttempt": 1,
+        "remSource": {"bucket": "raw", "key": "a.wav"},
+        "remTranscriptSha256": "abc",
+    }
+
+
+@pytest.mark.parametrize("write", [record.renew, record.fence])
+def test_a_lost_token_may_write_nothing(write: Any) -> None:
+    assert not holds(write(OURS, NOW).condition, held(remToken="somebody else's"))
+
+
+def test_completing_needs_the_fence() -> None:
+    change = record.complete(REQUEST, OURS, record.Result("en", 1.0, "abc"), REQUEST.source, NOW)
+
+    assert not holds(change.condition, held(remToken=OURS.token))
+    assert holds(change.condition, held(remToken=OURS.token, remState="PUBLISHING"))
+
+
+def test_rejecting_never_touches_a_record_that_is_absent_or_in_work_or_done() -> None:
+    condition = record.reject("bad", NOW).condition
+
+    assert [
+        holds(condition, item) for item in ({}, held(status="x"), {**DONE, "status": "x"}, {"status": "x"})
+    ] == [
+        False,
+        False,
+        False,
+        True,
+    ]
+
+
+def test_conditions_mean_what_they_say() -> None:
+    item = {"n": 5, "s": "x", "b": True}
+
+    assert holds(AllOf((Present("n"), Missing("m"), Equals("s", "x"), Below("n", 6), Above("n", 4))), item)
+    assert holds(AnyOf((Equals("s", "y"), Equals("n", 5))), item)
+    assert not any(
+        holds(one, item)
+        for one in (Below("n", 5), Above("n", 5), Below("m", 9), Above("s", 1), Below("b", 9))
+    )
+
+
+def test_a_change_adds_counts_and_removes() -> None:
+    change = Change(Missing("x"), {"a": 1}, {"a": 2, "b": 3, "c": 4}, {"n": 2}, ("d",))
+
+    assert changed({"c": 9, "d": 8, "n": 1}, change) == {"a": 1, "b": 3, "c": 9, "n": 3}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (Source("b", "k"), Source("b", "k", "v1", "e1"), True),
+        (Source("b", "k", "v1"), Source("b", "k", "v2"), False),
+        (Source("b", "k", "", "e1"), Source("b", "k", "", "e2"), False),
+        (Source("b", "k", "v1", "e1"), Source("b", "k", "v1", "e2"), True),
+        (Source("b", "k"), Source("b", "other"), False),
+    ],
+)
+def test_sources_are_the_same_as_far_as_both_know(one: Source, other: Source, same: bool) -> None:
+    assert one.is_same(other) is same
