@@ -76,9 +76,14 @@ class Crew:
         if not self._places:
             return [pl.SlotEvent(NO_DEVICE, sl.HoldIt(self._problem))]
         if not self.fetch.path:
-            why = f"no model: {self.fetch.failure}" if self.fetch.failure else ""
-            return [pl.SlotEvent(name, sl.HoldIt(why)) for name in self._places if why]
+            return [pl.SlotEvent(name, self._why_no_model()) for name in self._places]
         return [pl.SlotEvent(name, sl.Begin()) for name in self._places if self._waits(name)]
+
+    def _why_no_model(self) -> sl.Event:
+        if self.fetch.failure:
+            return sl.HoldIt(f"no model: {self.fetch.failure}")
+        share = "" if self.fetch.percent is None else f": {self.fetch.percent} %"
+        return sl.Queued(f"waiting for the model{share}")
 
     def take_up(self, settings: Settings) -> list[str]:
         """Start workers with these settings from now on; give the slots that run with older ones."""

@@ -26,9 +26,12 @@ from supervisor.contract import clock, logline, settings
 from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit, describe
 from supervisor.contract.settings import Loaded
+from supervisor.crashes import CrashLog, CrashRecord, LastWords
 from supervisor.crew import Crew
 from supervisor.effects import Effects
+from supervisor.ledger import Death
 from supervisor.model_fetch import NAME as MODEL
+from supervisor.oom import OomEvidence
 from supervisor.roll import ROLLED, Roll, changed_keys, with_rolled
 from supervisor.state_dir import STATUS_FILE, StateDir
 from supervisor.systemd import Notifier
@@ -37,6 +40,7 @@ log = logging.getLogger(__name__)
 
 WAKE_MOST_S = 30.0  # loop timers stand still while the machine sleeps; the host clock does not
 STATUS_EVERY_S = 10.0
+CRASHES_SHOWN = 5
 SECOND_STOP_S = 5.0
 
 
@@ -46,7 +50,8 @@ class Service:
     def __init__(self, loaded: Loaded, state: StateDir, environ: Mapping[str, str]) -> None:
         self.loaded = loaded
         self.state = state
-        self.pool = pl.Pool(loaded.settings.queue.read_ahead)
+        own = loaded.settings
+        self.pool = pl.Pool(own.queue.read_ahead, own.supervisor.loading_most, own.supervisor.nothing_ready_s)
         self.started_at_s = clock.now_s()
         self.notifier = Notifier(environ)
         self._environ = environ
@@ -55,6 +60,10 @@ class Service:
         self._busy = False
         self._timer: Optional[asyncio.TimerHandle] = None
         self._status_at_s = 0.0
+        self._last_words = LastWords()
+        self._crashes = CrashLog(state.path / "crashes")
+        self._oom = OomEvidence()
+        self._lacked_memory: Optional[bool] = None  # at the newest death
 
     async def run(self) -> Exit:
         """Work until told to stop; give the exit code."""
@@ -119,6 +128,8 @@ class Service:
                 for action in self.pool.take(self._events.popleft(), clock.now_s()):
                     if isinstance(action, pl.EndProcess):
                         self._end(action)
+                    elif isinstance(action, pl.Crashed):
+                        self._record_crash(action)
                     else:
                         self.effects.carry_out(action)
         finally:
@@ -137,8 +148,13 @@ class Service:
             now_unix_s=clock.wall_unix_s(),
             rss_bytes={child.pid: _rss_bytes(child.pid) for child in self.effects.children.values()},
             devices=self.crew.devices(),
+            crashes=self._crashes.newest(CRASHES_SHOWN),
         )
         return snapshot.take(self.pool, facts)
+
+    def picture_of_device(self, name: str) -> Optional[dict[str, Any]]:
+        """Give a slot's device as last told; None for slots without one."""
+        return snapshot.device(self.pool, self.crew.devices().get(name))
 
     # --- what children do (Ears) ----------------------------------------------------
 
@@ -149,9 +165,13 @@ class Service:
 
     def printed(self, name: str, line: str) -> None:
         if name == MODEL:
+            before = self.crew.fetch.percent
             self.crew.fetch.hear(line)
-        else:
-            _pass_on(name, line)
+            if self.crew.fetch.percent != before:
+                self._staff()
+            return
+        self._last_words.hear(name, line)
+        _pass_on(name, line)
 
     def broke(self, name: str, why: str) -> None:
         if name in self.pool.members:
@@ -162,9 +182,36 @@ class Service:
         if name == MODEL:
             self._fetch_ended(returncode)
         else:
-            self.post(pl.Died(name, returncode, self.effects.jitter_ratio()))
+            self._lacked_memory = self._oom.rose() if returncode == -signal.SIGKILL else False
+            self.post(pl.Died(name, returncode, self.effects.jitter_ratio(), bool(self._lacked_memory)))
 
     # --- inside ---------------------------------------------------------------------
+
+    def _record_crash(self, crash: pl.Crashed) -> None:
+        """Join what is known of a death while it is known, and keep it."""
+        now_s = clock.now_s()
+        stalled = crash.death == Death.STALL.value
+        record = CrashRecord(
+            slot=crash.name,
+            pid=crash.pid,
+            at_unix_s=round(clock.wall_unix_s(), 3),
+            death=crash.death,
+            ended=describe(crash.returncode),
+            reason=crash.was.reason,
+            lived_s=round(now_s - crash.was.spawned_at_s, 3),
+            out_of_memory=self._lacked_memory,
+            jobs=crash.jobs,
+            last_lines=self._last_words.take(crash.name),
+            device=self.picture_of_device(crash.name),
+            stacks_path=recipes.stacks_path(self.state.path, crash.name) if stalled else None,
+        )
+        try:
+            path = self._crashes.keep(record)
+        except OSError as error:
+            path = f"not written: {error}"
+        facts = {"slot": record.slot, "pid": record.pid, "death": record.death, "ended": record.ended}
+        more = {"out_of_memory": record.out_of_memory, "jobs": ", ".join(record.jobs), "record": path}
+        log.warning("child died", extra={**facts, **more})
 
     def _on_hangup(self) -> None:
         try:

@@ -27,6 +27,7 @@ class ModelFetch:
     path: str = ""
     failure: str = ""
     failures: int = 0
+    percent: Optional[int] = None
     _told_percent: int = -1
 
     def hear(self, line: str) -> None:
@@ -60,6 +61,7 @@ class ModelFetch:
         if not isinstance(done, int) or not isinstance(total, int) or total <= 0:
             return
         percent = 100 * done // total
+        self.percent = percent
         if percent // 10 > self._told_percent // 10:
             self._told_percent = percent
             log.info(

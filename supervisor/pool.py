@@ -19,6 +19,7 @@ from supervisor.pool_types import (
     BROKER,
     GPUWATCH,
     Action,
+    Crashed,
     Died,
     DrainSlots,
     Due,
@@ -38,18 +39,21 @@ from supervisor.pool_types import (
 from supervisor.slot import Slot, SlotState
 
 __all__ = [
-    "BROKER", "GPUWATCH", "Action", "Died", "DrainSlots", "Due", "EndProcess", "ForSlot", "Heard",
+    "BROKER", "GPUWATCH", "Action", "Crashed", "Died", "DrainSlots", "Due", "EndProcess", "ForSlot", "Heard",
     "Member", "Mode", "Note", "Pool", "PoolEvent", "Resume", "Send", "SlotEvent", "Stop", "Totals",
 ]  # fmt: skip
 
 KEEP_EVERY_S = 5.0
 BROKER_MISSED_MOST_S = 300.0
+GIVE_UP_WITHIN_S = 10.0
 
 
 class Pool:
     """All slots and jobs of one host."""
 
-    def __init__(self, read_ahead: int = 1) -> None:
+    def __init__(
+        self, read_ahead: int = 1, loading_most: int = 2, unready_most_s: Optional[float] = None
+    ) -> None:
         self.members: dict[str, Member] = {}
         self.ledger = Ledger()
         self.totals = Totals()
@@ -59,6 +63,11 @@ class Pool:
         self.devices: Optional[m.Devices] = None
         self.troubles: dict[str, str] = {}
         self._read_ahead = read_ahead
+        self._loading_most = loading_most
+        self._to_load: list[str] = []  # workers whose start waits for others to get ready
+        self._unready_most_s = unready_most_s
+        self._unready_since_s: Optional[float] = None
+        self._gave_up = ""
         self.wanted = 0
         self._keep_at_s: Optional[float] = None
         self._broker_missed_since_s: Optional[float] = None
@@ -85,6 +94,8 @@ class Pool:
         wakes.append(self._keep_at_s)
         if self._broker_missed_since_s is not None:
             wakes.append(self._broker_missed_since_s + BROKER_MISSED_MOST_S)
+        if self._unready_since_s is not None and self._unready_most_s is not None:
+            wakes.append(self._unready_since_s + self._unready_most_s)
         if self.mode is Mode.STOPPING and not self._late:
             wakes.append(self.deadline_at_s)
         return min((wake for wake in wakes if wake is not None), default=None)
@@ -108,18 +119,22 @@ class Pool:
         member = self.members[event.name]
         member.free, member.moves = 0, -1
         charged = True
+        death = _death_of(member.slot, event)
+        if death is not Death.ORDERED:
+            jobs = tuple(entry.card.job_id for entry in self.ledger.given_to(event.name))
+            was = member.slot
+            self._actions.append(Crashed(event.name, was.pid, death.value, event.returncode, was, jobs))
         if member.slot.kind == "worker":
-            charged = self._take_jobs_back(member, event)
+            charged = self._take_jobs_back(member, death)
         if event.name == BROKER:
             self.wanted = 0
         self.decide(member, sl.Exited(event.returncode, charged, event.jitter_ratio), now_s)
 
-    def _take_jobs_back(self, member: Member, event: Died) -> bool:
+    def _take_jobs_back(self, member: Member, death: Death) -> bool:
         """Free a dead worker's jobs; say whether its death counts against the slot."""
         entries = self.ledger.given_to(member.slot.name)
         suspected = any(entry.suspect for entry in entries)
-        death = _death_of(member.slot, event)
-        if death in (Death.CRASH, Death.STALL, Death.KILLED_OUTSIDE):
+        if death is not Death.ORDERED:
             self.totals.crashed += 1
         for fail in self.ledger.take_back(member.slot.name, death):
             self.send(BROKER, fail)
@@ -187,9 +202,25 @@ class Pool:
         if self.mode is Mode.DRAINING and not any(w.slot.state in sl.ALIVE for w in self.workers()):
             self.mode, self.deadline_at_s = Mode.DRAINED, None  # met: a later stop has its own
             self.note("info", "drained", {})
+        self._load_next(now_s)
         self._watch_broker(now_s)
+        self._watch_readiness(now_s)
         if self.mode is Mode.STOPPING:
             self._finish_stop(now_s)
+
+    def _load_next(self, now_s: float) -> None:
+        """Let the next workers load. All at once would starve each other of disk and memory."""
+        for name in [
+            name for name in self._to_load if self.members[name].slot.state is not SlotState.STARTING
+        ]:
+            self._to_load.remove(name)  # told to go before there was a process
+            member = self.members[name]
+            self.decide(member, sl.SpawnFailed(member.slot.reason), now_s)
+        starting = [w.slot.name for w in self.workers() if w.slot.state is SlotState.STARTING]
+        loading = len(starting) - len(self._to_load)
+        while self._to_load and loading < self._loading_most:
+            self._actions.append(ForSlot(self._to_load.pop(0), sl.Spawn()))
+            loading += 1
 
     def _assign(self, now_s: float) -> None:
         ready = [w for w in self.workers() if w.slot.state is SlotState.READY and w.free > 0]
@@ -242,7 +273,25 @@ class Pool:
         if self._broker_missed_since_s is None:
             self._broker_missed_since_s = now_s
         if now_s - self._broker_missed_since_s >= BROKER_MISSED_MOST_S:
-            self._actions.append(EndProcess(Exit.FAILED, "no broker for 5 minutes"))
+            self._give_up("no broker for 5 minutes", now_s)
+
+    def _watch_readiness(self, now_s: float) -> None:
+        """A service that can't work for long says so by ending: systemd and the fleet see that."""
+        ready = any(w.slot.state in (SlotState.READY, SlotState.DRAINING) for w in self.workers())
+        if self._unready_most_s is None or self.mode is not Mode.RUNNING or ready:
+            self._unready_since_s = None
+            return
+        if self._unready_since_s is None:
+            self._unready_since_s = now_s
+        if now_s - self._unready_since_s >= self._unready_most_s:
+            self._give_up(f"no worker has been ready for {self._unready_most_s:.0f} s", now_s)
+
+    def _give_up(self, why: str, now_s: float) -> None:
+        """End the process as failed, after giving back what can be given back."""
+        if not self._gave_up:
+            self._gave_up = why
+            self.note("error", "the service gives up", {"reason": why})
+            self._on_stop(Stop(now_s + GIVE_UP_WITHIN_S, why), now_s)
 
     def _finish_stop(self, now_s: float) -> None:
         """End the process once everything is finished, given back, or can't be helped."""
@@ -262,6 +311,8 @@ class Pool:
 
     def _end_of_stop(self) -> EndProcess:
         """Nobody is left: all is well if no job is left either."""
+        if self._gave_up:
+            return EndProcess(Exit.FAILED, self._gave_up)
         if not self.ledger.entries:
             return EndProcess(Exit.OK, "stopped")
         left = f"{len(self.ledger.entries)} jobs not given back; the queue shows them again later"
@@ -287,7 +338,12 @@ class Pool:
             level = "error" if now.state is SlotState.HELD else level
             facts = {"slot": now.name, "was": was.state.value, "now": now.state.value, "reason": now.reason}
             self.note(level, "slot moved", {**facts, "pid": now.pid or was.pid})
-        self._actions += [ForSlot(now.name, command) for command in commands]
+        for command in commands:
+            if isinstance(command, sl.Spawn) and now.kind == "worker":
+                self._to_load.append(now.name)
+                member.slot, _ = sl.decide(now, sl.Queued(now.reason), member.policy, now_s)
+            else:
+                self._actions.append(ForSlot(now.name, command))
 
     def forget(self, job_id: str, why: str) -> None:
         entry = self.ledger.remove(job_id)

@@ -136,6 +136,18 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Crashed:
+    """A child died without being told to: record what is known, while it is known."""
+
+    name: str
+    pid: int
+    death: str
+    returncode: int
+    was: Slot  # as it was before its death
+    jobs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class EndProcess:
     """All is done: the supervisor ends with this code."""
 
@@ -143,4 +155,4 @@ class EndProcess:
     why: str
 
 
-Action = Union[ForSlot, Send, Note, EndProcess]
+Action = Union[ForSlot, Send, Note, Crashed, EndProcess]

@@ -48,7 +48,7 @@ def worker(settings: Settings, environ: Mapping[str, str], place: Place, model_p
         compute_type=compute_type_for(settings, place.kind),
         threads=place.threads,
         profile=settings.transcription.profile,
-        stacks_path=str(Path(settings.state_dir) / "stacks" / f"{place.name}.txt"),
+        stacks_path=stacks_path(Path(settings.state_dir), place.name),
         beat_s=BEAT_S,
         max_audio_s=settings.spool.max_audio_s,
         language=settings.transcription.language or None,
@@ -61,6 +61,11 @@ def worker(settings: Settings, environ: Mapping[str, str], place: Place, model_p
     )
     command = (sys.executable, "-m", "workerproc")
     return Recipe(place.name, command, environment, m.FROM_WORKER, _lock_path(settings, place))
+
+
+def stacks_path(state_dir: Path, slot: str) -> str:
+    """Say where a slot's worker writes all its stacks when it hangs."""
+    return str(state_dir / "stacks" / f"{slot}.txt")
 
 
 def _found(environment: dict[str, str]) -> dict[str, str]:

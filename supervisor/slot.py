@@ -33,6 +33,7 @@ from supervisor.slot_types import (
     Kill,
     Next,
     Policy,
+    Queued,
     Signal,
     Slot,
     SlotState,
@@ -45,8 +46,8 @@ from supervisor.slot_types import (
 
 __all__ = [
     "ALIVE", "MOVES", "Alarm", "BecameReady", "Begin", "Command", "Decision", "Drain", "Event",
-    "Exited", "FinishedJob", "Heartbeat", "Hold", "HoldIt", "Kill", "Next", "Policy", "Signal", "Slot",
-    "SlotState", "Spawn", "SpawnFailed", "Spawned", "TellDrain", "Tick", "backoff_s", "decide",
+    "Exited", "FinishedJob", "Heartbeat", "Hold", "HoldIt", "Kill", "Next", "Policy", "Queued", "Signal",
+    "Slot", "SlotState", "Spawn", "SpawnFailed", "Spawned", "TellDrain", "Tick", "backoff_s", "decide",
 ]  # fmt: skip
 
 _S = SlotState
@@ -121,8 +122,15 @@ def _on_begin(slot: Slot, event: Begin, policy: Policy, now_s: float) -> Decisio
     return replace(slot, next=Next.RESTART), ()
 
 
+def _on_queued(slot: Slot, event: Queued, policy: Policy, now_s: float) -> Decision:
+    waits = slot.state is _S.STOPPED or (slot.state is _S.STARTING and not slot.pid)
+    return (replace(slot, reason=event.why, wake_at_s=None), ()) if waits else _stay(slot)
+
+
 def _on_spawned(slot: Slot, event: Spawned, policy: Policy, now_s: float) -> Decision:
-    return replace(slot, pid=event.pid), ()
+    if slot.state is not _S.STARTING:
+        return replace(slot, pid=event.pid), ()
+    return replace(slot, pid=event.pid, spawned_at_s=now_s, wake_at_s=now_s + policy.start_s), ()
 
 
 def _on_spawn_failed(slot: Slot, event: SpawnFailed, policy: Policy, now_s: float) -> Decision:
@@ -277,6 +285,7 @@ _DUE: Mapping[SlotState, Callable[[Slot, Policy, float], Decision]] = {
 }
 _HANDLERS: Mapping[type, Callable[..., Decision]] = {
     Begin: _on_begin,
+    Queued: _on_queued,
     Spawned: _on_spawned,
     SpawnFailed: _on_spawn_failed,
     BecameReady: _on_ready,

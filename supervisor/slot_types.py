@@ -83,6 +83,13 @@ class Begin:
 
 
 @dataclass(frozen=True)
+class Queued:
+    """Its start waits for others to finish theirs: no budget runs meanwhile."""
+
+    why: str
+
+
+@dataclass(frozen=True)
 class Spawned:
     pid: int
 
@@ -154,7 +161,18 @@ class Exited:
 
 
 Event = Union[
-    Begin, Spawned, SpawnFailed, BecameReady, Heartbeat, FinishedJob, Tick, Drain, Kill, HoldIt, Exited
+    Begin,
+    Queued,
+    Spawned,
+    SpawnFailed,
+    BecameReady,
+    Heartbeat,
+    FinishedJob,
+    Tick,
+    Drain,
+    Kill,
+    HoldIt,
+    Exited,
 ]
 
 # --- commands -----------------------------------------------------------------------

@@ -6,7 +6,7 @@ design.md, "Command line". What is not known is null, never zero.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -30,6 +30,7 @@ class Facts:
     now_unix_s: float
     rss_bytes: Mapping[int, int]  # by pid
     devices: Mapping[str, str]  # slot name -> device UUID, empty for the CPU
+    crashes: Sequence[Mapping[str, Any]] = ()  # the newest, newest first
 
 
 def take(pool: Pool, facts: Facts) -> dict[str, Any]:
@@ -58,6 +59,7 @@ def take(pool: Pool, facts: Facts) -> dict[str, Any]:
             "released": pool.totals.released,
             "crashed": pool.totals.crashed,
         },
+        "crashes": [dict(crash) for crash in facts.crashes],
     }
 
 
@@ -85,7 +87,7 @@ def _slot(pool: Pool, member: Member, facts: Facts) -> dict[str, Any]:
         "uptime_s": round(facts.now_s - slot.spawned_at_s, 1) if alive else None,
         "restarts": slot.restarts,
         "rss_bytes": facts.rss_bytes.get(slot.pid) if alive else None,
-        "device": _device(pool, facts.devices.get(slot.name)),
+        "device": device(pool, facts.devices.get(slot.name)),
         "jobs": [_job(entry, facts) for entry in mine],
         "done": member.done,
         "failed": member.failed,
@@ -94,20 +96,20 @@ def _slot(pool: Pool, member: Member, facts: Facts) -> dict[str, Any]:
     }
 
 
-def _device(pool: Pool, uuid: Optional[str]) -> Optional[dict[str, Any]]:
+def device(pool: Pool, uuid: Optional[str]) -> Optional[dict[str, Any]]:
     """The GPU as gpuwatch last told it; for a CPU slot the word cpu and nothing else known."""
     if uuid is None:
         return None
     known = {device.uuid: device for device in pool.devices.devices} if pool.devices else {}
-    device = known.get(uuid) or m.Device(uuid, "" if uuid else "cpu", -1, health="unknown" if uuid else "ok")
+    found = known.get(uuid) or m.Device(uuid, "" if uuid else "cpu", -1, health="unknown" if uuid else "ok")
     return {
-        "uuid": device.uuid or None,
-        "name": device.name,
-        "memory_used_bytes": device.memory_used_bytes,
-        "memory_total_bytes": device.memory_total_bytes,
-        "utilization_ratio": device.utilization_ratio,
-        "temperature_c": device.temperature_c,
-        "health": device.health,
+        "uuid": found.uuid or None,
+        "name": found.name,
+        "memory_used_bytes": found.memory_used_bytes,
+        "memory_total_bytes": found.memory_total_bytes,
+        "utilization_ratio": found.utilization_ratio,
+        "temperature_c": found.temperature_c,
+        "health": found.health,
     }
 
 

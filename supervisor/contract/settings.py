@@ -79,6 +79,8 @@ class SupervisorSettings:
     stall_s: float = 300.0  # a guess: a large model's slowest window on one core
     hold_after: int = 5  # failed lives in a row
     probe_s: float = 300.0  # a held slot is tried again this often
+    loading_most: int = 2  # models loading at the same time
+    nothing_ready_s: float = 3600.0  # a guess: end as failed when no worker was ready for so long
 
 
 @dataclass(frozen=True)

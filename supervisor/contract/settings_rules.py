@@ -39,6 +39,8 @@ BOUNDS = {
     "supervisor.stall_s": (5, 86_400),
     "supervisor.hold_after": (1, 1_000),
     "supervisor.probe_s": (1, 86_400),
+    "supervisor.loading_most": (1, 256),
+    "supervisor.nothing_ready_s": (10, 30 * 86_400),
 }
 
 

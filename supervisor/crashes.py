@@ -1,0 +1,89 @@
+"""What is known of each death that nobody ordered: one record, kept on disk and in status.
+
+How it ended, whether memory ran out, its last words, the jobs it had and how its device
+was then: facts that are gone a moment later, joined while they are there. Bounded: the newest
+`KEPT_MOST` records stay. Printed lines of workers hold no transcript text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+KEPT_MOST = 50
+LINES_MOST = 20
+LINE_CHARS_MOST = 500
+
+
+@dataclass(frozen=True)
+class CrashRecord:
+    """One death. `ended` says how in words; `death` is crash, stall or killed-outside."""
+
+    slot: str
+    pid: int
+    at_unix_s: float
+    death: str
+    ended: str
+    reason: str
+    lived_s: float
+    out_of_memory: Optional[bool]  # None: there is no way to tell here
+    jobs: tuple[str, ...]
+    last_lines: tuple[str, ...]
+    device: Optional[Mapping[str, Any]] = None
+    stacks_path: Optional[str] = None
+
+    def plain(self) -> dict[str, Any]:
+        """Give the record as JSON has it."""
+        return {**self.__dict__, "jobs": list(self.jobs), "last_lines": list(self.last_lines)}
+
+
+class LastWords:
+    """The newest lines that each child printed."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, deque[str]] = {}
+
+    def hear(self, name: str, line: str) -> None:
+        self._lines.setdefault(name, deque(maxlen=LINES_MOST)).append(line[:LINE_CHARS_MOST])
+
+    def take(self, name: str) -> tuple[str, ...]:
+        """Give a dead child's lines; its successor begins anew."""
+        return tuple(self._lines.pop(name, ()))
+
+
+@dataclass
+class CrashLog:
+    """The records in the state directory, newest last."""
+
+    folder: Path
+    recent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT_MOST))
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        for path in self._paths():
+            try:
+                self.recent.append(json.loads(path.read_text(encoding="utf-8")))
+            except (OSError, ValueError):
+                path.unlink(missing_ok=True)  # half written by a life that ended there
+
+    def keep(self, record: CrashRecord) -> str:
+        """Write a record, drop the oldest beyond the bound; give the file's path."""
+        plain = record.plain()
+        self.recent.append(plain)
+        path = self.folder / f"{record.at_unix_s:017.3f}-{record.slot}.json"
+        path.write_text(json.dumps(plain, indent=1), encoding="utf-8")
+        for old in self._paths()[:-KEPT_MOST]:
+            old.unlink(missing_ok=True)
+        return str(path)
+
+    def newest(self, count: int) -> list[dict[str, Any]]:
+        """Give the newest records, the newest first, without their lines."""
+        chosen = list(self.recent)[-count:][::-1]
+        return [{key: value for key, value in record.items() if key != "last_lines"} for record in chosen]
+
+    def _paths(self) -> list[Path]:
+        return sorted(self.folder.glob("*.json"))
