@@ -1,0 +1,97 @@
+"""A reverse proxy before an AWS imitation, which can be down, or say no to single calls."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Optional
+from urllib.parse import urlsplit
+
+from tests.broker.aws_servers import AwsServer, Deployment
+
+_HOP_BY_HOP = ("connection", "transfer-encoding", "content-length", "keep-alive")
+
+
+class Proxy:
+    """Stands at a port of its own; `is_down` cuts every connection, `denied` names refused calls."""
+
+    def __init__(self, behind: AwsServer) -> None:
+        self.is_down = False
+        self.denied: set[str] = set()
+        self.seen: list[str] = []
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_any(self) -> None:
+                proxy.handle(self, urlsplit(behind.url).netloc)
+
+            do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = handle_any
+
+            def log_message(self, *what: Any) -> None:
+                """Keep the test's output clean."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Proxy:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def environ(self, made: Deployment) -> dict[str, str]:
+        """What a process needs to go through here."""
+        return {**made.server.environ, "AWS_ENDPOINT_URL": self.url}
+
+    def handle(self, request: BaseHTTPRequestHandler, netloc: str) -> None:
+        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        call = request.headers.get("X-Amz-Target", "").split(".")[-1]
+        self.seen.append(call or f"{request.command} {request.path}")
+        if self.is_down:
+            request.close_connection = True
+            request.connection.close()
+            return
+        if call in self.denied:
+            refusal = {
+                "__type": "com.amazonaws.sqs#AccessDenied",
+                "message": f"not authorized to perform {call}",
+            }
+            self._answer(
+                request, 403, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(refusal).encode()
+            )
+            return
+        connection = http.client.HTTPConnection(netloc, timeout=30)
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
+        connection.request(request.command, request.path, body, headers)
+        answer = connection.getresponse()
+        self._answer(request, answer.status, dict(answer.getheaders()), answer.read())
+        connection.close()
+
+    def _answer(
+        self, request: BaseHTTPRequestHandler, status: int, headers: dict[str, str], body: bytes
+    ) -> None:
+        request.send_response_only(status)
+        for name, value in headers.items():
+            if name.lower() not in _HOP_BY_HOP:
+                request.send_header(name, value)
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        try:
+            request.wfile.write(body)
+        except OSError:
+            pass  # the asker was killed
