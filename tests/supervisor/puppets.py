@@ -139,7 +139,9 @@ class Broker(Puppet):
     """Holds leases on `host.leases`, which outlive it; ends each job exactly once."""
 
     def begin(self) -> None:
-        self.wanted, self.on_the_way = 0, 0
+        self.wanted = 0
+        self.on_the_way: list[m.JobCard] = []
+        self.unheard: Optional[list[Any]] = []  # it adopts before it reads
         self.deadline_at_s: Optional[float] = None
         self.after(self.host.broker_start_s, self._adopt)
 
@@ -149,13 +151,27 @@ class Broker(Puppet):
         self.say(m.Adopted(tuple(self.host.leases)))
         self.say(m.Up("local"))
         self._tell_queue()
+        unheard, self.unheard = self.unheard or [], None
+        for message in unheard:
+            self._hear(message)
+
+    def end(self, code: int, out_of_memory: bool = False) -> None:
+        self.host.queue += self.on_the_way  # they are seen again when their visibility is over
+        self.on_the_way = []
+        super().end(code, out_of_memory)
 
     def _tell_queue(self) -> None:
-        self.say(m.QueueState(len(self.host.queue), 0, self.on_the_way))
+        self.say(m.QueueState(len(self.host.queue), 0, len(self.on_the_way)))
         self.after(60, self._tell_queue)
 
     def hear(self, message: Any) -> None:
         super().hear(message)
+        if self.unheard is None:
+            self._hear(message)
+        else:
+            self.unheard.append(message)
+
+    def _hear(self, message: Any) -> None:
         if isinstance(message, m.Wanted):
             self.wanted = message.count
             self.receive()
@@ -169,13 +185,13 @@ class Broker(Puppet):
 
     def receive(self) -> None:
         """Fetch as much as is wanted and not on the way."""
-        while self.host.queue and self.on_the_way < self.wanted and self.deadline_at_s is None:
+        while self.host.queue and len(self.on_the_way) < self.wanted and self.deadline_at_s is None:
             fresh = self.host.queue.pop(0)
-            self.on_the_way += 1
+            self.on_the_way.append(fresh)
             self.after(FETCH_S, lambda fresh=fresh: self._fetched(fresh))  # type: ignore[misc]  # bound now
 
     def _fetched(self, fresh: m.JobCard) -> None:
-        self.on_the_way -= 1
+        self.on_the_way.remove(fresh)
         if self.deadline_at_s is not None:
             self.host.queue.append(fresh)
             self._leave_if_done()

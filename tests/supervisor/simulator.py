@@ -20,7 +20,8 @@ from tests.supervisor.puppets import LOAD_S, Broker, Gpuwatch, Puppet, Worker, c
 
 WORKER = sl.Policy()
 BROKER = sl.Policy(
-    start_s=60.0, silence_s=300.0, may_hold=False, reserve_s=0.0, drains_while_starting=True, backoff_most_s=10.0
+    start_s=60.0, silence_s=300.0, may_hold=False, reserve_s=0.0, drains_while_starting=True,
+    backoff_most_s=10.0,
 )  # fmt: skip
 KINDS = {"broker": Broker, "gpuwatch": Gpuwatch, "worker": Worker}
 WAKES_AT_ONCE_MOST = 5
@@ -29,7 +30,14 @@ WAKES_AT_ONCE_MOST = 5
 class Host:
     """One supervisor's world."""
 
-    def __init__(self, workers: int = 2, read_ahead: int = 1, places: int = 1) -> None:
+    def __init__(
+        self,
+        workers: int = 2,
+        read_ahead: int = 1,
+        places: int = 1,
+        loading_most: int = 64,
+        unready_most_s: Optional[float] = None,
+    ) -> None:
         self.now_s = 1000.0
         self.places, self.load_s, self.broker_start_s = places, LOAD_S, 0.5
         self.queue: list[m.JobCard] = []  # what can be received
@@ -50,7 +58,7 @@ class Host:
         self._count = 100
         self._busy = False
         self._wakes_at_once = 0
-        self.pool = pl.Pool(read_ahead)
+        self.pool = pl.Pool(read_ahead, loading_most, unready_most_s)
         self.pool.add("broker", "broker", BROKER)
         self.pool.add("gpuwatch", "gpuwatch", replace(WORKER, may_hold=False, silence_s=120.0))
         for n in range(workers):
@@ -86,13 +94,13 @@ class Host:
                 break
         return self
 
-    def run_until(self, fact: Callable[[], object], most_s: float = 3600.0) -> Host:
-        """Let time pass, a tenth of a second at a time, until `fact` is true."""
+    def run_until(self, fact: Callable[[], object], most_s: float = 3600.0, step_s: float = 0.1) -> Host:
+        """Let time pass, a little at a time, until `fact` is true."""
         until_s = self.now_s + most_s
         while not fact():
             assert self.now_s < until_s, f"not within {most_s:.0f} s"
             assert self.ended is None, self.ended
-            self.run(0.1)
+            self.run(step_s)
         return self
 
     def kill(self, name: str, code: int = -9, out_of_memory: bool = False) -> None:
