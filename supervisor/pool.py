@@ -92,7 +92,7 @@ class Pool:
         """Say when `Due` is wanted, if at all."""
         wakes = [member.slot.wake_at_s for member in self.members.values()]
         wakes.append(self._keep_at_s)
-        if self._broker_missed_since_s is not None:
+        if self._broker_missed_since_s is not None and not self._gave_up:
             wakes.append(self._broker_missed_since_s + BROKER_MISSED_MOST_S)
         if self._unready_since_s is not None and self._unready_most_s is not None:
             wakes.append(self._unready_since_s + self._unready_most_s)
@@ -277,7 +277,8 @@ class Pool:
 
     def _watch_readiness(self, now_s: float) -> None:
         """A service that can't work for long says so by ending: systemd and the fleet see that."""
-        ready = any(w.slot.state in (SlotState.READY, SlotState.DRAINING) for w in self.workers())
+        states = {w.slot.state for w in self.workers() if not _is_resting(w.slot)}
+        ready = states & {SlotState.READY, SlotState.DRAINING} or (self.workers() and not states)
         if self._unready_most_s is None or self.mode is not Mode.RUNNING or ready:
             self._unready_since_s = None
             return
@@ -369,6 +370,11 @@ class Pool:
 
 # Ends whose cause, as the worker itself says, lies outside its jobs.
 _NOT_THE_JOBS = frozenset((Exit.RECYCLE, Exit.DEVICE_BROKEN, Exit.MODEL_BROKEN, Exit.SETTINGS_WRONG))
+
+
+def _is_resting(slot: Slot) -> bool:
+    """Say whether somebody told this slot to rest, so that its rest is no sign of trouble."""
+    return slot.state is SlotState.STOPPED and slot.next is sl.Next.REST
 
 
 def _death_of(slot: Slot, event: Died) -> Death:

@@ -138,6 +138,8 @@ def _on_spawn_failed(slot: Slot, event: SpawnFailed, policy: Policy, now_s: floa
         return _stay(slot)
     if slot.next is Next.REST:  # told to go before it was there: nobody will be reaped
         return _to(slot, _S.STOPPED, event.why, now_s), ()
+    if slot.state is _S.KILLING and not slot.at_fault:  # told to start anew: nothing failed
+        return _start(slot, event.why, policy, now_s)
     return _after_failure(slot, event.why, event.jitter_ratio, policy, now_s)
 
 

@@ -24,6 +24,8 @@ class World:
         """Say whether the outside can bring this event about now."""
         if isinstance(event, (sl.Spawned, sl.SpawnFailed)):
             return self.process == "ordered"
+        if isinstance(event, sl.Queued):  # before its first life, or in line for the next
+            return self.process == "ordered" or self.slot.state is SlotState.STOPPED
         return self.process == "running" or not isinstance(event, sl.Exited)
 
     def take(self, event: sl.Event, policy: sl.Policy, now_s: float) -> tuple[World, tuple[sl.Command, ...]]:
@@ -51,7 +53,8 @@ class World:
         if slot.wake_at_s is None:
             resting = slot.state is SlotState.STOPPED
             lost = slot.state is SlotState.KILLING and slot.signalled == "lost"
-            assert resting or lost or slot.hold is sl.Hold.SETTINGS, (event, self)
+            queued = slot.state is SlotState.STARTING and self.process == "ordered"
+            assert resting or lost or queued or slot.hold is sl.Hold.SETTINGS, (event, self)
 
 
 def moved(was: sl.Slot, now: sl.Slot, commands: tuple[sl.Command, ...]) -> bool:

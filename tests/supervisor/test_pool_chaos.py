@@ -62,11 +62,11 @@ def check(host: Host) -> None:
 
 
 @settings(max_examples=150)
-@given(blows=BLOWS, places=st.sampled_from([1, 1, 2]))
+@given(blows=BLOWS, places=st.sampled_from([1, 1, 2]), loading_most=st.sampled_from([1, 2, 64]))
 def test_every_job_ends_once_whatever_dies_on_the_way(
-    blows: list[tuple[tuple[str, str, int], float]], places: int
+    blows: list[tuple[tuple[str, str, int], float]], places: int, loading_most: int
 ) -> None:
-    host = Host(workers=3, places=places).begin(*JOBS, takes_s=6)
+    host = Host(workers=3, places=places, loading_most=loading_most).begin(*JOBS, takes_s=6)
     for (what, name, code), wait_s in blows:
         host.run(wait_s)
         strike(host, what, name, code)
@@ -80,11 +80,11 @@ def test_every_job_ends_once_whatever_dies_on_the_way(
 
 
 @settings(max_examples=150)
-@given(blows=BLOWS, within_s=st.floats(5, 110))
+@given(blows=BLOWS, within_s=st.floats(5, 110), loading_most=st.sampled_from([1, 64]))
 def test_stop_always_comes_to_its_end_in_time_and_leaves_no_process(
-    blows: list[tuple[tuple[str, str, int], float]], within_s: float
+    blows: list[tuple[tuple[str, str, int], float]], within_s: float, loading_most: int
 ) -> None:
-    host = Host(workers=3).begin(*JOBS, takes_s=40).run(8)
+    host = Host(workers=3, loading_most=loading_most).begin(*JOBS, takes_s=40).run(8)
     for (what, name, code), wait_s in blows[:-2]:
         host.run(wait_s)
         strike(host, what, name, code)

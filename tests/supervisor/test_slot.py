@@ -27,7 +27,8 @@ FAR_S = 2.0  # beyond every budget above: moments further away are all alike
 
 def events(now_s: float) -> Iterator[sl.Event]:
     """Every event, with each kind of content that could make a difference."""
-    yield from (sl.Begin(), sl.Spawned(7), sl.BecameReady(), sl.FinishedJob(), sl.Tick(), sl.HoldIt("why"))
+    yield from (sl.Begin(), sl.Queued("why"), sl.Spawned(7), sl.BecameReady(), sl.FinishedJob(), sl.Tick())
+    yield sl.HoldIt("why")
     yield from (sl.Heartbeat(moved) for moved in (True, False))
     yield sl.SpawnFailed("why", 1.0)
     for next_ in Next:

@@ -56,6 +56,10 @@ class SlotLife(RuleBasedStateMachine):
     def answer_the_start(self, works: bool, ratio: float) -> None:
         self.take(sl.Spawned(77) if works else sl.SpawnFailed("no", ratio))
 
+    @rule()
+    def wait_in_line(self) -> None:
+        self.take(sl.Queued("others load"))
+
     @precondition(lambda self: self.world.process == "running")
     @rule(what=st.sampled_from([sl.BecameReady(), sl.Heartbeat(True), sl.Heartbeat(False), sl.FinishedJob()]))
     def child_speaks(self, what: sl.Event) -> None:
