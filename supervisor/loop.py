@@ -21,6 +21,7 @@ from typing import Any, Optional
 from supervisor import pool as pl
 from supervisor import recipes, snapshot
 from supervisor import slot as sl
+from supervisor.announce import Announcer
 from supervisor.child import watch_without_pidfd
 from supervisor.contract import clock, logline, settings
 from supervisor.contract import messages as m
@@ -53,7 +54,7 @@ class Service:
         own = loaded.settings
         self.pool = pl.Pool(own.queue.read_ahead, own.supervisor.loading_most, own.supervisor.nothing_ready_s)
         self.started_at_s = clock.now_s()
-        self.notifier = Notifier(environ)
+        self.announcer = Announcer(Notifier(environ), self.pool)
         self._environ = environ
         self._roll = Roll()
         self._events: deque[pl.PoolEvent] = deque()
@@ -76,8 +77,7 @@ class Service:
             self._loop.add_signal_handler(signum, self.stop, signal.Signals(signum).name)
         self._loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         self._hire()
-        if self.notifier.watchdog_every_s:
-            self._feed_watchdog(self.notifier.watchdog_every_s)
+        self.announcer.begin()
         end = await self._ended
         self._write_status(clock.now_s())
         log.info("supervisor ends", extra={"reason": end.why, "code": int(end.code)})
@@ -88,8 +88,7 @@ class Service:
         again = self.pool.mode is pl.Mode.STOPPING
         within_s = SECOND_STOP_S if again else self.loaded.settings.supervisor.drain_s
         log.info("stopping", extra={"reason": why, "within_s": within_s, "at_once": again})
-        self.notifier.stopping()
-        self.notifier.extend(within_s + SECOND_STOP_S)
+        self.announcer.stopping()
         self.crew.stop_fetching()
         self.post(pl.Stop(clock.now_s() + within_s, f"stop ({why})"))
 
@@ -110,6 +109,7 @@ class Service:
             )
             self._roll.begin(self.crew.take_up(self.loaded.settings))
             words.insert(0, "workers take up the new settings, one after the other")
+        self.announcer.reloaded()
         log.info("settings read again", extra={"changed": ", ".join(keys), "restart_for": ", ".join(late)})
         self._loop.call_soon(self._after_events)
         return "; ".join(words)
@@ -259,12 +259,7 @@ class Service:
         wake_at_s = self.pool.next_wake_s()
         wait_s = WAKE_MOST_S if wake_at_s is None else min(WAKE_MOST_S, max(0.0, wake_at_s - now_s))
         self._timer = self._loop.call_later(wait_s, self.post, pl.Due())
-        ready = sum(worker.slot.state is sl.SlotState.READY for worker in self.pool.workers())
-        if ready:
-            self.notifier.ready()
-        elif self.pool.mode is pl.Mode.RUNNING:
-            self.notifier.extend(60.0)
-        self.notifier.status(f"{self.pool.mode.value}: {ready} of {len(self.pool.workers())} workers ready")
+        self.announcer.tell()
         if now_s - self._status_at_s >= STATUS_EVERY_S:
             self._write_status(now_s)
 
@@ -274,10 +269,6 @@ class Service:
             self.state.write(STATUS_FILE, self.picture())
         except OSError as error:
             log.warning("status file not written", extra={"reason": str(error)})
-
-    def _feed_watchdog(self, every_s: float) -> None:
-        self.notifier.alive()
-        self._loop.call_later(every_s, self._feed_watchdog, every_s)
 
     def _reap_all(self) -> None:
         for child in tuple(self.effects.children.values()):
