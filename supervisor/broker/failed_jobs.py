@@ -60,7 +60,7 @@ class FailedJobs:
             )
             tx.execute("DELETE FROM failed WHERE seq <= (SELECT max(seq) FROM failed) - ?", (self._max_kept,))
 
-    def list(self) -> list[FailedJob]:
+    def newest_first(self) -> list[FailedJob]:
         """Give all, the last one first."""
         rows = self._database.rows("SELECT * FROM failed ORDER BY seq DESC")
         names = ("id", "user_id", "message_id", "reason", "failure", "attempt", "body", "failed_unix_s")

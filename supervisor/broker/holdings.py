@@ -9,19 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from supervisor.broker.errors import TryLater
 from supervisor.broker.held import OWN_PHASES, Lease, LeaseFiles, LiveJob, Phase, Settled
 from supervisor.broker.lease import is_kept
 from supervisor.broker.spool import Spool
+from supervisor.broker.troubles import Troubles
 
 
 class Holdings:
     """All leases by message id, all live jobs by job id."""
 
-    def __init__(self, files: LeaseFiles, spool: Spool) -> None:
+    def __init__(self, files: LeaseFiles, spool: Spool, troubles: Troubles) -> None:
         self.leases: dict[str, Lease] = {}
         self.jobs: dict[str, LiveJob] = {}
         self._files = files
         self._spool = spool
+        self._troubles = troubles
+        self._is_unsaved = False
 
     def add(self, lease: Lease, jobs: Iterable[LiveJob]) -> None:
         """Take a lease and its new jobs in."""
@@ -29,17 +33,26 @@ class Holdings:
         for job in jobs:
             self.jobs.setdefault(job.id, job)
             lease.open.add(job.id)
-        self._files.save(lease, self.jobs)
+        self.save(lease)
 
     def save(self, lease: Lease) -> None:
         """Write a changed lease down."""
-        self._files.save(lease, self.jobs)
+        try:
+            self._files.save(lease, self.jobs)
+        except OSError as error:
+            # An heir then knows less and the job comes back later: told, not fatal.
+            self._is_unsaved = True
+            self._troubles.begin(TryLater("spool", f"leases can't be written down: {error.strerror}"))
+            return
+        if self._is_unsaved:
+            self._is_unsaved = False
+            self._troubles.over("spool")
 
     def move(self, job: LiveJob, phase: Phase, now_s: float) -> None:
         """Begin a phase of a job and write it down."""
         job.phase, job.since_s, job.tries = phase, now_s, 0
         for lease in self.leases_of(job):
-            self._files.save(lease, self.jobs)
+            self.save(lease)
 
     def is_at(self, job: LiveJob, phase: Phase) -> bool:
         """Say whether this very job is still live and in this phase."""
@@ -61,7 +74,7 @@ class Holdings:
         for lease in touched:
             lease.open.discard(job.id)
             lease.settled[job.id] = how
-            self._files.save(lease, self.jobs)
+            self.save(lease)
         return [lease for lease in touched if not lease.open]
 
     def let_go(self, lease: Lease) -> list[LiveJob]:

@@ -38,7 +38,7 @@ def show_jobs(only_failed: bool, settings: Settings, backend: Backend, tell: Tel
                         state="in-flight" if is_in_flight else "waiting",
                         reason="",
                     )
-    for failed in FailedJobs(state_dir).list():
+    for failed in FailedJobs(state_dir).newest_first():
         tell(
             id=failed.id,
             user_id=failed.user_id,
@@ -54,7 +54,7 @@ def show_jobs(only_failed: bool, settings: Settings, backend: Backend, tell: Tel
 def redrive(ids: Optional[Sequence[str]], settings: Settings, backend: Backend, tell: Tell) -> int:
     """Put failed jobs back into the queue: these, or all (None). 1 if any could not be."""
     failed_jobs = FailedJobs(Path(settings.state_dir))
-    known = {job.id: job for job in failed_jobs.list()}
+    known = {job.id: job for job in failed_jobs.newest_first()}
     code = Exit.OK
     for job_id in known if ids is None else ids:
         reason = _try_again(known.get(job_id), settings, backend)

@@ -25,6 +25,7 @@ from supervisor.broker.link import Link
 from supervisor.broker.outlet import Outlet
 from supervisor.broker.spool import Spool
 from supervisor.broker.tools import Tools
+from supervisor.broker.troubles import Troubles
 from supervisor.contract import child_env, clock, logline
 from supervisor.contract.exits import Exit
 from supervisor.contract.messages import FromBroker
@@ -49,7 +50,7 @@ def serve() -> None:
         while not desk.is_over:
             desk.turn()
         os.close(lock)
-    except BrokerError as error:
+    except (BrokerError, OSError) as error:
         log.error("the broker can't serve", extra={"reason": str(error)})
         logline.die_quietly(Exit.FAILED, writer)
     # Threads may still wait for an answer that nobody needs any more.
@@ -62,13 +63,15 @@ def build(settings: Settings, state_dir: Path, say: Callable[[FromBroker], None]
     crew = Crew()
     spool = Spool(state_dir / "spool", settings.spool.limit_bytes, settings.spool.max_file_bytes)
     files = LeaseFiles(state_dir / "leases", clock.boot_id())
-    holdings = Holdings(files, spool)
+    troubles = Troubles(say)
+    holdings = Holdings(files, spool, troubles)
     tools = Tools(
         backend,
         crew,
         holdings,
         spool,
         FailedJobs(state_dir),
+        troubles,
         say,
         identity(state_dir),
         float(settings.queue.lease_s),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Callable, TypeVar, Union
 
 from supervisor.broker import lease
@@ -15,10 +14,10 @@ from supervisor.broker.held import Lease, LiveJob, Phase
 from supervisor.broker.holdings import Holdings
 from supervisor.broker.ports import JobQueue, ObjectStore, RecordTable
 from supervisor.broker.spool import Spool
+from supervisor.broker.troubles import Troubles
 from supervisor.contract import clock
-from supervisor.contract.messages import FromBroker, Trouble
+from supervisor.contract.messages import FromBroker
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -41,29 +40,6 @@ class Backend:
     poll_s: float = 5.0  # what a dead poll may hide a message for is this plus one lease
 
 
-class Troubles:
-    """Says once that something does not answer, and once that it does again."""
-
-    def __init__(self, say: Callable[[FromBroker], None]) -> None:
-        self._say = say
-        self._known: set[str] = set()
-
-    def begin(self, error: TryLater) -> None:
-        """Tell of this trouble unless it is known."""
-        if error.where not in self._known:
-            self._known.add(error.where)
-            log.warning("trouble began", extra={"where": error.where, "reason": error.detail})
-            self._say(Trouble(error.where, error.detail[:500]))
-
-    def over(self, *places: str) -> None:
-        """Tell that these answer again, where they did not."""
-        for where in places:
-            if where in self._known:
-                self._known.remove(where)
-                log.info("trouble is over", extra={"where": where})
-                self._say(Trouble(where, ""))
-
-
 @dataclass
 class Tools:
     """One set for the whole desk. `is_leaving`: take nothing more in."""
@@ -73,6 +49,7 @@ class Tools:
     holdings: Holdings
     spool: Spool
     failed_jobs: FailedJobs
+    troubles: Troubles
     say: Callable[[FromBroker], None]
     owner: str
     lease_s: float
@@ -80,10 +57,6 @@ class Tools:
     is_leaving: bool = False
     wanted: int = 0  # jobs that the supervisor would take now
     chance: Callable[[], float] = random.random
-    troubles: Troubles = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.troubles = Troubles(self.say)
 
     def step(
         self,

@@ -98,6 +98,18 @@ class BrokerProcess:
                     return message
             self._read(end_s, cls)
 
+    def gather(self, wait_s: float) -> list[Any]:
+        """Give what was said and comes within `wait_s`."""
+        self._link.settimeout(wait_s)
+        try:
+            self.heard += [
+                messages.read(line, FROM_BROKER) for line in self._lines.feed(self._link.recv(65_536))
+            ]
+        except (TimeoutError, socket.timeout):
+            pass
+        found, self.heard = self.heard, []
+        return found
+
     def hang_up(self) -> None:
         """Be a supervisor that died."""
         self._link.shutdown(socket.SHUT_RDWR)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import statistics
 import time
 from pathlib import Path
 
@@ -142,17 +143,19 @@ def test_a_long_queue_is_no_slower_than_a_short_one(queue: LocalQueue, tmp_path:
 
     long_s = _cycle_s(queue, 200)
 
-    assert long_s < 5 * short_s + 0.2  # linear work would be 500 times as slow
+    assert long_s < 10 * short_s  # a scan of the queue takes 100 times as long
 
 
 def _cycle_s(queue: LocalQueue, count: int) -> float:
-    """Time sending, receiving and deleting so many messages."""
-    began_s = time.perf_counter()
+    """Time sending, receiving and deleting one message, at the median of so many."""
+    took_s = []
     for _ in range(count):
+        began_s = time.perf_counter()
         queue.send("x", {})
         (message,) = queue.receive(1, 60, 0)
         queue.delete(message.handle)
-    return time.perf_counter() - began_s
+        took_s.append(time.perf_counter() - began_s)
+    return statistics.median(took_s)
 
 
 def test_failed_jobs_are_bounded_and_the_last_comes_first(
@@ -163,5 +166,5 @@ def test_failed_jobs_are_bounded_and_the_last_comes_first(
     for name in ("a", "b", "c", "d", "b"):
         failed.keep(FailedJob(name, "u", "m", "why", "rejected", 1, "{}"))
 
-    assert [job.id for job in failed.list()] == ["b", "d", "c"]
+    assert [job.id for job in failed.newest_first()] == ["b", "d", "c"]
     assert os.stat(tmp_path / "jobs.db").st_mode & 0o077 == 0

@@ -344,7 +344,7 @@ def test_bad_message_is_kept_for_people_and_the_service_goes_on(
 def failed_jobs(world: World) -> Any:
     from supervisor.broker.failed_jobs import FailedJobs
 
-    return FailedJobs(Path(world.settings.state_dir)).list()
+    return FailedJobs(Path(world.settings.state_dir)).newest_first()
 
 
 def test_missing_audio_fails_with_a_reason_and_the_supervisor_never_hears_of_it(

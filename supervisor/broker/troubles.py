@@ -1,0 +1,34 @@
+"""What outside does not answer just now: said once when it begins, once when it is over."""
+
+from __future__ import annotations
+
+import logging
+from typing import Callable
+
+from supervisor.broker.errors import TryLater
+from supervisor.contract.messages import FromBroker, Trouble
+
+log = logging.getLogger(__name__)
+
+
+class Troubles:
+    """Says once that something does not answer, and once that it does again."""
+
+    def __init__(self, say: Callable[[FromBroker], None]) -> None:
+        self._say = say
+        self._known: set[str] = set()
+
+    def begin(self, error: TryLater) -> None:
+        """Tell of this trouble unless it is known."""
+        if error.where not in self._known:
+            self._known.add(error.where)
+            log.warning("trouble began", extra={"where": error.where, "reason": error.detail})
+            self._say(Trouble(error.where, error.detail[:500]))
+
+    def over(self, *places: str) -> None:
+        """Tell that these answer again, where they did not."""
+        for where in places:
+            if where in self._known:
+                self._known.remove(where)
+                log.info("trouble is over", extra={"where": where})
+                self._say(Trouble(where, ""))
