@@ -26,6 +26,7 @@ from supervisor.contract import messages as m
 READ_BYTES = 65_536
 WRITE_BYTES_MOST = 4 * framing.MAX_LINE_BYTES  # a child that lets so much lie does not read
 OUTPUT_LINE_BYTES = 8_192
+LAST_READS_MOST = 64  # 4 MiB, more than a pipe or a socket holds: the rest is a stray grandchild's flood
 
 
 @dataclass(frozen=True)
@@ -153,10 +154,12 @@ class Child:
         return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
     def _hear_the_rest(self) -> None:
-        while not self._closed and self._on_link():
-            pass
-        while self._on_output():
-            pass
+        for _ in range(LAST_READS_MOST):
+            if self._closed or not self._on_link():
+                break
+        for _ in range(LAST_READS_MOST):
+            if not self._on_output():
+                break
 
     def _let_go(self) -> None:
         self.close_link()
@@ -279,7 +282,7 @@ def _take_place(path: str) -> int:
     except OSError as error:
         holder = os.pread(fd, 16, 0).decode("ascii", "replace").strip() or "unknown"
         os.close(fd)
-        raise PlaceTaken(f"the place is taken by pid {holder} ({path})") from error
+        raise PlaceTaken(f"the place is taken by pid {holder} or a process it started ({path})") from error
     return fd
 
 
