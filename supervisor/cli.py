@@ -100,6 +100,10 @@ def _verb(name: str) -> Callable[[argparse.Namespace], int]:
         from supervisor import verbs_doctor
 
         return verbs_doctor.doctor
+    if name == "drill":
+        from supervisor import verbs_drill
+
+        return verbs_drill.drill
     if name == "config":
         from supervisor import verbs_config
 

@@ -23,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
     _service_verbs(verbs)
     _job_verbs(verbs)
     _control_verbs(verbs)
+    _drill_verb(verbs)
     _insight_verbs(verbs)
     return top
 
@@ -131,6 +132,57 @@ def _control_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
         verb = _verb(verbs, name, says, f"rem-supervisor {name} gpu0")
         verb.add_argument("slot", metavar="SLOT", help="as `status` names it")
     _verb(verbs, "reload", "read the settings anew, without stopping jobs", "rem-supervisor reload")
+
+
+def _drill_verb(verbs: _Verbs[argparse.ArgumentParser]) -> None:
+    drill = _verb(
+        verbs,
+        "drill",
+        "act as if EC2 had said that it takes this machine",
+        """rem-supervisor drill spot --in 120
+        rem-supervisor drill spot --action hibernate
+        rem-supervisor drill asg
+        rem-supervisor drill spot --serve 1338 --after 30""",
+    )
+    drill.add_argument(
+        "kind",
+        choices=("spot", "rebalance", "asg"),
+        help="an interruption, a recommendation, an Auto Scaling termination",
+    )
+    drill.add_argument(
+        "--in",
+        type=_seconds,
+        metavar="S",
+        dest="in_s",
+        default=120.0,
+        help="seconds until then, for spot (120)",
+    )
+    drill.add_argument(
+        "--action",
+        choices=("terminate", "stop", "hibernate"),
+        default="terminate",
+        help="for spot (terminate)",
+    )
+    drill.add_argument(
+        "--serve",
+        type=_port,
+        metavar="PORT",
+        help="be an imitation of the metadata service on 127.0.0.1 instead, until Ctrl-C; 0: any free port",
+    )
+    drill.add_argument(
+        "--after",
+        type=_seconds,
+        metavar="S",
+        default=0.0,
+        help="with --serve: tell the notice after S seconds (0)",
+    )
+
+
+def _port(text: str) -> int:
+    """Read a TCP port; argparse tells what is wrong with it."""
+    if not text.isdigit() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
+    return int(text)
 
 
 def _insight_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:

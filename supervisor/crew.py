@@ -71,13 +71,15 @@ class Crew:
             return []
         if not self._places:
             self._plan()
+        # A host that is drained from its start begins nothing; `resume` then finds all it needs.
+        fresh = [name for name in self._places if self.fetch.path and self._waits(name)]
         if self._pool.mode is not pl.Mode.RUNNING:
             return []
         if not self._places:
             return [pl.SlotEvent(NO_DEVICE, sl.HoldIt(self._problem))]
         if not self.fetch.path:
             return [pl.SlotEvent(name, self._why_no_model()) for name in self._places]
-        return [pl.SlotEvent(name, sl.Begin()) for name in self._places if self._waits(name)]
+        return [pl.SlotEvent(name, sl.Begin()) for name in fresh]
 
     def _why_no_model(self) -> sl.Event:
         if self.fetch.failure:

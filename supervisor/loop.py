@@ -32,6 +32,8 @@ from supervisor.crew import Crew
 from supervisor.effects import Effects
 from supervisor.ledger import Death
 from supervisor.model_fetch import NAME as MODEL
+from supervisor.notice import Notice
+from supervisor.notices import Notices
 from supervisor.oom import OomEvidence
 from supervisor.roll import ROLLED, Roll, changed_keys, with_rolled
 from supervisor.state_dir import STATUS_FILE, StateDir
@@ -72,13 +74,16 @@ class Service:
         self._ended: asyncio.Future[pl.EndProcess] = self._loop.create_future()
         self.effects = Effects(self, self.post)
         self.crew = Crew(self.loaded.settings, self._environ, self.pool, self.effects)
+        self.notices = Notices(self.loaded.settings, {**self.loaded.aws_environment, **self._environ}, self)
         watch_without_pidfd(self._loop, self._reap_all)
         for signum in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(signum, self.stop, signal.Signals(signum).name)
         self._loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        self.notices.start()
         self._hire()
         self.announcer.begin()
         end = await self._ended
+        self.notices.stop()
         self._write_status(clock.now_s())
         log.info("supervisor ends", extra={"reason": end.why, "code": int(end.code)})
         return end.code
@@ -148,6 +153,7 @@ class Service:
             now_unix_s=clock.wall_unix_s(),
             rss_bytes={child.pid: _rss_bytes(child.pid) for child in self.effects.children.values()},
             devices=self.crew.devices(),
+            notice=self.notices.picture(clock.now_s()),
             crashes=self._crashes.newest(CRASHES_SHOWN),
         )
         return snapshot.take(self.pool, facts)
@@ -184,6 +190,20 @@ class Service:
         else:
             self._lacked_memory = self._oom.rose() if returncode == -signal.SIGKILL else False
             self.post(pl.Died(name, returncode, self.effects.jitter_ratio(), bool(self._lacked_memory)))
+
+    # --- what the metadata service tells (Hears) --------------------------------------
+
+    def noticed(self, notice: Notice) -> None:
+        """The machine will be taken: finish or give back in time, then rest. The process stays."""
+        self.post(pl.DrainSlots((), notice.deadline_at_s, notice.why))
+
+    def notices_settled(self) -> None:
+        self._staff()
+
+    def notices_in_trouble(self, text: str) -> None:
+        self.pool.troubles.pop("metadata", None)
+        if text:
+            self.pool.troubles["metadata"] = text
 
     # --- inside ---------------------------------------------------------------------
 
@@ -230,6 +250,8 @@ class Service:
         self.crew.start_fetching()
 
     def _staff(self) -> None:
+        if not self.notices.settled:
+            return  # a doomed machine begins no work
         for event in self.crew.staff():
             self.post(event)
 

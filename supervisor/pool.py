@@ -59,6 +59,7 @@ class Pool:
         self.totals = Totals()
         self.mode = Mode.RUNNING
         self.deadline_at_s: Optional[float] = None
+        self.why = ""  # of a drain or stop: the one with the earliest deadline
         self.queue: Optional[m.QueueState] = None
         self.devices: Optional[m.Devices] = None
         self.troubles: dict[str, str] = {}
@@ -145,20 +146,30 @@ class Pool:
 
     def _on_drain(self, event: DrainSlots, now_s: float) -> None:
         if self.mode is Mode.STOPPING:
+            if not event.names:
+                self._hasten(event, now_s)
             return
         everyone = not event.names
         if everyone:
-            earliest_s = min(event.deadline_at_s, self._deadline(event.deadline_at_s))
-            self.mode, self.deadline_at_s = Mode.DRAINING, earliest_s
+            if self.deadline_at_s is None or event.deadline_at_s < self.deadline_at_s:
+                self.deadline_at_s, self.why = event.deadline_at_s, event.why
+            self.mode = Mode.DRAINING
         # A host that drains starts nothing again, a reload's restart neither.
         next_ = event.next if self.mode is Mode.RUNNING else sl.Next.REST
         for member in self._named(event.names):
             self.decide(member, sl.Drain(event.deadline_at_s, event.why, next_), now_s)
 
+    def _hasten(self, event: DrainSlots, now_s: float) -> None:
+        """While stopping, a notice can only bring the end nearer."""
+        if self.deadline_at_s is None or event.deadline_at_s < self.deadline_at_s:
+            self.deadline_at_s, self.why = event.deadline_at_s, event.why
+            for member in self.members.values():
+                self.decide(member, sl.Drain(event.deadline_at_s, event.why), now_s)
+
     def _on_resume(self, event: Resume, now_s: float) -> None:
         if self.mode is Mode.STOPPING:
             return
-        self.mode, self.deadline_at_s = Mode.RUNNING, None
+        self.mode, self.deadline_at_s, self.why = Mode.RUNNING, None, ""
         for member in self._named(event.names):
             self.decide(member, sl.Begin(), now_s)
 
@@ -167,7 +178,8 @@ class Pool:
         if not again and BROKER in self.members:
             self._restarts_allowed = self.members[BROKER].slot.restarts + 3
         self.mode = Mode.STOPPING
-        self.deadline_at_s = min(event.deadline_at_s, self._deadline(event.deadline_at_s))
+        if self.deadline_at_s is None or event.deadline_at_s < self.deadline_at_s:
+            self.deadline_at_s, self.why = event.deadline_at_s, event.why
         for member in self.workers():
             order = sl.Kill(event.why, sl.Next.REST) if again else sl.Drain(self.deadline_at_s, event.why)
             self.decide(member, order, now_s)

@@ -10,6 +10,7 @@ from supervisor.contract import clock
 from supervisor.contract.settings import SettingsWrong
 from supervisor.control import Refused
 from supervisor.loop import Service
+from supervisor.notice import SPOT_NOTICE_S, Kind
 
 
 class Requests:
@@ -25,6 +26,7 @@ class Requests:
             "restart": self._restart,
             "release": self._release,
             "reload": self._reload,
+            "drill": self._drill,
         }
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +57,8 @@ class Requests:
     def _drain(self, request: dict[str, Any]) -> dict[str, Any]:
         self._refuse_while_stopping()
         names = self._names(request)
-        within_s = self._seconds(request.get("deadline_s"))
+        drain_s = self._service.loaded.settings.supervisor.drain_s
+        within_s = self._seconds(request.get("deadline_s"), drain_s, "deadline_s")
         self._service.post(pl.DrainSlots(names, clock.now_s() + within_s, "drain asked for"))
         who = ", ".join(names) or "all workers"
         return {"text": f"draining {who}, at most {within_s:.0f} s; `rem-supervisor resume` ends it"}
@@ -63,6 +66,7 @@ class Requests:
     def _resume(self, request: dict[str, Any]) -> dict[str, Any]:
         self._refuse_while_stopping()
         names = self._names(request)
+        self._service.notices.resumed()
         self._service.post(pl.Resume(names))
         return {"text": f"resumed {', '.join(names) or 'all workers'}"}
 
@@ -94,6 +98,21 @@ class Requests:
         except SettingsWrong as error:
             raise Refused(f"the settings are wrong, the old ones stay in force:\n{error}") from error
 
+    def _drill(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._refuse_while_stopping()
+        try:
+            kind = Kind(str(request.get("kind")))
+            in_s = self._seconds(request.get("in_s"), SPOT_NOTICE_S, "in_s")
+            notice = self._service.notices.drill(kind, str(request.get("action") or "terminate"), in_s)
+        except ValueError as error:
+            raise Refused(f"no such drill: {error}") from error
+        left_s = max(0.0, notice.deadline_at_s - clock.now_s())
+        return {
+            "text": f"{notice.why}\n"
+            f"Nothing new is taken; what runs has {left_s:.0f} s, then it is given back.\n"
+            "The service stays drained until `rem-supervisor resume`, which ends the drill."
+        }
+
     def _names(self, request: dict[str, Any]) -> tuple[str, ...]:
         given = request.get("slots") or []
         known = [member.slot.name for member in self._service.pool.workers()]
@@ -115,11 +134,11 @@ class Requests:
             )
         return member.slot
 
-    def _seconds(self, given: Optional[object]) -> float:
+    def _seconds(self, given: Optional[object], otherwise_s: float, name: str) -> float:
         if given is None:
-            return self._service.loaded.settings.supervisor.drain_s
+            return otherwise_s
         if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given <= 86_400:
-            raise Refused("deadline_s must be a number of seconds from 0 to 86400")
+            raise Refused(f"{name} must be a number of seconds from 0 to 86400")
         return float(given)
 
     def _refuse_while_stopping(self) -> None:

@@ -30,6 +30,7 @@ class Facts:
     now_unix_s: float
     rss_bytes: Mapping[int, int]  # by pid
     devices: Mapping[str, str]  # slot name -> device UUID, empty for the CPU
+    notice: Optional[Mapping[str, Any]] = None  # as the watch for notices shows it
     crashes: Sequence[Mapping[str, Any]] = ()  # the newest, newest first
 
 
@@ -42,7 +43,9 @@ def take(pool: Pool, facts: Facts) -> dict[str, Any]:
             "pid": facts.pid,
             "uptime_s": round(facts.now_s - facts.started_at_s, 1),
             "state": pool.mode.value,
+            "reason": pool.why,
             "drain_deadline_s": _drain_left_s(pool, facts),
+            "notice": dict(facts.notice) if facts.notice else None,
             "backend": facts.backend,
             "profile": facts.profile,
             "troubles": dict(pool.troubles),

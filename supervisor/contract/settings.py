@@ -84,6 +84,13 @@ class SupervisorSettings:
 
 
 @dataclass(frozen=True)
+class NoticesSettings:
+    enabled: str = "auto"  # auto: on EC2, and where AWS_EC2_METADATA_SERVICE_ENDPOINT is set
+    rebalance: str = "drain"  # or ignore: a recommendation often comes long before an interruption
+    rebalance_s: float = 3600.0  # a guess; an interruption that follows is earlier, and wins
+
+
+@dataclass(frozen=True)
 class ControlSettings:
     group: str = ""  # members may use the socket as well
 
@@ -106,6 +113,7 @@ class Settings:
     transcription: TranscriptionSettings = field(default_factory=TranscriptionSettings)
     devices: DevicesSettings = field(default_factory=DevicesSettings)
     supervisor: SupervisorSettings = field(default_factory=SupervisorSettings)
+    notices: NoticesSettings = field(default_factory=NoticesSettings)
     control: ControlSettings = field(default_factory=ControlSettings)
     log: LogSettings = field(default_factory=LogSettings)
     state_dir: str = ""  # resolved: always a full path after `load`

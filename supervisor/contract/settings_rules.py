@@ -18,6 +18,8 @@ CHOICES = {
         "int8_float32", "int16",
     ),
     "transcription.profile": ("rem",),
+    "notices.enabled": ("auto", "on", "off"),
+    "notices.rebalance": ("drain", "ignore"),
     "log.level": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
     "log.format": ("auto", "text", "json"),
 }  # fmt: skip
@@ -33,6 +35,7 @@ BOUNDS = {
     "transcription.beam_size": (1, 32),
     "devices.cpu_slots": (0, 256),
     "devices.cpu_threads": (1, 256),
+    "notices.rebalance_s": (1, 86_400),
     "supervisor.drain_s": (1, 86_400),
     "supervisor.start_s": (5, 86_400),
     "supervisor.silence_s": (5, 86_400),

@@ -1,0 +1,182 @@
+"""The watch for notices: asks the metadata service every two seconds, tells what is news.
+
+It decides nothing of its own: `notice.py` says what an answer means, the pool what follows.
+Off EC2 there is no watch, and nobody is asked. No worker begins before the first round of
+questions is answered, or has failed, or three seconds have passed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any, Optional, Protocol
+
+from supervisor import metadata
+from supervisor.contract import clock
+from supervisor.contract.settings import Settings
+from supervisor.metadata import Metadata, MetadataFailed, Trouble
+from supervisor.notice import PATHS, Answer, Board, Kind, Nonsense, Notice, Now, Policy, body_of, read
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 2.0
+EVERY_BLOCKED_S = 60.0  # until somebody changes the instance's options
+GATE_MOST_S = 3.0  # a connection that is not taken is tried twice for 1 s
+
+
+class Hears(Protocol):
+    """Whoever acts on notices."""
+
+    def noticed(self, notice: Notice) -> None:
+        """A notice is news."""
+
+    def notices_settled(self) -> None:
+        """From now on workers may begin."""
+
+    def notices_in_trouble(self, text: str) -> None:
+        """The service can't be read; an empty text: it can again."""
+
+
+class Notices:
+    """The notices of one host."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str], hears: Hears) -> None:
+        own = settings.notices
+        self.settled = False
+        self._own = own
+        self._environ = environ
+        self._hears = hears
+        self._policy = Policy(settings.supervisor.drain_s, own.rebalance_s)
+        self._kinds = [kind for kind in Kind if kind is not Kind.REBALANCE or own.rebalance == "drain"]
+        self._board = Board()
+        self._trouble: Optional[Trouble] = None
+        self._task: Optional[asyncio.Task[None]] = None
+
+    def start(self) -> None:
+        """Begin the watch where there is something to watch."""
+        off, cure = self._why_off()
+        if off:
+            log.info("no watch for notices", extra={"reason": off, "cure": cure})
+            self._settle()
+            return
+        asyncio.get_running_loop().call_later(GATE_MOST_S, self._settle)
+        self._task = asyncio.create_task(self._watch(Metadata(metadata.endpoint_of(self._environ))))
+        self._task.add_done_callback(self._watch_ended)
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def drill(self, kind: Kind, action: str, in_s: float) -> Notice:
+        """Take a notice that the service might have sent, by the way that a real one goes."""
+        now = _now()
+        at_unix_s = now.unix_s + (in_s if kind is Kind.SPOT else 0.0)
+        answer = Answer(200, body_of(kind, action, at_unix_s))
+        notice = read(kind, answer, now, self._policy)
+        assert notice is not None  # noqa: S101 - we wrote the body ourselves
+        self._board = self._board.add_drill(notice)
+        drill = self._board.known[-1]
+        self._tell(drill)
+        return drill
+
+    def resumed(self) -> None:
+        """A person takes work again: drills are over. What AWS said stays on the board."""
+        self._board = self._board.without_drills()
+
+    def picture(self, now_s: float) -> Optional[dict[str, Any]]:
+        """Give the notice with the earliest deadline as `status --json` shows it."""
+        notice = self._board.first
+        if notice is None:
+            return None
+        return {
+            "kind": notice.kind.value,
+            "action": notice.action,
+            "time": notice.time or None,
+            "deadline_s": round(max(0.0, notice.deadline_at_s - now_s), 1),
+            "drill": notice.is_drill,
+            "withdrawn": self._board.is_withdrawn(notice),
+        }
+
+    def _why_off(self) -> tuple[str, str]:
+        """Say why nobody is asked, and what to do where that is wrong; two empty texts: go on."""
+        if self._own.enabled == "off":
+            return "[notices] enabled = off", ""
+        if self._environ.get("AWS_EC2_METADATA_DISABLED", "").strip().lower() == "true":
+            return "AWS_EC2_METADATA_DISABLED is true", ""
+        try:
+            metadata.endpoint_of(self._environ)
+        except metadata.EndpointWrong as error:
+            return str(error), "correct it or leave it out"
+        is_named = bool(self._environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "").strip())
+        if self._own.enabled == "on" or is_named or metadata.is_ec2():
+            return "", ""
+        return "this is not an EC2 instance", "where it is one: [notices] enabled = on"
+
+    async def _watch(self, service: Metadata) -> None:
+        while True:
+            trouble = await self._ask_all(service)
+            self._tell_trouble(trouble)
+            self._settle()
+            blocked = trouble is not None and trouble.trouble in (Trouble.HOP_LIMIT, Trouble.OFF)
+            await asyncio.sleep(EVERY_BLOCKED_S if blocked else EVERY_S)
+
+    async def _ask_all(self, service: Metadata) -> Optional[MetadataFailed]:
+        """Ask about each kind; give the first failure, if any."""
+        first: Optional[MetadataFailed] = None
+        for kind in self._kinds:
+            try:
+                self._take(kind, await service.get(PATHS[kind]))
+            except Nonsense as error:
+                first = first or MetadataFailed(Trouble.NONSENSE, f"{PATHS[kind]}: {error}")
+            except MetadataFailed as error:
+                first = first or error
+                if error.trouble.is_of_all:
+                    break
+        return first
+
+    def _take(self, kind: Kind, answer: Answer) -> None:
+        found = read(kind, answer, _now(), self._policy)
+        self._board, news, is_withdrawn = self._board.take(kind, found)
+        if news is not None:
+            self._tell(news)
+        if is_withdrawn:
+            log.warning(
+                "notice is no longer told; what was drained stays so until `rem-supervisor resume`",
+                extra={"kind": kind.value},
+            )
+
+    def _tell(self, notice: Notice) -> None:
+        left_s = max(0.0, notice.deadline_at_s - clock.now_s())
+        facts = {"kind": notice.kind.value, "action": notice.action, "at": notice.time or None}
+        sentence = "notice taken up, a drill" if notice.is_drill else "notice taken up"
+        log.warning(sentence, extra={**facts, "within_s": round(left_s, 1)})
+        self._hears.noticed(notice)
+
+    def _tell_trouble(self, failed: Optional[MetadataFailed]) -> None:
+        """Say once that the service can't be read, and once that it can again."""
+        trouble = failed.trouble if failed is not None else None
+        if trouble is self._trouble:
+            return
+        self._trouble = trouble
+        if failed is not None:
+            log.warning(
+                "notices can't be read", extra={"trouble": failed.trouble.value, "detail": str(failed)}
+            )
+        else:
+            log.info("notices can be read again")
+        self._hears.notices_in_trouble(str(failed) if failed is not None else "")
+
+    def _settle(self) -> None:
+        if not self.settled:
+            self.settled = True
+            self._hears.notices_settled()
+
+    def _watch_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:  # a mistake of ours: the service goes on
+            log.error("the watch for notices broke", exc_info=task.exception())
+            self._settle()
+
+
+def _now() -> Now:
+    return Now(clock.now_s(), clock.wall_unix_s())

@@ -1,0 +1,122 @@
+"""One HTTP/1.1 request over one connection, bounded in time and bytes, on the loop.
+
+For the metadata service alone, which speaks no TLS and is next door: no proxy, no
+redirect, no keep-alive, no chunks. The supervisor imports no HTTP library for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+CONNECT_S = 1.0
+READ_S = 2.0
+ANSWER_BYTES_MOST = 65_536
+
+_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: |\r?\n|$)")
+
+
+class HttpFailed(Exception):
+    """No usable answer came; the text says why."""
+
+
+class Unreachable(HttpFailed):
+    """Nobody takes the connection."""
+
+
+class Silent(HttpFailed):
+    """The connection stands and no whole answer came in time."""
+
+
+class Garbled(HttpFailed):
+    """What came is no HTTP answer, or too long."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    host: str
+    port: int
+    prefix: str = ""  # before every path, without a slash at its end
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A whole answer. Header names are in lower case."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+async def ask(
+    endpoint: Endpoint,
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    connect_s: float = CONNECT_S,
+    read_s: float = READ_S,
+) -> Reply:
+    """Send one request without a body and give the answer. Raises `HttpFailed`."""
+    try:
+        opening = asyncio.open_connection(endpoint.host, endpoint.port)
+        reader, writer = await asyncio.wait_for(opening, connect_s)
+    except asyncio.TimeoutError:
+        raise Unreachable(f"no connection within {connect_s:g} s") from None
+    except OSError as error:
+        raise Unreachable(error.strerror or str(error)) from error
+    try:
+        writer.write(_request(endpoint, method, path, headers))
+        return parse(await asyncio.wait_for(_read_all(reader), read_s))
+    except asyncio.TimeoutError:
+        raise Silent(f"no whole answer within {read_s:g} s") from None
+    except OSError as error:
+        raise Silent(f"hung up: {error.strerror or error}") from error
+    finally:
+        writer.transport.abort()  # at once: nothing is owed, and nobody waits for the other side
+
+
+def parse(data: bytes) -> Reply:
+    """Take an answer apart. Raises `Garbled`."""
+    head, _, body = data.partition(b"\r\n\r\n")
+    status = _STATUS.match(head)
+    if status is None:
+        raise Garbled(f"not HTTP: {data[:40]!r}" if data else "an empty answer")
+    headers: dict[str, str] = {}
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.decode("latin-1").partition(":")
+        headers[name.strip().lower()] = value.strip()
+    if "transfer-encoding" in headers:
+        raise Garbled("an answer in chunks")
+    length = headers.get("content-length", str(len(body)))
+    if not length.isdigit() or len(body) < int(length[:12]):
+        raise Garbled("an answer that breaks off")
+    return Reply(int(status.group(1)), body[: int(length)], headers)
+
+
+def _request(endpoint: Endpoint, method: str, path: str, headers: Mapping[str, str]) -> bytes:
+    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+    port = "" if endpoint.port == 80 else f":{endpoint.port}"
+    lines = [f"{method} {endpoint.prefix}{path} HTTP/1.1", f"Host: {host}{port}", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if method == "PUT":
+        lines.append("Content-Length: 0")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+async def _read_all(reader: asyncio.StreamReader) -> bytes:
+    """Read until the answer is whole by its own length, or the other side hangs up."""
+    data = b""
+    while len(data) <= ANSWER_BYTES_MOST:
+        part = await reader.read(4_096)
+        data += part
+        if not part or _is_whole(data):
+            return data
+    raise Garbled(f"an answer of over {ANSWER_BYTES_MOST} bytes")
+
+
+def _is_whole(data: bytes) -> bool:
+    head, end, body = data.partition(b"\r\n\r\n")
+    length = re.search(rb"\r\ncontent-length: *(\d{1,12})(?:\r\n|$)", head.lower())
+    return bool(end) and length is not None and len(body) >= int(length.group(1))

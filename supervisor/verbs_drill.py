@@ -1,0 +1,44 @@
+"""Drills: how the service behaves when EC2 takes the machine, tried before it does.
+
+Without --serve the running service takes up the notice as if the metadata service had told
+it. With --serve this process is that service, for a supervisor that is started with
+AWS_EC2_METADATA_SERVICE_ENDPOINT: the whole way is tried then, HTTP included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import threading
+
+from supervisor.ask import ask
+from supervisor.command_failed import CommandFailed
+from supervisor.contract import settings
+from supervisor.contract.exits import Exit
+from supervisor.fake_metadata import FakeMetadata
+from supervisor.notice import Kind
+
+
+def drill(args: argparse.Namespace) -> int:
+    """Let the running service take up a notice, or be the service that tells it."""
+    if args.serve is not None:
+        return _serve(args)
+    request = {"do": "drill", "kind": args.kind, "action": args.action, "in_s": args.in_s}
+    print(ask(settings.load(args.config).settings, request, os.environ).get("text") or "done")
+    return Exit.OK
+
+
+def _serve(args: argparse.Namespace) -> int:
+    """Imitate the metadata service until Ctrl-C."""
+    try:
+        fake = FakeMetadata(args.serve)
+    except OSError as error:
+        raise CommandFailed(f"port {args.serve} of 127.0.0.1 can't be used: {error.strerror}") from error
+    with fake:
+        print(f"AWS_EC2_METADATA_SERVICE_ENDPOINT={fake.endpoint}", flush=True)
+        print("Start the service with this name set; Ctrl-C ends the imitation.", flush=True)
+        forever = threading.Event()
+        forever.wait(args.after)
+        print(f"telling from now on: {fake.tell(Kind(args.kind), args.action, args.in_s)}", flush=True)
+        while True:
+            forever.wait(3_600)
