@@ -53,11 +53,13 @@ class Crew:
         """Wait for the next event or timer and deal with it."""
         wait_s = self._timers[0][0] - clock.now_s() if self._timers else 60.0
         try:
-            self._inbox.get(timeout=max(0.0, min(wait_s, 60.0)))()
+            event = self._inbox.get(timeout=max(0.0, min(wait_s, 60.0)))
         except queue.Empty:
             pass
+        else:
+            _deal_with(event)
         while self._timers and self._timers[0][0] <= clock.now_s():
-            heapq.heappop(self._timers)[2]()
+            _deal_with(heapq.heappop(self._timers)[2])
 
     def _run(self, call: Callable[[], T], then: Callable[[Union[T, BrokerError]], None]) -> None:
         outcome: Union[T, BrokerError]
@@ -69,3 +71,11 @@ class Crew:
             log.exception("unexpected error in a lane")
             outcome = TryLater("broker", f"unexpected {type(error).__name__}")
         self._inbox.put(lambda: then(outcome))
+
+
+def _deal_with(event: Event) -> None:
+    """Run one event. What it did not foresee costs that event, not every lease in this process."""
+    try:
+        event()
+    except Exception:  # the outermost frame of the main thread
+        log.exception("unexpected error at the desk")

@@ -38,8 +38,8 @@ class Keeper:
 
     def tick(self) -> None:
         """One look at everything held, then again by and by."""
-        self.look()
         self._tools.crew.after(TICK_S, self.tick)
+        self.look()
 
     def look(self) -> None:
         """Let go what is over, extend and renew what is due."""

@@ -62,9 +62,9 @@ class Outlet:
         kept = self._failed_job(job, verdict, failure) if verdict.is_final else None
 
         def write_down() -> None:
+            commit.end(tools.backend.beat_records, job.request.record_key, job.hold, verdict)
             if kept is not None:
                 tools.failed_jobs.keep(kept)
-            commit.end(tools.backend.beat_records, job.request.record_key, job.hold, verdict)
 
         tools.step(
             job,
@@ -72,7 +72,7 @@ class Outlet:
             QUICK,
             write_down,
             lambda outcome: self._ended(job, verdict, outcome),
-            ("table",),
+            ("table", "spool"),
             tools.lease_s,
         )
 

@@ -21,6 +21,7 @@ class Proxy:
     def __init__(self, behind: AwsServer) -> None:
         self.is_down = False
         self.denied: set[str] = set()
+        self.forbidden_path = "(none)"
         self.seen: list[str] = []
         proxy = self
 
@@ -74,6 +75,10 @@ class Proxy:
             self._answer(
                 request, 403, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(refusal).encode()
             )
+            return
+        if self.forbidden_path in request.path:
+            xml = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+            self._answer(request, 403, {"Content-Type": "application/xml"}, xml)
             return
         connection = http.client.HTTPConnection(netloc, timeout=30)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}

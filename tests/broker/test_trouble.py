@@ -148,3 +148,20 @@ def test_missing_bucket_is_trouble_and_not_the_jobs_fault(
     assert trouble.where == "transcripts"
     assert "NoSuchBucket" in trouble.detail
     assert record(deployment)["remState"] == {"S": "PUBLISHING"}
+
+
+def test_forbidden_key_waits_at_first_and_harms_nobody(
+    deployment: Deployment, message: dict[str, Any], tmp_path: Path
+) -> None:
+    """S3 answers 403 also for keys that are not there yet, where listing is not permitted."""
+    with Proxy(deployment.server) as proxy:
+        proxy.forbidden_path = message["key"]
+        with BrokerProcess(deployment.settings(tmp_path), proxy.environ(deployment)) as broker:
+            broker.say(Wanted(1))
+            trouble = broker.hear(Trouble)
+            until(lambda: "remState" not in record(deployment), "the record set free")
+
+    assert trouble.where == "audio"
+    assert "AccessDenied" in trouble.detail
+    assert messages_left(deployment, deployment.queue_url) == 1
+    assert "remFailures" not in record(deployment)

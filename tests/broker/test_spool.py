@@ -1,0 +1,160 @@
+"""The spool and the leases' files: what an heir finds."""
+
+from __future__ import annotations
+
+import dataclasses
+import stat
+from pathlib import Path
+
+import pytest
+
+from supervisor.broker.errors import JobRejected, ResultBroken, TryLater
+from supervisor.broker.held import Lease, LeaseFiles, LiveJob, Phase, Settled, revived
+from supervisor.broker.holdings import Holdings
+from supervisor.broker.ports import Message, RecordKey
+from supervisor.broker.record import Hold, Result
+from supervisor.broker.request import JobRequest, Source
+from supervisor.broker.spool import Spool
+from supervisor.broker.troubles import Troubles
+from supervisor.contract.messages import Ending, JobCard, Trouble
+from tests.broker.harness import stage
+
+KEY = RecordKey("user-9", "rec-1")
+REQUEST = JobRequest("rec-1", "user-9", "dev-7", Source("raw", "a.wav", "v1"), "s", "e", "de", True)
+MESSAGE = Message("m-1", "handle-1", '{"some": "body"}', 2)
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "spool", limit_bytes=1_000, max_file_bytes=800)
+
+
+def card(spool: Spool, attempt: int = 1) -> JobCard:
+    return JobCard("rec-1", attempt, str(spool.empty(KEY)), 1, "rec-1", "user-9", "dev-7")
+
+
+def test_room_is_given_once_and_given_back(spool: Spool) -> None:
+    other = RecordKey("user-9", "rec-2")
+    spool.admit(KEY, 600)
+
+    with pytest.raises(TryLater, match="600 of 1000 bytes in use"):
+        spool.admit(other, 600)
+    spool.drop(KEY)
+    spool.admit(other, 600)
+
+
+def test_what_could_never_fit_is_rejected(spool: Spool) -> None:
+    for size_bytes in (0, 801):
+        with pytest.raises(JobRejected, match=f"{size_bytes} bytes"):
+            spool.admit(KEY, size_bytes)
+
+
+def test_only_the_whole_result_of_this_attempt_counts(spool: Spool) -> None:
+    job = card(spool, attempt=2)
+    assert not spool.is_staged(KEY, 2)
+
+    stage(job)
+    assert spool.staged(KEY, 2).duration_s == 1.5
+    with pytest.raises(ResultBroken, match="attempt 2, not of 3"):
+        spool.staged(KEY, 3)
+
+    (Path(job.folder) / "transcript.txt").unlink()
+    assert not spool.is_staged(KEY, 2)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"job_id": "rec-1"}', "nonsense", '{"duration_s": "x"}']
+)
+def test_broken_announcement_is_no_result(spool: Spool, content: str) -> None:
+    job = card(spool)
+    stage(job)
+    (Path(job.folder) / "staged.json").write_text(content)
+
+    with pytest.raises(ResultBroken):
+        spool.staged(KEY, 1)
+
+
+def test_leftovers_without_a_lease_are_removed_and_the_rest_is_counted(spool: Spool, tmp_path: Path) -> None:
+    (spool.empty(KEY) / "audio").write_bytes(bytes(700))
+    spool.empty(RecordKey("user-9", "gone"))
+    heir = Spool(tmp_path / "spool", limit_bytes=1_000, max_file_bytes=800)
+
+    heir.keep_only([KEY])
+
+    assert [path.name for path in (tmp_path / "spool").iterdir()] == [heir.folder(KEY).name]
+    with pytest.raises(TryLater, match="700 of 1000"):
+        heir.admit(RecordKey("user-9", "new"), 400)
+
+
+def test_an_heir_reads_the_lease_as_it_was_written(tmp_path: Path) -> None:
+    files = LeaseFiles(tmp_path / "leases", "this boot")
+    job = LiveJob(REQUEST, Hold("t", "o"), Phase.READY, 3, 1, 77, REQUEST.source, announced=True)
+    lease = Lease(MESSAGE, 100.0, {"rec-1"}, {"rec-0": Settled(Ending.FAILED, "bad", 5.0)}, {"rec-0": 0.0})
+
+    files.save(lease, {"rec-1": job})
+    (saved,) = files.load(now_s=50.0)
+    again, (found,) = revived(saved, now_s=50.0)
+
+    assert dataclasses.replace(again, extend_at_s=0.0) == lease
+    assert dataclasses.replace(found, kept_at_s=0.0, since_s=0.0, renew_at_s=0.0) == job
+    (path,) = (tmp_path / "leases").iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("boot_id", "now_s", "content"),
+    [
+        ("another boot", 50.0, None),
+        ("this boot", 100.0, None),
+        ("this boot", 50.0, "{broken"),
+        ("this boot", 50.0, ""),
+    ],
+)
+def test_a_lease_that_means_nothing_any_more_is_forgotten(
+    tmp_path: Path, boot_id: str, now_s: float, content: str
+) -> None:
+    files = LeaseFiles(tmp_path / "leases", "this boot")
+    files.save(Lease(MESSAGE, 100.0), {})
+    if content is not None:
+        next((tmp_path / "leases").iterdir()).write_text(content)
+
+    assert LeaseFiles(tmp_path / "leases", boot_id).load(now_s) == []
+    assert list((tmp_path / "leases").iterdir()) == []
+
+
+def test_a_job_of_two_messages_is_lost_only_with_the_last(tmp_path: Path, spool: Spool) -> None:
+    holdings = Holdings(LeaseFiles(tmp_path / "leases", "b"), spool, Troubles(lambda message: None))
+    job = LiveJob(REQUEST, Hold("t", "o"))
+    first, second = Lease(MESSAGE, 100.0), Lease(Message("m-2", "h-2", "", 1), 100.0, {"rec-1"})
+    holdings.add(first, [job])
+    holdings.add(second, [])
+
+    assert holdings.let_go(first) == []
+    assert holdings.let_go(second) == [job]
+    assert holdings.jobs == {}
+
+
+def test_leases_that_cannot_be_written_down_are_told_once_and_not_fatal(tmp_path: Path, spool: Spool) -> None:
+    said: list[object] = []
+    holdings = Holdings(LeaseFiles(tmp_path / "leases", "b"), spool, Troubles(said.append))
+    (tmp_path / "leases").rmdir()
+
+    for name in ("m-1", "m-2"):
+        holdings.add(Lease(Message(name, "h", "", 1), 100.0), [])
+    (tmp_path / "leases").mkdir()
+    holdings.save(holdings.leases["m-1"])
+
+    assert [(type(one), one.where, bool(one.detail)) for one in said if isinstance(one, Trouble)] == [
+        (Trouble, "spool", True),
+        (Trouble, "spool", False),
+    ]
+
+
+def test_result_is_what_the_worker_announced(spool: Spool) -> None:
+    job = card(spool)
+    stage(job, "Hello.")
+
+    found = spool.staged(KEY, 1)
+
+    assert (found.language, len(found.sha256_json)) == ("en", 64)
+    assert isinstance(found, Result)
