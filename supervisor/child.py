@@ -135,9 +135,11 @@ class Child:
         # Children of its own may live on in its group; nothing of it may hold the device.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        self._hear_the_rest()
-        self._let_go()
-        self._ears.died(self.name, returncode)
+        with contextlib.ExitStack() as always:
+            # Whatever its last words did: a slot that never hears of its death is lost.
+            always.callback(self._ears.died, self.name, returncode)
+            always.callback(self._let_go)
+            self._hear_the_rest()
 
     # --- inside ---------------------------------------------------------------------
 
@@ -163,12 +165,12 @@ class Child:
 
     def _let_go(self) -> None:
         self.close_link()
-        if self._out_fd >= 0:
-            self._close_output()
         if self._pidfd >= 0:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = -1
+        if self._out_fd >= 0:
+            self._close_output()
 
     def _on_link(self) -> bool:
         """Read what there is; say whether there may be more."""
@@ -241,11 +243,11 @@ class Child:
             self._ears.printed(self.name, line[:OUTPUT_LINE_BYTES].decode("utf-8", "replace"))
 
     def _close_output(self) -> None:
-        self._print(self._output)
-        self._output = b""
         self._loop.remove_reader(self._out_fd)
         os.close(self._out_fd)
         self._out_fd = -1
+        rest, self._output = self._output, b""
+        self._print(rest)
 
 
 def watch_without_pidfd(loop: asyncio.AbstractEventLoop, reap_all: Callable[[], None]) -> None:

@@ -16,6 +16,14 @@ _PLAIN = frozenset(
     )
 )
 _PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "CT2_", "MALLOC_", "ORT_")
+_SECRET = (
+    "KEY",
+    "TOKEN",
+    "SECRET",
+    "PASS",
+    "CREDENTIAL",
+    "AUTH",
+)  # NVIDIA_API_KEY has a prefix that we let in
 _NETWORK = frozenset(
     (
         *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
@@ -57,7 +65,11 @@ def for_worker(
 
 
 def _short_list(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environ.items() if name in _PLAIN or name.startswith(_PREFIXES)}
+    return {name: value for name, value in environ.items() if name in _PLAIN or _is_tuning(name)}
+
+
+def _is_tuning(name: str) -> bool:
+    return name.startswith(_PREFIXES) and not any(word in name.upper() for word in _SECRET)
 
 
 def _ours(settings: str) -> dict[str, str]:

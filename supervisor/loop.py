@@ -8,13 +8,14 @@ does not decide, which slots should exist and whether the model is here, is deci
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import logging
 import os
 import signal
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Optional
 
@@ -151,7 +152,7 @@ class Service:
             profile=own.transcription.profile,
             now_s=clock.now_s(),
             now_unix_s=clock.wall_unix_s(),
-            rss_bytes={child.pid: _rss_bytes(child.pid) for child in self.effects.children.values()},
+            rss_bytes=_rss_bytes(child.pid for child in self.effects.children.values()),
             devices=self.crew.devices(),
             notice=self.notices.picture(clock.now_s()),
             crashes=self._crashes.newest(CRASHES_SHOWN),
@@ -301,20 +302,21 @@ class Service:
             self._ended.set_result(end)
 
 
-def _rss_bytes(pid: int) -> int:
-    """Resident memory as /proc tells it; 0 where it does not."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
+def _rss_bytes(pids: Iterable[int]) -> dict[int, int]:
+    """Resident memory by pid; without those of which /proc does not tell."""
+    found = {}
+    for pid in pids:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+            found[pid] = pages * os.sysconf("SC_PAGE_SIZE")
+    return found
 
 
 def _pass_on(name: str, line: str) -> None:
     """Log what a child printed: its own log lines as they are, anything else as text."""
     try:
         facts = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         facts = None
     if not isinstance(facts, dict):
         log.info("child printed", extra={"child": name, "line": line})

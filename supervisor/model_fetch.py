@@ -72,6 +72,6 @@ class ModelFetch:
 def _event_of(line: str) -> Optional[dict[str, Any]]:
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) else None

@@ -355,6 +355,27 @@ def test_flood_by_a_stray_grandchild_does_not_hold_the_reaping_up(
 # --- ending -----------------------------------------------------------------------------
 
 
+def test_death_is_told_even_if_the_last_words_were_too_much_for_who_heard_them(
+    play: Callable[[Play], None],
+) -> None:
+    """An error while hearing them used to swallow the death: the slot waited for ever."""
+
+    class WeakEars(Ears):
+        def printed(self, name: str, line: str) -> None:
+            raise RecursionError
+
+    async def story(nursery: Nursery) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        nursery.ears = WeakEars()
+        before = open_descriptors()
+        nursery.start("", command=["/bin/sh", "-c", "printf [[[[; exit 5"])
+
+        assert await nursery.until_dead() == 5
+        assert open_descriptors() == before
+
+    play(story)
+
+
 @pytest.mark.parametrize("code", [0, 1, 71, 255])
 def test_exit_codes_are_told_as_they_are(play: Callable[[Play], None], code: int) -> None:
     async def story(nursery: Nursery) -> None:

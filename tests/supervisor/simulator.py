@@ -103,6 +103,10 @@ class Host:
             self.run(step_s)
         return self
 
+    def run_until_has(self, name: str) -> Host:
+        """Let time pass until this slot's worker has a job."""
+        return self.run_until(lambda: self.has(name))
+
     def kill(self, name: str, code: int = -9, out_of_memory: bool = False) -> None:
         """Something outside ends a child."""
         self.processes[name].end(code, out_of_memory)
