@@ -113,9 +113,13 @@ class Service:
         return int(next(slot["pid"] or 0 for slot in every if slot["name"] == name))
 
     def busy_slot(self) -> Optional[dict[str, Any]]:
-        """A worker slot that is in the middle of a recording."""
+        """A worker slot that has had a recording for half a second and is not through with it.
+
+        Its progress comes with beats, every two seconds: too seldom to wait for.
+        """
         for slot in self.slots():
-            if any(0 < job["progress_ratio"] < 1 for job in slot["jobs"]):
+            begun = [job for job in slot["jobs"] if job["progress_ratio"] < 1]
+            if slot["state"] == "ready" and any(time.time() - job["started_unix_s"] > 0.5 for job in begun):
                 return slot
         return None
 
