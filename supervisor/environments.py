@@ -16,14 +16,7 @@ _PLAIN = frozenset(
     )
 )
 _PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "CT2_", "MALLOC_", "ORT_")
-_SECRET = (
-    "KEY",
-    "TOKEN",
-    "SECRET",
-    "PASS",
-    "CREDENTIAL",
-    "AUTH",
-)  # NVIDIA_API_KEY has a prefix that we let in
+_SECRET = ("KEY", "TOKEN", "SECRET", "PASS", "CREDENTIAL", "AUTH")  # as in NVIDIA_API_KEY
 _NETWORK = frozenset(
     (
         *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),

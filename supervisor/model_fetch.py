@@ -53,7 +53,7 @@ class ModelFetch:
             return None
         self.failure = self.failure or f"the model fetch ended without an answer ({words})"
         self.failures += 1
-        wait_s = float(min(RETRY_MOST_S, RETRY_FIRST_S * 2 ** (self.failures - 1)))
+        wait_s = float(min(RETRY_MOST_S, RETRY_FIRST_S * 2 ** min(self.failures - 1, 10)))
         log.error("no model yet", extra={"model": self.model, "reason": self.failure, "again_s": wait_s})
         return wait_s
 

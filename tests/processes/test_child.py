@@ -46,6 +46,16 @@ def lines():
 def rest():
     while True:
         time.sleep(60)
+def fork_stray():
+    reads, writes = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()  # out of the group that dies with its leader
+        link.close()
+        os.write(writes, b"!")
+        return 0
+    os.read(reads, 1)
+    return pid
 """
 
 
@@ -330,16 +340,14 @@ def test_flood_by_a_stray_grandchild_does_not_hold_the_reaping_up(
         nursery.ears = SlowEars()
         nursery.start(
             """
-            pid = os.fork()
+            pid = fork_stray()
             if pid == 0:
-                os.setsid()
                 try:
                     while True:
                         os.write(1, b"x" * 60000 + b"\\n")
                 except OSError:
                     os._exit(0)
             say(m.Staged(str(pid), 1.0, 1.0))
-            time.sleep(0.2)
             os._exit(4)
             """
         )
@@ -445,10 +453,8 @@ def test_place_is_taken_until_the_last_process_of_the_life_before_is_gone(
     async def story(nursery: Nursery) -> None:
         first = nursery.start(
             """
-            pid = os.fork()
+            pid = fork_stray()
             if pid == 0:
-                os.setsid()
-                link.close()
                 os.close(1); os.close(2)
                 rest()
             say(m.Staged(str(pid), 1.0, 1.0))

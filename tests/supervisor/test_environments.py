@@ -1,0 +1,108 @@
+"""What each kind of child sees of the environment: credentials go to the broker and to nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from supervisor import environments
+
+CREDENTIALS = (
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_CONFIG_FILE"),
+    *("AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN", "AWS_SECURITY_TOKEN"),
+    *("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN"),
+    *("GOOGLE_APPLICATION_CREDENTIALS", "AZURE_CLIENT_SECRET", "AZURE_STORAGE_CONNECTION_STRING"),
+    *(
+        "HF_TOKEN",
+        "HUGGING_FACE_HUB_TOKEN",
+        "OPENAI_API_KEY",
+        "ANTHROPIC_API_KEY",
+        "GITHUB_TOKEN",
+        "GH_TOKEN",
+    ),
+    *("NVIDIA_API_KEY", "NGC_API_KEY", "WANDB_API_KEY", "SENTRY_DSN", "DATABASE_URL", "REDIS_URL"),
+    *("PGPASSWORD", "NPM_TOKEN", "SLACK_BOT_TOKEN", "SSH_AUTH_SOCK", "VAULT_TOKEN", "KUBECONFIG"),
+    *(
+        "NVIDIA_NGC_TOKEN",
+        "OMP_LICENSE_KEY",
+        "LC_SECRET",
+        "CUDA_AUTH",
+        "TWINE_PASSWORD",
+        "MY_SERVICE_PASSWORD",
+    ),
+    *("HTTP_PROXY", "HTTPS_PROXY", "https_proxy", "PIP_INDEX_URL"),  # they may hold a password
+)
+SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+TUNING = ("CUDA_CACHE_PATH", "NVIDIA_VISIBLE_DEVICES", "OMP_WAIT_POLICY", "CT2_VERBOSE", "LC_ALL", "PATH")
+SECRET = "hunter2"
+EVERYTHING: Mapping[str, str] = {
+    **dict.fromkeys(CREDENTIALS, SECRET),
+    **dict.fromkeys(SYSTEMD, "systemd"),
+    **dict.fromkeys(TUNING, "tuned"),
+}
+
+
+def worker(environ: Mapping[str, str] = EVERYTHING) -> dict[str, str]:
+    return environments.for_worker(environ, "{}", "GPU-aaaa", 3, "/packages")
+
+
+def test_no_credential_reaches_a_worker() -> None:
+    seen = worker()
+
+    assert [name for name in CREDENTIALS if name in seen] == []
+    assert SECRET not in seen.values()
+
+
+def test_no_credential_reaches_gpuwatch() -> None:
+    seen = environments.for_gpuwatch(EVERYTHING)
+
+    assert SECRET not in seen.values()
+
+
+def test_model_fetch_gets_the_hubs_token_and_the_proxies_and_no_other_credential() -> None:
+    seen = environments.for_model_fetch(EVERYTHING)
+
+    secrets = {name for name, value in seen.items() if value == SECRET}
+    assert secrets == {"HF_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "https_proxy"}
+
+
+def test_broker_gets_credentials_and_what_dot_env_adds() -> None:
+    seen = environments.for_broker(EVERYTHING, {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "{}")
+
+    assert seen["AWS_SECRET_ACCESS_KEY"] == SECRET
+    assert seen["AWS_ENDPOINT_URL"] == "http://127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        worker(),
+        environments.for_gpuwatch(EVERYTHING),
+        environments.for_model_fetch(EVERYTHING),
+        environments.for_broker(EVERYTHING, {}, "{}"),
+    ],
+    ids=["worker", "gpuwatch", "model fetch", "broker"],
+)
+def test_what_systemd_said_to_us_is_not_passed_on(seen: Mapping[str, str]) -> None:
+    """A child that says READY=1 or feeds the watchdog would speak for the supervisor."""
+    assert [name for name in SYSTEMD if name in seen] == []
+
+
+def test_worker_keeps_what_tunes_its_libraries() -> None:
+    seen = worker()
+
+    assert [name for name in TUNING if seen.get(name) != "tuned"] == []
+
+
+def test_worker_sees_its_own_device_and_no_model_hub_whatever_was_set() -> None:
+    seen = worker({"CUDA_VISIBLE_DEVICES": "0,1,2", "OMP_NUM_THREADS": "64", "HF_HUB_OFFLINE": "0"})
+
+    assert (seen["CUDA_VISIBLE_DEVICES"], seen["OMP_NUM_THREADS"]) == ("GPU-aaaa", "3")
+    assert (seen["HF_HUB_OFFLINE"], seen["PYTHONPATH"]) == ("1", "/packages")
+
+
+def test_worker_on_the_cpu_sees_no_gpu() -> None:
+    seen = environments.for_worker({"CUDA_VISIBLE_DEVICES": "0"}, "{}", "", 1, "/packages")
+
+    assert seen["CUDA_VISIBLE_DEVICES"] == ""

@@ -1,0 +1,248 @@
+"""The metadata client against a real loopback service, well and ill in every way."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from supervisor.fake_metadata import FakeMetadata, Fault
+from supervisor.metadata import (
+    LINK_LOCAL,
+    LINK_LOCAL_6,
+    EndpointWrong,
+    Metadata,
+    MetadataFailed,
+    Step,
+    Trouble,
+    endpoint_of,
+    is_ec2,
+    step_after,
+)
+from supervisor.notice import PATHS, Answer, Kind
+from supervisor.plain_http import Endpoint, Garbled, Limits, parse
+
+QUICK = Limits(connect_s=0.5, read_s=0.2)
+SPOT = PATHS[Kind.SPOT]
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeMetadata]:
+    with FakeMetadata() as service:
+        yield service
+
+
+def client(fake: FakeMetadata) -> Metadata:
+    return Metadata(Endpoint("127.0.0.1", fake.port), QUICK)
+
+
+def ask(service: Metadata, path: str = SPOT) -> Answer:
+    return asyncio.run(service.get(path))
+
+
+def trouble(service: Metadata) -> tuple[Trouble, str]:
+    with pytest.raises(MetadataFailed) as caught:
+        ask(service)
+    return caught.value.trouble, str(caught.value)
+
+
+def test_a_question_is_asked_with_a_token_that_serves_for_the_next_one_too(fake: FakeMetadata) -> None:
+    body = fake.tell(Kind.SPOT)
+    service = client(fake)
+
+    first, second = ask(service), ask(service, PATHS[Kind.ASG])
+
+    assert (first.status, first.body, second.status) == (200, body, 404)
+    assert first.date.endswith("GMT")
+    assert fake.requests == ["PUT /latest/api/token", f"GET {SPOT}", f"GET {PATHS[Kind.ASG]}"]
+
+
+def test_an_expired_token_is_replaced_once_and_the_question_asked_again(fake: FakeMetadata) -> None:
+    service = client(fake)
+    ask(service)
+    fake.requests.clear()
+    fake.expire_tokens()
+
+    answer = ask(service)
+
+    assert answer.status == 404
+    assert fake.requests == [f"GET {SPOT}", "PUT /latest/api/token", f"GET {SPOT}"]
+
+
+def test_a_service_that_refuses_its_own_tokens_is_asked_twice_and_not_for_ever(fake: FakeMetadata) -> None:
+    fake.fault = Fault.REFUSING
+
+    kind, words = trouble(client(fake))
+
+    assert kind is Trouble.REFUSED
+    assert "401" in words
+    assert len(fake.requests) == 4
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "word"),
+    [
+        (Fault.OFF, Trouble.OFF, "--http-endpoint enabled"),
+        (Fault.FAILING, Trouble.FAILING, "503"),
+        (Fault.GARBAGE, Trouble.NONSENSE, "token"),
+        (Fault.NOT_HTTP, Trouble.NONSENSE, "SSH-2.0"),
+        (Fault.HUGE, Trouble.NONSENSE, "65536 bytes"),
+        (Fault.BROKEN_OFF, Trouble.NONSENSE, "breaks off"),
+        (Fault.DRIPPING, Trouble.SILENT, "no whole answer"),
+        (Fault.HANGING, Trouble.SILENT, "no whole answer"),
+        (Fault.HOP_LIMIT, Trouble.HOP_LIMIT, "--http-put-response-hop-limit 2"),
+    ],
+)
+def test_an_ill_service_is_named_after_two_tries_and_within_its_time(
+    fake: FakeMetadata, fault: Fault, kind: Trouble, word: str
+) -> None:
+    fake.fault = fault
+    began_s = time.monotonic()
+
+    found, words = trouble(client(fake))
+
+    assert found is kind
+    assert word in words
+    assert len(fake.requests) <= 3
+    assert time.monotonic() - began_s < 10 * QUICK.read_s
+
+
+@pytest.mark.parametrize("fault", [Fault.FAILING, Fault.HUGE, Fault.HANGING, Fault.DRIPPING])
+def test_an_illness_that_passes_costs_nothing(fake: FakeMetadata, fault: Fault) -> None:
+    service = client(fake)
+    ask(service)
+    fake.fault = fault
+    trouble(service)
+    fake.fault = Fault.NONE
+
+    assert ask(service).status == 404
+
+
+def test_nothing_is_ever_read_without_a_token(fake: FakeMetadata) -> None:
+    """Version 1 is no way out. The one question without a token is for its mere answer."""
+    fake.fault = Fault.HOP_LIMIT
+    fake.tell(Kind.SPOT)
+
+    trouble(client(fake))
+
+    assert [line for line in fake.requests if SPOT in line] == []
+
+
+def test_nobody_there_is_unreachable_at_once() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: refused
+        service = Metadata(Endpoint("127.0.0.1", taken.getsockname()[1]), QUICK)
+
+        assert trouble(service)[0] is Trouble.UNREACHABLE
+
+
+def test_a_full_queue_of_connections_is_unreachable_in_time() -> None:
+    """What swallows connection requests, as a firewall does."""
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for caller in (first, second):
+            caller.setblocking(False)
+            caller.connect_ex(full.getsockname())
+        service = Metadata(Endpoint("127.0.0.1", full.getsockname()[1]), Limits(0.1, 0.1))
+
+        assert trouble(service)[0] in (Trouble.UNREACHABLE, Trouble.SILENT)
+
+
+@pytest.mark.parametrize(
+    ("status", "tries", "is_renewed", "step"),
+    [
+        (200, 1, False, Step.TAKE),
+        (404, 2, True, Step.TAKE),
+        (401, 1, False, Step.NEW_TOKEN),
+        (401, 2, False, Step.NEW_TOKEN),
+        (401, 2, True, Step.GIVE_UP),
+        (403, 1, False, Step.GIVE_UP),
+        (500, 1, False, Step.AGAIN),
+        (503, 2, False, Step.GIVE_UP),
+        (0, 1, False, Step.AGAIN),
+        (0, 2, False, Step.GIVE_UP),
+        (301, 1, False, Step.GIVE_UP),
+        (204, 1, False, Step.GIVE_UP),
+        (429, 1, False, Step.GIVE_UP),
+    ],
+)
+def test_what_follows_from_each_status(status: int, tries: int, is_renewed: bool, step: Step) -> None:
+    assert step_after(status, tries, is_renewed) is step
+
+
+@pytest.mark.parametrize(
+    ("environ", "endpoint"),
+    [
+        ({}, LINK_LOCAL),
+        ({"AWS_EC2_METADATA_SERVICE_ENDPOINT": " "}, LINK_LOCAL),
+        ({"AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE": "IPv6"}, LINK_LOCAL_6),
+        ({"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:1338"}, Endpoint("127.0.0.1", 1338)),
+        ({"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:1338/"}, Endpoint("127.0.0.1", 1338)),
+        ({"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://[::1]:80/imds/"}, Endpoint("::1", 80, "/imds")),
+        ({"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://host"}, Endpoint("host", 80)),
+    ],
+)
+def test_the_endpoint_is_found_by_the_names_that_boto3_knows(
+    environ: dict[str, str], endpoint: Endpoint
+) -> None:
+    assert endpoint_of(environ) == endpoint
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["127.0.0.1:1338", "https://host", "http://", "http://host:port", "http://host:99999", "http://[::1",
+     "http://host/a b", "http://host/\r\nX-Evil: 1", "http://hóst", "ftp://host"],
+)  # fmt: skip
+def test_an_endpoint_that_can_not_be_asked_is_refused(text: str) -> None:
+    with pytest.raises(EndpointWrong):
+        endpoint_of({"AWS_EC2_METADATA_SERVICE_ENDPOINT": text})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "is_one"),
+    [
+        ("sys/devices/virtual/dmi/id/sys_vendor", "Amazon EC2\n", True),
+        ("sys/devices/virtual/dmi/id/bios_version", "4.11.amazon\n", True),
+        ("sys/hypervisor/uuid", "ec2f58d1-0000-0000-0000-000000000000\n", True),
+        ("sys/devices/virtual/dmi/id/sys_vendor", "Google\n", False),
+        ("sys/devices/virtual/dmi/id/sys_vendor", "", False),
+    ],
+)
+def test_ec2_is_known_by_its_firmware(tmp_path: Path, name: str, text: str, is_one: bool) -> None:
+    assert not is_ec2(tmp_path)
+    file = tmp_path / name
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+
+    assert is_ec2(tmp_path) is is_one
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\r\n\r\n",
+        b"HTTP/2 200 OK\r\n\r\n",
+        b"HTTP/1.1 2000\r\n\r\n",
+        b"ICY 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n1234",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9" + b"9" * 5_000 + b"\r\n\r\n1234",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n1234\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Le",
+    ],
+)
+def test_what_is_no_whole_answer_is_garbled(data: bytes) -> None:
+    with pytest.raises(Garbled):
+        parse(data)
+
+
+def test_an_answer_is_taken_apart() -> None:
+    reply = parse(b"HTTP/1.0 404 Not Found\r\nDATE: now\r\nnonsense\r\nContent-Length: 2\r\n\r\nabcd")
+
+    assert (reply.status, reply.body, reply.headers["date"]) == (404, b"ab", "now")

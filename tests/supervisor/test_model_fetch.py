@@ -1,0 +1,83 @@
+"""What the model fetch says is taken as it comes: progress, a folder, a failure, or nonsense."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from supervisor.model_fetch import ModelFetch
+
+
+def line(**event: object) -> str:
+    return json.dumps(event)
+
+
+def test_folder_that_was_found_ends_the_fetch() -> None:
+    fetch = ModelFetch("base")
+
+    fetch.hear(line(event="ready", path="/models/base", source="cache"))
+
+    assert (fetch.path, fetch.ended("exit 0")) == ("/models/base", None)
+
+
+def test_progress_is_logged_each_tenth_and_not_more(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    fetch = ModelFetch("base")
+
+    for done in range(1001):
+        fetch.hear(line(event="progress", done_bytes=done, total_bytes=1000))
+
+    told = [record.percent for record in caplog.records]  # type: ignore[attr-defined]  # a fact of the line
+    assert told == [0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100]
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        "downloading...",
+        "",
+        "[1, 2]",
+        "null",
+        "[" * 5000,
+        line(event="progress"),
+        line(event="progress", done_bytes="many", total_bytes=10),
+        line(event="progress", done_bytes=1, total_bytes=0),
+        line(event="something new"),
+        line(no_event=True),
+    ],
+)
+def test_nonsense_changes_nothing(nonsense: str) -> None:
+    fetch = ModelFetch("base")
+
+    fetch.hear(nonsense)
+
+    assert (fetch.path, fetch.failure) == ("", "")
+
+
+def test_failure_is_kept_in_the_words_of_the_child() -> None:
+    fetch = ModelFetch("bse")
+    fetch.hear(line(event="failed", reason="no model 'bse'", cure="Write base"))
+
+    fetch.ended("exit 1")
+
+    assert fetch.failure == "no model 'bse'. Write base"
+
+
+def test_end_without_an_answer_is_a_failure_that_says_how_it_ended() -> None:
+    fetch = ModelFetch("base")
+
+    fetch.ended("killed by SIGKILL")
+
+    assert "killed by SIGKILL" in fetch.failure
+
+
+def test_tries_are_5_s_apart_at_first_and_5_minutes_at_most() -> None:
+    fetch = ModelFetch("base")
+
+    waits_s = [fetch.ended("exit 1") for _ in range(9)]
+
+    assert waits_s == [5, 10, 20, 40, 80, 160, 300, 300, 300]
+    for _ in range(2000):
+        assert fetch.ended("exit 1") == 300

@@ -1,0 +1,90 @@
+"""New settings reach the workers one after the other, and a failure ends it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from supervisor.contract.settings import DevicesSettings, Settings, TranscriptionSettings
+from supervisor.roll import ROLLED, Roll, changed_keys, with_rolled
+from supervisor.slot import Slot, SlotState
+
+
+def slots(**states: SlotState) -> dict[str, Slot]:
+    return {name: Slot(name, "worker", state, ready_at_s=10.0) for name, state in states.items()}
+
+
+READY, DRAINING, STARTING = SlotState.READY, SlotState.DRAINING, SlotState.STARTING
+
+
+def test_changed_settings_are_named_as_in_the_file() -> None:
+    old = Settings()
+    new = replace(
+        old,
+        transcription=replace(old.transcription, beam_size=1, model="small"),
+        devices=replace(old.devices, cpu_threads=4),
+        state_dir="/elsewhere",
+    )
+
+    assert sorted(changed_keys(old, new)) == [
+        "devices.cpu_threads",
+        "state_dir",
+        "transcription.beam_size",
+        "transcription.model",
+    ]
+    assert changed_keys(old, old) == []
+
+
+def test_only_what_a_new_worker_takes_up_comes_into_force() -> None:
+    old = Settings()
+    new = replace(
+        old,
+        transcription=TranscriptionSettings("small", "float32", "fast", "de", 1),
+        devices=DevicesSettings("cuda", 7, 4),
+    )
+
+    mixed = with_rolled(old, new)
+
+    assert mixed.transcription == TranscriptionSettings("base", "float32", "rem", "de", 1)
+    assert mixed.devices == DevicesSettings("auto", 0, 4)
+    assert sorted(changed_keys(old, mixed)) == sorted(ROLLED)
+
+
+def test_slots_are_restarted_one_after_the_other_each_when_the_one_before_is_ready_again() -> None:
+    roll = Roll()
+    roll.begin(["a", "b"])
+
+    assert roll.step(slots(a=READY, b=READY), 20.0) == "a"
+    assert roll.step(slots(a=DRAINING, b=READY), 21.0) is None
+    assert roll.step(slots(a=STARTING, b=READY), 22.0) is None
+    again = slots(a=READY, b=READY)
+    assert roll.step(again, 23.0) is None  # still the life before: ready at 10
+    again["a"] = replace(again["a"], ready_at_s=24.0)
+    assert roll.step(again, 24.0) == "b"
+    again["b"] = replace(again["b"], ready_at_s=30.0)
+    assert roll.step(again, 30.0) is None
+    assert (roll.under_way, roll.waiting, roll.failed) == ("", [], "")
+
+
+def test_first_slot_that_does_not_get_ready_ends_the_roll_and_the_rest_goes_on_as_it_was() -> None:
+    for state in (SlotState.BACKOFF, SlotState.HELD, SlotState.STOPPED):
+        roll = Roll()
+        roll.begin(["a", "b", "c"])
+        roll.step(slots(a=READY, b=READY, c=READY), 20.0)
+
+        assert roll.step(slots(a=state, b=READY, c=READY), 21.0) is None
+
+        assert roll.failed == "a: not started yet"
+        assert roll.step(slots(a=READY, b=READY, c=READY), 40.0) is None
+
+
+def test_newer_reload_replaces_an_older_one() -> None:
+    roll = Roll()
+    roll.begin(["a", "b"])
+    roll.step(slots(a=READY, b=READY), 20.0)
+    roll.begin(["b"])
+
+    assert roll.step(slots(a=STARTING, b=READY), 21.0) == "b"
+
+
+def test_nothing_to_roll_is_nothing_to_do() -> None:
+    assert Roll().step(slots(a=READY), 1.0) is None
