@@ -22,6 +22,7 @@ from typing import Optional, Protocol
 
 from supervisor.contract import child_env, framing
 from supervisor.contract import messages as m
+from supervisor.strangers import is_ours_to_reap
 
 READ_BYTES = 65_536
 WRITE_BYTES_MOST = 4 * framing.MAX_LINE_BYTES  # a child that lets so much lie does not read
@@ -251,8 +252,8 @@ class Child:
 
 
 def watch_without_pidfd(loop: asyncio.AbstractEventLoop, reap_all: Callable[[], None]) -> None:
-    """Where there are no pidfds, ask every child whenever one has ended."""
-    if _open_pidfd_once() < 0:
+    """Ask every child whenever one has ended: where there are no pidfds, and as PID 1 for orphans."""
+    if _open_pidfd_once() < 0 or is_ours_to_reap():
         loop.add_signal_handler(signal.SIGCHLD, reap_all)
 
 

@@ -38,6 +38,7 @@ from supervisor.notices import Notices
 from supervisor.oom import OomEvidence
 from supervisor.roll import ROLLED, Roll, changed_keys, with_rolled
 from supervisor.state_dir import STATUS_FILE, StateDir
+from supervisor.strangers import is_ours_to_reap, reap_strangers
 from supervisor.systemd import Notifier
 
 log = logging.getLogger(__name__)
@@ -294,6 +295,13 @@ class Service:
             log.warning("status file not written", extra={"reason": str(error)})
 
     def _reap_all(self) -> None:
+        self._reap_ours()
+        if is_ours_to_reap():
+            reap_strangers(
+                lambda pid: pid in {child.pid for child in self.effects.children.values()}, self._reap_ours
+            )
+
+    def _reap_ours(self) -> None:
         for child in tuple(self.effects.children.values()):
             child.reap()
 

@@ -1,0 +1,40 @@
+"""As PID 1 of a container: reaps processes that were orphaned into our care.
+
+A process that never asked for children gets every orphan of its container; nobody else
+would reap them, and their pids would run out. Children of our own are left alone: their
+exit status belongs to `child.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+_AT_ONCE_MOST = 1_000
+
+
+def is_ours_to_reap() -> bool:
+    """Say whether this process is the one that orphans come to."""
+    return os.getpid() == 1
+
+
+def reap_strangers(is_ours: Callable[[int], bool], reap_ours: Callable[[], None]) -> int:
+    """Reap every dead process that is not a child of ours; give their number.
+
+    Looks before it takes (WNOWAIT). A dead child of ours may stand in front of the others:
+    `reap_ours` makes its owner take it.
+    """
+    count = 0
+    for _ in range(_AT_ONCE_MOST):
+        try:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            break
+        if found is None:
+            break
+        if is_ours(found.si_pid):
+            reap_ours()
+        else:
+            os.waitpid(found.si_pid, os.WNOHANG)
+            count += 1
+    return count
