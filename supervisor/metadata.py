@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from supervisor import plain_http
 from supervisor.contract import clock
 from supervisor.notice import Answer
-from supervisor.plain_http import Endpoint, HttpFailed, Reply
+from supervisor.plain_http import Endpoint, HttpFailed, Limits, Reply
 
 LINK_LOCAL = Endpoint("169.254.169.254", 80)
 LINK_LOCAL_6 = Endpoint("fd00:ec2::254", 80)
@@ -116,8 +116,9 @@ def is_ec2(root: Path = Path("/")) -> bool:
 class Metadata:
     """One metadata service and our token for it."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, limits: Limits) -> None:
         self._endpoint = endpoint
+        self._limits = limits
         self._token = ""
         self._token_at_s = 0.0
 
@@ -129,7 +130,7 @@ class Metadata:
             token = await self._valid_token()
             tries += 1
             try:
-                reply = await plain_http.ask(self._endpoint, "GET", path, {TOKEN_HEADER: token})
+                reply = await self._ask("GET", path, {TOKEN_HEADER: token})
                 status = reply.status
             except HttpFailed as error:
                 trouble, words = _trouble_of(error), str(error)
@@ -145,6 +146,9 @@ class Metadata:
             if step is Step.NEW_TOKEN:
                 self._token, is_renewed = "", True
 
+    async def _ask(self, method: str, path: str, headers: Mapping[str, str]) -> Reply:
+        return await plain_http.ask(self._endpoint, method, path, headers, self._limits)
+
     async def _valid_token(self) -> str:
         """Give a token that should be good, a new one if there is none or it grows old."""
         if not self._token or clock.now_s() - self._token_at_s >= RENEW_AFTER_S:
@@ -153,14 +157,18 @@ class Metadata:
         return self._token
 
     async def _new_token(self) -> str:
-        tries = 0
+        tries, answers_others = 0, False
         while True:
             tries += 1
             try:
-                reply = await plain_http.ask(self._endpoint, "PUT", TOKEN_PATH, {TTL_HEADER: str(TTL_S)})
+                reply = await self._ask("PUT", TOKEN_PATH, {TTL_HEADER: str(TTL_S)})
             except HttpFailed as error:
+                trouble = _trouble_of(error)
+                if trouble is Trouble.SILENT and answers_others:
+                    trouble = Trouble.HOP_LIMIT
                 if tries >= TRIES:
-                    raise await self._why_no_token(error) from error
+                    raise MetadataFailed(trouble, _told(trouble, TOKEN_PATH, str(error))) from error
+                answers_others = trouble is Trouble.SILENT and await self._answers_without_token()
                 continue
             if reply.status == 200:
                 return _token_in(reply.body)
@@ -168,21 +176,18 @@ class Metadata:
             if reply.status < 500 or tries >= TRIES:
                 raise _failed(TOKEN_PATH, reply.status)
 
-    async def _why_no_token(self, error: HttpFailed) -> MetadataFailed:
+    async def _answers_without_token(self) -> bool:
         """Tell the hop limit from a service that answers nobody.
 
         One question without a token, for its mere answer: answers to questions travel on,
-        the answer to the token request alone dies at the hop limit.
+        the answer to the token request alone dies at the hop limit. Asked between two tries
+        for a token, so that a service which comes back meanwhile is not misjudged.
         """
-        trouble = _trouble_of(error)
-        if trouble is Trouble.SILENT:
-            try:
-                await plain_http.ask(self._endpoint, "GET", "/latest/meta-data/", {})
-            except HttpFailed:
-                pass
-            else:
-                trouble = Trouble.HOP_LIMIT
-        return MetadataFailed(trouble, _told(trouble, TOKEN_PATH, str(error)))
+        try:
+            await self._ask("GET", "/latest/meta-data/", {})
+        except HttpFailed:
+            return False
+        return True
 
 
 def _trouble_of(error: HttpFailed) -> Trouble:

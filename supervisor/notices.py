@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Optional, Protocol
 
 from supervisor import metadata
@@ -17,12 +18,18 @@ from supervisor.contract import clock
 from supervisor.contract.settings import Settings
 from supervisor.metadata import Metadata, MetadataFailed, Trouble
 from supervisor.notice import PATHS, Answer, Board, Kind, Nonsense, Notice, Now, Policy, body_of, read
+from supervisor.plain_http import Limits
 
 log = logging.getLogger(__name__)
 
-EVERY_S = 2.0
-EVERY_BLOCKED_S = 60.0  # until somebody changes the instance's options
-GATE_MOST_S = 3.0  # a connection that is not taken is tried twice for 1 s
+
+@dataclass(frozen=True)
+class Pace:
+    """How often, and how long, questions are asked."""
+
+    every_s: float = 2.0  # AWS advises 5 s; a notice is worth more than the few bytes
+    gate_most_s: float = 3.0  # a connection that is not taken is tried twice for 1 s
+    limits: Limits = field(default_factory=Limits)
 
 
 class Hears(Protocol):
@@ -41,12 +48,15 @@ class Hears(Protocol):
 class Notices:
     """The notices of one host."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str], hears: Hears) -> None:
+    def __init__(
+        self, settings: Settings, environ: Mapping[str, str], hears: Hears, pace: Pace = Pace()
+    ) -> None:
         own = settings.notices
         self.settled = False
         self._own = own
         self._environ = environ
         self._hears = hears
+        self._pace = pace
         self._policy = Policy(settings.supervisor.drain_s, own.rebalance_s)
         self._kinds = [kind for kind in Kind if kind is not Kind.REBALANCE or own.rebalance == "drain"]
         self._board = Board()
@@ -60,8 +70,9 @@ class Notices:
             log.info("no watch for notices", extra={"reason": off, "cure": cure})
             self._settle()
             return
-        asyncio.get_running_loop().call_later(GATE_MOST_S, self._settle)
-        self._task = asyncio.create_task(self._watch(Metadata(metadata.endpoint_of(self._environ))))
+        asyncio.get_running_loop().call_later(self._pace.gate_most_s, self._settle)
+        service = Metadata(metadata.endpoint_of(self._environ), self._pace.limits)
+        self._task = asyncio.create_task(self._watch(service))
         self._task.add_done_callback(self._watch_ended)
 
     def stop(self) -> None:
@@ -118,8 +129,7 @@ class Notices:
             trouble = await self._ask_all(service)
             self._tell_trouble(trouble)
             self._settle()
-            blocked = trouble is not None and trouble.trouble in (Trouble.HOP_LIMIT, Trouble.OFF)
-            await asyncio.sleep(EVERY_BLOCKED_S if blocked else EVERY_S)
+            await asyncio.sleep(self._pace.every_s)
 
     async def _ask_all(self, service: Metadata) -> Optional[MetadataFailed]:
         """Ask about each kind; give the first failure, if any."""

@@ -11,8 +11,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-CONNECT_S = 1.0
-READ_S = 2.0
 ANSWER_BYTES_MOST = 65_536
 
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: |\r?\n|$)")
@@ -42,6 +40,14 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """How long one request may take."""
+
+    connect_s: float = 1.0
+    read_s: float = 2.0  # from the connection to the answer's last byte
+
+
+@dataclass(frozen=True)
 class Reply:
     """A whole answer. Header names are in lower case."""
 
@@ -55,22 +61,21 @@ async def ask(
     method: str,
     path: str,
     headers: Mapping[str, str],
-    connect_s: float = CONNECT_S,
-    read_s: float = READ_S,
+    limits: Limits,
 ) -> Reply:
     """Send one request without a body and give the answer. Raises `HttpFailed`."""
     try:
         opening = asyncio.open_connection(endpoint.host, endpoint.port)
-        reader, writer = await asyncio.wait_for(opening, connect_s)
+        reader, writer = await asyncio.wait_for(opening, limits.connect_s)
     except asyncio.TimeoutError:
-        raise Unreachable(f"no connection within {connect_s:g} s") from None
+        raise Unreachable(f"no connection within {limits.connect_s:g} s") from None
     except OSError as error:
         raise Unreachable(error.strerror or str(error)) from error
     try:
         writer.write(_request(endpoint, method, path, headers))
-        return parse(await asyncio.wait_for(_read_all(reader), read_s))
+        return parse(await asyncio.wait_for(_read_all(reader), limits.read_s))
     except asyncio.TimeoutError:
-        raise Silent(f"no whole answer within {read_s:g} s") from None
+        raise Silent(f"no whole answer within {limits.read_s:g} s") from None
     except OSError as error:
         raise Silent(f"hung up: {error.strerror or error}") from error
     finally:
@@ -79,10 +84,12 @@ async def ask(
 
 def parse(data: bytes) -> Reply:
     """Take an answer apart. Raises `Garbled`."""
-    head, _, body = data.partition(b"\r\n\r\n")
+    head, end, body = data.partition(b"\r\n\r\n")
     status = _STATUS.match(head)
     if status is None:
         raise Garbled(f"not HTTP: {data[:40]!r}" if data else "an empty answer")
+    if not end:
+        raise Garbled("an answer that breaks off")
     headers: dict[str, str] = {}
     for line in head.split(b"\r\n")[1:]:
         name, _, value = line.decode("latin-1").partition(":")

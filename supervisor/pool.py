@@ -150,6 +150,9 @@ class Pool:
                 self._hasten(event, now_s)
             return
         everyone = not event.names
+        resting = all(w.slot.state is SlotState.STOPPED for w in self.workers())
+        if everyone and self.mode is Mode.DRAINED and resting:
+            return
         if everyone:
             if self.deadline_at_s is None or event.deadline_at_s < self.deadline_at_s:
                 self.deadline_at_s, self.why = event.deadline_at_s, event.why

@@ -1,0 +1,323 @@
+"""The watch for notices, with a real loopback service: what it tells, once, and when workers may begin."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Callable, Optional
+
+import pytest
+
+from supervisor.contract import clock
+from supervisor.contract.settings import NoticesSettings, Settings
+from supervisor.fake_metadata import FakeMetadata, Fault
+from supervisor.notice import PATHS, Kind, Notice
+from supervisor.notices import Notices, Pace
+from supervisor.plain_http import Limits
+
+QUICK = Pace(every_s=0.01, gate_most_s=5.0, limits=Limits(0.5, 0.1))
+LIMIT_S = 10.0
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeMetadata]:
+    with FakeMetadata() as service:
+        yield service
+
+
+class Ears:
+    """Writes down what the watch says, in order."""
+
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+
+    def noticed(self, notice: Notice) -> None:
+        self.heard.append(notice)
+
+    def notices_settled(self) -> None:
+        self.heard.append("settled")
+
+    def notices_in_trouble(self, text: str) -> None:
+        self.heard.append(f"trouble {text}" if text else "well")
+
+    @property
+    def notices(self) -> list[Notice]:
+        return [one for one in self.heard if isinstance(one, Notice)]
+
+    @property
+    def words(self) -> list[str]:
+        """Everything heard but the notices' figures: `spot terminate`, `settled`, `trouble`, `well`."""
+        return [
+            f"{one.kind.value} {one.action}" if isinstance(one, Notice) else str(one).split()[0]
+            for one in self.heard
+        ]
+
+
+class Watch:
+    """A watch at work inside a loop."""
+
+    def __init__(self, fake: Optional[FakeMetadata], settings: NoticesSettings, pace: Pace) -> None:
+        environ = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": fake.endpoint} if fake else {}
+        self.fake = fake
+        self.ears = Ears()
+        self.notices = Notices(Settings(notices=settings), environ, self.ears, pace)
+
+    async def until(self, fact: Callable[[], object]) -> None:
+        until_s = clock.now_s() + LIMIT_S
+        while not fact():
+            assert clock.now_s() < until_s, self.ears.heard
+            await asyncio.sleep(0.005)
+
+    async def rounds(self, count: int) -> None:
+        """Let it ask about everything so many times more."""
+        assert self.fake is not None
+        asked = self.fake.requests
+        last = f"GET {PATHS[Kind.ASG]}"
+        wanted = asked.count(last) + count + 1  # the one under way may be an old one
+        await self.until(lambda: asked.count(last) >= wanted)
+
+
+def watched(
+    fake: Optional[FakeMetadata],
+    story: Callable[[Watch], object],
+    settings: Optional[NoticesSettings] = None,
+    pace: Pace = QUICK,
+) -> Ears:
+    """Run a watch through a story (a coroutine function); give what was heard."""
+
+    async def run() -> Ears:
+        watch = Watch(fake, settings or NoticesSettings(), pace)
+        watch.notices.start()
+        try:
+            await story(watch)  # type: ignore[misc]  # a coroutine function, as the name of the parameter says
+        finally:
+            watch.notices.stop()
+        return watch.ears
+
+    return asyncio.run(run())
+
+
+def test_no_notice_lets_workers_begin_after_the_first_round(fake: FakeMetadata) -> None:
+    async def story(watch: Watch) -> None:
+        assert not watch.notices.settled
+        await watch.until(lambda: watch.ears.heard)
+        await watch.rounds(3)
+        assert watch.notices.picture(clock.now_s()) is None
+
+    assert watched(fake, story).heard == ["settled"]
+    assert {line.split()[1] for line in fake.requests} == {"/latest/api/token", *PATHS.values()}
+
+
+def test_a_live_notice_is_told_before_workers_may_begin(fake: FakeMetadata) -> None:
+    fake.tell(Kind.SPOT, in_s=60)
+
+    async def story(watch: Watch) -> None:
+        await watch.until(lambda: watch.notices.settled)
+
+    ears = watched(fake, story)
+    assert ears.words == ["spot terminate", "settled"]
+
+
+def test_a_notice_is_told_once_with_what_it_leaves(
+    fake: FakeMetadata, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def story(watch: Watch) -> None:
+        await watch.rounds(1)
+        fake.tell(Kind.SPOT, "stop", in_s=60)
+        await watch.until(lambda: watch.ears.notices)
+        await watch.rounds(5)
+        left_s = watch.ears.notices[0].deadline_at_s - clock.now_s()
+        assert 50 < left_s <= 60
+        shown = watch.notices.picture(clock.now_s())
+        assert shown is not None
+        facts = [shown[key] for key in ("kind", "action", "drill", "withdrawn")]
+        assert facts == ["spot", "stop", False, False]
+        assert 50 < shown["deadline_s"] <= 60
+
+    assert watched(fake, story).words == ["settled", "spot stop"]
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == [
+        "notice taken up"
+    ]
+
+
+def test_a_clock_that_is_wrong_by_an_hour_does_not_change_what_is_left(fake: FakeMetadata) -> None:
+    fake.ahead_s = -3_600.0
+    fake.tell(Kind.SPOT, in_s=60)
+
+    async def story(watch: Watch) -> None:
+        await watch.until(lambda: watch.ears.notices)
+        assert 50 < watch.ears.notices[0].deadline_at_s - clock.now_s() <= 61
+
+    watched(fake, story)
+
+
+def test_a_notice_in_the_past_leaves_nothing(fake: FakeMetadata) -> None:
+    fake.tell(Kind.SPOT, in_s=-3_600)
+
+    async def story(watch: Watch) -> None:
+        await watch.until(lambda: watch.ears.notices)
+        assert watch.ears.notices[0].deadline_at_s <= clock.now_s()
+
+    assert watched(fake, story).words[0] == "spot terminate"
+
+
+def test_a_changed_notice_is_told_again_and_a_withdrawn_one_stays_known(
+    fake: FakeMetadata, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(watch: Watch) -> None:
+        fake.tell(Kind.SPOT, in_s=100)
+        await watch.until(lambda: len(watch.ears.notices) == 1)
+        fake.tell(Kind.SPOT, in_s=50)
+        await watch.until(lambda: len(watch.ears.notices) == 2)
+        fake.withdraw(Kind.SPOT)
+        await watch.rounds(3)
+        shown = watch.notices.picture(clock.now_s())
+        assert shown is not None
+        assert shown["withdrawn"] is True
+
+    assert watched(fake, story).words.count("spot terminate") == 2
+    assert [record.message for record in caplog.records].count("notice taken up") == 2
+    assert len([record for record in caplog.records if "no longer told" in record.message]) == 1
+
+
+def test_each_kind_is_heard_beside_the_others(fake: FakeMetadata) -> None:
+    for kind in Kind:
+        fake.tell(kind)
+
+    async def story(watch: Watch) -> None:
+        await watch.until(lambda: watch.notices.settled)
+
+    assert watched(fake, story).words == ["spot terminate", "rebalance rebalance", "asg terminate", "settled"]
+
+
+def test_recommendations_can_be_ignored(fake: FakeMetadata) -> None:
+    fake.tell(Kind.REBALANCE)
+
+    async def story(watch: Watch) -> None:
+        await watch.rounds(2)
+
+    assert watched(fake, story, NoticesSettings(rebalance="ignore")).words == ["settled"]
+    assert f"GET {PATHS[Kind.REBALANCE]}" not in fake.requests
+
+
+def test_garbage_about_one_thing_hides_no_other(fake: FakeMetadata) -> None:
+    fake.told[PATHS[Kind.SPOT]] = "<html>"
+    fake.told[PATHS[Kind.ASG]] = "Terminated"
+
+    async def story(watch: Watch) -> None:
+        await watch.rounds(3)
+
+    ears = watched(fake, story)
+    assert ears.words == ["asg terminate", "trouble", "settled"]
+    assert PATHS[Kind.SPOT] in str(ears.heard[1])
+
+
+def test_garbage_after_a_notice_withdraws_nothing(fake: FakeMetadata) -> None:
+    fake.tell(Kind.SPOT)
+
+    async def story(watch: Watch) -> None:
+        await watch.rounds(1)
+        fake.told[PATHS[Kind.SPOT]] = '{"action": "explode"}'
+        await watch.rounds(2)
+        shown = watch.notices.picture(clock.now_s())
+        assert shown is not None
+        assert shown["withdrawn"] is False
+
+    assert watched(fake, story).words == ["spot terminate", "settled", "trouble"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault.FAILING, Fault.OFF, Fault.REFUSING, Fault.HANGING, Fault.HOP_LIMIT, Fault.HUGE, Fault.NOT_HTTP],
+)
+def test_trouble_is_told_once_workers_begin_and_a_notice_behind_it_is_heard_at_last(
+    fake: FakeMetadata, fault: Fault, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    fake.fault = fault
+    fake.tell(Kind.ASG)
+
+    async def story(watch: Watch) -> None:
+        await watch.until(lambda: watch.notices.settled)
+        asked = len(fake.requests)
+        await watch.until(lambda: len(fake.requests) > asked + 4)
+        assert watch.ears.words == ["trouble", "settled"]
+        fake.fault = Fault.NONE
+        await watch.until(lambda: "well" in watch.ears.words)
+
+    assert watched(fake, story).words == ["trouble", "settled", "asg terminate", "well"]
+    said = [record.message for record in caplog.records]
+    assert said == ["notices can't be read", "notice taken up", "notices can be read again"]
+
+
+def test_a_service_that_hangs_holds_workers_up_no_longer_than_the_gate(fake: FakeMetadata) -> None:
+    fake.fault = Fault.HANGING
+    patient = replace(QUICK, gate_most_s=0.05, limits=Limits(5.0, 5.0))
+
+    async def story(watch: Watch) -> None:
+        began_s = clock.now_s()
+        await watch.until(lambda: watch.notices.settled)
+        assert clock.now_s() - began_s < 2
+
+    assert watched(fake, story, pace=patient).heard == ["settled"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "settings", "reason"),
+    [
+        ({}, NoticesSettings(enabled="off"), "enabled = off"),
+        ({"AWS_EC2_METADATA_DISABLED": "True"}, NoticesSettings(enabled="on"), "AWS_EC2_METADATA_DISABLED"),
+        ({"AWS_EC2_METADATA_SERVICE_ENDPOINT": "ftp://x"}, NoticesSettings(), "http://HOST:PORT"),
+        ({}, NoticesSettings(), "not an EC2 instance"),
+    ],
+)
+def test_where_there_is_nothing_to_watch_workers_begin_at_once_and_one_line_says_so(
+    environ: dict[str, str],
+    settings: NoticesSettings,
+    reason: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr("supervisor.metadata.is_ec2", lambda: False)  # the tests' own host may be one
+
+    async def run() -> Ears:
+        ears = Ears()
+        notices = Notices(Settings(notices=settings), environ, ears)
+        notices.start()
+        assert notices.settled
+        assert len(asyncio.all_tasks()) == 1
+        notices.stop()
+        return ears
+
+    assert asyncio.run(run()).heard == ["settled"]
+    (record,) = caplog.records
+    assert record.levelno == logging.INFO
+    assert reason in str(record.__dict__["reason"])
+
+
+def test_a_drill_goes_the_way_of_a_real_notice_and_ends_with_resume() -> None:
+    async def story(watch: Watch) -> None:
+        watch.notices.drill(Kind.SPOT, "terminate", 30)
+        shown = watch.notices.picture(clock.now_s())
+        assert shown is not None
+        assert shown["drill"] is True
+        assert 28 < shown["deadline_s"] <= 30
+        watch.notices.resumed()
+        assert watch.notices.picture(clock.now_s()) is None
+
+    ears = watched(None, story, NoticesSettings(enabled="off"))
+    assert ears.words == ["settled", "spot terminate"]
+    assert ears.notices[0].why.startswith("drill: spot terminate at ")
+
+
+def test_a_drill_of_what_does_not_exist_is_refused() -> None:
+    async def story(watch: Watch) -> None:
+        with pytest.raises(ValueError, match="explode"):
+            watch.notices.drill(Kind.SPOT, "explode", 30)
+
+    assert watched(None, story, NoticesSettings(enabled="off")).words == ["settled"]
