@@ -37,8 +37,9 @@ class Host:
         places: int = 1,
         loading_most: int = 64,
         unready_most_s: Optional[float] = None,
+        now_s: float = 1000.0,
     ) -> None:
-        self.now_s = 1000.0
+        self.now_s = now_s
         self.places, self.load_s, self.broker_start_s = places, LOAD_S, 0.5
         self.queue: list[m.JobCard] = []  # what can be received
         self.leases: dict[str, m.JobCard] = {}  # held by the broker, whichever process that is
