@@ -14,7 +14,7 @@ from typing import Callable, Union
 from supervisor.broker import lease
 from supervisor.broker.crew import COUNT, POLL
 from supervisor.broker.errors import BrokerError, TryLater
-from supervisor.broker.held import LeaseFiles, Phase, revived
+from supervisor.broker.held import LeaseFiles, LiveJob, Phase, revived
 from supervisor.broker.intake import Intake
 from supervisor.broker.keeper import Keeper
 from supervisor.broker.outlet import Outlet
@@ -38,7 +38,7 @@ from supervisor.contract.messages import (
 
 log = logging.getLogger(__name__)
 _COUNT_S = 10.0
-_COUNT_SOON_S = 1.0
+_COUNT_SOON_S = 0.25  # the embedded queue: a count costs little
 _ORPHAN_S = 2.0  # what the supervisor's death leaves us
 _LEAVE_MARGIN_S = 3.0  # before the supervisor's deadline everything held is given back
 
@@ -62,6 +62,7 @@ class Desk:
         self._poll_tries = 0
         self._is_orphan = False
         self._is_count_due = False
+        self._leases_count = 0
 
     def open(self) -> None:
         """Adopt what is left, say so, then begin: Ready..., Adopted, Up, in this order."""
@@ -99,6 +100,9 @@ class Desk:
         """Wait for one event and deal with it."""
         self._tools.crew.turn()
         self._poll()  # a place on the way may have become free
+        if len(self._holdings.leases) != self._leases_count:
+            self._leases_count = len(self._holdings.leases)
+            self._count_soon()
         self._look_for_the_end()
 
     def _adopt(self) -> None:
@@ -108,23 +112,32 @@ class Desk:
             self._holdings.add(held, jobs)
         jobs_left = list(self._holdings.jobs.values())
         self._tools.spool.keep_only(job.request.record_key for job in jobs_left)
+        for job in jobs_left:
+            job.announced = job.announced and self._is_whole(job)
         # Known to the supervisor: those announced, and those whose Done is still owed.
         known = {job.id for job in jobs_left if job.announced}
         known.update(job_id for held in self._holdings.leases.values() for job_id in held.tell)
         for job in jobs_left:
-            if job.phase is Phase.COMMITTING:
-                self._outlet.commit(job)
-            elif job.announced:
-                self._intake.announce(job)
-            else:
+            if not job.announced:
                 self._holdings.move(job, Phase.CLAIMING, now_s)
                 self._intake.claim(job)
+            elif job.phase is Phase.COMMITTING:
+                self._outlet.commit(job)
+            else:
+                self._intake.announce(job)
         for held in list(self._holdings.leases.values()):
             if not held.open:
                 self._outlet.close(held)
         self._tools.say(Adopted(tuple(sorted(known))))
         if known:
             log.info("adopted what a dead broker held", extra={"jobs": len(known)})
+
+    def _is_whole(self, job: LiveJob) -> bool:
+        """Say whether the spool has what the job's phase needs; if not, it begins anew."""
+        key = job.request.record_key
+        if job.phase is Phase.COMMITTING:
+            return self._tools.spool.is_staged(key, job.attempt)
+        return self._tools.spool.holds(key)
 
     def _probe(self) -> None:
         if self._tools.is_leaving:
@@ -180,8 +193,6 @@ class Desk:
             self._poll()
         else:
             self._rest(rest_s, self._poll)
-        if messages:
-            self._count_soon()
 
     def _rest(self, wait_s: float, then: Callable[[], None]) -> None:
         def rested() -> None:
@@ -219,7 +230,6 @@ class Desk:
             self._outlet.fail(job, message.failure, message.detail)
         else:
             self._outlet.release(job, message.why)
-        self._count_soon()
 
     def _leave(self, deadline_at_s: float) -> None:
         self._tools.is_leaving = True

@@ -70,11 +70,12 @@ class Holdings:
         """End a job; gives the leases on which nothing is open any more."""
         touched = self.leases_of(job)
         del self.jobs[job.id]
-        self._spool.drop(job.request.record_key)
         for lease in touched:
             lease.open.discard(job.id)
             lease.settled[job.id] = how
             self.save(lease)
+        # The lease first: an heir that finds the job open must find its files too.
+        self._spool.drop(job.request.record_key)
         return [lease for lease in touched if not lease.open]
 
     def let_go(self, lease: Lease) -> list[LiveJob]:

@@ -53,7 +53,9 @@ class LocalObjects:
                     copy_bytes(reading, writing, os.fstat(reading.fileno()).st_size)
                     writing.flush()
                     os.fsync(writing.fileno())
+                _give_to_owner(Path(name), self._root.parent)
                 os.replace(name, path)
+                _give_to_owner(path, self._root)
             except BaseException:
                 os.unlink(name)
                 raise
@@ -64,6 +66,17 @@ class LocalObjects:
         scratch = self._root.parent / "unfinished"
         scratch.mkdir(mode=0o700, exist_ok=True)
         return scratch
+
+
+def _give_to_owner(path: Path, top: Path) -> None:
+    """Let what root puts here belong to the folder's owner, as SQLite does: the service must read it."""
+    owner = top.stat()
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        return
+    for made in (path, *path.parents):
+        if made == top:
+            return
+        os.chown(made, owner.st_uid, owner.st_gid)
 
 
 def _sync_folder(folder: Path) -> None:

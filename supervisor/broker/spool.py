@@ -111,6 +111,10 @@ class Spool:
             raise ResultBroken("The transcript in the spool is not the one that was announced.")
         return found.result
 
+    def holds(self, key: RecordKey) -> bool:
+        """Say whether the job's audio stands there."""
+        return (self.folder(key) / AUDIO).is_file()
+
     def is_staged(self, key: RecordKey, attempt: int) -> bool:
         """Say whether the result of this attempt stands there, whole."""
         try:

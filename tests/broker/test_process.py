@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -256,6 +257,25 @@ def test_heir_finishes_what_died_after_the_fence(world: World, job: Any, tmp_pat
     world.wait_until_empty()
 
 
+@pytest.mark.parametrize("phase", ["ready", "committing", "ending"])
+def test_heir_begins_anew_what_it_finds_without_its_files(world: World, job: Any, phase: str) -> None:
+    """A chaos run found a job announced whose folder its last broker had removed already."""
+    with world.broker() as broker:
+        card = broker.take_one()
+        broker.kill()
+    (lease,) = (Path(world.settings.state_dir) / "leases").glob("*.json")
+    lease.write_text(lease.read_text().replace('"ready"', f'"{phase}"'))
+    shutil.rmtree(card.folder)
+
+    with world.broker() as heir:
+        assert heir.hear(Adopted).job_ids == ()
+        again = heir.hear(Ready).card
+        assert heir.finish(again).ending is Ending.DONE
+
+    assert again.attempt == 2
+    world.wait_until_empty()
+
+
 def test_everything_is_given_back_within_two_seconds_of_the_supervisors_death(world: World, job: Any) -> None:
     with world.broker() as broker:
         broker.take_one()
@@ -496,7 +516,9 @@ def test_queue_state_is_told(world: World, job: Any) -> None:
     with world.broker() as broker:
         state = broker.hear(QueueState)
 
-    assert (state.waiting, state.in_flight) == (1, 0)
+        assert (state.waiting, state.in_flight) == (1, 0)
+        broker.finish(broker.take_one())
+        broker.hear(QueueState, lambda told: (told.waiting, told.in_flight) == (0, 0))
 
 
 def test_refused_extension_loses_the_job_and_leaves_the_message_alone(tmp_path: Path, audio: Path) -> None:
