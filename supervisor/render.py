@@ -68,7 +68,21 @@ def _head(supervisor: Mapping[str, Any], paint: Paint) -> list[str]:
     for key in ("backend", "profile"):
         if supervisor.get(key):
             facts.append(f"{key} {printable(supervisor[key])}")
-    return [f"rem-supervisor {paint(state, STATE_STYLES.get(state, 'bold'))}{deadline} · {' · '.join(facts)}"]
+    head = f"rem-supervisor {paint(state, STATE_STYLES.get(state, 'bold'))}{deadline} · {' · '.join(facts)}"
+    return [head, *(paint(line, "warn") for line in _why(supervisor))]
+
+
+def _why(supervisor: Mapping[str, Any]) -> list[str]:
+    """Say why it drains or stops, and what EC2 said; a resumed machine may be doomed all the same."""
+    reason, notice = printable(supervisor.get("reason")), _mapping(supervisor.get("notice"))
+    lines = [f"because: {reason}"] if reason else []
+    if notice:
+        left = (
+            "withdrawn" if notice.get("withdrawn") is True else f"{span_text(notice.get('deadline_s'))} left"
+        )
+        words = [printable(notice.get(key)) for key in ("kind", "action")]
+        lines.append(f"notice: {' '.join(words)}, {left}{', a drill' if notice.get('drill') is True else ''}")
+    return [shorten(line, WIDTH) for line in lines]
 
 
 def _slots(status: Mapping[str, Any], paint: Paint) -> list[str]:

@@ -58,6 +58,25 @@ def test_a_drain_shows_how_long_it_may_take(status_of: Make) -> None:
     assert "draining (deadline in 1m35s)" in status_text(status_of(supervisor=supervisor))
 
 
+def test_a_notice_is_shown_with_what_it_leaves(status_of: Make) -> None:
+    notice = {"kind": "spot", "action": "stop", "deadline_s": 95.0, "drill": False, "withdrawn": False}
+    drained = {"state": "drained", "reason": "spot stop at 2026-11-22T13:00:00Z", "notice": notice}
+
+    lines = status_text(status_of(supervisor=drained)).splitlines()
+
+    assert lines[1:3] == ["because: spot stop at 2026-11-22T13:00:00Z", "notice: spot stop, 1m35s left"]
+
+
+def test_a_notice_that_is_over_says_so_and_a_strange_one_breaks_nothing(status_of: Make) -> None:
+    over = {"state": "running", "notice": {"kind": "asg", "action": "terminate", "withdrawn": True}}
+    drill = {"state": "running", "notice": {"kind": "spot", "action": "stop", "drill": True}}
+
+    assert "notice: asg terminate, withdrawn" in status_text(status_of(supervisor=over))
+    assert "notice: spot stop, - left, a drill" in status_text(status_of(supervisor=drill))
+    for strange in ([], "soon", 7, None, {"kind": 1, "deadline_s": "x"}):
+        assert status_text(status_of(supervisor={"state": "running", "notice": strange}))
+
+
 def test_what_does_not_answer_outside_is_told(status_of: Make) -> None:
     supervisor = {"state": "running", "troubles": {"queue": "throttled"}}
 

@@ -41,7 +41,8 @@ def clean_environment(state_dir: Path, **more: str) -> dict[str, str]:
     """What a test's service sees: no name of AWS or REM but those given."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
     own = {"REM_STATE_DIR": str(state_dir), "WHISPER_MODEL": "tiny.en", "PYTHONPATH": str(REPOSITORY)}
-    return {**kept, **own, **more}
+    # Tests may run on a spot instance themselves: its notices are not for them.
+    return {**kept, **own, "AWS_EC2_METADATA_DISABLED": "true", **more}
 
 
 class Service:

@@ -10,6 +10,7 @@ import pytest
 from supervisor.contract.moments import iso_utc
 from supervisor.notice import (
     KNOWN_MOST,
+    PATHS,
     UNDATED_S,
     Answer,
     Board,
@@ -235,3 +236,12 @@ def test_a_drill_is_not_taken_for_the_real_thing_nor_ended_by_its_absence() -> N
     board, news, _ = board.take(Kind.SPOT, notice())
     assert news == notice()
     assert board.without_drills().known == (notice(),)
+
+
+def test_paths_are_those_of_the_facts() -> None:
+    """A spelling mistake here would be a 404, which means: no notice."""
+    assert PATHS == {
+        Kind.SPOT: "/latest/meta-data/spot/instance-action",
+        Kind.REBALANCE: "/latest/meta-data/events/recommendations/rebalance",
+        Kind.ASG: "/latest/meta-data/autoscaling/target-lifecycle-state",
+    }
