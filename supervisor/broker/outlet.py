@@ -80,9 +80,11 @@ class Outlet:
         """End the job here; its messages end with the last of their jobs."""
         closing = self._holdings.settle(job, how)
         log.info("job ended", extra={"job_id": job.id, "ending": how.ending.value, "reason": how.reason})
-        if job.announced and not closing:
+        # A recording that failed before any worker could have it counts all the same.
+        is_told = job.announced or how.ending is Ending.FAILED
+        if is_told and not closing:
             self._tools.say(Done(job.id, how.ending, how.reason, audio_s))
-        elif job.announced:
+        elif is_told:
             closing[0].tell[job.id] = audio_s
             self._holdings.save(closing[0])
         for held in closing:

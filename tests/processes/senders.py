@@ -50,8 +50,12 @@ class LocalSender:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(audio.read_bytes())
         body = {"recordingId": recording_id, "bucket": "raw", "key": key, "userId": USER, "deviceId": "dev"}
-        LocalQueue(self._database).send(json.dumps({**body, "startedAt": "1", "endedAt": "2"}), {})
+        self.send_body(json.dumps({**body, "startedAt": "1", "endedAt": "2"}))
         return recording_id
+
+    def send_body(self, body: str) -> None:
+        """Put any text into the queue."""
+        LocalQueue(self._database).send(body, {})
 
     def record(self, recording_id: str) -> dict[str, Any]:
         return LocalRecords(self._database).get(RecordKey(USER, recording_id)) or {}

@@ -102,12 +102,20 @@ def test_bad_files_are_failed_with_a_reason_and_kept_while_the_service_goes_on(
     assert sum(slot["restarts"] for slot in status["slots"]) == 0
 
 
+def test_recording_that_is_not_there_counts_as_failed_in_status(service: Service) -> None:
+    sender = LocalSender(service.state_dir / "local")
+    failed = (service.status() or {})["totals"]["failed"]
+    body = {"recordingId": "gone", "bucket": "raw", "key": "raw/dev/gone.wav", "userId": "u", "deviceId": "d"}
+
+    sender.send_body(json.dumps({**body, "startedAt": "1", "endedAt": "2"}))
+
+    wait_for(lambda: (service.status() or {})["totals"]["failed"] == failed + 1, "a failed job in the totals")
+
+
 def test_message_that_makes_no_sense_is_kept_for_a_person(service: Service) -> None:
     sender = LocalSender(service.state_dir / "local")
-    from supervisor.broker.local import LocalQueue
-
-    LocalQueue(sender._database).send("this is no JSON", {})
-    LocalQueue(sender._database).send('{"recordingId": "lacks-the-rest"}', {})
+    sender.send_body("this is no JSON")
+    sender.send_body('{"recordingId": "lacks-the-rest"}')
 
     wait_for(lambda: sender.left() == 0, "an empty queue")
     kept = service.command("jobs", "--failed", "--json")
