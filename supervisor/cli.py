@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Callable, Optional
 
 from supervisor.command_failed import CommandFailed
 from supervisor.contract.exits import Exit
+from supervisor.installed import names_to_add
 from supervisor.name_clash import explain
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         _print_any_text()
         if args.verb != "run":  # the service has its own ways with signals
             _clean_up_when_told_to_end()
+        os.environ.update(names_to_add(args.verb, os.environ))
         code = int(_verb(args.verb)(args))
         sys.stdout.flush()
         return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import os
 import sys
@@ -30,6 +31,8 @@ def run_service(loaded: Loaded) -> int:
     except (StateDirTaken, StateDirBroken, SocketFolderUnsafe) as error:
         sys.stderr.write(f"rem-supervisor: {error}.\n")
         return Exit.FAILED
+    # systemd's watchdog kills with SIGABRT: what hung should stand in the journal.
+    faulthandler.enable()
     writer = logline.set_up("supervisor", settings.log.level, settings.log.format)
     try:
         return asyncio.run(_serve(loaded, state, address))

@@ -76,7 +76,7 @@ def _give_to_owner(path: Path, top: Path) -> None:
     for made in (path, *path.parents):
         if made == top:
             return
-        os.chown(made, owner.st_uid, owner.st_gid)
+        os.chown(made, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def _sync_folder(folder: Path) -> None:
