@@ -1,4 +1,4 @@
-"""The watch for notices: asks the metadata service every two seconds, tells what is news.
+"""The watch for notices: asks the metadata service every few seconds, tells what is news.
 
 It decides nothing of its own: `notice.py` says what an answer means, the pool what follows.
 Off EC2 there is no watch, and nobody is asked. No worker begins before the first round of
@@ -8,8 +8,9 @@ questions is answered, or has failed, or three seconds have passed.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional, Protocol
 
@@ -27,7 +28,8 @@ log = logging.getLogger(__name__)
 class Pace:
     """How often, and how long, questions are asked."""
 
-    every_s: float = 2.0  # AWS advises 5 s; a notice is worth more than the few bytes
+    every_s: float = 2.0  # AWS advises 5 s; of a spot notice's two minutes, each second counts
+    others_every: int = 3  # rounds; the other kinds leave more time, and a round costs 2 ms
     gate_most_s: float = 3.0  # a connection that is not taken is tried twice for 1 s
     limits: Limits = field(default_factory=Limits)
 
@@ -125,16 +127,18 @@ class Notices:
         return "this is not an EC2 instance", "where it is one: [notices] enabled = on"
 
     async def _watch(self, service: Metadata) -> None:
-        while True:
-            trouble = await self._ask_all(service)
-            self._tell_trouble(trouble)
+        for number in itertools.count():
+            in_full = number % self._pace.others_every == 0 or self._trouble is not None
+            trouble = await self._ask_all(service, self._kinds if in_full else [Kind.SPOT])
+            if in_full or trouble is not None:
+                self._tell_trouble(trouble)
             self._settle()
             await asyncio.sleep(self._pace.every_s)
 
-    async def _ask_all(self, service: Metadata) -> Optional[MetadataFailed]:
-        """Ask about each kind; give the first failure, if any."""
+    async def _ask_all(self, service: Metadata, kinds: Sequence[Kind]) -> Optional[MetadataFailed]:
+        """Ask about these kinds; give the first failure, if any."""
         first: Optional[MetadataFailed] = None
-        for kind in self._kinds:
+        for kind in kinds:
             try:
                 self._take(kind, await service.get(PATHS[kind]))
             except Nonsense as error:

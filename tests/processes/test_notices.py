@@ -158,7 +158,7 @@ def test_spot_asg_and_sigterm_at_once_are_one_drain_to_the_earliest_deadline(
         os.kill(wait_for(service.busy_slot, "the worker at work")["pid"], signal.SIGSTOP)
 
         fake.tell(Kind.ASG)
-        fake.tell(Kind.SPOT, in_s=12)
+        fake.tell(Kind.SPOT, in_s=20)
         service.process.send_signal(signal.SIGTERM)
         began_s = time.monotonic()
         stopping = wait_for(
@@ -166,9 +166,9 @@ def test_spot_asg_and_sigterm_at_once_are_one_drain_to_the_earliest_deadline(
         )
         code = service.process.wait(30)
 
-        assert time.monotonic() - began_s < 12
+        assert 10 < time.monotonic() - began_s < 20
         assert stopping["state"] in ("draining", "stopping")
-        assert stopping["drain_deadline_s"] <= 12
+        assert stopping["drain_deadline_s"] <= 20
         assert service.log.count('"message": "notice taken up"') == 2
         assert service.log.count('"message": "stopping"') == 1
 

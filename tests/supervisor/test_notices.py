@@ -17,7 +17,7 @@ from supervisor.notice import PATHS, Kind, Notice
 from supervisor.notices import Notices, Pace
 from supervisor.plain_http import Limits
 
-QUICK = Pace(every_s=0.01, gate_most_s=5.0, limits=Limits(0.5, 0.1))
+QUICK = Pace(every_s=0.01, others_every=1, gate_most_s=5.0, limits=Limits(0.5, 0.1))
 LIMIT_S = 10.0
 
 
@@ -108,6 +108,23 @@ def test_no_notice_lets_workers_begin_after_the_first_round(fake: FakeMetadata) 
 
     assert watched(fake, story).heard == ["settled"]
     assert {line.split()[1] for line in fake.requests} == {"/latest/api/token", *PATHS.values()}
+
+
+def test_an_interruption_is_asked_for_more_often_than_what_leaves_more_time(fake: FakeMetadata) -> None:
+    async def story(watch: Watch) -> None:
+        await watch.until(lambda: len(fake.requests) > 30)
+
+    watched(fake, story, pace=replace(QUICK, others_every=3))
+    asked = [line.rpartition("/")[2] for line in fake.requests[1:11]]
+    every = ["instance-action", "rebalance", "target-lifecycle-state"]
+    assert asked == [
+        *every,
+        "instance-action",
+        "instance-action",
+        *every,
+        "instance-action",
+        "instance-action",
+    ]
 
 
 def test_a_live_notice_is_told_before_workers_may_begin(fake: FakeMetadata) -> None:
