@@ -1,4 +1,4 @@
-"""One suite for queue, records and objects, on SQLite with folders, moto and ministack."""
+"""One suite for queue, records and objects: in memory, on SQLite with folders, on moto and ministack."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 from supervisor.broker.dynamodb import DynamoRecords
 from supervisor.broker.errors import JobRejected, TryLater
+from supervisor.broker.fake import FakeObjects, FakeQueue, FakeRecords
 from supervisor.broker.local import LocalQueue, LocalRecords, open_database
 from supervisor.broker.local_objects import LocalObjects
 from supervisor.broker.ports import (
@@ -57,12 +58,15 @@ class Ports:
 
 @pytest.fixture(
     params=[
+        "fake",
         "local",
         pytest.param("moto", marks=[pytest.mark.aws, pytest.mark.slow]),
         pytest.param("ministack", marks=[pytest.mark.aws, pytest.mark.slow]),
     ]
 )
 def ports(request: pytest.FixtureRequest, tmp_path: Path) -> Ports:
+    if request.param == "fake":
+        return Ports("fake", FakeQueue(), FakeRecords(), FakeObjects(), "raw")
     if request.param == "local":
         database = open_database(tmp_path)
         objects = LocalObjects(tmp_path / "objects")
