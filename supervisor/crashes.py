@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -70,15 +70,20 @@ class CrashLog:
             except (OSError, ValueError):
                 path.unlink(missing_ok=True)  # half written by a life that ended there
 
-    def keep(self, record: CrashRecord) -> str:
-        """Write a record, drop the oldest beyond the bound; give the file's path."""
-        plain = record.plain()
-        self.recent.append(plain)
+    def keep(self, record: CrashRecord) -> CrashRecord:
+        """Write a record and drop the oldest beyond the bound.
+
+        A stack dump is moved beside it, since the slot's next worker writes to the same file;
+        gives the record with the dump's new place. Raises OSError on a full disk.
+        """
         path = self.folder / f"{record.at_unix_s:017.3f}-{record.slot}.json"
-        path.write_text(json.dumps(plain, indent=1), encoding="utf-8")
+        record = replace(record, stacks_path=_moved(record.stacks_path, path.with_suffix(".stacks.txt")))
+        self.recent.append(record.plain())
+        path.write_text(json.dumps(record.plain(), indent=1), encoding="utf-8")
         for old in self._paths()[:-KEPT_MOST]:
             old.unlink(missing_ok=True)
-        return str(path)
+            old.with_suffix(".stacks.txt").unlink(missing_ok=True)
+        return record
 
     def newest(self, count: int) -> list[dict[str, Any]]:
         """Give the newest records, the newest first, without their lines."""
@@ -87,3 +92,12 @@ class CrashLog:
 
     def _paths(self) -> list[Path]:
         return sorted(self.folder.glob("*.json"))
+
+
+def _moved(stacks_path: Optional[str], to: Path) -> Optional[str]:
+    """Move a dump; None where nothing was dumped."""
+    source = Path(stacks_path) if stacks_path else None
+    if source is None or not source.exists() or not source.stat().st_size:
+        return None
+    source.replace(to)
+    return str(to)

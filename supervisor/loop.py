@@ -228,12 +228,12 @@ class Service:
             stacks_path=recipes.stacks_path(self.state.path, crash.name) if stalled else None,
         )
         try:
-            path = self._crashes.keep(record)
+            record = self._crashes.keep(record)
         except OSError as error:
-            path = f"not written: {error}"
+            log.warning("crash record not written", extra={"slot": crash.name, "reason": str(error)})
         facts = {"slot": record.slot, "pid": record.pid, "death": record.death, "ended": record.ended}
-        more = {"out_of_memory": record.out_of_memory, "jobs": ", ".join(record.jobs), "record": path}
-        log.warning("child died", extra={**facts, **more})
+        more = {"out_of_memory": record.out_of_memory, "jobs": ", ".join(record.jobs)}
+        log.warning("child died", extra={**facts, **more, "stacks": record.stacks_path})
 
     def _on_hangup(self) -> None:
         try:
