@@ -1,13 +1,18 @@
-"""Backends for tests with the whole service: an imitation of AWS over HTTP, started once a process."""
+"""What tests of real processes share: backends (an imitation of AWS over HTTP), and children's nursery."""
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
 from tests.broker.aws_servers import AwsServer, Deployment, deploy, run_server
+from tests.processes.nursery import Nursery, Play, is_alive
 from tests.processes.senders import AwsSender, LocalSender, Sender
 
 
@@ -27,3 +32,30 @@ def sender(request: pytest.FixtureRequest, tmp_path: Path) -> Sender:
     if request.param == "local":
         return LocalSender(tmp_path / "state" / "local")
     return AwsSender(request.getfixturevalue("deployment"))
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Callable[[Play], None]:
+    """Play a story with children of its own in an event loop; none outlives it."""
+
+    def run(play: Play) -> None:
+        async def all_of_it() -> None:
+            nursery = Nursery(tmp_path, asyncio.get_running_loop())
+            try:
+                await play(nursery)
+            finally:
+                await nursery.close()
+
+        asyncio.run(all_of_it())
+
+    return run
+
+
+@pytest.fixture
+def strays() -> Iterator[list[int]]:
+    """Pids that a test's children leave behind on purpose: ended here at the latest."""
+    pids: list[int] = []
+    yield pids
+    for pid in pids:
+        if is_alive(pid):
+            os.kill(pid, signal.SIGKILL)

@@ -120,7 +120,7 @@ def test_workers_that_rest_by_order_are_no_reason_to_give_up() -> None:
 
 def test_broker_that_survives_sigkill_does_not_make_the_loop_spin_while_the_service_gives_up() -> None:
     """The host itself fails when it is woken without end."""
-    host = Host(workers=1).begin().run(10)
+    host = Host(workers=1).begin("a", takes_s=900).run(10)
     host.broker.immortal = True
     host.post(pl.SlotEvent("broker", sl.Kill("it does not read its messages", fault=True)))
 
