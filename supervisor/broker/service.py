@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import random
 import signal
 import time
 import uuid
@@ -24,7 +25,7 @@ from supervisor.broker.keeper import Keeper
 from supervisor.broker.link import Link
 from supervisor.broker.outlet import Outlet
 from supervisor.broker.spool import Spool
-from supervisor.broker.tools import Tools
+from supervisor.broker.tools import Backend, Tools
 from supervisor.broker.troubles import Troubles
 from supervisor.contract import child_env, clock, logline
 from supervisor.contract.exits import Exit
@@ -59,11 +60,27 @@ def serve() -> None:
 
 
 def build(settings: Settings, state_dir: Path, say: Callable[[FromBroker], None], link: Link) -> Desk:
-    """Make a desk of its parts and let it hear the link."""
-    backend = backends.connect(settings)
+    """Make a desk on the settings' backend and let it hear the link."""
     crew = Crew()
+    desk = put_together(settings, state_dir, backends.connect(settings), crew, say, clock.boot_id())
+    link.read_on(
+        lambda message: crew.post(lambda: desk.hear(message)), lambda: crew.post(desk.lose_supervisor)
+    )
+    return desk
+
+
+def put_together(
+    settings: Settings,
+    state_dir: Path,
+    backend: Backend,
+    crew: Crew,
+    say: Callable[[FromBroker], None],
+    boot_id: str,
+    chance: Callable[[], float] = random.random,
+) -> Desk:
+    """Make a desk of its parts, on any backend and with any crew."""
     spool = Spool(state_dir / "spool", settings.spool.limit_bytes, settings.spool.max_file_bytes)
-    files = LeaseFiles(state_dir / "leases", clock.boot_id())
+    files = LeaseFiles(state_dir / "leases", boot_id)
     troubles = Troubles(say)
     holdings = Holdings(files, spool, troubles)
     tools = Tools(
@@ -76,14 +93,11 @@ def build(settings: Settings, state_dir: Path, say: Callable[[FromBroker], None]
         say,
         identity(state_dir),
         float(settings.queue.lease_s),
+        chance=chance,
     )
     outlet = Outlet(tools)
     intake = Intake(tools, outlet, EnvelopePolicy(backend.raw_bucket, settings.aws.default_user_id))
-    desk = Desk(tools, intake, outlet, Keeper(tools, outlet), files)
-    link.read_on(
-        lambda message: crew.post(lambda: desk.hear(message)), lambda: crew.post(desk.lose_supervisor)
-    )
-    return desk
+    return Desk(tools, intake, outlet, Keeper(tools, outlet), files)
 
 
 def identity(state_dir: Path) -> str:

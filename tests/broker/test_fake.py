@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 from supervisor.broker.fake import DeadLetter, FakeQueue, QueueRules
 from supervisor.broker.ports import Counts, Message
 
@@ -19,7 +21,7 @@ class Clock:
         self.now_s += wait_s
 
 
-def queue_with(body: str = "hello", rules: QueueRules = QueueRules()) -> tuple[FakeQueue, Clock]:
+def queue_with(body: str = "hello", rules: Optional[QueueRules] = None) -> tuple[FakeQueue, Clock]:
     clock = Clock()
     queue = FakeQueue(clock, clock.wait, rules)
     queue.send(body, {})
@@ -116,7 +118,7 @@ def test_nothing_is_hidden_for_over_12_hours_from_its_receipt() -> None:
 
 
 def test_message_received_too_often_goes_to_the_dead_letters_instead_of_out() -> None:
-    queue, clock = queue_with("bad", QueueRules(max_receive_count=3))
+    queue, _ = queue_with("bad", QueueRules(max_receive_count=3))
     for _ in range(3):
         queue.release(take(queue).handle, 0.0)
 
