@@ -131,6 +131,9 @@ class Machine:
             ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "sh", "-c", script, "sh",
              *(str(cgroup / "cgroup.procs") for cgroup in self._cgroups if cgroup.is_dir()), "--",
              *self._nspawn()],
+            # On a host of mixed hierarchies too: in version 1 nobody tells a container's systemd that
+            # a cgroup is empty, and it waits for its time limit instead.
+            env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
