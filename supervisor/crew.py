@@ -90,13 +90,21 @@ class Crew:
     def take_up(self, settings: Settings) -> list[str]:
         """Start workers with these settings from now on; give the slots that run with older ones."""
         self._settings = settings
-        names = [name for name in self._places if name in self._effects.recipes]
-        for name in names:
+        changed = []
+        for name in [name for name in self._places if name in self._effects.recipes]:
             place = dataclasses.replace(self._places[name], threads=settings.devices.cpu_threads)
-            self._places[name] = place
-            self._effects.recipes[name] = recipes.worker(settings, self._environ, place, self.fetch.path)
-        slots = [self._pool.members[name].slot for name in names]
-        return [slot.name for slot in slots if slot.state in sl.ALIVE and slot.next is sl.Next.RESTART]
+            recipe = recipes.worker(settings, self._environ, place, self.fetch.path)
+            if recipe != self._effects.recipes[name]:
+                self._places[name], self._effects.recipes[name] = place, recipe
+                changed.append(self._pool.members[name].slot)
+        return [slot.name for slot in changed if slot.state in sl.ALIVE and slot.next is sl.Next.RESTART]
+
+    def look_for(self, model: str) -> None:
+        """Make another model's name a folder; workers go on with the old one meanwhile."""
+        self.stop_fetching()
+        self.fetch = ModelFetch(model)
+        if MODEL not in self._effects.children:
+            self.start_fetching()
 
     def _plan(self) -> None:
         """Decide the places anew, as long as there is none; count memory before workers take theirs."""

@@ -111,15 +111,23 @@ class Service:
         if not keys:
             words = ["nothing has changed"]
         elif len(late) < len(keys):
-            self.loaded = dataclasses.replace(
-                fresh, settings=with_rolled(self.loaded.settings, fresh.settings)
-            )
-            self._roll.begin(self.crew.take_up(self.loaded.settings))
-            words.insert(0, "workers take up the new settings, one after the other")
+            words.insert(0, self._take_up(fresh))
         self.announcer.reloaded()
         log.info("settings read again", extra={"changed": ", ".join(keys), "restart_for": ", ".join(late)})
         self._loop.call_soon(self._after_events)
         return "; ".join(words)
+
+    def _take_up(self, fresh: settings.Loaded) -> str:
+        """Let workers take up what they can of new settings; another model is fetched first."""
+        merged = with_rolled(self.loaded.settings, fresh.settings)
+        self.loaded = dataclasses.replace(fresh, settings=merged)
+        if merged.transcription.model != self.crew.fetch.model:
+            self.crew.look_for(merged.transcription.model)
+            return (
+                f"fetching model {merged.transcription.model}; then workers take it up, one after the other"
+            )
+        self._roll.begin(self.crew.take_up(merged))
+        return "workers take up the new settings, one after the other"
 
     def post(self, event: pl.PoolEvent) -> None:
         """Let the pool decide on an event and carry the actions out, all before returning.
@@ -259,8 +267,12 @@ class Service:
 
     def _fetch_ended(self, returncode: int) -> None:
         again_s = self.crew.fetch.ended(describe(returncode))
-        if again_s is not None and self.pool.mode is not pl.Mode.STOPPING:
+        if self.pool.mode is pl.Mode.STOPPING:
+            return
+        if again_s is not None:
             self._loop.call_later(again_s, self.crew.start_fetching)
+        else:
+            self._roll.begin(self.crew.take_up(self.loaded.settings))
         self._staff()
 
     def _step_roll(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Optional
 from supervisor.slot import Slot, SlotState
 
 ROLLED = (
+    "transcription.model",
     "transcription.compute_type",
     "transcription.language",
     "transcription.beam_size",
