@@ -114,6 +114,15 @@ def _hear_devices(pool: Pool, member: Member, message: m.Devices, now_s: float) 
     pool.decide(member, sl.Heartbeat(), now_s)
 
 
+def _hear_xid(pool: Pool, member: Member, message: m.Xid, now_s: float) -> None:
+    pool.note("warning", "the driver told a fault", {"device_uuid": message.uuid, "xid": message.xid})
+
+
+def _hear_fault(pool: Pool, member: Member, message: m.Fault, now_s: float) -> None:
+    facts = {"device_uuid": message.uuid, "act": message.act.value, "reason": message.why}
+    pool.note("warning", "fault judged", {**facts, "cure": message.cure})
+
+
 def _entry_of(pool: Pool, member: Member, job_id: str) -> Optional[Entry]:
     """The job, if that worker really has it."""
     entry = pool.ledger.entries.get(job_id)
@@ -134,4 +143,6 @@ _HEARERS: Mapping[type, Any] = {
     m.QueueState: _hear_queue,
     m.Trouble: _hear_trouble,
     m.Devices: _hear_devices,
+    m.Xid: _hear_xid,
+    m.Fault: _hear_fault,
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Optional, TypeVar
 
 from supervisor.contract import codec
@@ -38,6 +38,17 @@ class WorkerSettings:
     max_audio_s: float
     language: Optional[str] = None
     beam_size: int = 5
+    log_level: str = "INFO"
+    cpus: tuple[int, ...] = ()  # to run on; empty: wherever the kernel likes
+
+
+@dataclass(frozen=True)
+class GpuwatchSettings:
+    """What the watching child needs. `pretend_path`: the file of simulated GPUs, empty for real ones."""
+
+    xid: dict[str, str] = field(default_factory=dict)
+    pretend_count: int = 0
+    pretend_path: str = ""
     log_level: str = "INFO"
 
 

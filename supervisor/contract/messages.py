@@ -17,6 +17,12 @@ from dataclasses import dataclass, field
 from typing import Any, Optional, Union
 
 from supervisor.contract import codec, framing
+from supervisor.contract.device_messages import Act as Act
+from supervisor.contract.device_messages import Device as Device
+from supervisor.contract.device_messages import Devices as Devices
+from supervisor.contract.device_messages import Fault as Fault
+from supervisor.contract.device_messages import Look as Look
+from supervisor.contract.device_messages import Xid as Xid
 
 
 class Failure(str, enum.Enum):
@@ -254,48 +260,20 @@ class Leave:
     deadline_at_s: float
 
 
-# --- from gpuwatch ------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Device:
-    """One GPU as NVML tells it. What is not to be had is None: unknown is an honest state."""
-
-    uuid: str
-    name: str
-    index: int
-    memory_used_bytes: Optional[int] = None
-    memory_total_bytes: Optional[int] = None
-    utilization_ratio: Optional[float] = None
-    temperature_c: Optional[float] = None
-    health: str = "unknown"
-
-
-@dataclass(frozen=True)
-class Devices:
-    """All GPUs that workers may use, in PCI order.
-
-    None at all is a normal answer; `problem` then says why, and `nvidia_pci` whether the
-    machine has an NVIDIA device on its PCI bus all the same.
-    """
-
-    devices: tuple[Device, ...]
-    nvidia_pci: bool = False
-    problem: str = ""
-
-
 FromWorker = Union[Up, Room, Beat, Staged, Failed]
 ToWorker = Union[Job, StopJob, Drain]
 FromBroker = Union[Up, Ready, Adopted, Lost, Done, QueueState, Trouble]
 ToBroker = Union[Wanted, Keep, Commit, Fail, Release, Leave]
-FromGpuwatch = Union[Up, Devices]
-Message = Union[FromWorker, ToWorker, FromBroker, ToBroker, FromGpuwatch]
+FromGpuwatch = Union[Up, Devices, Xid, Fault]
+ToGpuwatch = Look
+Message = Union[FromWorker, ToWorker, FromBroker, ToBroker, FromGpuwatch, ToGpuwatch]
 
 FROM_WORKER = (Up, Room, Beat, Staged, Failed)
 TO_WORKER = (Job, StopJob, Drain)
 FROM_BROKER = (Up, Ready, Adopted, Lost, Done, QueueState, Trouble)
 TO_BROKER = (Wanted, Keep, Commit, Fail, Release, Leave)
-FROM_GPUWATCH = (Up, Devices)
+FROM_GPUWATCH = (Up, Devices, Xid, Fault)
+TO_GPUWATCH = (Look,)
 
 
 def write(message: Message) -> bytes:

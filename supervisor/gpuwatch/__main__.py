@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
+from pathlib import Path
 
 from supervisor.contract import child_env, logline
 from supervisor.contract.exits import Exit
+from supervisor.contract.messages import Xid
 from supervisor.gpuwatch.check import check
 from supervisor.gpuwatch.nvml import Nvml
-from supervisor.gpuwatch.watch import serve
+from supervisor.gpuwatch.pretend import Pretend
+from supervisor.gpuwatch.watch import GpuSource, Watch, serve
 
 
 def main(arguments: list[str]) -> Exit:
@@ -25,8 +29,24 @@ def main(arguments: list[str]) -> Exit:
     # The end of the link is the sign to leave; a Ctrl-C in the terminal goes to everybody.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    logline.set_up("gpuwatch", "INFO")
-    return serve(child_env.link(), Nvml())
+    settings = child_env.settings(child_env.GpuwatchSettings)
+    logline.set_up("gpuwatch", settings.log_level)
+    link = child_env.link()
+    return serve(link, _watch(link, settings))
+
+
+def _watch(link: socket.socket, settings: child_env.GpuwatchSettings) -> Watch:
+    """Watch real GPUs, or simulated ones where the settings say so."""
+    watch: Watch
+
+    def tell_xid(xid: Xid) -> None:
+        watch.hear_xid(xid)
+
+    source: GpuSource = Nvml(tell_xid)
+    if settings.pretend_path:
+        source = Pretend(Path(settings.pretend_path), settings.pretend_count, tell_xid)
+    watch = Watch(link, source, settings.xid)
+    return watch
 
 
 if __name__ == "__main__":

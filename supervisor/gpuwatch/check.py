@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Optional
 
 from supervisor.contract.exits import Exit
-from supervisor.contract.messages import Devices
-from supervisor.gpuwatch import pci, problems
+from supervisor.contract.messages import Device, Devices
+from supervisor.gpuwatch import pci, problems, xid
 from supervisor.gpuwatch.nvml import Nvml
 from supervisor.gpuwatch.sight import Sight, devices_of
 
@@ -37,7 +37,38 @@ def findings(sight: Sight, nvidia_pci: bool) -> Iterator[dict[str, str]]:
     what, cure = _split(devices)
     yield _line("gpus", state, what, cure)
     for gpu in devices.devices:
-        yield _line(f"gpu{gpu.index}", "ok", f"{gpu.name} {gpu.uuid}")
+        yield _of_gpu(gpu)
+
+
+def _of_gpu(gpu: Device) -> dict[str, str]:
+    """Say how one GPU is; figures that are not to be had are left out."""
+    name = f"gpu{gpu.index}" if gpu.mig_index is None else f"gpu{gpu.index} mig{gpu.mig_index}"
+    parts = [gpu.name, gpu.uuid]
+    if gpu.memory_total_bytes is not None and gpu.memory_used_bytes is not None:
+        parts.append(f"{_gib(gpu.memory_used_bytes)} of {_gib(gpu.memory_total_bytes)} GiB in use")
+    if gpu.temperature_c is not None:
+        parts.append(f"{gpu.temperature_c:.0f} C")
+    if gpu.throttle:
+        parts.append(f"clocks held down: {', '.join(gpu.throttle)}")
+    if gpu.recovery_action is None:
+        parts.append("its driver tells no recovery action: XIDs are judged by a table")
+    detail = ", ".join(parts)
+    if xid.wants_hold(gpu.recovery_action):
+        needs = "reboot" if "reboot" in str(gpu.recovery_action) else "reset"
+        return _line(
+            name,
+            "fail",
+            f"{detail}; the driver wants {gpu.recovery_action}",
+            xid.cure(gpu.parent or gpu.uuid, needs),
+        )
+    if gpu.remap_failed:
+        return _line(name, "fail", f"{detail}; a memory row could not be remapped", "Have the GPU replaced")
+    state = "warn" if gpu.throttle or gpu.health == "lost" else "ok"
+    return _line(name, state, detail, "Look at its cooling and power supply" if state == "warn" else "")
+
+
+def _gib(size_bytes: int) -> str:
+    return f"{size_bytes / 1024**3:.1f}"
 
 
 def _split(devices: Devices) -> tuple[str, str]:

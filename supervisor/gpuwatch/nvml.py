@@ -1,4 +1,4 @@
-"""The only file that imports pynvml: one look at all GPUs.
+"""The only file that imports pynvml: one look at all GPUs, and an open ear for their XIDs.
 
 Every call here may hang in the driver for ever; who calls must be able to go on without
 the answer. What NVML does not know of a GPU is None. GPUs are walked by index and
@@ -8,22 +8,36 @@ known by UUID: asking by UUID fails for a good GPU while another one is lost.
 from __future__ import annotations
 
 import ctypes
+import dataclasses
+import threading
+from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar
 
 import pynvml
 
-from supervisor.contract.messages import Device
-from supervisor.gpuwatch import problems
+from supervisor.contract import clock
+from supervisor.contract.messages import Device, Xid
+from supervisor.gpuwatch import health, problems
 from supervisor.gpuwatch.sight import Sight
+from supervisor.gpuwatch.xid import action_name
 
 T = TypeVar("T")
+
+RECOVERY_ACTION_FIELD = 230  # NVML_FI_DEV_GET_GPU_RECOVERY_ACTION, drivers from about R570
+EVENT_WAIT_MS = 2_000
+DEAF_FIRST_S, DEAF_MOST_S = 1.0, 60.0
+_CPU_WORDS = 16  # of 64 CPUs each
+_PROCESSES_SHOWN = 8
 
 
 class Nvml:
     """NVML, opened at the first look and opened anew after it failed as a whole."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell_xid: Optional[Callable[[Xid], None]] = None) -> None:
         self._is_open = False
+        self._tell_xid = tell_xid
+        self._known: dict[int, Device] = {}  # by index: who was there at the last look
+        self._ears: dict[str, threading.Event] = {}  # by uuid: set, it closes
 
     def look(self) -> Sight:
         """Look at all GPUs. Never raises for what NVML says; see `Sight.problem`."""
@@ -36,47 +50,221 @@ class Nvml:
         except pynvml.NVMLError as error:
             self._close()
             return Sight((), _explain(error), failed=True)
-        found, lost = [], []
+        found, notes, silent = [], [], []
         for index in range(count):
             try:
-                found.append(_look_at(index))
+                order, uuid, gpus, note = self._look_at(index)
+                found.append(((order, uuid), gpus))
+                notes += [note] if note else []
             except pynvml.NVMLError as error:
-                lost.append(problems.explain_one(index, error.value, str(error)))
-        gpus = tuple(gpu for _, gpu in sorted(found, key=lambda pair: pair[0]))
-        if not gpus and not lost:
-            lost.append("NVML finds no GPU. In a container, give it GPUs (docker run --gpus all)")
-        return Sight(gpus, ". ".join(lost), failed=bool(lost) and not gpus)
+                notes.append(problems.explain_one(index, error.value, str(error)))
+                silent.append(index)
+        ordered = [gpu for _, gpus in sorted(found, key=lambda pair: pair[0][0]) for gpu in gpus]
+        ordered += self._lost(silent, {uuid for (_, uuid), _ in found})
+        if not ordered and not notes:
+            notes.append("NVML finds no GPU. In a container, give it GPUs (docker run --gpus all)")
+        return Sight(tuple(ordered), ". ".join(notes), failed=bool(notes) and not ordered)
+
+    def _look_at(self, index: int) -> tuple[tuple[str, int], str, list[Device], str]:
+        """Read one GPU: its place in the order, its uuid, itself or its MIG devices, and what to note.
+
+        Raises NVMLError where it does not even tell its UUID.
+        """
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        uuid = str(pynvml.nvmlDeviceGetUUID(handle))
+        known, codes = _asker()
+        pci = _text(known(lambda: pynvml.nvmlDeviceGetPciInfo(handle).busId))
+        gpu = health.with_health(_read(handle, uuid, index, known), codes)
+        self._known[index] = gpu
+        self._listen(handle, uuid)
+        if (known(lambda: pynvml.nvmlDeviceGetMigMode(handle)) or [0])[0] != 1:
+            return (pci, index), uuid, [gpu], ""
+        parts = _mig_devices(handle, gpu)
+        return (pci, index), uuid, parts, "" if parts else problems.empty_mig(index)
+
+    def _lost(self, silent: list[int], present: set[str]) -> list[Device]:
+        """Give the GPUs that are counted and do not answer, as far as they are known from before."""
+        known = [self._known[index] for index in silent if index in self._known]
+        return [health.lost(gpu) for gpu in known if gpu.uuid not in present]
+
+    # --- XIDs: one event set and one thread for each GPU ---------------------------------
+
+    def _listen(self, handle: Any, uuid: str) -> None:  # Any: pynvml's handles have no types
+        if self._tell_xid is None or uuid in self._ears:
+            return
+        closing = self._ears[uuid] = threading.Event()
+        threading.Thread(
+            target=self._hear, args=(handle, uuid, closing), name=f"xid {uuid}", daemon=True
+        ).start()
+
+    def _hear(self, handle: Any, uuid: str, closing: threading.Event) -> None:
+        """Tell every XID of one GPU until NVML is closed.
+
+        A wait that fails at once would spin (seen in other tools): every error is followed
+        by a pause, which grows.
+        """
+        pause_s = DEAF_FIRST_S
+        while not closing.is_set():
+            events: Any = None
+            try:
+                events = _event_set(handle)
+                if events is None:
+                    return  # this GPU or driver tells none
+                while not closing.is_set():
+                    self._wait(events, uuid)
+                    pause_s = DEAF_FIRST_S
+            except pynvml.NVMLError:
+                _free(events)
+                closing.wait(pause_s)
+                pause_s = min(DEAF_MOST_S, 2 * pause_s)
+
+    def _wait(self, events: Any, uuid: str) -> None:
+        try:
+            event = pynvml.nvmlEventSetWait_v2(events, EVENT_WAIT_MS)
+        except pynvml.NVMLError as error:
+            if error.value != pynvml.NVML_ERROR_TIMEOUT:
+                raise
+            return
+        if self._tell_xid is not None and event.eventType == pynvml.nvmlEventTypeXidCriticalError:
+            self._tell_xid(Xid(uuid, int(event.eventData), clock.now_s()))
 
     def _close(self) -> None:
+        for closing in self._ears.values():
+            closing.set()
+        self._ears = {}
         if self._is_open:
             self._is_open = False
             _known(pynvml.nvmlShutdown)
 
 
-def _look_at(index: int) -> tuple[tuple[str, int], Device]:
-    """Read one GPU and where it sorts; raises NVMLError where it does not even tell its UUID."""
-    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-    uuid = str(pynvml.nvmlDeviceGetUUID(handle))
-    pci = _known(lambda: pynvml.nvmlDeviceGetPciInfo(handle).busId)
-    memory = _memory(handle)
-    percent = _known(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
-    celsius = _known(lambda: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))
-    gpu = Device(
+def _read(handle: Any, uuid: str, index: int, known: Callable[[Callable[[], Any]], Any]) -> Device:
+    """Ask one GPU for every figure."""
+    memory = _memory(handle, known)
+    percent = known(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+    celsius = known(lambda: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))
+    milliwatts = known(lambda: pynvml.nvmlDeviceGetPowerUsage(handle))
+    remapped = known(lambda: pynvml.nvmlDeviceGetRemappedRows(handle))
+    ecc = known(
+        lambda: pynvml.nvmlDeviceGetTotalEccErrors(
+            handle, pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC
+        )
+    )
+    return Device(
         uuid=uuid,
-        name=str(_known(lambda: pynvml.nvmlDeviceGetName(handle)) or "NVIDIA GPU"),
+        name=str(known(lambda: pynvml.nvmlDeviceGetName(handle)) or "NVIDIA GPU"),
         index=index,
         memory_used_bytes=None if memory is None else int(memory.used),
         memory_total_bytes=None if memory is None else int(memory.total),
         utilization_ratio=None if percent is None else percent / 100,
         temperature_c=None if celsius is None else float(celsius),
+        power_w=None if milliwatts is None else milliwatts / 1000,
+        throttle=health.throttle_reasons(_throttle_mask(handle, known)),
+        ecc_errors_count=None if ecc is None else int(ecc),
+        remapped_rows_count=None if remapped is None else int(remapped[0] + remapped[1]),
+        remap_failed=None if remapped is None else bool(remapped[3]),
+        recovery_action=action_name(known(lambda: _recovery_action(handle))),
+        cpus=_cpus(known(lambda: pynvml.nvmlDeviceGetCpuAffinity(handle, _CPU_WORDS))),
+        processes=_processes(known(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(handle))),
     )
-    return (_text(pci), index), gpu
 
 
-def _memory(handle: Any) -> Optional[Any]:  # Any: pynvml's structures have no types
+def _mig_devices(handle: Any, parent: Device) -> list[Device]:
+    """Walk all places for MIG devices: there are holes between them."""
+    devices = []
+    for index in range(_known(lambda: pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)) or 0):
+        try:
+            part = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)
+            uuid = str(pynvml.nvmlDeviceGetUUID(part))
+        except pynvml.NVMLError:
+            continue
+        devices.append(_mig_device(part, uuid, index, parent))
+    return devices
+
+
+def _mig_device(handle: Any, uuid: str, mig_index: int, parent: Device) -> Device:
+    """Read a part's own memory; all else that can be known is the parent's."""
+    memory = _memory(handle, _known)
+    return dataclasses.replace(
+        parent,
+        uuid=uuid,
+        name=str(_known(lambda: pynvml.nvmlDeviceGetName(handle)) or f"{parent.name} MIG {mig_index}"),
+        memory_used_bytes=None if memory is None else int(memory.used),
+        memory_total_bytes=None if memory is None else int(memory.total),
+        utilization_ratio=None,  # NVML has none for parts
+        parent=parent.uuid,
+        mig_index=mig_index,
+    )
+
+
+def _memory(handle: Any, known: Callable[[Callable[[], Any]], Any]) -> Optional[Any]:
     """Read memory in version 2; version 1 counts what the driver keeps for itself as used."""
-    v2 = _known(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2))
-    return v2 if v2 is not None else _known(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
+    v2 = known(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2))
+    return v2 if v2 is not None else known(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
+
+
+def _throttle_mask(handle: Any, known: Callable[[Callable[[], Any]], Any]) -> Optional[int]:
+    """Read it by its name of today, else by the one that older drivers know."""
+    mask = known(lambda: int(pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle)))
+    if mask is None:
+        mask = known(lambda: int(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)))
+    return None if mask is None else int(mask)
+
+
+def _recovery_action(handle: Any) -> Optional[int]:
+    """Read field 230; each value of such an answer has an error code of its own."""
+    value = pynvml.nvmlDeviceGetFieldValues(handle, [RECOVERY_ACTION_FIELD])[0]
+    return int(value.value.uiVal) if value.nvmlReturn == pynvml.NVML_SUCCESS else None
+
+
+def _event_set(handle: Any) -> Optional[Any]:
+    """Make an event set that hears this GPU's XIDs; None where it tells none."""
+    wanted = pynvml.nvmlEventTypeXidCriticalError & pynvml.nvmlDeviceGetSupportedEventTypes(handle)
+    if not wanted:
+        return None
+    events = pynvml.nvmlEventSetCreate()
+    try:
+        pynvml.nvmlDeviceRegisterEvents(handle, wanted, events)
+    except pynvml.NVMLError as error:
+        _free(events)
+        if error.value in problems.NOT_TO_BE_HAD:
+            return None
+        raise
+    return events
+
+
+def _free(events: Any) -> None:
+    if events is not None:
+        _known(lambda: pynvml.nvmlEventSetFree(events))
+
+
+def _cpus(words: Any) -> tuple[int, ...]:
+    return () if words is None else tuple(n for n in range(64 * len(words)) if words[n // 64] >> n % 64 & 1)
+
+
+def _processes(found: Any) -> tuple[str, ...]:
+    """Name who is on a GPU, for people only: in containers these are pids of the host."""
+    return tuple(f"{one.pid} {_name(one.pid)}".strip() for one in (found or [])[:_PROCESSES_SHOWN])
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _asker() -> tuple[Callable[[Callable[[], Any]], Any], set[int]]:
+    """Give a `_known` that remembers the errors it met."""
+    codes: set[int] = set()
+
+    def known(ask: Callable[[], Any]) -> Any:
+        try:
+            return ask()
+        except pynvml.NVMLError as error:
+            codes.add(error.value)
+            return None
+
+    return known, codes
 
 
 def _known(ask: Callable[[], T]) -> Optional[T]:

@@ -6,6 +6,10 @@ Source of codes and causes: nvml.h, and the threads that the project's facts nam
 from __future__ import annotations
 
 LIBRARY_NOT_FOUND = 12
+GPU_IS_LOST = 15
+RESET_REQUIRED = 16
+# Not supported, no such function, and two kinds of version mismatch: the datum is not to be had.
+NOT_TO_BE_HAD = frozenset((3, 13, 25, 26))
 
 _SAID = {
     4: "this user may not use the NVIDIA device files. Give it access to /dev/nvidia* (often group video)",
@@ -32,6 +36,15 @@ def explain(code: int, words: str, dlopen_said: str = "") -> str:
 def explain_one(index: int, code: int, words: str) -> str:
     """Say that one GPU does not answer while NVML itself does."""
     return f"GPU {index} does not answer. {explain(code, words)}"
+
+
+def empty_mig(index: int) -> str:
+    """Say that a GPU is cut into MIG devices of which there are none."""
+    return (
+        f"GPU {index} is in MIG mode and has no MIG device. "
+        f"Make some (sudo nvidia-smi mig -i {index} -cgi 0 -C) "
+        f"or end the mode (sudo nvidia-smi -i {index} -mig 0)"
+    )
 
 
 def hangs(waited_s: float) -> str:

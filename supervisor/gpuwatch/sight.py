@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
 from supervisor.contract.messages import Device, Devices
+from supervisor.gpuwatch.health import without_figures
 from supervisor.gpuwatch.visible import ordinals_may_differ, visible
 
 # Smaller changes wait for the regular report. Guesses: what an operator would call news.
@@ -26,18 +26,22 @@ class Sight:
 
 
 def devices_of(
-    sight: Sight, environ: Mapping[str, str], nvidia_pci: bool, last: Optional[Devices]
+    sight: Sight, environ: Mapping[str, str], nvidia_pci: bool, last: Optional[Devices], at_s: float = 0.0
 ) -> Devices:
-    """Say which GPUs workers may use.
+    """Say which GPUs workers may use, in the order that an inherited CUDA_VISIBLE_DEVICES gives.
 
     Where NVML fails after it once answered, the GPUs known until now stay, without figures:
     running workers do not need NVML, and must not be stopped for its sake.
     """
-    if sight.failed and last is not None and last.devices:
-        return Devices(tuple(map(_without_figures, last.devices)), nvidia_pci, sight.problem)
+    if sight.failed:
+        known = last.devices if last is not None else ()
+        return Devices(tuple(map(without_figures, known)), nvidia_pci, sight.problem, True, at_s)
     value, order = environ.get("CUDA_VISIBLE_DEVICES"), environ.get("CUDA_DEVICE_ORDER")
-    shown = visible(value, [gpu.uuid for gpu in sight.gpus])
-    gpus = tuple(gpu for gpu in sight.gpus if gpu.uuid in shown.uuids)
+    whole = tuple(dict.fromkeys(gpu.parent or gpu.uuid for gpu in sight.gpus))
+    parts = {gpu.parent: [one.uuid for one in sight.gpus if one.parent == gpu.parent] for gpu in sight.gpus}
+    parts.pop("", None)
+    shown = visible(value, whole, parts)
+    by_uuid = {gpu.uuid: gpu for gpu in sight.gpus}
     notes = [sight.problem]
     if sight.gpus:
         notes.append(shown.note)
@@ -46,20 +50,25 @@ def devices_of(
             f"CUDA_VISIBLE_DEVICES={value} was read in PCI order, but CUDA counts the fastest GPU first. "
             "Set CUDA_DEVICE_ORDER=PCI_BUS_ID or name UUIDs"
         )
-    return Devices(gpus, nvidia_pci, ". ".join(note for note in notes if note))
+    gpus = tuple(by_uuid[uuid] for uuid in shown.uuids)
+    return Devices(gpus, nvidia_pci, ". ".join(note for note in notes if note), looked_at_s=at_s)
 
 
 def is_news(was: Optional[Devices], now: Devices) -> bool:
     """Say whether `now` differs from what was told last by enough to tell it at once."""
-    if was is None or (was.problem, was.nvidia_pci) != (now.problem, now.nvidia_pci):
+    if was is None or _state(was) != _state(now):
         return True
     if _identities(was.devices) != _identities(now.devices):
         return True
     return any(_moved(old, new) for old, new in zip(was.devices, now.devices))
 
 
-def _identities(gpus: Sequence[Device]) -> list[tuple[str, int, str]]:
-    return [(gpu.uuid, gpu.index, gpu.health) for gpu in gpus]
+def _state(devices: Devices) -> tuple[object, ...]:
+    return devices.problem, devices.nvidia_pci, devices.failed
+
+
+def _identities(gpus: Sequence[Device]) -> list[tuple[object, ...]]:
+    return [(gpu.uuid, gpu.index, gpu.health, gpu.recovery_action, gpu.throttle) for gpu in gpus]
 
 
 def _moved(old: Device, new: Device) -> bool:
@@ -74,9 +83,3 @@ def _differs(old: Optional[float], new: Optional[float], by: float) -> bool:
     if old is None or new is None:
         return old is not new
     return abs(new - old) >= by
-
-
-def _without_figures(gpu: Device) -> Device:
-    return dataclasses.replace(
-        gpu, memory_used_bytes=None, utilization_ratio=None, temperature_c=None, health="unknown"
-    )

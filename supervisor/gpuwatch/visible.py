@@ -2,14 +2,15 @@
 
 NVML ignores that variable; who set it means it all the same. Unset shows all, empty none.
 Entries are ordinals, or UUIDs and unique beginnings of them. The first entry fixes the
-kind, the first bad one ends the list, and a GPU named twice empties it.
+kind, the first bad one ends the list, and a GPU named twice empties it. A GPU that is cut
+up stands for its first MIG device, and of those CUDA takes one at most.
 Source: CUDA C++ Programming Guide, "CUDA Environment Variables", and trials noted in
 the facts of this project.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
@@ -24,22 +25,27 @@ class Visible:
     note: str = ""
 
 
-def visible(value: Optional[str], uuids: Sequence[str]) -> Visible:
-    """Apply `value` to all GPUs of the host, given in PCI order."""
+def visible(value: Optional[str], uuids: Sequence[str], migs: Mapping[str, Sequence[str]] = {}) -> Visible:
+    """Apply `value` to all GPUs of the host, given in PCI order; `migs` are those that are cut up.
+
+    Without a value all MIG devices are shown: CUDA would take the first, but each worker is given its own.
+    """
     if value is None:
-        return Visible(tuple(uuids))
+        return Visible(tuple(shown for uuid in uuids for shown in migs.get(uuid, (uuid,))))
     entries = [entry.strip() for entry in value.split(",")]
     kind = _kind(entries[0])
+    parts = [part for uuid in uuids for part in migs.get(uuid, ())]
     shown: list[str] = []
     for entry in entries:
-        uuid = _find(entry, kind, uuids)
+        uuid = _find(entry, kind, parts if kind == "MIG-" else uuids)
         if uuid is None:
             return Visible(tuple(shown), _bad_entry(entry, value, bool(shown)))
         if uuid in shown:
             return Visible((), f"{_NAME}={value} names one GPU twice, so CUDA shows none. Name it once")
+        if kind == "MIG-" or uuid in migs:
+            # CUDA takes one MIG device at most: the list ends here.
+            return Visible((*shown, *(migs[uuid][:1] if uuid in migs else (uuid,))))
         shown.append(uuid)
-        if kind == "MIG-":
-            break  # CUDA takes one MIG device at most
     return Visible(tuple(shown))
 
 

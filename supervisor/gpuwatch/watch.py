@@ -1,7 +1,8 @@
 """Tells the supervisor about GPUs for as long as it listens.
 
-Two threads: one asks NVML, which may hang for ever; the other waits at the link. The
-second one alone ends the process, by `os._exit`, so a hung driver can't keep it alive.
+Threads: one asks NVML, which may hang for ever; one for each GPU waits for its XIDs; the
+main one waits at the link. The main one alone ends the process, by `os._exit`, so a hung
+driver can't keep it alive; and it alone judges XIDs, so a hung driver can't hide them.
 """
 
 from __future__ import annotations
@@ -11,22 +12,28 @@ import os
 import select
 import socket
 import threading
+from collections.abc import Mapping
 from typing import Optional, Protocol
 
-from supervisor.contract import clock, messages
+from supervisor.contract import clock, framing, messages
 from supervisor.contract.exits import Exit
-from supervisor.contract.messages import Devices, Up
+from supervisor.contract.messages import Device, Devices, Look, Message, Up, Xid
 from supervisor.gpuwatch import pci, problems
+from supervisor.gpuwatch.bursts import Bursts
 from supervisor.gpuwatch.sight import Sight, devices_of, is_news
+from supervisor.gpuwatch.xid import judge
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 5.0
+LOOK_MOST_OFTEN_S = 0.1
 # A failing nvmlInit forks a helper four times: not every 5 s.
 LOOK_AFTER_FAILURE_S = 30.0
 TELL_EVERY_S = 30.0
 # The first call wakes GPUs that no process holds open: some seconds each. A guess.
-HANGS_AFTER_S = 30.0
+FIRST_HANGS_AFTER_S = 30.0
+HANGS_AFTER_S = 10.0
+WAKE_S = 1.0
 
 
 class GpuSource(Protocol):
@@ -36,60 +43,113 @@ class GpuSource(Protocol):
 
 
 class Watch:
-    """What was told last, and who may tell next: both threads do, one at a time."""
+    """What was told last, and who may tell next: all threads do, one at a time."""
 
-    def __init__(self, link: socket.socket, source: GpuSource) -> None:
+    def __init__(self, link: socket.socket, source: GpuSource, overrides: Mapping[str, str] = {}) -> None:
         self._link = link
         self._source = source
-        self._lock = threading.Lock()
+        self._overrides = overrides
+        self._lock = threading.RLock()
         self._last: Optional[Devices] = None
         self._told_at_s = 0.0
         self._asked_at_s: Optional[float] = None  # None: no call is under way
+        self._answered = False
+        self._sooner = threading.Event()
+        self._order: Optional[Look] = None
+        self._bursts = Bursts()
 
     def look_for_ever(self) -> None:
         """Look and tell, until the process ends."""
-        never = threading.Event()
         while True:
             failed = self.look_once()
-            never.wait(LOOK_AFTER_FAILURE_S if failed else LOOK_EVERY_S)
+            self._sooner.wait(self._pause_s(failed))
+            self._sooner.clear()
 
     def look_once(self) -> bool:
         """Look, tell what is news; say whether NVML failed."""
-        self._asked_at_s = clock.now_s()
+        asked_at_s = self._asked_at_s = clock.now_s()
         sight = self._source.look()
-        self._asked_at_s = None
-        self._tell(sight)
+        self._asked_at_s, self._answered = None, True
+        self._tell(sight, asked_at_s)
         return sight.failed
+
+    def look_often(self, order: Look) -> None:
+        """Somebody waits for what the next looks show."""
+        self._order = order
+        self._sooner.set()
 
     def speak_up_if_stuck(self) -> None:
         """Tell that the driver hangs, once, where the present look has taken too long."""
         asked_at_s = self._asked_at_s
-        waited_s = 0.0 if asked_at_s is None else clock.now_s() - asked_at_s
-        if waited_s >= HANGS_AFTER_S:
-            self._tell(Sight((), problems.hangs(HANGS_AFTER_S), failed=True))
+        limit_s = HANGS_AFTER_S if self._answered else FIRST_HANGS_AFTER_S
+        if asked_at_s is not None and clock.now_s() - asked_at_s >= limit_s:
+            self._tell(Sight((), problems.hangs(limit_s), failed=True), asked_at_s, regularly=False)
 
-    def _tell(self, sight: Sight) -> None:
+    def hear_xid(self, xid: Xid) -> None:
+        """Tell one XID at once; the verdict follows when its burst is complete."""
         with self._lock:
-            now = devices_of(sight, os.environ, pci.has_nvidia_gpu(), self._last)
+            self._bursts.add(xid)
+            self._send(xid)
+        self._sooner.set()  # the verdict wants the recovery action as it is after the fault
+
+    def judge_bursts(self) -> float:
+        """Tell the verdicts that are due; give the seconds until the next may be."""
+        with self._lock:
+            now_s = clock.now_s()
+            for burst in self._bursts.due(now_s):
+                action = self._recovery_action(burst.uuid)
+                self._send(judge(burst.uuid, burst.xids, burst.at_s, action, self._overrides))
+            due_at_s = self._bursts.next_due_at_s()
+        return WAKE_S if due_at_s is None else max(0.0, min(WAKE_S, due_at_s - now_s))
+
+    def _recovery_action(self, uuid: str) -> Optional[str]:
+        """Give the driver's word on a GPU as last seen; None where it has none."""
+        seen: tuple[Device, ...] = self._last.devices if self._last is not None else ()
+        return next((gpu.recovery_action for gpu in seen if uuid in (gpu.uuid, gpu.parent)), None)
+
+    def _pause_s(self, failed: bool) -> float:
+        order = self._order
+        if order is not None and clock.now_s() < order.until_at_s:
+            return max(LOOK_MOST_OFTEN_S, order.every_s)
+        return LOOK_AFTER_FAILURE_S if failed else LOOK_EVERY_S
+
+    def _tell(self, sight: Sight, asked_at_s: float, regularly: bool = True) -> None:
+        with self._lock:
+            now = devices_of(sight, os.environ, pci.has_nvidia_gpu(), self._last, asked_at_s)
             is_first = self._last is None
-            if not is_news(self._last, now) and clock.now_s() - self._told_at_s < TELL_EVERY_S:
+            often = self._order is not None and asked_at_s < self._order.until_at_s
+            due = regularly and (often or clock.now_s() - self._told_at_s >= TELL_EVERY_S)
+            if not is_news(self._last, now) and not due:
                 return
             self._last, self._told_at_s = now, clock.now_s()
-            self._link.sendall(messages.write(now))
+            self._send(now)
             if is_first:
-                self._link.sendall(messages.write(Up(_summary(now))))
+                self._send(Up(_summary(now)))
+
+    def _send(self, message: Message) -> None:
+        with self._lock:
+            self._link.sendall(messages.write(message))
 
 
-def serve(link: socket.socket, source: GpuSource) -> Exit:
+def serve(link: socket.socket, watch: Watch) -> Exit:
     """Watch until the supervisor closes the link; then give the code to end with."""
-    watch = Watch(link, source)
     failed = threading.Event()
     threading.Thread(target=_look, args=(watch, link, failed), name="nvml", daemon=True).start()
+    splitter = framing.LineSplitter()
     while True:
-        readable, _, _ = select.select([link], [], [], 1.0)
-        if readable and not _receive(link):
-            return Exit.FAILED if failed.is_set() else Exit.OK
-        watch.speak_up_if_stuck()
+        try:
+            readable, _, _ = select.select([link], [], [], watch.judge_bursts())
+            if readable:
+                data = _receive(link)
+                if not data:
+                    return Exit.FAILED if failed.is_set() else Exit.OK
+                for line in splitter.feed(data):
+                    watch.look_often(messages.read(line, messages.TO_GPUWATCH))
+            watch.speak_up_if_stuck()
+        except framing.BadLine:
+            return Exit.PROTOCOL
+        except (BrokenPipeError, ConnectionResetError):
+            return Exit.OK
 
 
 def _look(watch: Watch, link: socket.socket, failed: threading.Event) -> None:
@@ -104,12 +164,12 @@ def _look(watch: Watch, link: socket.socket, failed: threading.Event) -> None:
         link.shutdown(socket.SHUT_RDWR)
 
 
-def _receive(link: socket.socket) -> bool:
-    """Take what came, which nobody sends yet; False at the end of the link."""
+def _receive(link: socket.socket) -> bytes:
+    """Take what came; nothing at the end of the link."""
     try:
-        return bool(link.recv(65_536))
+        return link.recv(65_536)
     except OSError:
-        return False
+        return b""
 
 
 def _summary(devices: Devices) -> str:

@@ -89,7 +89,7 @@ def test_a_gpu_is_read_with_all_its_figures(monkeypatch: pytest.MonkeyPatch) -> 
 
     sight = nvml.look()
 
-    assert sight.gpus == (Device("GPU-a", "NVIDIA A10G", 0, 100, 1000, 0.75, 55.0),)
+    assert sight.gpus == (Device("GPU-a", "NVIDIA A10G", 0, 100, 1000, 0.75, 55.0, "ok"),)
     assert (sight.problem, sight.failed) == ("", False)
 
 

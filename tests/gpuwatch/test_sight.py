@@ -26,11 +26,19 @@ def test_hidden_gpus_are_left_out_and_the_reason_is_told() -> None:
     assert told.problem.startswith("GPU 2 does not answer. CUDA_VISIBLE_DEVICES=1,5: '5' fits no GPU")
 
 
-def test_gpus_keep_their_pci_order_whatever_the_list_says() -> None:
-    """Slots are named by index; an order of wishes means nothing where all visible GPUs are used."""
+def test_gpus_come_in_the_order_that_the_list_gives() -> None:
     told = devices_of(Sight((A, B)), {"CUDA_VISIBLE_DEVICES": "1,0"}, True, None)
 
-    assert told.devices == (A, B)
+    assert told.devices == (B, A)
+
+
+def test_parts_of_a_gpu_stand_in_its_place_and_its_number_means_the_first() -> None:
+    parts = [dataclasses.replace(A, uuid=f"MIG-{n}", parent="GPU-a", mig_index=n) for n in (0, 2)]
+    sight = Sight((*parts, B))
+
+    assert devices_of(sight, {}, True, None).devices == (*parts, B)
+    assert devices_of(sight, {"CUDA_VISIBLE_DEVICES": "1,0"}, True, None).devices == (B, parts[0])
+    assert devices_of(sight, {"CUDA_VISIBLE_DEVICES": "MIG-2"}, True, None).devices == (parts[1],)
 
 
 def test_ordinals_among_unlike_gpus_come_with_a_warning() -> None:
@@ -55,7 +63,9 @@ def test_gpus_known_so_far_outlive_an_nvml_that_fails() -> None:
 def test_a_first_look_that_fails_shows_no_gpu() -> None:
     failing = Sight((), "no driver", failed=True)
 
-    assert devices_of(failing, {"CUDA_VISIBLE_DEVICES": "0"}, True, None) == Devices((), True, "no driver")
+    assert devices_of(failing, {"CUDA_VISIBLE_DEVICES": "0"}, True, None) == Devices(
+        (), True, "no driver", True
+    )
 
 
 def test_a_gpu_that_is_gone_while_nvml_is_well_is_gone() -> None:
@@ -75,7 +85,10 @@ def test_a_gpu_that_is_gone_while_nvml_is_well_is_gone() -> None:
         ({"temperature_c": 35.0}, True),
         ({"utilization_ratio": 0.2}, False),
         ({"utilization_ratio": 0.25}, True),
-        ({"health": "held"}, True),
+        ({"health": "sick"}, True),
+        ({"recovery_action": "gpu-reset"}, True),
+        ({"throttle": ("power cap",)}, True),
+        ({"power_w": 300.0}, False),
         ({"index": 1}, True),
         ({"uuid": "GPU-c"}, True),
     ],

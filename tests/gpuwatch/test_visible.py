@@ -49,7 +49,25 @@ def test_the_list_shows_what_cuda_would_show(value: Optional[str], shown: tuple[
 
 
 def test_one_mig_device_at_most_is_shown() -> None:
-    assert visible(f"{N},{M}", (A, M, N)).uuids == (N,)
+    assert visible(f"{N},{M}", (A, B), {A: (M, N)}).uuids == (N,)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, (M, N, B)),
+        ("0", (M,)),
+        ("1,0", (B, M)),
+        ("0,1", (M,)),  # the list ends at the first MIG device
+        (A, (M,)),
+        ("MIG-2", (N,)),
+        (f"MIG-2,{B}", (N,)),
+        ("MIG-9", ()),
+        ("MIG-", ()),
+    ],
+)
+def test_a_gpu_that_is_cut_up_stands_for_its_parts(value: Optional[str], shown: tuple[str, ...]) -> None:
+    assert visible(value, (A, B), {A: (M, N)}).uuids == shown
 
 
 @pytest.mark.parametrize(

@@ -88,9 +88,10 @@ def test_only_news_is_told_between_two_regular_reports(link: Any, monkeypatch: p
     assert len(read(ours, 2)) == 2  # the first Devices and Up, and nothing of the second look
     now_s[0] += 25
     watching.look_once()
-    assert read(ours, 1) == [Devices((A,), pci.has_nvidia_gpu())]
+    assert read(ours, 1) == [Devices((A,), pci.has_nvidia_gpu(), looked_at_s=130.0)]
     assert watching.look_once() is True
-    assert read(ours, 1) == [Devices((A,), pci.has_nvidia_gpu(), "NVML error 999 (Unknown Error)")]
+    failed = Devices((A,), pci.has_nvidia_gpu(), "NVML error 999 (Unknown Error)", True, 130.0)
+    assert read(ours, 1) == [failed]
 
 
 def test_a_driver_that_hangs_is_reported_by_the_other_thread(
@@ -100,7 +101,7 @@ def test_a_driver_that_hangs_is_reported_by_the_other_thread(
     driver = HangingDriver()
     watching = watch.Watch(theirs, driver)
     looking = threading.Thread(target=watching.look_once)
-    monkeypatch.setattr(watch, "HANGS_AFTER_S", 0.0)
+    monkeypatch.setattr(watch, "FIRST_HANGS_AFTER_S", 0.0)
     looking.start()
 
     while True:  # until the look has begun
@@ -120,7 +121,7 @@ def test_the_end_of_the_link_is_noticed_while_the_driver_hangs(link: Any) -> Non
     ours, theirs = link
     driver = HangingDriver()
     codes: list[Exit] = []
-    serving = threading.Thread(target=lambda: codes.append(watch.serve(theirs, driver)))
+    serving = threading.Thread(target=lambda: codes.append(watch.serve(theirs, watch.Watch(theirs, driver))))
     serving.start()
 
     ours.close()
@@ -142,7 +143,7 @@ def test_a_fault_of_ours_ends_the_process_instead_of_leaving_it_deaf(
 
     _, theirs = link
 
-    assert watch.serve(theirs, Faulty()) == Exit.FAILED
+    assert watch.serve(theirs, watch.Watch(theirs, Faulty())) == Exit.FAILED
     assert "ZeroDivisionError: a bug" in caplog.text
 
 
@@ -151,7 +152,10 @@ def process() -> Iterator[tuple[subprocess.Popen[str], socket.socket]]:
     """The real process, as the supervisor starts it."""
     ours, theirs = socket.socketpair()
     ours.settimeout(20)
-    environ = {**os.environ, "REM_LINK_FD": str(theirs.fileno()), "REM_PARENT_PID": str(os.getpid())}
+    environ = {
+        **os.environ, "REM_LINK_FD": str(theirs.fileno()), "REM_PARENT_PID": str(os.getpid()),
+        "REM_CHILD_SETTINGS": "{}",
+    }  # fmt: skip
     started = subprocess.Popen(
         [sys.executable, "-m", "supervisor.gpuwatch"], pass_fds=[theirs.fileno()], env=environ,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

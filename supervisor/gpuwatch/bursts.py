@@ -1,0 +1,42 @@
+"""XIDs of one GPU that come within a moment are one fault. PURE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Optional
+
+from supervisor.contract.messages import Xid
+
+COLLECT_S = 2.0
+XIDS_MOST = 64  # in one burst; a GPU that is going tells hundreds, and mostly the same
+
+
+@dataclass
+class Burst:
+    """What one GPU told since `at_s`."""
+
+    uuid: str
+    at_s: float
+    xids: list[int] = field(default_factory=list)
+
+
+class Bursts:
+    """The bursts that are being collected."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Burst] = {}
+
+    def add(self, xid: Xid) -> None:
+        burst = self._open.setdefault(xid.uuid, Burst(xid.uuid, xid.at_s))
+        if xid.xid not in burst.xids and len(burst.xids) < XIDS_MOST:
+            burst.xids.append(xid.xid)
+
+    def due(self, now_s: float) -> Iterator[Burst]:
+        """Give, and forget, the bursts that have been collected for long enough."""
+        for burst in tuple(self._open.values()):
+            if now_s - burst.at_s >= COLLECT_S:
+                yield self._open.pop(burst.uuid)
+
+    def next_due_at_s(self) -> Optional[float]:
+        return min((burst.at_s + COLLECT_S for burst in self._open.values()), default=None)

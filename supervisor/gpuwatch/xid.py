@@ -1,0 +1,123 @@
+"""What an XID asks for: the driver's own recovery action first, then a table, then the settings' word. PURE.
+
+An XID is the number of a fault that the NVIDIA driver tells. One fault tells many: a burst is judged as
+one, by the worst in it. Tools disagree on some numbers, so `[devices] xid` may say otherwise.
+Source of the table: NVIDIA's XID catalogue and the tools named in this project's facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+from supervisor.contract.messages import Act, Fault
+
+HOUR_S = 3600.0
+DAY_S = 86_400.0
+ACTIONS = {
+    0: "none", 1: "gpu-reset", 2: "node-reboot", 3: "drain-p2p", 4: "drain-and-reset",
+    5: "recover-imex-domain", 6: "bus-reset", 7: "system-reboot",
+}  # fmt: skip
+"""Field 230 of NVML: what the driver wants done. An action that nobody listed is told by its number."""
+
+# One GPU a worker: what peers and whole racks need is not ours to wait for.
+HARMLESS_ACTIONS = frozenset(("none", "drain-p2p", "recover-imex-domain"))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row of the table. `most_count` faults of it within `within_s` hold the device; 0: never."""
+
+    act: Act
+    says: str
+    needs: str = ""  # what cures a held device: reset or reboot
+    most_count: int = 0
+    within_s: float = 0.0
+
+
+# The same application fault under several workers is the device's, not theirs. Three is a guess.
+_WORKER = Rule(Act.RESTART, "an application or driver fault", "reset", 3, HOUR_S)
+_TWICE = Rule(Act.RESTART, "a driver fault", "reset", 2, HOUR_S)
+_ECC = Rule(Act.RESTART, "a memory fault that was contained", "reset", 2, DAY_S)
+_ONCE = Rule(Act.RESTART, "a context switch that timed out", "reset", 2, DAY_S)
+_LOG = Rule(Act.IGNORE, "a follow-up, or handled by the driver")
+_RESET = Rule(Act.HOLD, "a hardware or firmware fault", "reset")
+_REBOOT = Rule(Act.HOLD, "a hardware fault", "reboot")
+_LINK = Rule(Act.WARN, "an NVLink fault; workers on a single GPU go on")
+_ACTION = Rule(Act.WARN, "the driver changed its recovery action")
+_UNKNOWN = Rule(Act.WARN, "a fault that is not in our table")
+_OVERRIDES = {
+    "restart": Rule(Act.RESTART, "a fault for which settings say restart"),
+    "hold": Rule(Act.HOLD, "a fault for which settings say hold", "reset"),
+    "ignore": Rule(Act.IGNORE, "a fault that settings ignore"),
+}
+
+
+def _table() -> dict[int, Rule]:
+    rows: tuple[tuple[Rule, Iterable[int]], ...] = (
+        (_WORKER, (13, 31, 8, 11, 25, 39, 40, 41, 68, 69, 60, *range(82, 87), 88, 89, *range(96, 106))),
+        (_WORKER, (*range(126, 136), 139)),
+        (_TWICE, (32, 44)),
+        (_LOG, (43, 45, 63, 92, 121, 141, 152, 153, 157, 160, 161)),  # 45 follows every kill
+        (_ECC, (94,)),
+        (_ONCE, (109,)),
+        (_RESET, (46, 48, 61, 62, 95, 110, 119, 120, 136, 155, 156, 158, 167, 169)),
+        (_REBOOT, (54, 64, 79, 140, 143)),
+        (_LINK, (74,)),
+        (_ACTION, (154,)),
+    )
+    return {xid: rule for rule, xids in rows for xid in xids}
+
+
+TABLE: Mapping[int, Rule] = _table()
+_SEVERITY = tuple(Act)
+
+
+def rule_of(xid: int, overrides: Mapping[str, str]) -> Rule:
+    """Give the rule of one XID: the settings' where they name it."""
+    return _OVERRIDES.get(overrides.get(str(xid), "")) or TABLE.get(xid, _UNKNOWN)
+
+
+def action_name(value: Optional[int]) -> Optional[str]:
+    """Give NVML's recovery action as a word; None stays None."""
+    return None if value is None else ACTIONS.get(value, f"action-{value}")
+
+
+def wants_hold(recovery_action: Optional[str]) -> bool:
+    """Say whether the driver itself wants the GPU left alone until something is done."""
+    return recovery_action is not None and recovery_action not in HARMLESS_ACTIONS
+
+
+def judge(
+    uuid: str, xids: Sequence[int], at_s: float, recovery_action: Optional[str], overrides: Mapping[str, str]
+) -> Fault:
+    """Say what one burst of XIDs asks for.
+
+    A driver that tells recovery actions knows better than any table: where it wants something,
+    the device is held, and where it wants nothing, no XID alone holds it, but for the settings.
+    """
+    rules = {xid: rule_of(xid, overrides) for xid in xids}
+    worst = max(rules, key=lambda xid: (_SEVERITY.index(rules[xid].act), rules[xid].needs == "reboot"))
+    rule, named = rules[worst], f"XID {', '.join(map(str, sorted(rules)))}"
+    by_hand = rule.act is Act.HOLD and str(worst) in overrides
+    if wants_hold(recovery_action):
+        needs = "reboot" if "reboot" in str(recovery_action) else "reset"
+        why = f"{named}: {rule.says}, and the driver wants {recovery_action}"
+        return Fault(uuid, tuple(xids), at_s, Act.HOLD, why, cure(uuid, needs))
+    if recovery_action is not None and rule.act is Act.HOLD and not by_hand:
+        why = f"{named}: {rule.says}, after which the driver wants nothing done"
+        return Fault(uuid, tuple(xids), at_s, Act.RESTART, why, cure(uuid, rule.needs), 2, HOUR_S)
+    return Fault(
+        uuid, tuple(xids), at_s, rule.act, f"{named}: {rule.says}", cure(uuid, rule.needs), rule.most_count,
+        rule.within_s, by_hand,
+    )  # fmt: skip
+
+
+def cure(uuid: str, needs: str) -> str:
+    """Print the command; nobody but a person runs it."""
+    if needs == "reboot":
+        return "Reboot this machine (sudo systemctl reboot); if it comes back, have the GPU replaced"
+    if needs == "reset":
+        return f"Stop what uses it, then: sudo nvidia-smi --gpu-reset -i {uuid}"
+    return ""

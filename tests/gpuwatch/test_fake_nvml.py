@@ -1,0 +1,410 @@
+"""The real gpuwatch process with the unmodified pynvml, on a driver that a file tells what to say."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import pytest
+
+from supervisor.contract import child_env, clock, framing, messages
+from supervisor.contract.child_env import GpuwatchSettings
+from supervisor.contract.messages import Act, Device, Devices, Fault, Look, Up, Xid
+from tests.fake_nvml.build import FakeNvml, build
+
+pytestmark = pytest.mark.slow
+
+TOP = Path(__file__).resolve().parents[2]
+LIMIT_S = 30.0
+NO_SETTINGS = GpuwatchSettings()
+
+
+class Gpuwatch:
+    """The process as the supervisor starts it, and what it told so far."""
+
+    def __init__(self, environ: dict[str, str], settings: GpuwatchSettings = NO_SETTINGS) -> None:
+        self.link, theirs = socket.socketpair()
+        self.link.settimeout(0.2)
+        own = {
+            "PATH": os.environ["PATH"], "PYTHONPATH": str(TOP), child_env.LINK_FD: str(theirs.fileno()),
+            child_env.PARENT_PID: str(os.getpid()), child_env.SETTINGS: child_env.dump_settings(settings),
+        }  # fmt: skip
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "supervisor.gpuwatch"], pass_fds=[theirs.fileno()], env={**own, **environ}
+        )
+        theirs.close()
+        self.told: list[Any] = []
+        self._splitter = framing.LineSplitter()
+
+    def tells(self, fact: Callable[[Any], bool], limit_s: float = LIMIT_S) -> Any:
+        """Give the first message for which `fact` is true, waiting for it; what came before is done with."""
+        until_s = time.monotonic() + limit_s
+        while time.monotonic() < until_s:
+            while self.told:
+                message = self.told.pop(0)
+                if fact(message):
+                    return message
+            try:
+                data = self.link.recv(65_536)
+            except TimeoutError:
+                continue
+            assert data, f"it ended with {self.process.wait(5)}"
+            self.told += [messages.read(line, messages.FROM_GPUWATCH) for line in self._splitter.feed(data)]
+        raise AssertionError("it did not tell what was waited for")
+
+    def tells_devices(self, fact: Callable[[Devices], bool] = lambda _: True) -> Devices:
+        found: Devices = self.tells(lambda message: isinstance(message, Devices) and fact(message))
+        return found
+
+    def tells_fault(self) -> Fault:
+        found: Fault = self.tells(lambda message: isinstance(message, Fault))
+        return found
+
+    def look(self, for_s: float = 60.0) -> None:
+        """Ask it to look often, as the supervisor does while it waits for memory."""
+        self.link.sendall(messages.write(Look(0.1, clock.now_s() + for_s)))
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture
+def nvml(tmp_path: Path, library: Path) -> FakeNvml:
+    return FakeNvml(tmp_path / "driver", library)
+
+
+Start = Callable[..., Gpuwatch]
+
+
+@pytest.fixture
+def start(nvml: FakeNvml) -> Iterator[Start]:
+    """Start the process on the test's driver; it leaves with its link."""
+    started: list[Gpuwatch] = []
+
+    def begin(settings: GpuwatchSettings = NO_SETTINGS, **environ: str) -> Gpuwatch:
+        started.append(Gpuwatch({**nvml.environ(), **environ}, settings))
+        return started[-1]
+
+    yield begin
+    for one in started:
+        one.link.close()
+    for one in started:
+        try:
+            assert one.process.wait(5) == 0
+        finally:
+            one.process.kill()
+
+
+def gpu(devices: Devices, n: int = 0) -> Device:
+    return next(device for device in devices.devices if device.index == n)
+
+
+def test_every_figure_reaches_the_supervisor(nvml: FakeNvml, start: Start) -> None:
+    nvml.set(
+        {"gpu1.throttle": 0x4 | 0x40 | 0x1, "gpu1.ecc": 3, "gpu1.remapped": "1 2 0 0", "gpu1.recovery": 0}
+    )
+    nvml.set({"gpu1.affinity": 0b1101, "gpu1.utilization": 50, "gpu1.pids": f"{os.getpid()} 4194000"})
+
+    watch = start()
+
+    found = gpu(watch.tells_devices(), 1)
+    me = Path("/proc/self/comm").read_text().strip()
+    assert found == Device(
+        nvml.uuid(1), "NVIDIA L4", 1, 400 * 1024**2, 24 * 1024**3, 0.5, 41.0, "ok", 20.0,
+        ("power cap", "hardware thermal slowdown"), 3, 3, False, "none", "", None, (0, 2, 3),
+        (f"{os.getpid()} {me}",),
+    )  # fmt: skip
+    assert watch.tells(lambda message: isinstance(message, Up)).detail == "2 GPUs: NVIDIA L4"
+
+
+def test_a_driver_that_knows_little_leaves_figures_unknown(nvml: FakeNvml, start: Start) -> None:
+    names = (
+        "total",
+        "used",
+        "temperature",
+        "power",
+        "throttle",
+        "ecc",
+        "remapped",
+        "utilization",
+        "bus",
+        "name",
+    )
+    nvml.set({f"gpu0.{name}": None for name in names})
+
+    found = gpu(start().tells_devices())
+
+    assert found == Device(nvml.uuid(0), "NVIDIA GPU", 0)  # nothing is zero, nothing healthy
+
+
+def test_memory_follows_real_processes(nvml: FakeNvml, start: Start) -> None:
+    gib = 1024**3
+    holder = subprocess.Popen(["sleep", "100"])
+    nvml.set({"gpu0.used": gib, "gpu0.pids": holder.pid, "gpu0.bytes_per_pid": 8 * gib})
+    watch = start()
+    watch.look()
+    assert gpu(watch.tells_devices()).memory_used_bytes == 9 * gib
+
+    holder.kill()
+    holder.wait()
+
+    watch.tells_devices(lambda told: gpu(told).memory_used_bytes == gib)
+
+
+def test_memory_follows_processes_that_were_given_the_device(nvml: FakeNvml, start: Start) -> None:
+    nvml.set({"follow": 10**9, "gpu0.used": 0, "gpu1.used": 0})
+    watch = start()
+    watch.look()
+
+    with subprocess.Popen(["sleep", "100"], env={"CUDA_VISIBLE_DEVICES": nvml.uuid(1)}) as holder:
+        told = watch.tells_devices(lambda told: gpu(told, 1).memory_used_bytes == 10**9)
+        holder.kill()
+
+    assert gpu(told, 0).memory_used_bytes == 0
+    watch.tells_devices(lambda told: gpu(told, 1).memory_used_bytes == 0)
+
+
+@pytest.mark.parametrize(
+    ("xid", "act"), [(79, Act.HOLD), (31, Act.RESTART), (45, Act.IGNORE), (999, Act.WARN)]
+)
+def test_an_xid_is_told_at_once_and_judged_a_moment_later(
+    nvml: FakeNvml, start: Start, xid: int, act: Act
+) -> None:
+    watch = start()
+    watch.tells_devices()
+    time.sleep(0.5)  # until the event set is registered: events before that are nobody's
+
+    nvml.xid(1, xid)
+
+    told = watch.tells(lambda message: isinstance(message, Xid))
+    fault = watch.tells_fault()
+    assert (told.uuid, told.xid) == (nvml.uuid(1), xid)
+    assert (fault.uuid, fault.xids, fault.act) == (nvml.uuid(1), (xid,), act)
+
+
+def test_the_recovery_action_outweighs_the_table_and_settings_outweigh_the_table_too(
+    nvml: FakeNvml, start: Start
+) -> None:
+    watch = start(GpuwatchSettings(xid={"79": "ignore"}))
+    watch.tells_devices()
+    time.sleep(0.5)
+
+    nvml.xid(0, 79)
+    assert watch.tells_fault().act is Act.IGNORE
+    nvml.set({"gpu0.recovery": 2})
+    nvml.xid(0, 31)
+    fault = watch.tells_fault()
+
+    assert fault.act is Act.HOLD
+    assert "node-reboot" in fault.why
+    assert "reboot" in fault.cure
+
+
+def test_a_burst_is_one_fault(nvml: FakeNvml, start: Start) -> None:
+    watch = start()
+    watch.tells_devices()
+    time.sleep(0.5)
+
+    nvml.xid(0, 48)
+    nvml.xid(0, 63)
+    nvml.xid(0, 45)
+
+    fault = watch.tells_fault()
+    assert sorted(fault.xids) == [45, 48, 63]
+    assert fault.act is Act.HOLD
+
+
+def test_a_lost_gpu_is_told_as_lost_and_the_other_goes_on(nvml: FakeNvml, start: Start) -> None:
+    watch = start()
+    watch.tells_devices()
+
+    nvml.set({"gpu0.lost": 1})
+    watch.look()
+
+    told = watch.tells_devices(lambda told: gpu(told).health == "lost")
+    assert gpu(told, 1).health == "ok"
+    assert "GPU 0 does not answer. NVML error 15" in told.problem
+    assert gpu(told) == Device(nvml.uuid(0), "NVIDIA L4", 0, None, 24 * 1024**3, health="lost")
+    nvml.set({"gpu0.lost": None})
+    watch.tells_devices(lambda told: gpu(told).health == "ok")
+
+
+def test_gpus_that_appear_and_vanish_are_told(nvml: FakeNvml, start: Start) -> None:
+    watch = start()
+    watch.tells_devices()
+    watch.look()
+
+    nvml.add_gpu(2)
+    nvml.set({"count": 3})
+    assert [one.index for one in watch.tells_devices(lambda told: len(told.devices) == 3).devices] == [
+        0,
+        1,
+        2,
+    ]
+    nvml.set({"count": 1})
+    assert [one.index for one in watch.tells_devices(lambda told: len(told.devices) == 1).devices] == [0]
+
+
+def test_mig_devices_stand_for_their_gpu_with_its_temperature_and_their_own_memory(
+    nvml: FakeNvml, start: Start
+) -> None:
+    nvml.set({"gpu0.mig": "MIG-aa - MIG-bb", "gpu0.temperature": 70})
+
+    told = start().tells_devices()
+
+    assert [one.uuid for one in told.devices] == ["MIG-aa", "MIG-bb", nvml.uuid(1)]
+    part = told.devices[1]
+    assert (part.parent, part.mig_index, part.temperature_c) == (nvml.uuid(0), 2, 70.0)
+    assert part.memory_total_bytes == 8 * 1024**3
+
+
+def test_a_gpu_in_mig_mode_without_devices_says_what_to_do(nvml: FakeNvml, start: Start) -> None:
+    nvml.set({"gpu0.mig": "- -"})
+
+    told = start().tells_devices()
+
+    assert [one.index for one in told.devices] == [1]
+    assert "nvidia-smi mig -i 0" in told.problem
+
+
+@pytest.mark.parametrize(("value", "indices"), [("1,0", [1, 0]), ("1", [1]), ("", []), ("7", [])])
+def test_an_inherited_list_restricts_and_orders(
+    nvml: FakeNvml, start: Start, value: str, indices: list[int]
+) -> None:
+    told = start(CUDA_VISIBLE_DEVICES=value).tells_devices()
+
+    assert [one.index for one in told.devices] == indices
+    assert bool(told.problem) == (not indices)
+
+
+def test_the_beginning_of_a_uuid_restricts_too(nvml: FakeNvml, start: Start) -> None:
+    told = start(CUDA_VISIBLE_DEVICES=nvml.uuid(1)[:12]).tells_devices()
+
+    assert [one.index for one in told.devices] == [1]
+
+
+@pytest.mark.parametrize(
+    ("code", "cure"),
+    [(9, "modprobe nvidia"), (18, "Reboot"), (999, "start the container anew"), (4, "/dev/nvidia")],
+)
+def test_a_driver_that_is_gone_says_what_to_do(nvml: FakeNvml, start: Start, code: int, cure: str) -> None:
+    nvml.set({"error.nvmlInitWithFlags": code})
+
+    told = start().tells_devices()
+
+    assert told.failed
+    assert told.devices == ()
+    assert f"NVML error {code}" in told.problem
+    assert cure in told.problem
+
+
+def test_gpus_outlive_a_driver_that_goes_and_comes_back(nvml: FakeNvml, start: Start) -> None:
+    watch = start()
+    watch.tells_devices()
+    watch.look()
+
+    nvml.set({"error.*": 999})
+    gone = watch.tells_devices(lambda told: told.failed)
+    nvml.set({"error.*": None})
+    back = watch.tells_devices(lambda told: not told.failed)
+
+    assert [(one.index, one.health, one.temperature_c) for one in gone.devices] == [
+        (0, "unknown", None), (1, "unknown", None),
+    ]  # fmt: skip
+    assert [one.health for one in back.devices] == ["ok", "ok"]
+    time.sleep(0.5)
+    nvml.xid(0, 31)
+    assert watch.tells_fault().xids == (31,)  # the ears are open again
+
+
+def test_a_driver_that_hangs_is_told_as_unknown_and_holds_nothing_up(nvml: FakeNvml, start: Start) -> None:
+    watch = start()
+    watch.tells_devices()
+
+    nvml.set({"delay.nvmlDeviceGetTemperature": 60_000})
+
+    told = watch.tells_devices(lambda told: told.failed)
+    assert "has not answered for 10 s" in told.problem
+    assert [one.health for one in told.devices] == ["unknown", "unknown"]
+    asked_s = time.monotonic()
+    watch.link.close()
+    assert watch.process.wait(5) == 0
+    assert time.monotonic() - asked_s < 2  # a generous second: it is the link's end that counts
+
+
+def test_event_sets_that_fail_at_once_do_not_spin(nvml: FakeNvml, start: Start) -> None:
+    """Another tool spun at a full core on a wait that came back with an error at once."""
+    nvml.set({"error.nvmlEventSetWait_v2": 999})
+    watch = start()
+    watch.tells_devices()
+    before_s = cpu_s(watch.process.pid)
+
+    time.sleep(3)
+
+    assert cpu_s(watch.process.pid) - before_s < 0.3
+
+
+def test_a_damaged_order_ends_it(start: Start) -> None:
+    watch = start()
+    watch.tells_devices()
+
+    watch.link.sendall(b'{"is": "Drain", "deadline_at_s": 1.0}\n')
+
+    assert watch.process.wait(10) == 76
+    watch.process.wait = lambda *_: 0  # type: ignore[method-assign]  # the fixture asks how it ended
+
+
+def test_the_doctors_check_names_each_gpu_and_what_is_wrong_with_it(nvml: FakeNvml) -> None:
+    nvml.set({"gpu0.recovery": 1, "gpu1.mig": "MIG-aa"})
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TOP), **nvml.environ()}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "supervisor.gpuwatch", "check"], env=environ, capture_output=True, text=True,
+        timeout=60,
+    )  # fmt: skip
+
+    lines = {line["check"]: line for line in map(json.loads, done.stdout.splitlines())}
+    assert lines["gpus"]["detail"].startswith("2 usable")
+    assert lines["gpu0"]["state"] == "fail"
+    assert f"nvidia-smi --gpu-reset -i {nvml.uuid(0)}" in lines["gpu0"]["cure"]
+    assert lines["gpu1 mig0"]["state"] == "ok"
+    assert "24.0 GiB" in lines["gpu1 mig0"]["detail"]
+
+
+def cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def real_library() -> Optional[Path]:
+    """Find NVIDIA's own library, unpacked for a trial: REM_REAL_NVML names its folder."""
+    folder = os.environ.get("REM_REAL_NVML", "")
+    found = Path(folder) / "libnvidia-ml.so.1"
+    return found if folder and found.exists() else None
+
+
+def test_the_real_library_without_a_driver_says_so() -> None:
+    library = real_library()
+    if library is None:
+        pytest.skip(
+            "set REM_REAL_NVML to the folder of NVIDIA's libnvidia-ml.so.1 (Debian: libnvidia-ml1, non-free)"
+        )
+    watch = Gpuwatch({"LD_LIBRARY_PATH": str(library.parent)})
+    try:
+        told = watch.tells_devices()
+    finally:
+        watch.link.close()
+        watch.process.wait(10)
+
+    assert told.failed
+    assert "NVML error 9" in told.problem
+    assert "modprobe nvidia" in told.problem
