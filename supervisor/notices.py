@@ -16,7 +16,7 @@ from typing import Any, Optional, Protocol
 
 from supervisor import metadata
 from supervisor.contract import clock
-from supervisor.contract.settings import Settings
+from supervisor.contract.settings import NoticesSettings, Settings
 from supervisor.metadata import Metadata, MetadataFailed, Trouble
 from supervisor.notice import PATHS, Answer, Board, Kind, Nonsense, Notice, Now, Policy, body_of, read
 from supervisor.plain_http import Limits
@@ -32,6 +32,36 @@ class Pace:
     others_every: int = 3  # rounds; the other kinds leave more time, and a round costs 2 ms
     gate_most_s: float = 3.0  # a connection that is not taken is tried twice for 1 s
     limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class Off:
+    """Why nobody is asked, and what to do where that is wrong."""
+
+    reason: str
+    cure: str = ""
+    is_mistake: bool = False
+
+
+def why_off(own: NoticesSettings, environ: Mapping[str, str]) -> Optional[Off]:
+    """Say why there is no watch here; None: there is one."""
+    if own.enabled == "off":
+        return Off("[notices] enabled = off")
+    if environ.get("AWS_EC2_METADATA_DISABLED", "").strip().lower() == "true":
+        return Off("AWS_EC2_METADATA_DISABLED is true")
+    try:
+        metadata.endpoint_of(environ)
+    except metadata.EndpointWrong as error:
+        return Off(str(error), "Correct it or leave it out", is_mistake=True)
+    is_named = bool(environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "").strip())
+    if own.enabled == "on" or is_named or metadata.is_ec2():
+        return None
+    return Off("this is not an EC2 instance", "Where it is one: [notices] enabled = on")
+
+
+def kinds_of(own: NoticesSettings) -> list[Kind]:
+    """Give what is asked for, the most urgent first."""
+    return [kind for kind in Kind if kind is not Kind.REBALANCE or own.rebalance == "drain"]
 
 
 class Hears(Protocol):
@@ -60,16 +90,17 @@ class Notices:
         self._hears = hears
         self._pace = pace
         self._policy = Policy(settings.supervisor.drain_s, own.rebalance_s)
-        self._kinds = [kind for kind in Kind if kind is not Kind.REBALANCE or own.rebalance == "drain"]
+        self._kinds = kinds_of(own)
         self._board = Board()
         self._trouble: Optional[Trouble] = None
         self._task: Optional[asyncio.Task[None]] = None
 
     def start(self) -> None:
         """Begin the watch where there is something to watch."""
-        off, cure = self._why_off()
-        if off:
-            log.info("no watch for notices", extra={"reason": off, "cure": cure})
+        off = why_off(self._own, self._environ)
+        if off is not None:
+            level = logging.WARNING if off.is_mistake else logging.INFO
+            log.log(level, "no watch for notices", extra={"reason": off.reason, "cure": off.cure})
             self._settle()
             return
         asyncio.get_running_loop().call_later(self._pace.gate_most_s, self._settle)
@@ -110,21 +141,6 @@ class Notices:
             "drill": notice.is_drill,
             "withdrawn": self._board.is_withdrawn(notice),
         }
-
-    def _why_off(self) -> tuple[str, str]:
-        """Say why nobody is asked, and what to do where that is wrong; two empty texts: go on."""
-        if self._own.enabled == "off":
-            return "[notices] enabled = off", ""
-        if self._environ.get("AWS_EC2_METADATA_DISABLED", "").strip().lower() == "true":
-            return "AWS_EC2_METADATA_DISABLED is true", ""
-        try:
-            metadata.endpoint_of(self._environ)
-        except metadata.EndpointWrong as error:
-            return str(error), "correct it or leave it out"
-        is_named = bool(self._environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "").strip())
-        if self._own.enabled == "on" or is_named or metadata.is_ec2():
-            return "", ""
-        return "this is not an EC2 instance", "where it is one: [notices] enabled = on"
 
     async def _watch(self, service: Metadata) -> None:
         for number in itertools.count():

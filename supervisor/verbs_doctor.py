@@ -22,6 +22,7 @@ from supervisor.command_failed import CommandFailed
 from supervisor.contract import clock, settings
 from supervisor.contract.exits import Exit
 from supervisor.doctor_host import Finding
+from supervisor.doctor_notices import of_notices
 from supervisor.errand import Errand, for_broker, for_engine
 from supervisor.layout import Paint, printable
 from supervisor.terminal import paint_for
@@ -57,6 +58,7 @@ def _examine(config: Any) -> Iterator[Finding]:
     yield host.of_settings(loaded)
     yield host.of_state_dir(loaded.settings)
     yield host.of_clocks()
+    yield of_notices(loaded, os.environ)
     with contextlib.ExitStack() as running:
         limit = _limit(CHECK_WITHIN_S)
         offline = for_engine(os.environ, offline=True)  # the doctor looks, it fetches nothing

@@ -313,7 +313,7 @@ def test_where_there_is_nothing_to_watch_workers_begin_at_once_and_one_line_says
 
     assert asyncio.run(run()).heard == ["settled"]
     (record,) = caplog.records
-    assert record.levelno == logging.INFO
+    assert record.levelno == (logging.WARNING if "HOST:PORT" in reason else logging.INFO)
     assert reason in str(record.__dict__["reason"])
 
 
