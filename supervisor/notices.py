@@ -106,7 +106,6 @@ class Notices:
         asyncio.get_running_loop().call_later(self._pace.gate_most_s, self._settle)
         service = Metadata(metadata.endpoint_of(self._environ), self._pace.limits)
         self._task = asyncio.create_task(self._watch(service))
-        self._task.add_done_callback(self._watch_ended)
 
     def stop(self) -> None:
         if self._task is not None:
@@ -145,7 +144,10 @@ class Notices:
     async def _watch(self, service: Metadata) -> None:
         for number in itertools.count():
             in_full = number % self._pace.others_every == 0 or self._trouble is not None
-            trouble = await self._ask_all(service, self._kinds if in_full else [Kind.SPOT])
+            try:
+                trouble = await self._ask_all(service, self._kinds if in_full else [Kind.SPOT])
+            except Exception as error:  # noqa: BLE001 - the outermost loop: a mistake of ours must not end it
+                trouble = MetadataFailed(Trouble.NONSENSE, f"a mistake of ours: {error!r}")
             if in_full or trouble is not None:
                 self._tell_trouble(trouble)
             self._settle()
@@ -201,11 +203,6 @@ class Notices:
         if not self.settled:
             self.settled = True
             self._hears.notices_settled()
-
-    def _watch_ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is not None:  # a mistake of ours: the service goes on
-            log.error("the watch for notices broke", exc_info=task.exception())
-            self._settle()
 
 
 def _now() -> Now:

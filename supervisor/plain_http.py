@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 ANSWER_BYTES_MOST = 65_536
 
+_LENGTH = re.compile(r"[0-9]{1,12}")  # isdigit() takes a superscript for a digit
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: |\r?\n|$)")
 
 
@@ -97,7 +98,7 @@ def parse(data: bytes) -> Reply:
     if "transfer-encoding" in headers:
         raise Garbled("an answer in chunks")
     length = headers.get("content-length", str(len(body)))
-    if not length.isdigit() or len(body) < int(length[:12]):
+    if not _LENGTH.fullmatch(length) or len(body) < int(length):
         raise Garbled("an answer that breaks off")
     return Reply(int(status.group(1)), body[: int(length)], headers)
 

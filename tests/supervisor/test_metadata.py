@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from supervisor.fake_metadata import FakeMetadata, Fault
 from supervisor.metadata import (
@@ -231,6 +234,7 @@ def test_ec2_is_known_by_its_firmware(tmp_path: Path, name: str, text: str, is_o
         b"HTTP/1.1 2000\r\n\r\n",
         b"ICY 200 OK\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: \xb9\r\n\r\n1",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n1234",
         b"HTTP/1.1 200 OK\r\nContent-Length: 9" + b"9" * 5_000 + b"\r\n\r\n1234",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n1234\r\n0\r\n\r\n",
@@ -240,6 +244,15 @@ def test_ec2_is_known_by_its_firmware(tmp_path: Path, name: str, text: str, is_o
 def test_what_is_no_whole_answer_is_garbled(data: bytes) -> None:
     with pytest.raises(Garbled):
         parse(data)
+
+
+@given(st.binary(max_size=60), st.integers(0, 60), st.integers(0, 120))
+def test_no_bytes_do_more_than_be_garbled(noise: bytes, at: int, cut: int) -> None:
+    """A superscript digit as the length once raised ValueError, which ended the watch for good."""
+    whole = b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 5\r\n\r\n12345"
+
+    with contextlib.suppress(Garbled):
+        assert parse((whole[:at] + noise + whole[at + len(noise) :])[:cut]).status >= 0
 
 
 def test_an_answer_is_taken_apart() -> None:

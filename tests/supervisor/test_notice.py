@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Optional
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from supervisor.contract.moments import iso_utc
 from supervisor.notice import (
@@ -161,6 +164,24 @@ def test_what_a_drill_writes_is_what_is_read(kind: Kind) -> None:
     assert notice is not None
     assert notice.kind is kind
     assert left_s(Answer(200, body_of(Kind.SPOT, "stop", UNIX_S + 60))) == 60
+
+
+WORDS = st.sampled_from(
+    [
+        '{"action":"terminate","time":"2026-11-22T00:00:00Z"}',
+        '{"noticeTime":"2026-11-22T00:00:00Z"}',
+        "Terminated",
+    ]
+)
+
+
+@given(st.sampled_from(list(Kind)), WORDS, st.text(max_size=6), st.integers(0, 50), st.text(max_size=30))
+def test_no_answer_does_more_than_be_nonsense(kind: Kind, words: str, noise: str, at: int, date: str) -> None:
+    body = words[:at] + noise + words[at + len(noise) :]
+
+    with contextlib.suppress(Nonsense):
+        found = read(kind, Answer(200, body, date), NOW, POLICY)
+        assert found is None or 0 <= found.deadline_at_s - NOW.at_s <= POLICY.rebalance_s
 
 
 # --- what is news -----------------------------------------------------------------------

@@ -271,6 +271,26 @@ def test_trouble_is_told_once_workers_begin_and_a_notice_behind_it_is_heard_at_l
     assert said == ["notices can't be read", "notice taken up", "notices can be read again"]
 
 
+def test_a_mistake_of_ours_ends_neither_the_watch_nor_the_start(
+    fake: FakeMetadata, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.tell(Kind.SPOT)
+
+    async def story(watch: Watch) -> None:
+        await watch.until(lambda: "trouble" in watch.ears.words)
+        monkeypatch.undo()
+        await watch.until(lambda: "well" in watch.ears.words)
+
+    def mistaken(*args: object) -> None:
+        raise KeyError("never thought of")
+
+    monkeypatch.setattr("supervisor.notices.read", mistaken)
+
+    ears = watched(fake, story)
+    assert ears.words == ["trouble", "settled", "spot terminate", "well"]
+    assert "never thought of" in str(ears.heard[0])
+
+
 def test_a_service_that_hangs_holds_workers_up_no_longer_than_the_gate(fake: FakeMetadata) -> None:
     fake.fault = Fault.HANGING
     patient = replace(QUICK, gate_most_s=0.05, limits=Limits(5.0, 5.0))
