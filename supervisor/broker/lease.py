@@ -7,6 +7,8 @@ number from 0 to 1.
 
 from __future__ import annotations
 
+import math
+
 RECORD_LEASE_S = 180.0
 RECORD_RENEW_S = 60.0
 RECORD_SLACK_S = 30.0  # for wall clocks that disagree
@@ -36,8 +38,12 @@ def is_kept(kept_at_s: float, now_s: float) -> bool:
 
 
 def record_wait_s(lease_unix_s: float, now_unix_s: float) -> float:
-    """Say how long another owner's record may still hold, slack included; at least a second."""
-    return max(1.0, lease_unix_s + RECORD_SLACK_S - now_unix_s)
+    """Say how long another owner's record may still hold, slack included; at least a second.
+
+    Whole seconds and one more: SQS knows no fractions, and a message that comes back too
+    early is received in vain, of which a queue with maxReceiveCount = 3 forgives none.
+    """
+    return max(1.0, math.ceil(lease_unix_s + RECORD_SLACK_S - now_unix_s) + 1.0)
 
 
 def back_off_s(tries: int, chance: float, first_s: float = 1.0, most_s: float = 30.0) -> float:

@@ -68,7 +68,8 @@ def test_lease_arithmetic_by_hand() -> None:
     assert [lease.is_kept(100.0, now_s) for now_s in (115.0, 115.1)] == [True, False]
     assert lease.back_off_s(1, 1.0) == 2.0
     assert lease.back_off_s(50, 1.0) == 30.0
-    assert lease.record_wait_s(NOW + 100, NOW) == 130.0
+    assert lease.record_wait_s(NOW + 100, NOW) == 131.0
+    assert lease.record_wait_s(NOW + 100, NOW + 0.6) == 131.0
     assert lease.record_wait_s(NOW - 500, NOW) == 1.0
     assert 30.0 <= lease.give_back_s(1, 0.0) <= lease.give_back_s(99, 1.0) <= 307.5
 
@@ -101,7 +102,7 @@ def test_claim_is_allowed_exactly_where_nobody_is_at_work(item: dict[str, Any], 
         ({**DONE, "remSource": {"bucket": "raw", "key": "other.wav"}}, False, Redo()),
         ({"remState": "FAILED", "remReason": "Not audio."}, False, GivenUp("Not audio.")),
         ({"remState": "FAILED"}, True, Redo()),
-        (held(), False, Busy(130.0)),
+        (held(), False, Busy(131.0)),
     ],
 )
 def test_refused_claim_says_why(item: dict[str, Any], force: bool, expected: object) -> None:
