@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from supervisor.broker.envelope import EnvelopePolicy
 from supervisor.broker.local import RAW_BUCKET, TRANSCRIPTS_BUCKET, LocalQueue, LocalRecords, open_database
 from supervisor.broker.local_objects import LocalObjects
 from supervisor.broker.tools import Backend
@@ -13,6 +14,12 @@ from supervisor.contract.settings import Settings
 def connect(settings: Settings) -> Backend:
     """Make the ports that the settings ask for; nothing is called yet."""
     return _connect_aws(settings) if settings.backend.kind == "aws" else _connect_local(settings)
+
+
+def envelope_policy(settings: Settings, backend: Backend) -> EnvelopePolicy:
+    """Say what messages may name."""
+    aws = settings.aws
+    return EnvelopePolicy(backend.raw_bucket, aws.default_user_id, aws.allowed_buckets)
 
 
 def _connect_local(settings: Settings) -> Backend:
@@ -59,4 +66,5 @@ def _connect_aws(settings: Settings) -> Backend:
         batch_count=aws.max_messages,
         long_visibility_s=float(aws.visibility_s),
         rest_s=aws.poll_s,
+        immutable_keys=aws.immutable_keys,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Union
+from typing import Callable, Optional, Union
 
 from supervisor.broker import lease, record
 from supervisor.broker.errors import LeaseLost, TryLater
@@ -29,6 +29,7 @@ class Claimed:
 
     attempt: int
     failures: int
+    is_staged: bool = False  # the attempt's result stands in the spool: only its commit is missing
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class Work:
     folder: Path
     result: Result
     bucket: str
+    immutable_keys: bool = False
+
+    def key_of(self, suffix: str) -> str:
+        """Give the final name of one of the two objects."""
+        return self.request.transcript_key(suffix, self.attempt if self.immutable_keys else None)
 
 
 def claim(records: RecordTable, request: JobRequest, hold: Hold) -> Union[Claimed, Busy, Finished, GivenUp]:
@@ -60,6 +66,17 @@ def claim(records: RecordTable, request: JobRequest, hold: Hold) -> Union[Claime
     return Claimed(int(answer.item.get("remAttempt", 1)), int(answer.item.get("remFailures", 0)))
 
 
+def take_over(records: RecordTable, request: JobRequest, hold: Hold, attempt: int) -> Optional[Claimed]:
+    """Go on with the result of an earlier life's attempt, if the record still waits for just that one."""
+    item = records.get(request.record_key) or {}
+    if request.force or not record.source_of(item).is_same(request.source):
+        return None
+    answer = records.update(request.record_key, record.take_over(hold, attempt, clock.wall_unix_s()))
+    if not isinstance(answer, Applied):
+        return None
+    return Claimed(attempt, int(answer.item.get("remFailures", 0)), is_staged=True)
+
+
 def publish(
     records: RecordTable, objects: ObjectStore, work: Work, deadline_at_s: Callable[[], float]
 ) -> None:
@@ -72,9 +89,10 @@ def publish(
         return
     for suffix in ("txt", "json"):
         _check_deadline(deadline_at_s)
-        key = work.request.transcript_key(suffix)
-        objects.put(work.bucket, key, work.folder / f"transcript.{suffix}", CONTENT_TYPES[suffix])
-    change = record.complete(work.request, work.hold, work.result, work.source, clock.wall_unix_s())
+        objects.put(
+            work.bucket, work.key_of(suffix), work.folder / f"transcript.{suffix}", CONTENT_TYPES[suffix]
+        )
+    change = record.complete(work.key_of("json"), work.hold, work.result, work.source, clock.wall_unix_s())
     answer = records.update(work.request.record_key, change)
     if not isinstance(answer, Applied) and not _is_our_own(answer.item, work):
         raise LeaseLost("the record was taken over during the commit")

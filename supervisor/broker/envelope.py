@@ -1,8 +1,8 @@
 """From a message's body to jobs, or to a reason why there can be none. PURE.
 
-Accepts REM's own JSON and S3 notifications with any number of records. Trusts nothing:
-sizes, types, names and the bucket are checked here, once, so that ids can become file
-names and keys further on.
+Accepts REM's own JSON, S3 notifications with any number of records, EventBridge's events of
+S3, and each of these wrapped by SNS. Trusts nothing: sizes, types, names and the bucket are
+checked here, once, so that ids can become file names and keys further on.
 """
 
 from __future__ import annotations
@@ -35,6 +35,11 @@ class EnvelopePolicy:
 
     raw_bucket: str
     default_user_id: str
+    allowed_buckets: tuple[str, ...] = ()  # beside the raw bucket
+
+    def allows(self, bucket: object) -> bool:
+        """Say whether audio may come from there."""
+        return bucket == self.raw_bucket or bucket in self.allowed_buckets
 
 
 class _Bad(Exception):
@@ -44,11 +49,13 @@ class _Bad(Exception):
 def parse(body: str, policy: EnvelopePolicy) -> Parsed:
     """Read one message. Never raises: what makes no sense comes back as Rejected."""
     try:
-        envelope = _read_json(body)
+        envelope = _unwrapped(_read_json(body))
         if envelope.get("Event") == "s3:TestEvent":
             return Parsed()
         if "Records" in envelope:
             return _parse_notification(envelope["Records"], policy)
+        if envelope.get("source") == "aws.s3" and "detail-type" in envelope:
+            return _parse_event(envelope, policy)
     except _Bad as bad:
         return Parsed(rejected=(Rejected(str(bad)),))
     return _parse_rem(envelope, policy)
@@ -80,6 +87,15 @@ def _read_json(body: str) -> dict[str, Any]:
     if not isinstance(envelope, dict):
         raise _Bad("The message is JSON but not an object with recordingId, bucket and key.")
     return envelope
+
+
+def _unwrapped(envelope: dict[str, Any]) -> dict[str, Any]:
+    """Take SNS's wrapping off; without it (raw delivery) the envelope is the message itself."""
+    if envelope.get("Type") != "Notification" or "Message" not in envelope:
+        return envelope
+    if not isinstance(envelope["Message"], str):
+        raise _Bad("The SNS notification's Message is not a text.")
+    return _read_json(envelope["Message"])
 
 
 def _parse_rem(envelope: dict[str, Any], policy: EnvelopePolicy) -> Parsed:
@@ -133,19 +149,38 @@ def _notified_job(record: Any, policy: EnvelopePolicy) -> Union[JobRequest, Reje
         if not str(record.get("eventName", "ObjectCreated:")).startswith("ObjectCreated:"):
             return None  # an object that went away is nobody's job
         stored, bucket = record["s3"]["object"], record["s3"]["bucket"]["name"]
-        key = unquote_plus(stored["key"])
-        version = _short_text(stored.get("versionId"))
-        etag = _short_text(stored.get("eTag"))
+        key, version, etag = unquote_plus(stored["key"]), stored.get("versionId"), stored.get("eTag")
     except (AttributeError, KeyError, TypeError):
         return Rejected("A record of the S3 notification names no bucket and key.")
+    return _object_job(bucket, key, version, etag, policy)
+
+
+def _parse_event(event: dict[str, Any], policy: EnvelopePolicy) -> Parsed:
+    """Read EventBridge's event: one object, its key as it is."""
+    if event["detail-type"] != "Object Created":
+        return Parsed()
     try:
-        source = Source(_checked_bucket(bucket, policy), _checked_key(key), version, etag)
+        stored, bucket = event["detail"]["object"], event["detail"]["bucket"]["name"]
+        key, version, etag = stored["key"], stored.get("version-id"), stored.get("etag")
+    except (AttributeError, KeyError, TypeError):
+        raise _Bad("The EventBridge event names no bucket and key.") from None
+    found = _object_job(bucket, key, version, etag, policy)
+    return Parsed(jobs=(found,)) if isinstance(found, JobRequest) else Parsed(rejected=(found,))
+
+
+def _object_job(
+    bucket: Any, key: Any, version: Any, etag: Any, policy: EnvelopePolicy
+) -> Union[JobRequest, Rejected]:
+    """Make a job of an object that came without ids of its own."""
+    try:
+        bucket, key = _checked_bucket(bucket, policy), _checked_key(key)
     except _Bad as bad:
         return Rejected(str(bad))
+    source = Source(bucket, key, _short_text(version), _short_text(etag))
     layout = _KEY_LAYOUT.fullmatch(key)
     device_id = layout["device"] if layout and is_usable_id(layout["device"]) else UNKNOWN_DEVICE
     return JobRequest(
-        hashlib.sha256(f"{bucket}/{key}/{version}".encode()).hexdigest()[:32],
+        hashlib.sha256(f"{bucket}/{key}/{source.version}".encode()).hexdigest()[:32],
         policy.default_user_id,
         device_id,
         source,
@@ -161,10 +196,11 @@ def _checked_id(name: str, value: Any) -> str:
 
 
 def _checked_bucket(value: Any, policy: EnvelopePolicy) -> str:
-    if value != policy.raw_bucket:
+    if not isinstance(value, str) or not policy.allows(value):
         shown = value[:80] if isinstance(value, str) and value.isprintable() else "something else"
-        raise _Bad(f"The message names bucket {shown}; this service reads from {policy.raw_bucket} only.")
-    return policy.raw_bucket
+        allowed = ", ".join((policy.raw_bucket, *policy.allowed_buckets))
+        raise _Bad(f"The message names bucket {shown}; this service reads from {allowed} only.")
+    return value
 
 
 def _checked_key(value: Any) -> str:

@@ -86,7 +86,7 @@ class Holdings:
         lost = [job for job in hanging if not self.leases_of(job)]
         for job in lost:
             del self.jobs[job.id]
-            self._spool.drop(job.request.record_key)
+            self._spool.leave(job.request.record_key)
         return lost
 
     def is_moving(self, lease: Lease, now_s: float) -> bool:

@@ -15,7 +15,7 @@ from supervisor.broker.envelope import EnvelopePolicy, parse
 from supervisor.broker.errors import BrokerError, Forbidden, JobRejected, TryLater
 from supervisor.broker.failed_jobs import FailedJob
 from supervisor.broker.held import Lease, LiveJob, Phase, Settled
-from supervisor.broker.outcome import Verdict, decide, decide_forbidden
+from supervisor.broker.outcome import Verdict, decide, decide_forbidden, decide_too_many
 from supervisor.broker.outlet import Outlet
 from supervisor.broker.ports import Message, ObjectFacts
 from supervisor.broker.record import Busy, Finished, GivenUp, Hold
@@ -32,11 +32,12 @@ _PUT_BACK_S = 30.0  # another recording of the same name is being worked on
 class Intake:
     """Takes messages in and makes jobs of them."""
 
-    def __init__(self, tools: Tools, outlet: Outlet, policy: EnvelopePolicy) -> None:
+    def __init__(self, tools: Tools, outlet: Outlet, policy: EnvelopePolicy, max_receives: int) -> None:
         self._tools = tools
         self._holdings = tools.holdings
         self._outlet = outlet
         self._policy = policy
+        self._max_receives = max_receives
 
     def take(self, message: Message, deadline_at_s: float) -> None:
         """Begin with one delivery."""
@@ -60,11 +61,23 @@ class Intake:
             job,
             Phase.CLAIMING,
             QUICK,
-            lambda: commit.claim(tools.backend.records, job.request, job.hold),
+            lambda: self._claim_once(job.request, job.hold),
             lambda outcome: self._claimed(job, outcome),
             ("table",),
             tools.lease_s,
         )
+
+    def _claim_once(self, request: JobRequest, hold: Hold) -> Union[Claimed, Busy, Finished, GivenUp]:
+        """Take over what an earlier life left in the spool, or claim anew; runs in a lane."""
+        records, spool, key = self._tools.backend.records, self._tools.spool, request.record_key
+        left = spool.left_attempt(key)
+        if left is not None:
+            taken = commit.take_over(records, request, hold, left)
+            if taken is not None:
+                spool.take_up(key)
+                return taken
+            spool.drop(key)
+        return commit.claim(records, request, hold)
 
     def announce(self, job: LiveJob) -> None:
         """Tell the supervisor that the job can be worked on, or only needs its commit."""
@@ -125,7 +138,14 @@ class Intake:
         if isinstance(outcome, Claimed):
             job.attempt, job.failures = outcome.attempt, outcome.failures
             job.renew_at_s = clock.now_s() + lease.RECORD_RENEW_S
-            self._fetch(job)
+            receives = self._holdings.receive_count(job)
+            if receives > self._max_receives:
+                self._outlet.end(job, decide_too_many(receives, self._max_receives), Failure.REJECTED)
+            elif outcome.is_staged:
+                log.info("result of an earlier life found", extra={"job_id": job.id, "attempt": job.attempt})
+                self.announce(job)
+            else:
+                self._fetch(job)
         elif isinstance(outcome, Finished):
             self._outlet.settle(job, Settled(Ending.DONE))
         elif isinstance(outcome, GivenUp):

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from supervisor.broker import record
-from supervisor.broker.envelope import EnvelopePolicy, parse
+from supervisor.broker.backend import envelope_policy
+from supervisor.broker.envelope import parse
 from supervisor.broker.failed_jobs import FailedJob, FailedJobs
 from supervisor.broker.held import saved_jobs
 from supervisor.broker.local import LocalQueue
@@ -30,7 +31,7 @@ def show_jobs(only_failed: bool, settings: Settings, backend: Backend, tell: Tel
         for job_id, user_id in sorted(held.items()):
             tell(id=job_id, user_id=user_id, state="in-flight", reason="")
         for body, is_in_flight in _queued(backend):
-            for job in parse(body, _policy(settings, backend)).jobs:
+            for job in parse(body, envelope_policy(settings, backend)).jobs:
                 if job.job_id not in held:
                     tell(
                         id=job.job_id,
@@ -71,7 +72,7 @@ def _try_again(failed: Optional[FailedJob], settings: Settings, backend: Backend
     """Reopen the record and send the message; gives why not, or nothing."""
     if failed is None:
         return "No failed job of this id is known here; `jobs --failed` lists them."
-    jobs = parse(failed.body, _policy(settings, backend)).jobs
+    jobs = parse(failed.body, envelope_policy(settings, backend)).jobs
     wanted = [job for job in jobs if job.job_id == failed.id] or list(jobs)
     if not wanted:
         return "Its message is unusable and would fail again the same way."
@@ -91,7 +92,3 @@ def _send_again(job: JobRequest, failed: FailedJob, backend: Backend) -> None:
 
 def _queued(backend: Backend) -> list[tuple[str, bool]]:
     return backend.queue.waiting_bodies() if isinstance(backend.queue, LocalQueue) else []
-
-
-def _policy(settings: Settings, backend: Backend) -> EnvelopePolicy:
-    return EnvelopePolicy(backend.raw_bucket, settings.aws.default_user_id)

@@ -53,4 +53,4 @@ def back_off_s(tries: int, chance: float, first_s: float = 1.0, most_s: float = 
 
 def give_back_s(receive_count: int, chance: float) -> float:
     """Say for how long to hide a message that a dependency keeps from being worked: 30 to 300 s."""
-    return min(300.0, 30.0 * 2.0 ** min(max(receive_count - 1, 0), 4)) * (0.75 + 0.25 * chance) + 7.5
+    return min(300.0, 30.0 * 2.0 ** min(max(receive_count - 1, 0), 4) * (1.0 + 0.25 * chance))

@@ -50,6 +50,12 @@ def decide_forbidden(detail: str, receive_count: int) -> Verdict:
     return decide(Failure.DEPENDENCY, detail, 0, receive_count)
 
 
+def decide_too_many(receive_count: int, max_receives: int) -> Verdict:
+    """Say what follows when a message comes and comes: somebody must look."""
+    allowed = f"the most allowed is {max_receives} (queue.max_receives)"
+    return Verdict(True, f"It was delivered {receive_count} times; {allowed}.")
+
+
 def sentence(detail: str) -> str:
     """Make one short sentence for people of whatever was said; never a stack trace."""
     lines = [line.strip() for line in detail.strip().splitlines() if line.strip()]

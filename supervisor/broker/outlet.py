@@ -134,6 +134,7 @@ class Outlet:
             folder,
             result,
             tools.backend.transcripts_bucket,
+            tools.backend.immutable_keys,
         )
         commit.publish(tools.backend.records, tools.backend.objects, work, deadline_at_s)
         return result

@@ -115,6 +115,25 @@ def _is_free(hold: Hold, now_unix_s: float) -> Condition:
     return AnyOf((Missing("remState"), AllOf((is_held, may_go))))
 
 
+def take_over(hold: Hold, attempt: int, now_unix_s: float) -> Change:
+    """Go on with an attempt of our own dead life, whose result still stands in the spool.
+
+    Nobody claimed since, or the attempt would have another number.
+    """
+    is_held = AnyOf((Equals("remState", CLAIMED), Equals("remState", PUBLISHING)))
+    is_our_own = AllOf((is_held, Equals("remOwner", hold.owner)))
+    return Change(
+        AllOf((Equals("remAttempt", attempt), AnyOf((Missing("remState"), is_our_own)))),
+        put={
+            "status": "TRANSCRIBING",
+            "remState": CLAIMED,
+            "remToken": hold.token,
+            "remOwner": hold.owner,
+            "remLeaseUnix": _lease_end(now_unix_s),
+        },
+    )
+
+
 def read_refusal(item: Item, request: JobRequest, now_unix_s: float) -> Union[Busy, Finished, GivenUp, Redo]:
     """Say what a refused claim means, from the record as it stands."""
     state = item.get("remState")
@@ -135,13 +154,13 @@ def fence(hold: Hold, now_unix_s: float) -> Change:
     return Change(_is_ours(hold), put={"remState": PUBLISHING, "remLeaseUnix": _lease_end(now_unix_s)})
 
 
-def complete(request: JobRequest, hold: Hold, result: Result, source: Source, now_unix_s: float) -> Change:
+def complete(json_key: str, hold: Hold, result: Result, source: Source, now_unix_s: float) -> Change:
     """Say that JSON and text are in place: the last word on this recording."""
     return Change(
         AllOf((_is_ours(hold), Equals("remState", PUBLISHING))),
         put={
             "status": "TRANSCRIBED",
-            "transcriptS3Key": request.transcript_key("json"),
+            "transcriptS3Key": json_key,
             "language": result.language,
             "durationSeconds": round(result.duration_s, 2),
             "updatedAt": moments.iso_utc(now_unix_s),

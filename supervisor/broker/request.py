@@ -47,9 +47,13 @@ class JobRequest:
     def record_key(self) -> RecordKey:
         return RecordKey(self.user_id, self.recording_id)
 
-    def transcript_key(self, suffix: str) -> str:
-        """Give REM's name of the transcript object; `suffix` is json or txt."""
-        return f"transcripts/{self.user_id}/{self.device_id}/{self.recording_id}.{suffix}"
+    def transcript_key(self, suffix: str, attempt: Optional[int] = None) -> str:
+        """Give REM's name of the transcript object, or a name that only this attempt writes.
+
+        `suffix` is json or txt. Ids hold no slash, so the two kinds of name never meet.
+        """
+        own = f"/{attempt}" if attempt is not None else ""
+        return f"transcripts/{self.user_id}/{self.device_id}/{self.recording_id}{own}.{suffix}"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from typing import Callable
 from supervisor.broker import backend as backends
 from supervisor.broker.crew import Crew
 from supervisor.broker.desk import Desk
-from supervisor.broker.envelope import EnvelopePolicy
 from supervisor.broker.errors import BrokerError, CannotServe
 from supervisor.broker.failed_jobs import FailedJobs
 from supervisor.broker.held import LeaseFiles
@@ -96,7 +95,7 @@ def put_together(
         chance=chance,
     )
     outlet = Outlet(tools)
-    intake = Intake(tools, outlet, EnvelopePolicy(backend.raw_bucket, settings.aws.default_user_id))
+    intake = Intake(tools, outlet, backends.envelope_policy(settings, backend), settings.queue.max_receives)
     return Desk(tools, intake, outlet, Keeper(tools, outlet), files)
 
 

@@ -1,11 +1,14 @@
 """The spool: one bounded folder a job, where audio comes in and results come out.
 
 Named by a hash, so no id from outside is ever a path. What does not fit now waits for
-room (TryLater); what could never fit is rejected.
+room (TryLater); what could never fit is rejected. A result whose lease was lost is left
+lying without its audio for a day: should the message come again here, only the commit is
+missing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -14,15 +17,18 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from supervisor.broker.errors import JobRejected, ResultBroken, TryLater
 from supervisor.broker.ports import RecordKey
 from supervisor.broker.record import Result
+from supervisor.contract import clock
 
 AUDIO, TEXT, JSON, STAGED = "audio", "transcript.txt", "transcript.json", "staged.json"
 _SPARE_BYTES = 64 * 1024**2  # left free on the disk for everybody else
 _MAX_STAGED_BYTES = 64 * 1024
+_LEFT_MOST_S = 86_400.0
+_LEFT_MOST_COUNT = 1_000
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class Spool:
         self._limit_bytes = limit_bytes
         self._max_file_bytes = max_file_bytes
         self._taken: dict[str, int] = {}  # folder name -> bytes of audio admitted
+        self._left: dict[str, float] = {}  # folder name -> when its lease was lost, oldest first
         self._guard = threading.Lock()
 
     def folder(self, key: RecordKey) -> Path:
@@ -83,20 +90,60 @@ class Spool:
         shutil.rmtree(folder, ignore_errors=True)
         with self._guard:
             self._taken.pop(folder.name, None)
+            self._left.pop(folder.name, None)
+
+    def leave(self, key: RecordKey) -> None:
+        """Let a lost job's folder lie if its result stands there; remove it otherwise."""
+        self._leave(self.folder(key))
+
+    def left_attempt(self, key: RecordKey) -> Optional[int]:
+        """Say which attempt's whole result was left lying, if any."""
+        try:
+            return self._whole(self.folder(key), key).attempt
+        except ResultBroken:
+            return None
+
+    def take_up(self, key: RecordKey) -> None:
+        """Count a folder that was left lying as a live job's again."""
+        with self._guard:
+            self._left.pop(self.folder(key).name, None)
 
     def keep_only(self, keys: Iterable[RecordKey]) -> None:
-        """Remove leftovers that belong to no open lease; count what stays."""
+        """Let lie, or remove, what belongs to no open lease; count what stays."""
         kept = {self.folder(key).name for key in keys}
         for folder in self._root.iterdir():
             if folder.name not in kept:
-                shutil.rmtree(folder, ignore_errors=True)
+                self._leave(folder)
                 continue
             with self._guard:
                 self._taken[folder.name] = _size_of(folder / AUDIO)
 
+    def _leave(self, folder: Path) -> None:
+        now_s = clock.now_s()
+        with self._guard:
+            self._taken.pop(folder.name, None)
+            if (folder / STAGED).is_file():
+                self._left[folder.name] = now_s
+            oldest = list(self._left.items())[:-_LEFT_MOST_COUNT]
+            gone = {name for name, at_s in self._left.items() if now_s - at_s > _LEFT_MOST_S}
+            gone.update(name for name, _ in oldest)
+            for name in gone:
+                del self._left[name]
+            stays = folder.name in self._left
+        for name in gone if stays else {*gone, folder.name}:
+            shutil.rmtree(self._root / name, ignore_errors=True)
+        if stays:
+            _remove(folder / AUDIO)
+
     def staged(self, key: RecordKey, attempt: int) -> Result:
         """Read the result of this attempt. Raises ResultBroken where it is not there, whole."""
-        folder = self.folder(key)
+        found = self._whole(self.folder(key), key)
+        if found.attempt != attempt:
+            raise ResultBroken(f"The result in the spool is of attempt {found.attempt}, not of {attempt}.")
+        return found.result
+
+    def _whole(self, folder: Path, key: RecordKey) -> StagedResult:
+        """Read a result and check that all of it is there, as it was announced."""
         try:
             with open(folder / STAGED, "rb") as file:
                 plain = json.loads(file.read(_MAX_STAGED_BYTES))
@@ -105,11 +152,11 @@ class Spool:
             _size_check(folder / TEXT)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ResultBroken(f"The worker's result is not complete ({type(error).__name__}).") from error
-        if (found.job_id, found.attempt) != (key.recording_id, attempt):
-            raise ResultBroken(f"The result in the spool is of attempt {found.attempt}, not of {attempt}.")
+        if found.job_id != key.recording_id:
+            raise ResultBroken(f"The result in the spool is of job {found.job_id}.")
         if digest != found.result.sha256_json:
             raise ResultBroken("The transcript in the spool is not the one that was announced.")
-        return found.result
+        return found
 
     def holds(self, key: RecordKey) -> bool:
         """Say whether the job's audio stands there."""
@@ -131,6 +178,11 @@ def _staged_from(plain: Any) -> StagedResult:
 
 def _size_check(path: Path) -> None:
     os.stat(path)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def _size_of(path: Path) -> int:

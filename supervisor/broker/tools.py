@@ -38,6 +38,7 @@ class Backend:
     long_visibility_s: float  # where leases can't be extended
     rest_s: float  # from one empty receive to the next, at least
     poll_s: float = 5.0  # what a dead poll may hide a message for is this plus one lease
+    immutable_keys: bool = False  # transcripts get a name for each attempt
 
 
 @dataclass
@@ -104,4 +105,4 @@ class Tools:
     def _clean_after(self, job: LiveJob) -> None:
         """A late fetch may have written after its job's folder went."""
         if job.id not in self.holdings.jobs:
-            self.spool.drop(job.request.record_key)
+            self.spool.leave(job.request.record_key)

@@ -64,9 +64,9 @@ def field_types(cls: type) -> dict[str, Any]:
     return _FIELD_TYPES[cls]
 
 
-def check_scalar(kind: type, value: Any) -> Any:
-    """Return `value` as the scalar type `kind`, or raise `BadValue`."""
-    return _checked_scalar(kind, value, "")
+def check_value(kind: Any, value: Any) -> Any:
+    """Return one parsed value as the field type `kind`, or raise `BadValue`."""
+    return _checked(kind, value, "")
 
 
 def _checked(kind: Any, value: Any, where: str) -> Any:

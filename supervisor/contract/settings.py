@@ -35,6 +35,8 @@ class AwsSettings:
     max_messages: int = 1  # REM's MAX_MESSAGES: taken with one receive
     visibility_s: int = 900  # REM's VISIBILITY_TIMEOUT: a ceiling for lease_s
     default_user_id: str = "default-user"  # for messages without a userId
+    allowed_buckets: tuple[str, ...] = ()  # more that messages may name, beside raw_bucket
+    immutable_keys: bool = False  # REM's fixed names; true: each attempt's own
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class LocalSettings:
 class QueueSettings:
     lease_s: int = 60  # a dead host's job is seen again after this long
     read_ahead: int = 1  # jobs fetched beyond the free places, for the whole host
+    max_receives: int = 100  # a guess: far beyond what drains and outages cause
+    hold_most_s: float = 43_200.0  # SQS's cap on one receive: 12 hours
 
 
 @dataclass(frozen=True)

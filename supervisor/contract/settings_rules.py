@@ -29,6 +29,8 @@ BOUNDS = {
     "aws.visibility_s": (30, 43_200),  # SQS's cap: 12 hours
     "queue.lease_s": (10, 43_200),
     "queue.read_ahead": (0, 100),
+    "queue.max_receives": (1, 10_000),
+    "queue.hold_most_s": (60, 43_200),
     "spool.limit_bytes": (1_000_000, 2**50),
     "spool.max_file_bytes": (1_000, 2**50),
     "spool.max_audio_s": (1, 30 * 86_400),

@@ -14,7 +14,13 @@ from supervisor.contract import codec
 
 Tell = Callable[[str, str, str, str], None]  # source, key, what is wrong, cure
 
-_EXPECTED = {int: "a whole number", float: "a number", str: "a text in quotes", bool: "true or false"}
+_EXPECTED: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text in quotes",
+    bool: "true or false",
+    tuple[str, ...]: "a list of texts in quotes",
+}
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ def typed(found: Found, kind: type) -> Any:
     try:
         if found.is_text and kind in (int, float):
             value = kind(value)
-        return codec.check_scalar(kind, value)
+        return codec.check_value(kind, value)
     except ValueError:
         raise ValueError(f"{str(found.value)[:60]!r} is not {_EXPECTED[kind]}") from None
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.broker.aws_servers import AwsServer, Deployment, deploy, run_server
+from tests.broker.harness import rem_message
+from tests.broker.worlds import World, aws_world, local_world
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +37,19 @@ def audio(tmp_path: Path) -> Path:
     path = tmp_path / "some.wav"
     path.write_bytes(b"RIFF" + bytes(9_996))
     return path
+
+
+@pytest.fixture(params=["local", pytest.param("moto", marks=pytest.mark.aws)])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    if request.param == "local":
+        return local_world(tmp_path)
+    return aws_world(request.getfixturevalue(request.param), tmp_path)
+
+
+@pytest.fixture
+def job(world: World, audio: Path) -> dict[str, Any]:
+    """One REM message on its way, its audio uploaded."""
+    message = rem_message(bucket=world.raw_bucket)
+    world.upload(message["key"], audio)
+    world.send(message)
+    return message

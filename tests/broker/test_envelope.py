@@ -169,3 +169,85 @@ def test_usable_ids_are_file_names(text: str) -> None:
         assert "/" not in text
         assert text not in (".", "..")
         assert len(text.encode()) <= 240
+
+
+def event(key: str = "a b+c.wav", **detail: Any) -> dict[str, Any]:
+    """What EventBridge sends of S3."""
+    stored = {"key": key, "size": 5, "etag": "e1", "version-id": "v1"}
+    return {
+        "version": "0",
+        "source": "aws.s3",
+        "detail-type": "Object Created",
+        "detail": {"bucket": {"name": "raw"}, "object": stored, "reason": "PutObject", **detail},
+    }
+
+
+def by_sns(body: Any) -> dict[str, Any]:
+    """What SNS makes of a message where raw delivery is off."""
+    return {
+        "Type": "Notification",
+        "MessageId": "m-1",
+        "TopicArn": "arn:aws:sns:eu-central-1:123456789012:raw-audio",
+        "Message": json.dumps(body),
+    }
+
+
+@pytest.mark.parametrize("body", [rem_message(), notification("some+file.wav", versionId="v"), event()])
+def test_wrapped_by_sns_means_the_same_as_raw(body: dict[str, Any]) -> None:
+    raw = parse(json.dumps(body), POLICY)
+
+    assert parse(json.dumps(by_sns(body)), POLICY) == raw
+    assert len(raw.jobs) == 1
+
+
+def test_eventbridge_names_the_key_as_it_is() -> None:
+    (job,) = parse(json.dumps(event()), POLICY).jobs
+
+    assert job.source == Source("raw", "a b+c.wav", "v1", "e1")
+    assert job.job_id == hashlib.sha256(b"raw/a b+c.wav/v1").hexdigest()[:32]
+
+
+def test_one_upload_is_one_job_whether_s3_or_eventbridge_tells_of_it() -> None:
+    told = notification("a+b%2Bc.wav", versionId="v1", eTag="e1")
+
+    assert parse(json.dumps(told), POLICY).jobs == parse(json.dumps(event()), POLICY).jobs
+
+
+def test_sns_test_event_and_other_events_of_s3_are_nobodys_job() -> None:
+    deleted = {**event(), "detail-type": "Object Deleted"}
+    for body in (by_sns({"Event": "s3:TestEvent"}), deleted, by_sns(deleted)):
+        parsed = parse(json.dumps(body), POLICY)
+
+        assert parsed.jobs == parsed.rejected == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({**by_sns({}), "Message": {"a": 1}}, "Message is not a text"),
+        ({**by_sns({}), "Message": "hello"}, "not JSON"),
+        (by_sns(by_sns(rem_message())), "lacks recordingId"),
+        (event(object={}), "names no bucket and key"),
+        (event(bucket={"name": "private"}), "reads from raw only"),
+        ({**event(), "detail": None}, "names no bucket and key"),
+        (event(key="a\nb"), "control characters"),
+    ],
+)
+def test_bad_wrapping_gets_a_reason(body: dict[str, Any], says: str) -> None:
+    parsed = parse(json.dumps(body), POLICY)
+
+    assert parsed.jobs == ()
+    assert says in parsed.rejected[0].reason
+
+
+def test_only_buckets_on_the_list_are_read() -> None:
+    policy = EnvelopePolicy("raw", "default-user", ("archive",))
+
+    assert [
+        parse(json.dumps(rem_message(bucket=name)), policy).jobs != () for name in ("raw", "archive")
+    ] == [
+        True,
+        True,
+    ]
+    (found,) = parse(json.dumps(rem_message(bucket="private")), policy).rejected
+    assert found.reason == "The message names bucket private; this service reads from raw, archive only."

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 
-from supervisor.broker.errors import JobRejected
-from supervisor.broker.local import LocalQueue, LocalRecords, open_database
+from supervisor.broker.local import LocalQueue, open_database
 from supervisor.broker.local_objects import LocalObjects
 from supervisor.broker.ports import Change, Counts, Missing, Present, RecordKey
 from supervisor.contract import clock
@@ -39,87 +37,10 @@ from supervisor.contract.messages import (
     Up,
     Wanted,
 )
-from supervisor.contract.settings import Settings
-from tests.broker.aws_servers import deploy
 from tests.broker.harness import BrokerProcess, local_settings, rem_message, stage, transcript, until
+from tests.broker.worlds import USER, World
 
 pytestmark = pytest.mark.slow
-USER = "user-9"
-
-
-class World:
-    """One backend as its users see it: send a message, look at record, objects and queue."""
-
-    def __init__(
-        self, name: str, settings: Settings, environ: Mapping[str, str], ports: Any, buckets: Any
-    ) -> None:
-        self.name = name
-        self.settings = settings
-        self.environ = environ
-        self.queue, self.records, self.objects = ports
-        self.raw_bucket, self.transcripts_bucket = buckets
-
-    def broker(self, settings: Optional[Settings] = None) -> BrokerProcess:
-        return BrokerProcess(settings or self.settings, self.environ)
-
-    def other_service(self) -> Settings:
-        """A second service on the same queue, with a state directory of its own."""
-        return dataclasses.replace(self.settings, state_dir=self.settings.state_dir + "-other")
-
-    def upload(self, key: str, audio: Path) -> None:
-        self.objects.put(self.raw_bucket, key, audio, "audio/wav")
-
-    def send(self, body: Any) -> None:
-        self.queue.send(body if isinstance(body, str) else json.dumps(body), {})
-
-    def record(self, recording_id: str = "rec-1", user_id: str = USER) -> dict[str, Any]:
-        found: dict[str, Any] = self.records.get(RecordKey(user_id, recording_id)) or {}
-        return found
-
-    def text_of(self, key: str, folder: Path) -> Optional[str]:
-        """Give an object's text; None where there is no such object."""
-        target = folder / f"got-{os.urandom(4).hex()}"
-        try:
-            self.objects.fetch(self.transcripts_bucket, key, target, lambda size_bytes: None)
-        except JobRejected:
-            return None
-        return target.read_text()
-
-    def wait_until_empty(self) -> None:
-        until(lambda: self.queue.counts() == Counts(0, 0), "an empty queue")
-
-
-@pytest.fixture(params=["local", pytest.param("moto", marks=pytest.mark.aws)])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
-    if request.param == "local":
-        settings = local_settings(tmp_path)
-        database = open_database(Path(settings.local.folder))
-        objects = LocalObjects(Path(settings.local.folder) / "objects")
-        ports = (LocalQueue(database), LocalRecords(database), objects)
-        return World("local", settings, {}, ports, ("raw", "transcripts"))
-    from supervisor.broker.dynamodb import DynamoRecords
-    from supervisor.broker.s3 import S3Objects
-    from supervisor.broker.sqs import SqsQueue
-
-    made = deploy(request.getfixturevalue("moto"))
-    client = made.server.client
-    aws = (
-        SqsQueue(client("sqs"), made.queue_url),
-        DynamoRecords(client("dynamodb"), made.table),
-        S3Objects(client("s3")),
-    )
-    return World(
-        "moto", made.settings(tmp_path), made.server.environ, aws, (made.raw_bucket, made.transcripts_bucket)
-    )
-
-
-@pytest.fixture
-def job(world: World, audio: Path) -> dict[str, Any]:
-    """One REM message on its way, its audio uploaded."""
-    message = rem_message(bucket=world.raw_bucket)
-    world.upload(message["key"], audio)
-    world.send(message)
-    return message
 
 
 def test_rem_message_end_to_end_compared_name_by_name(world: World, audio: Path, tmp_path: Path) -> None:
