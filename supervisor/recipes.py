@@ -19,7 +19,10 @@ from supervisor.contract import messages as m
 from supervisor.contract.settings import Settings
 from supervisor.places import Place, compute_type_for
 
-BEAT_S = 2.0  # a guess: a fifth of the shortest silence that matters
+BEAT_S = 2.0  # while loading or at work; a guess: a fifth of the shortest silence that matters
+# A worker without a job has nothing to tell but that it lives: 64 of them each 2 s would cost the
+# supervisor more than all else it does.
+IDLE_BEAT_S = 10.0
 _PACKAGE_PARENT = str(Path(__file__).resolve().parent.parent)
 
 
@@ -50,6 +53,7 @@ def worker(settings: Settings, environ: Mapping[str, str], place: Place, model_p
         profile=settings.transcription.profile,
         stacks_path=stacks_path(Path(settings.state_dir), place.name),
         beat_s=BEAT_S,
+        idle_beat_s=idle_beat_s(settings),
         max_audio_s=settings.spool.max_audio_s,
         language=settings.transcription.language or None,
         beam_size=settings.transcription.beam_size,
@@ -61,6 +65,11 @@ def worker(settings: Settings, environ: Mapping[str, str], place: Place, model_p
     )
     command = (sys.executable, "-m", "workerproc")
     return Recipe(place.name, command, environment, m.FROM_WORKER, _lock_path(settings, place))
+
+
+def idle_beat_s(settings: Settings) -> float:
+    """Say how often a worker without a job speaks: three times within the silence it is allowed."""
+    return min(IDLE_BEAT_S, settings.supervisor.silence_s / 3)
 
 
 def stacks_path(state_dir: Path, slot: str) -> str:

@@ -30,6 +30,12 @@ class Board:
             return Beat(self._phase, self._moves, (self._present,) if self._present else ())
 
     @property
+    def is_idle(self) -> bool:
+        """True while no job is here or on its way to the main thread: it has nothing to tell."""
+        with self._lock:
+            return self._phase == "idle" and not self._known
+
+    @property
     def has_nothing_to_finish(self) -> bool:
         """True before the worker is ready: leaving then leaves no work behind."""
         with self._lock:

@@ -69,6 +69,7 @@ class Worker:
         self._board = Board()
         self._inbox: queue.SimpleQueue[Optional[Job]] = queue.SimpleQueue()  # None: leave
         self._leaving = threading.Event()
+        self._stirred = threading.Event()  # a job came: the idle pace of beats is over
         self._engine: dict[str, str] = {}
 
     def live(self) -> None:
@@ -90,6 +91,7 @@ class Worker:
         if isinstance(message, Job):
             self._board.await_job(message.card.job_id)
             self._inbox.put(message)
+            self._stirred.set()
         elif isinstance(message, StopJob):
             if self._board.stop(message.job_id):
                 log.info("job is to be forgotten", extra={"job_id": message.job_id, "reason": message.why})
@@ -110,7 +112,13 @@ class Worker:
     def _beat(self) -> None:
         while True:
             self._link.send(self._board.beat())
-            time.sleep(self._settings.beat_s)
+            if self._board.is_idle:
+                # On the host clock's own beat: the supervisor wakes once for all workers of the host.
+                every_s = self._settings.idle_beat_s
+                self._stirred.wait(every_s - clock.now_s() % every_s)
+                self._stirred.clear()
+            else:
+                time.sleep(self._settings.beat_s)
 
     # --- the main thread
 

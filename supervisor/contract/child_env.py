@@ -36,6 +36,7 @@ class WorkerSettings:
     stacks_path: str  # SIGUSR2 writes all stacks to this file
     beat_s: float
     max_audio_s: float
+    idle_beat_s: float = 10.0  # `beat_s` while there is something to tell
     language: Optional[str] = None
     beam_size: int = 5
     log_level: str = "INFO"

@@ -79,7 +79,7 @@ class DevicesSettings:
 class SupervisorSettings:
     drain_s: float = 110.0  # inside systemd's 130 s and a spot notice's 120 s
     start_s: float = 180.0  # a large model from a cold disk
-    silence_s: float = 30.0  # a worker that says nothing; it speaks every 2 s
+    silence_s: float = 30.0  # a worker that says nothing; it speaks every 10 s at least
     stall_s: float = 300.0  # a guess: a large model's slowest window on one core
     hold_after: int = 5  # failed lives in a row
     probe_s: float = 300.0  # a held slot is tried again this often

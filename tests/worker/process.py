@@ -43,6 +43,7 @@ def settings_in(folder: Path, **changes: Any) -> WorkerSettings:
         profile="rem",
         stacks_path=str(folder / "stacks.txt"),
         beat_s=0.1,
+        idle_beat_s=0.1,
         max_audio_s=3600.0,
     )
     return replace(standard, **changes)

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from supervisor.contract.messages import Failed, Failure, Job, Room, Staged, StopJob
+from supervisor.contract.messages import Beat, Failed, Failure, Job, Room, Staged, StopJob
 from tests.worker import recordings
-from tests.worker.process import Worker, card, model_path
+from tests.worker.process import Worker, card, model_path, worker_in
 from tests.worker.recordings import Clip
 from workerproc import transcript
 
@@ -284,3 +284,15 @@ def test_beats_tell_progress_and_stand_still_with_the_work(worker: Worker, tmp_p
     assert moves == sorted(moves)
     assert moves[-1] - moves[0] > 5
     assert idle[1].moves == idle[2].moves
+
+
+def test_job_wakes_the_beats_of_a_worker_that_speaks_seldom(tmp_path: Path) -> None:
+    """Without a job it rests an hour between two beats here; a recording is still seen to move."""
+    with worker_in(tmp_path, idle_beat_s=3600.0) as seldom:
+        seldom.ready()
+        first = len(seldom.heard)
+
+        staged(seldom, tmp_path / "job", LONG.path, job_id="told")
+
+        beats = [message for message in seldom.heard[first:] if isinstance(message, Beat)]
+    assert sum(job.job_id == "told" for beat in beats for job in beat.jobs) > 3
