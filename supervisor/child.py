@@ -18,7 +18,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Optional, Protocol
+from typing import Any, Optional, Protocol
 
 from supervisor.contract import child_env, framing
 from supervisor.contract import messages as m
@@ -70,6 +70,7 @@ class Child:
         self._loop = loop
         self._speaks = recipe.speaks
         self._splitter = framing.LineSplitter()
+        self._said: tuple[bytes, Any] = (b"", None)  # its last line, read
         self._output = b""
         self._unsent = bytearray()
         self._closed = False
@@ -189,11 +190,17 @@ class Child:
             return False
         try:
             for line in self._splitter.feed(data):
-                self._ears.heard(self.name, m.read(line, self._speaks))
+                self._ears.heard(self.name, self._read(line))
         except framing.BadLine as error:
             self._break(f"it sent what is no message: {error}")
             return False
         return not self._closed
+
+    def _read(self, line: bytes) -> Any:
+        """Read a message. One that has nothing new to say, as idle beats do, is read once."""
+        if line != self._said[0]:
+            self._said = (line, m.read(line, self._speaks))
+        return self._said[1]
 
     def _still_there(self) -> None:
         if self._process.returncode is None:

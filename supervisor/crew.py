@@ -28,13 +28,19 @@ class Crew:
     """Hires workers: one for each place."""
 
     def __init__(
-        self, settings: Settings, environ: Mapping[str, str], pool: pl.Pool, effects: Effects
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        pool: pl.Pool,
+        effects: Effects,
+        make_worker: recipes.MakeWorker = recipes.worker,
     ) -> None:
         self.fetch = ModelFetch(settings.transcription.model)
         self._settings = settings
         self._environ = environ
         self._pool = pool
         self._effects = effects
+        self._make_worker = make_worker
         self._places: dict[str, places.Place] = {}
         self._problem = ""
 
@@ -93,7 +99,7 @@ class Crew:
         changed = []
         for name in [name for name in self._places if name in self._effects.recipes]:
             place = dataclasses.replace(self._places[name], threads=settings.devices.cpu_threads)
-            recipe = recipes.worker(settings, self._environ, place, self.fetch.path)
+            recipe = self._make_worker(settings, self._environ, place, self.fetch.path)
             if recipe != self._effects.recipes[name]:
                 self._places[name], self._effects.recipes[name] = place, recipe
                 changed.append(self._pool.members[name].slot)
@@ -136,7 +142,7 @@ class Crew:
         first = name not in self._effects.recipes
         if first:
             place = self._places[name]
-            self._effects.recipes[name] = recipes.worker(
+            self._effects.recipes[name] = self._make_worker(
                 self._settings, self._environ, place, self.fetch.path
             )
         return first

@@ -8,15 +8,12 @@ does not decide, which slots should exist and whether the model is here, is deci
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
-import json
 import logging
 import os
 import signal
 from collections import deque
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Optional
 
 from supervisor import pool as pl
@@ -24,7 +21,7 @@ from supervisor import recipes, snapshot
 from supervisor import slot as sl
 from supervisor.announce import Announcer
 from supervisor.child import watch_without_pidfd
-from supervisor.contract import clock, logline, settings
+from supervisor.contract import clock, settings
 from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit, describe
 from supervisor.contract.settings import Loaded
@@ -36,15 +33,16 @@ from supervisor.model_fetch import NAME as MODEL
 from supervisor.notice import Notice
 from supervisor.notices import Notices
 from supervisor.oom import OomEvidence
+from supervisor.printed import pass_on
 from supervisor.roll import ROLLED, Roll, changed_keys, with_rolled
-from supervisor.state_dir import STATUS_FILE, StateDir
+from supervisor.state_dir import StateDir
+from supervisor.status_file import StatusFile, rss_bytes
 from supervisor.strangers import is_ours_to_reap, reap_strangers
 from supervisor.systemd import Notifier
 
 log = logging.getLogger(__name__)
 
 WAKE_MOST_S = 30.0  # loop timers stand still while the machine sleeps; the host clock does not
-STATUS_EVERY_S = 10.0
 CRASHES_SHOWN = 5
 SECOND_STOP_S = 5.0
 
@@ -52,7 +50,13 @@ SECOND_STOP_S = 5.0
 class Service:
     """One supervisor at work: from `run` to the exit code."""
 
-    def __init__(self, loaded: Loaded, state: StateDir, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        state: StateDir,
+        environ: Mapping[str, str],
+        make_worker: recipes.MakeWorker = recipes.worker,
+    ) -> None:
         self.loaded = loaded
         self.state = state
         own = loaded.settings
@@ -60,11 +64,13 @@ class Service:
         self.started_at_s = clock.now_s()
         self.announcer = Announcer(Notifier(environ), self.pool)
         self._environ = environ
+        self._make_worker = make_worker
         self._roll = Roll()
         self._events: deque[pl.PoolEvent] = deque()
         self._busy = False
         self._timer: Optional[asyncio.TimerHandle] = None
-        self._status_at_s = 0.0
+        self._is_after_due = False
+        self._status_file = StatusFile(state, self.picture)
         self._last_words = LastWords()
         self._crashes = CrashLog(state.path / "crashes")
         self._oom = OomEvidence()
@@ -75,7 +81,7 @@ class Service:
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[pl.EndProcess] = self._loop.create_future()
         self.effects = Effects(self, self.post)
-        self.crew = Crew(self.loaded.settings, self._environ, self.pool, self.effects)
+        self.crew = Crew(self.loaded.settings, self._environ, self.pool, self.effects, self._make_worker)
         self.notices = Notices(self.loaded.settings, {**self.loaded.aws_environment, **self._environ}, self)
         watch_without_pidfd(self._loop, self._reap_all)
         for signum in (signal.SIGTERM, signal.SIGINT):
@@ -86,7 +92,7 @@ class Service:
         self.announcer.begin()
         end = await self._ended
         self.notices.stop()
-        self._write_status(clock.now_s())
+        self._status_file.write(clock.now_s())
         log.info("supervisor ends", extra={"reason": end.why, "code": int(end.code)})
         return end.code
 
@@ -132,24 +138,38 @@ class Service:
     def post(self, event: pl.PoolEvent) -> None:
         """Let the pool decide on an event and carry the actions out, all before returning.
 
-        Events that come up meanwhile (a start that answers at once) wait their turn.
+        Events that come up meanwhile (a start that answers at once) wait their turn. Words come
+        last: a dead worker's heir must not wait for the log and the crash record.
         """
         self._events.append(event)
         if self._busy:
             return
         self._busy = True
+        words: list[pl.Action] = []
         try:
             while self._events:
                 for action in self.pool.take(self._events.popleft(), clock.now_s()):
                     if isinstance(action, pl.EndProcess):
                         self._end(action)
-                    elif isinstance(action, pl.Crashed):
-                        self._record_crash(action)
+                    elif isinstance(action, (pl.Crashed, pl.Note)):
+                        words.append(action)
                     else:
                         self.effects.carry_out(action)
         finally:
             self._busy = False
-        self._after_events()
+            self._say(words)
+        if not self._is_after_due and not pl.is_mere_sign(event):
+            self._is_after_due = True
+            self._loop.call_soon(self._after_events)
+
+    def _say(self, words: list[pl.Action]) -> None:
+        if words:
+            self._status_file.note_news()
+        for word in words:
+            if isinstance(word, pl.Crashed):
+                self._record_crash(word)
+            else:
+                self.effects.carry_out(word)
 
     def picture(self) -> dict[str, Any]:
         """Give the status as `status --json` shows it."""
@@ -161,7 +181,7 @@ class Service:
             profile=own.transcription.profile,
             now_s=clock.now_s(),
             now_unix_s=clock.wall_unix_s(),
-            rss_bytes=_rss_bytes(child.pid for child in self.effects.children.values()),
+            rss_bytes=rss_bytes(child.pid for child in self.effects.children.values()),
             devices=self.crew.devices(),
             notice=self.notices.picture(clock.now_s()),
             crashes=self._crashes.newest(CRASHES_SHOWN),
@@ -187,7 +207,7 @@ class Service:
                 self._staff()
             return
         self._last_words.hear(name, line)
-        _pass_on(name, line)
+        pass_on(name, line)
 
     def broke(self, name: str, why: str) -> None:
         if name in self.pool.members:
@@ -277,6 +297,8 @@ class Service:
 
     def _step_roll(self) -> None:
         """Restart the next slot of a reload, if the one before is ready again."""
+        if not self._roll.is_on:
+            return
         was = self._roll.failed
         slots = {member.slot.name: member.slot for member in self.pool.workers()}
         name = self._roll.step(slots, clock.now_s())
@@ -287,7 +309,8 @@ class Service:
             self.post(pl.DrainSlots((name,), by_s, "reload", sl.Next.RESTART))
 
     def _after_events(self) -> None:
-        """Set the next timer, tell systemd, keep the written status fresh."""
+        """Set the next timer, tell systemd, keep the written status fresh: once a turn of the loop."""
+        self._is_after_due = False
         self._step_roll()
         if self._timer is not None:
             self._timer.cancel()
@@ -296,15 +319,7 @@ class Service:
         wait_s = WAKE_MOST_S if wake_at_s is None else min(WAKE_MOST_S, max(0.0, wake_at_s - now_s))
         self._timer = self._loop.call_later(wait_s, self.post, pl.Due())
         self.announcer.tell()
-        if now_s - self._status_at_s >= STATUS_EVERY_S:
-            self._write_status(now_s)
-
-    def _write_status(self, now_s: float) -> None:
-        self._status_at_s = now_s
-        try:
-            self.state.write(STATUS_FILE, self.picture())
-        except OSError as error:
-            log.warning("status file not written", extra={"reason": str(error)})
+        self._status_file.write_if_due(now_s)
 
     def _reap_all(self) -> None:
         self._reap_ours()
@@ -320,30 +335,3 @@ class Service:
     def _end(self, end: pl.EndProcess) -> None:
         if not self._ended.done():
             self._ended.set_result(end)
-
-
-def _rss_bytes(pids: Iterable[int]) -> dict[int, int]:
-    """Resident memory by pid; without those of which /proc does not tell."""
-    found = {}
-    for pid in pids:
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-            found[pid] = pages * os.sysconf("SC_PAGE_SIZE")
-    return found
-
-
-def _pass_on(name: str, line: str) -> None:
-    """Log what a child printed: its own log lines as they are, anything else as text."""
-    try:
-        facts = json.loads(line)
-    except (ValueError, RecursionError):
-        facts = None
-    if not isinstance(facts, dict):
-        log.info("child printed", extra={"child": name, "line": line})
-        return
-    level = logging.getLevelName(str(facts.pop("level", "info")).upper())
-    sentence = str(facts.pop("message", ""))
-    facts.pop("time", None)
-    facts.pop("process", None)
-    safe = {(f"{key}_" if logline.is_reserved(key) else key): value for key, value in facts.items()}
-    log.log(level if isinstance(level, int) else logging.INFO, "%s", sentence, extra={**safe, "child": name})

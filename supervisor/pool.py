@@ -41,11 +41,13 @@ from supervisor.slot import Slot, SlotState
 __all__ = [
     "BROKER", "GPUWATCH", "Action", "Crashed", "Died", "DrainSlots", "Due", "EndProcess", "ForSlot", "Heard",
     "Member", "Mode", "Note", "Pool", "PoolEvent", "Resume", "Send", "SlotEvent", "Stop", "Totals",
+    "is_mere_sign",
 ]  # fmt: skip
 
 KEEP_EVERY_S = 5.0
 BROKER_MISSED_MOST_S = 300.0
 GIVE_UP_WITHIN_S = 10.0
+_SOON = sl.ALIVE | {SlotState.BACKOFF}  # states that take jobs, now or before long
 
 
 class Pool:
@@ -55,6 +57,7 @@ class Pool:
         self, read_ahead: int = 1, loading_most: int = 2, unready_most_s: Optional[float] = None
     ) -> None:
         self.members: dict[str, Member] = {}
+        self._workers: list[Member] = []  # those of `members`
         self.ledger = Ledger()
         self.totals = Totals()
         self.mode = Mode.RUNNING
@@ -80,13 +83,16 @@ class Pool:
 
     def add(self, name: str, kind: str, policy: sl.Policy) -> None:
         """Make a slot; it rests until a Begin."""
-        self.members[name] = Member(Slot(name, kind), policy)
+        self.members[name] = member = Member(Slot(name, kind), policy)
+        if kind == "worker":
+            self._workers.append(member)
 
     def take(self, event: PoolEvent, now_s: float) -> list[Action]:
         """Decide what follows from `event`: actions to carry out in this order."""
         self._actions = []
         _TAKERS[type(event)](self, event, now_s)
-        self._settle(now_s)
+        if not is_mere_sign(event):
+            self._settle(now_s)
         return self._actions
 
     def next_wake_s(self) -> Optional[float]:
@@ -102,7 +108,7 @@ class Pool:
         return min((wake for wake in wakes if wake is not None), default=None)
 
     def workers(self) -> list[Member]:
-        return [member for member in self.members.values() if member.slot.kind == "worker"]
+        return self._workers
 
     # --- events ---------------------------------------------------------------------
 
@@ -256,11 +262,10 @@ class Pool:
 
     def _takers(self) -> list[Member]:
         """Workers that take jobs now or soon."""
-        soon = sl.ALIVE | {SlotState.BACKOFF}
         return [
             w
             for w in self.workers()
-            if w.slot.state in soon and w.slot.next is sl.Next.RESTART and w.slot.signalled != "lost"
+            if w.slot.state in _SOON and w.slot.next is sl.Next.RESTART and w.slot.signalled != "lost"
         ]
 
     def _is_staffing(self) -> bool:
@@ -381,6 +386,15 @@ class Pool:
 
     def note(self, level: str, sentence: str, facts: Mapping[str, Any]) -> None:
         self._actions.append(Note(level, sentence, facts))
+
+
+def is_mere_sign(event: PoolEvent) -> bool:
+    """Say whether this is one of the frequent words of children that prove life and no more.
+
+    They move no slot, job or place, and `next_wake_s` only to a later moment: who does nothing
+    after one of them misses nothing. 64 workers say six of them a second.
+    """
+    return isinstance(event, Heard) and isinstance(event.message, (m.Beat, m.QueueState))
 
 
 # Ends whose cause, as the worker itself says, lies outside its jobs.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from supervisor import environments
@@ -23,6 +23,8 @@ BEAT_S = 2.0  # while loading or at work; a guess: a fifth of the shortest silen
 # A worker without a job has nothing to tell but that it lives: 64 of them each 2 s would cost the
 # supervisor more than all else it does.
 IDLE_BEAT_S = 10.0
+# How a worker is started on a place, with a model's folder. `bench/` measures with another one.
+MakeWorker = Callable[[Settings, Mapping[str, str], Place, str], Recipe]
 _PACKAGE_PARENT = str(Path(__file__).resolve().parent.parent)
 
 

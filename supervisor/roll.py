@@ -53,6 +53,11 @@ class Roll:
     since_s: float = 0.0
     failed: str = ""
 
+    @property
+    def is_on(self) -> bool:
+        """True while slots wait for their turn, or one of them has it."""
+        return bool(self.waiting or self.under_way)
+
     def begin(self, names: list[str]) -> None:
         """Start over with these slots: a newer reload replaces an older one."""
         self.waiting, self.under_way, self.failed = list(names), "", ""

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 
-from supervisor import __version__
+from supervisor import __version__, recipes
 from supervisor.contract import logline
 from supervisor.contract.exits import Exit
 from supervisor.contract.settings import Loaded
@@ -21,8 +21,11 @@ from supervisor.state_dir import StateDir, StateDirBroken, StateDirTaken
 log = logging.getLogger(__name__)
 
 
-def run_service(loaded: Loaded) -> int:
-    """Run the supervisor until it is told to stop; give the exit code."""
+def run_service(loaded: Loaded, make_worker: recipes.MakeWorker = recipes.worker) -> int:
+    """Run the supervisor until it is told to stop; give the exit code.
+
+    `make_worker` says what a worker is: the service's own, or one that a benchmark measures with.
+    """
     settings = loaded.settings
     os.umask(0o077)
     try:
@@ -35,14 +38,14 @@ def run_service(loaded: Loaded) -> int:
     faulthandler.enable()
     writer = logline.set_up("supervisor", settings.log.level, settings.log.format)
     try:
-        return asyncio.run(_serve(loaded, state, address))
+        return asyncio.run(_serve(loaded, state, address, make_worker))
     finally:
         writer.stop()
 
 
-async def _serve(loaded: Loaded, state: StateDir, address: str) -> Exit:
+async def _serve(loaded: Loaded, state: StateDir, address: str, make_worker: recipes.MakeWorker) -> Exit:
     settings = loaded.settings
-    service = Service(loaded, state, dict(os.environ))
+    service = Service(loaded, state, dict(os.environ), make_worker)
     control = Control(address, settings.control.group, Requests(service).answer)
     await control.open()
     state.write_address(address)

@@ -45,7 +45,7 @@ class StateDir:
     def write(self, name: str, plain: dict[str, Any]) -> None:
         """Replace a small JSON file in one step."""
         temporary = self.path / f".{name}.new"
-        temporary.write_text(json.dumps(plain, indent=1), encoding="utf-8")
+        temporary.write_text(json.dumps(plain), encoding="utf-8")
         temporary.chmod(0o600)
         temporary.replace(self.path / name)
 

@@ -170,10 +170,21 @@ class Host:
         self._busy = True
         try:
             while self._events:
-                for action in self.pool.take(self._events.popleft(), self.now_s):
+                event = self._events.popleft()
+                woken_at_s = self.pool.next_wake_s()
+                actions = self.pool.take(event, self.now_s)
+                if pl.is_mere_sign(event):
+                    self._check_nothing_follows(actions, woken_at_s)
+                for action in actions:
                     self._carry_out(action)
         finally:
             self._busy = False
+
+    def _check_nothing_follows(self, actions: list[pl.Action], woken_at_s: Optional[float]) -> None:
+        """After a mere sign the loop looks neither at the pool nor at its timer."""
+        wakes_at_s = self.pool.next_wake_s()
+        assert not actions
+        assert wakes_at_s == woken_at_s or (woken_at_s is not None and woken_at_s < (wakes_at_s or 0.0))
 
     def _carry_out(self, action: pl.Action) -> None:
         if isinstance(action, pl.EndProcess):

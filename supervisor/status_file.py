@@ -1,0 +1,59 @@
+"""The picture in the state directory: what the command line shows of a service that is gone.
+
+Written when there is news, at most every ten seconds; an idle service writes it seldom, so
+that resting costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterable
+from typing import Any, Callable
+
+from supervisor.state_dir import STATUS_FILE, StateDir
+
+log = logging.getLogger(__name__)
+
+NEWS_EVERY_S = 10.0
+IDLE_EVERY_S = 60.0  # memory and devices change without news
+
+
+class StatusFile:
+    """Knows when the written picture is due."""
+
+    def __init__(self, state: StateDir, picture: Callable[[], dict[str, Any]]) -> None:
+        self._state = state
+        self._picture = picture
+        self._written_at_s = 0.0
+        self._has_news = True
+
+    def note_news(self) -> None:
+        """Something happened that a picture would show."""
+        self._has_news = True
+
+    def write_if_due(self, now_s: float) -> None:
+        """Write the picture, if it is old enough for what has happened since."""
+        if now_s - self._written_at_s >= (NEWS_EVERY_S if self._has_news else IDLE_EVERY_S):
+            self.write(now_s)
+
+    def write(self, now_s: float) -> None:
+        """Write the picture now. A full disk stops nothing."""
+        self._written_at_s, self._has_news = now_s, False
+        try:
+            self._state.write(STATUS_FILE, self._picture())
+        except OSError as error:
+            log.warning("status file not written", extra={"reason": str(error)})
+
+
+def rss_bytes(pids: Iterable[int]) -> dict[int, int]:
+    """Resident memory by pid; without those of which /proc does not tell."""
+    found = {}
+    for pid in pids:
+        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/statm", "rb") as statm:
+            found[pid] = int(statm.read().split()[1]) * _PAGE_BYTES
+    return found
+
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
