@@ -52,6 +52,7 @@ class FakeMetadata:
         self.told: dict[str, str] = dict(IDENTITY)  # path -> body
         self.fault = Fault.NONE
         self.ahead_s = 0.0  # how far its clock (the Date header) is before ours
+        self.delay_s = 0.0  # before each answer
         self.requests: list[str] = []  # "GET /path", the latest last
         self.tokens: set[str] = set()
         self.closing = threading.Event()
@@ -146,6 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.server.fake
 
     def _answer(self, status: int, body: str = "") -> None:
+        self.server.fake.closing.wait(self.server.fake.delay_s)
         ill = _ILL.get(self.server.fake.fault)
         if ill is None:
             self._send(status, body.encode())

@@ -2,7 +2,7 @@
 
 It decides nothing of its own: `notice.py` says what an answer means, the pool what follows.
 Off EC2 there is no watch, and nobody is asked. No worker begins before the first round of
-questions is answered, or has failed, or three seconds have passed.
+questions is answered, or has failed, or five seconds have passed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Pace:
 
     every_s: float = 2.0  # AWS advises 5 s; of a spot notice's two minutes, each second counts
     others_every: int = 3  # rounds; the other kinds leave more time, and a round costs 2 ms
-    gate_most_s: float = 3.0  # a connection that is not taken is tried twice for 1 s
+    gate_most_s: float = 5.0  # a guess: token and first answer from a slow service; models load longer
     limits: Limits = field(default_factory=Limits)
 
 

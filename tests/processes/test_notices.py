@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from supervisor.fake_metadata import FakeMetadata, Fault
@@ -117,6 +118,7 @@ def test_a_restart_on_a_doomed_machine_takes_no_work_until_a_person_says_so(
         service.start_again()
         again = wait_drained(service)
         wait_for(lambda: service.log.count("model found") == 2, "all that a worker needs")
+        wait_for(lambda: len(psutil.Process(service.process.pid).children()) == 2, "broker and gpuwatch alone")
         spawned = [slot["name"] for slot in service.slots() if slot["pid"]]
         assert (again["notice"]["kind"], spawned, sender.left()) == ("spot", [], 1)
 
@@ -124,9 +126,20 @@ def test_a_restart_on_a_doomed_machine_takes_no_work_until_a_person_says_so(
         record = wait_for(lambda: finished(sender, job), "a transcript after resume")
         assert own(service)["state"] == "running"
         assert own(service)["notice"]["kind"] == "spot", "the machine is doomed all the same"
+        assert "the model is not here yet" not in service.log, "resume found less than a worker needs"
 
     assert resumed.returncode == 0
     assert record["remAttempt"] == 1
+
+
+def test_no_worker_begins_before_a_slow_service_has_answered(fake: FakeMetadata, tmp_path: Path) -> None:
+    fake.tell(Kind.SPOT, in_s=100)
+    fake.delay_s = 1.5
+    with watching(tmp_path, fake) as service:
+        wait_for(lambda: "model found" in service.log, "all that a worker needs")
+        wait_drained(service)
+
+        assert [line for line in service.log.splitlines() if '"slot": "cpu' in line] == []
 
 
 def test_a_withdrawn_notice_leaves_the_service_drained_and_says_so(
