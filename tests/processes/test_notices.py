@@ -118,7 +118,9 @@ def test_a_restart_on_a_doomed_machine_takes_no_work_until_a_person_says_so(
         service.start_again()
         again = wait_drained(service)
         wait_for(lambda: service.log.count("model found") == 2, "all that a worker needs")
-        wait_for(lambda: len(psutil.Process(service.process.pid).children()) == 2, "broker and gpuwatch alone")
+        wait_for(
+            lambda: len(psutil.Process(service.process.pid).children()) == 2, "broker and gpuwatch alone"
+        )
         spawned = [slot["name"] for slot in service.slots() if slot["pid"]]
         assert (again["notice"]["kind"], spawned, sender.left()) == ("spot", [], 1)
 
