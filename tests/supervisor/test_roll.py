@@ -44,7 +44,7 @@ def test_only_what_a_new_worker_takes_up_comes_into_force() -> None:
 
     mixed = with_rolled(old, new)
 
-    assert mixed.transcription == TranscriptionSettings("base", "float32", "rem", "de", 1)
+    assert mixed.transcription == TranscriptionSettings("small", "float32", "rem", "de", 1)
     assert mixed.devices == DevicesSettings("auto", 0, 4)
     assert sorted(changed_keys(old, mixed)) == sorted(ROLLED)
 
