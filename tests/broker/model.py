@@ -121,14 +121,14 @@ class World:
         for host in self.hosts:
             if host.heard:
                 able.append(host.listen)
-            if host.desk is not None and host.crew.can_turn():
+            if host.is_live() and host.crew.can_turn():
                 able.append(host.turn)
         if able:
             able[self.choose(len(able))]()
         return bool(able)
 
     def _pass_time(self) -> None:
-        clocks = [self.timers, *(host.crew.timers for host in self.hosts if host.desk is not None)]
+        clocks = [self.timers, *(host.crew.timers for host in self.hosts if host.is_live())]
         moments = [at_s for at_s in (one.next_at_s() for one in clocks) if at_s is not None]
         self.now_s = max(self.now_s, min(moments))
 
@@ -143,6 +143,7 @@ class Host:
         self.lives = 0
         self.boot_id = "boot-1"
         self.is_gone = False
+        self.is_stopped = False  # as by SIGSTOP: its broker does nothing, and time passes
         self.is_left_alone = False  # nobody starts an heir by himself
         self._world = world
         self._plan = plan
@@ -225,11 +226,14 @@ class Host:
         self.is_left_alone = True
         self.tell(Leave(self._world.now_s + within_s))
 
+    def is_live(self) -> bool:
+        return self.desk is not None and not self.is_stopped
+
     def is_busy(self) -> bool:
         if self.is_gone:
             return False
         if self.desk is None:
-            return not self.is_left_alone
+            return bool(self.heard) or not self.is_left_alone
         return bool(self.desk._holdings.leases or self.heard or self.supervisor.jobs)
 
     def _start_when_alone(self) -> None:

@@ -19,6 +19,7 @@ from supervisor.contract.messages import (
     Keep,
     Lost,
     Ready,
+    Trouble,
     Up,
     Wanted,
 )
@@ -56,6 +57,8 @@ class Supervisor:
         self.troubles: list[tuple[str, str]] = []
         self.plan = plan
         self.is_gone = False
+        self.is_silent = False  # about the jobs: no word that they move
+        self.on_staged: Callable[[], None] = lambda: None
         self._tell = tell
         self._after = after
         self._runs = 0
@@ -72,6 +75,8 @@ class Supervisor:
         elif isinstance(message, Lost):
             self.jobs.pop(message.job_id, None)
             self.lost.append(message.job_id)
+        elif isinstance(message, Trouble):
+            self.troubles.append((message.where, message.detail))
         elif isinstance(message, Done):
             self.jobs.pop(message.job_id, None)
             self.endings.append((message.job_id, message.ending))
@@ -80,6 +85,8 @@ class Supervisor:
     def worker_dies(self, leaving: tuple[str, ...] = ()) -> None:
         """Lose the worker: its jobs begin anew on the next, among the named files it left half done."""
         for job_id, work in list(self.jobs.items()):
+            if work.is_staged:
+                continue  # not the worker's any more
             for name in leaving:
                 (Path(work.card.folder) / name).write_bytes(b"half of ")
             self.jobs[job_id] = Work(work.card)
@@ -113,13 +120,16 @@ class Supervisor:
             return
         self._runs += 1
         stage(work.card, self._runs)
+        self.on_staged()
+        if self.is_gone or self.jobs.get(job_id) is not work:
+            return
         work.is_staged = True
         self._tell(Commit(job_id))
 
     def _keep(self) -> None:
         if self.is_gone:
             return
-        if self.jobs:
+        if self.jobs and not self.is_silent:
             self._tell(Keep(tuple(self.jobs)))
         self._after(KEEP_EVERY_S, self._keep)
 
