@@ -10,6 +10,8 @@ PYTHON ?=
 WITH_CUDA ?= $(shell test -e /proc/driver/nvidia/version && echo 1 || echo 0)
 # More options for pytest, for instance: make test PYTEST_ARGS="-k spool -x"
 PYTEST_ARGS ?=
+# More options for the chaos run: --jobs, --seed, --services, --every SECONDS, --limit SECONDS
+CHAOS_ARGS ?=
 # How many tests run side by side: a number, or auto for one a core.
 TEST_JOBS ?= auto
 
@@ -27,7 +29,7 @@ ifeq ($(WITH_CUDA),1)
 locked += requirements-cuda.txt
 endif
 
-.PHONY: help venv demo test test-all check lint format types samples lock clean
+.PHONY: help venv demo test test-all chaos check lint format types samples lock clean
 
 help: ## list these commands
 	@echo "make COMMAND, where COMMAND is one of"
@@ -65,6 +67,9 @@ test-all: ## run every test on each Python found here, from 3.9 on
 	    $(MAKE) --no-print-directory test VENV=.venvs/$$version PYTHON=$${found#*=} || failed="$$failed $$version"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "test-all: failed on$$failed" >&2; exit 1; fi
+
+chaos: $(VENV)/.installed-dev ## 300 recordings while everything is killed, stopped and cut off at random (CHAOS_ARGS="--jobs 60 --seed 7")
+	@$(bin)/python -m tests.chaos.soak $(CHAOS_ARGS)
 
 samples: $(VENV)/.installed ## speak the sample recordings anew (needs espeak-ng)
 	@$(bin)/python tests/make_samples.py supervisor/samples
