@@ -61,6 +61,18 @@ class Ears(Protocol):
         """The process is reaped; nothing more will come from it."""
 
 
+class Deaf:
+    """Ears for a process that nobody wants to hear any more."""
+
+    def heard(self, name: str, message: m.Message) -> None: ...
+
+    def printed(self, name: str, line: str) -> None: ...
+
+    def broke(self, name: str, why: str) -> None: ...
+
+    def died(self, name: str, returncode: int) -> None: ...
+
+
 class Child:
     """A running process in a slot. Made by `start`, useless after `died`."""
 
@@ -126,6 +138,12 @@ class Child:
                 os.killpg(self.pid, signum)
             else:
                 os.kill(self.pid, signum)
+
+    def leave_behind(self) -> Child:
+        """Hear it no more; it is still reaped when it ends at last."""
+        self._ears = Deaf()
+        self.close_link()
+        return self
 
     def reap(self) -> None:
         """Take the exit status if the process is gone, after hearing its last words."""

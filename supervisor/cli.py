@@ -121,4 +121,5 @@ def _run(args: argparse.Namespace) -> int:
     from supervisor.contract import settings
     from supervisor.run import run_service
 
-    return int(run_service(settings.load(args.config)))
+    flags = {} if args.fake_gpus is None else {"devices.fake_gpus": args.fake_gpus}
+    return int(run_service(settings.load(args.config, flags)))

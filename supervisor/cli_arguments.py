@@ -47,11 +47,19 @@ def _verb(
 
 
 def _service_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
-    _verb(
+    run = _verb(
         verbs,
         "run",
         "run the service until SIGTERM or Ctrl-C; logs go to stdout",
-        "rem-supervisor run\nrem-supervisor run --config /etc/rem-supervisor/config.toml",
+        """rem-supervisor run
+        rem-supervisor run --config /etc/rem-supervisor/config.toml
+        rem-supervisor run --fake-gpus 4""",
+    )
+    run.add_argument(
+        "--fake-gpus",
+        type=int,
+        metavar="N",
+        help="simulate N GPUs whose workers compute on the CPU, to try settings; `drill gpu` makes them fail",
     )
     demo = _verb(
         verbs,
@@ -138,17 +146,21 @@ def _drill_verb(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     drill = _verb(
         verbs,
         "drill",
-        "act as if EC2 had said that it takes this machine",
+        "act as if EC2 had said that it takes this machine, or as if a simulated GPU failed",
         """rem-supervisor drill spot --in 120
         rem-supervisor drill spot --action hibernate
         rem-supervisor drill asg
-        rem-supervisor drill spot --serve 1338 --after 30""",
+        rem-supervisor drill spot --serve 1338 --after 30
+        rem-supervisor drill gpu gpu1 --xid 79
+        rem-supervisor drill gpu gpu1 --recovery-action gpu-reset
+        rem-supervisor drill gpu gpu1 --heal""",
     )
     drill.add_argument(
         "kind",
-        choices=("spot", "rebalance", "asg"),
-        help="an interruption, a recommendation, an Auto Scaling termination",
+        choices=("spot", "rebalance", "asg", "gpu"),
+        help="an interruption, a recommendation, an Auto Scaling termination, a fault of a simulated GPU",
     )
+    _gpu_drill(drill)
     drill.add_argument(
         "--in",
         type=_seconds,
@@ -176,6 +188,18 @@ def _drill_verb(verbs: _Verbs[argparse.ArgumentParser]) -> None:
         default=0.0,
         help="with --serve: tell the notice after S seconds (0)",
     )
+
+
+def _gpu_drill(drill: argparse.ArgumentParser) -> None:
+    drill.add_argument("slot", nargs="?", metavar="SLOT", help="for gpu: whose device fails")
+    drill.add_argument("--xid", type=int, metavar="N", help="for gpu: the driver tells this XID")
+    drill.add_argument(
+        "--recovery-action", metavar="A", help="for gpu: none, gpu-reset, node-reboot, unknown"
+    )
+    drill.add_argument("--held-bytes", type=int, metavar="N", help="for gpu: so much memory stays in use")
+    drill.add_argument("--lost", action="store_true", help="for gpu: it falls off the bus")
+    drill.add_argument("--hang", type=_seconds, metavar="S", help="for gpu: the driver does not answer")
+    drill.add_argument("--heal", action="store_true", help="for gpu: all is well again")
 
 
 def _port(text: str) -> int:

@@ -7,6 +7,7 @@ was then: facts that are gone a moment later, joined while they are there. Bound
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import deque
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 KEPT_MOST = 50
+JOIN_S = 5.0  # the driver's word may come after the death that it explains
 LINES_MOST = 20
 LINE_CHARS_MOST = 500
 
@@ -35,10 +37,16 @@ class CrashRecord:
     last_lines: tuple[str, ...]
     device: Optional[Mapping[str, Any]] = None
     stacks_path: Optional[str] = None
+    xids: tuple[int, ...] = ()  # that the driver told of its device lately
 
     def plain(self) -> dict[str, Any]:
         """Give the record as JSON has it."""
-        return {**self.__dict__, "jobs": list(self.jobs), "last_lines": list(self.last_lines)}
+        return {
+            **self.__dict__,
+            "jobs": list(self.jobs),
+            "last_lines": list(self.last_lines),
+            "xids": list(self.xids),
+        }
 
 
 class LastWords:
@@ -49,6 +57,10 @@ class LastWords:
 
     def hear(self, name: str, line: str) -> None:
         self._lines.setdefault(name, deque(maxlen=LINES_MOST)).append(line[:LINE_CHARS_MOST])
+
+    def lines(self, name: str) -> tuple[str, ...]:
+        """Give what a child has printed last."""
+        return tuple(self._lines.get(name, ()))
 
     def take(self, name: str) -> tuple[str, ...]:
         """Give a dead child's lines; its successor begins anew."""
@@ -84,6 +96,17 @@ class CrashLog:
             old.unlink(missing_ok=True)
             old.with_suffix(".stacks.txt").unlink(missing_ok=True)
         return record
+
+    def join(self, uuid: str, xid: int, now_unix_s: float) -> None:
+        """Note an XID in the records of those that died of it just before it was told."""
+        for plain in self.recent:
+            device = plain.get("device") or {}
+            on_it = uuid in (device.get("uuid"), device.get("parent"))
+            if on_it and now_unix_s - plain["at_unix_s"] <= JOIN_S and xid not in plain.get("xids", ()):
+                plain["xids"] = [*plain.get("xids", ()), xid]
+                path = self.folder / f"{plain['at_unix_s']:017.3f}-{plain['slot']}.json"
+                with contextlib.suppress(OSError):  # a full disk: status has it
+                    path.write_text(json.dumps(plain, indent=1), encoding="utf-8")
 
     def newest(self, count: int) -> list[dict[str, Any]]:
         """Give the newest records, the newest first, without their lines."""

@@ -10,9 +10,10 @@ import dataclasses
 import logging
 from collections.abc import Mapping
 
-from supervisor import places, recipes
+from supervisor import gpu_places, places, recipes
 from supervisor import pool as pl
 from supervisor import slot as sl
+from supervisor.contract.messages import Devices
 from supervisor.contract.settings import Settings
 from supervisor.effects import Effects
 from supervisor.host import read_host
@@ -35,14 +36,20 @@ class Crew:
         effects: Effects,
         make_worker: recipes.MakeWorker = recipes.worker,
     ) -> None:
-        self.fetch = ModelFetch(settings.transcription.model)
+        self.fetches = {MODEL: ModelFetch(settings.transcription.model)}  # by the name of their child
         self._settings = settings
         self._environ = environ
         self._pool = pool
         self._effects = effects
         self._make_worker = make_worker
         self._places: dict[str, places.Place] = {}
+        self._present: tuple[str, ...] = ()
         self._problem = ""
+
+    @property
+    def fetch(self) -> ModelFetch:
+        """The fetch of the settings' own model."""
+        return self.fetches[MODEL]
 
     def own_policies(self) -> dict[str, sl.Policy]:
         """Give the budgets of the children that always exist. They are never held."""
@@ -53,45 +60,52 @@ class Crew:
                 start_s=60.0, silence_s=300.0, may_hold=False, reserve_s=0.0, drains_while_starting=True,
                 backoff_most_s=10.0,
             ),
-            pl.GPUWATCH: sl.Policy(start_s=60.0, silence_s=120.0, may_hold=False),
+            # It speaks every 30 s; one whose driver hangs does not, and is replaced.
+            pl.GPUWATCH: sl.Policy(start_s=60.0, silence_s=60.0, may_hold=False, may_leave_behind=True),
         }  # fmt: skip
 
     def devices(self) -> dict[str, str]:
         """Give each worker slot's device UUID; empty for the CPU."""
         return {name: place.device for name, place in self._places.items()}
 
-    def start_fetching(self) -> None:
-        """Start the short-lived child that finds or fetches the model."""
-        self._effects.recipes[MODEL] = recipes.model_fetch(self.fetch.model, self._environ)
-        why = self._effects.start(MODEL)
-        if why:
-            log.error("the model fetch can't be started", extra={"reason": why})
+    def start_fetching(self, name: str = MODEL) -> None:
+        """Start the short-lived child that finds or fetches a model."""
+        fetch = self.fetches.get(name)
+        if fetch is None:
+            return  # nobody wants that model any more
+        self._effects.recipes[name] = recipes.model_fetch(fetch.model, self._environ)
+        failed = self._effects.start(name)
+        if failed:
+            log.error("the model fetch can't be started", extra={"reason": failed.why})
 
     def stop_fetching(self) -> None:
-        if MODEL in self._effects.children:
-            self._effects.children[MODEL].signal(9)
+        for name in self.fetches:
+            if name in self._effects.children:
+                self._effects.children[name].signal(9)
 
     def staff(self) -> list[pl.PoolEvent]:
         """Make the slots that should exist by now; give the events that bring them to life."""
         if self._pool.devices is None:
             return []
-        if not self._places:
-            self._plan()
+        self._follow(self._pool.devices)
         # A host that is drained from its start begins nothing; `resume` then finds all it needs.
-        fresh = [name for name in self._places if self.fetch.path and self._waits(name)]
+        fresh = [name for name in self._places if self._fetch_for(name).path and self._waits(name)]
         if self._pool.mode is not pl.Mode.RUNNING:
             return []
         if not self._places:
             return [pl.SlotEvent(NO_DEVICE, sl.HoldIt(self._problem))]
-        if not self.fetch.path:
-            return [pl.SlotEvent(name, self._why_no_model()) for name in self._places]
-        return [pl.SlotEvent(name, sl.Begin()) for name in fresh]
+        lacking = [name for name in self._places if not self._fetch_for(name).path]
+        events = [pl.SlotEvent(name, _why_no_model(self._fetch_for(name))) for name in lacking]
+        return [*events, *(pl.SlotEvent(name, sl.Begin()) for name in fresh)]
 
-    def _why_no_model(self) -> sl.Event:
-        if self.fetch.failure:
-            return sl.HoldIt(f"no model: {self.fetch.failure}")
-        share = "" if self.fetch.percent is None else f": {self.fetch.percent} %"
-        return sl.Queued(f"waiting for the model{share}")
+    def _fetch_for(self, slot: str) -> ModelFetch:
+        """Give the fetch of a slot's model; a model of single devices is fetched from the first need on."""
+        model = self._places[slot].model
+        name = f"{MODEL} {model}" if model else MODEL
+        if name not in self.fetches:
+            self.fetches[name] = ModelFetch(model)
+            self.start_fetching(name)
+        return self.fetches[name]
 
     def take_up(self, settings: Settings) -> list[str]:
         """Start workers with these settings from now on; give the slots that run with older ones."""
@@ -99,7 +113,7 @@ class Crew:
         changed = []
         for name in [name for name in self._places if name in self._effects.recipes]:
             place = dataclasses.replace(self._places[name], threads=settings.devices.cpu_threads)
-            recipe = self._make_worker(settings, self._environ, place, self.fetch.path)
+            recipe = self._make_worker(settings, self._environ, place, self._fetch_for(name).path)
             if recipe != self._effects.recipes[name]:
                 self._places[name], self._effects.recipes[name] = place, recipe
                 changed.append(self._pool.members[name].slot)
@@ -107,16 +121,30 @@ class Crew:
 
     def look_for(self, model: str) -> None:
         """Make another model's name a folder; workers go on with the old one meanwhile."""
-        self.stop_fetching()
-        self.fetch = ModelFetch(model)
+        if MODEL in self._effects.children:
+            self._effects.children[MODEL].signal(9)
+        self.fetches[MODEL] = ModelFetch(model)
         if MODEL not in self._effects.children:
             self.start_fetching()
 
-    def _plan(self) -> None:
-        """Decide the places anew, as long as there is none; count memory before workers take theirs."""
-        if self._pool.devices is None:
+    def _follow(self, devices: Devices) -> None:
+        """Make places for devices that are new. Those of vanished ones stay: their slots say so."""
+        present = tuple(gpu.uuid for gpu in devices.devices)
+        on_gpus = any(place.device for place in self._places.values())
+        if self._places and (devices.failed or not on_gpus or present == self._present):
             return
-        plan = places.plan(self._settings, self._pool.devices, read_host())
+        self._present = present
+        # Counts free memory before workers take theirs.
+        plan = places.plan(self._settings, devices, read_host())
+        self._tell(plan)
+        known = {(place.device, place.number) for place in self._places.values()}
+        for place in plan.places:
+            if not place.device or (place.device, place.number) not in known:
+                name = gpu_places.free_name(place.name, self._places)
+                self._places[name] = dataclasses.replace(place, name=name)
+        self._enlist()
+
+    def _tell(self, plan: places.Plan) -> None:
         text = f"{plan.problem}. {plan.cure}".strip(". ")
         if plan.problem and text != self._problem:
             level = logging.WARNING if plan.places else logging.ERROR
@@ -124,7 +152,9 @@ class Crew:
                 level, "devices are not as they should be", extra={"problem": plan.problem, "cure": plan.cure}
             )
         self._problem = text
-        self._places = {place.name: place for place in plan.places}
+
+    def _enlist(self) -> None:
+        """Make the pool know each place's slot and device."""
         supervisor = self._settings.supervisor
         policy = sl.Policy(
             start_s=supervisor.start_s,
@@ -133,9 +163,16 @@ class Crew:
             hold_after=supervisor.hold_after,
             probe_s=supervisor.probe_s,
         )
+        members = self._pool.members
+        if self._places and NO_DEVICE not in self._places:
+            members.pop(NO_DEVICE, None)
         for name in self._places or (NO_DEVICE,):
-            if name not in self._pool.members:
+            if name not in members:
                 self._pool.add(name, "worker", policy)
+        for name, place in self._places.items():
+            member = members[name]
+            member.device, member.parent = place.device, place.parent
+            member.need_bytes, member.refusal = place.need_bytes, place.refusal
 
     def _waits(self, name: str) -> bool:
         """A slot that has a recipe for the first time, or was held for want of model or device."""
@@ -143,6 +180,13 @@ class Crew:
         if first:
             place = self._places[name]
             self._effects.recipes[name] = self._make_worker(
-                self._settings, self._environ, place, self.fetch.path
+                self._settings, self._environ, place, self._fetch_for(name).path
             )
         return first
+
+
+def _why_no_model(fetch: ModelFetch) -> sl.Event:
+    if fetch.failure:
+        return sl.HoldIt(f"no model: {fetch.failure}")
+    share = "" if fetch.percent is None else f": {fetch.percent} %"
+    return sl.Queued(f"waiting for the model{share}")

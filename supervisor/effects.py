@@ -12,6 +12,7 @@ from supervisor import pool as pl
 from supervisor import slot as sl
 from supervisor.child import Child, Ears, PlaceTaken, Recipe
 from supervisor.contract import messages as m
+from supervisor.group import survivors
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,8 @@ class Effects:
     def __init__(self, ears: Ears, post: Callable[[pl.PoolEvent], None]) -> None:
         self.recipes: dict[str, Recipe] = {}
         self.children: dict[str, Child] = {}
+        self.left_behind: list[Child] = []  # hang in the driver; reaped if they ever end
+        self._groups: dict[str, int] = {}  # each slot's newest process group
         self._ears = ears
         self._post = post
         self._loop = asyncio.get_running_loop()
@@ -43,24 +46,35 @@ class Effects:
         """Draw the share of a back-off that is waited out, 0 to 1."""
         return random.random()  # spreads restarts; guards nothing
 
-    def start(self, name: str) -> Optional[str]:
+    def start(self, name: str) -> Optional[sl.SpawnFailed]:
         """Start the child of this slot; give the reason where that can't be done."""
         if name not in self.recipes:
-            return "the model is not here yet"
+            return sl.SpawnFailed("the model is not here yet", self.jitter_ratio())
         try:
+            self._wait_for_none_of(name)
             self.children[name] = Child(self.recipes[name], self._ears, self._loop)
-        except (PlaceTaken, OSError) as error:
-            return str(error)
+        except PlaceTaken as error:
+            return sl.SpawnFailed(str(error), blocked=True)
+        except OSError as error:
+            return sl.SpawnFailed(str(error), self.jitter_ratio())
+        self._groups[name] = self.children[name].pid
         return None
+
+    def _wait_for_none_of(self, name: str) -> None:
+        """Raise `PlaceTaken` while anything of the former process's group lives on."""
+        left = survivors(self._groups.get(name, 0))
+        if left:
+            pids = ", ".join(map(str, left))
+            raise PlaceTaken(f"the former worker is gone, but not what it started: pid {pids}")
 
     def _command(self, name: str, command: sl.Command) -> None:
         if isinstance(command, sl.Spawn):
-            why = self.start(name)
-            event = sl.SpawnFailed(why, self.jitter_ratio()) if why else sl.Spawned(self.children[name].pid)
-            self._post(pl.SlotEvent(name, event))
+            self._post(pl.SlotEvent(name, self.start(name) or sl.Spawned(self.children[name].pid)))
         elif isinstance(command, sl.Signal):
             if name in self.children:
                 self.children[name].signal(command.signum)
+        elif isinstance(command, sl.LeaveBehind):
+            self.left_behind.append(self.children.pop(name).leave_behind())
         elif isinstance(command, sl.TellDrain):
             leave = m.Leave(command.deadline_at_s) if name == pl.BROKER else m.Drain(command.deadline_at_s)
             self._send(name, leave)

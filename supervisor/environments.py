@@ -6,7 +6,7 @@ and so no credentials, whatever they are called. The broker alone gets everythin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 _PLAIN = frozenset(
     (
@@ -32,8 +32,8 @@ def for_broker(environ: Mapping[str, str], aws: Mapping[str, str], settings: str
     return {**kept, **aws, **_ours(settings)}
 
 
-def for_gpuwatch(environ: Mapping[str, str]) -> dict[str, str]:
-    return {**_short_list(environ), **_ours("{}")}
+def for_gpuwatch(environ: Mapping[str, str], settings: str = "{}") -> dict[str, str]:
+    return {**_short_list(environ), **_ours(settings)}
 
 
 def for_model_fetch(environ: Mapping[str, str]) -> dict[str, str]:
@@ -43,9 +43,19 @@ def for_model_fetch(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def for_worker(
-    environ: Mapping[str, str], settings: str, device: str, threads: int, python_path: str
+    environ: Mapping[str, str],
+    settings: str,
+    device: str,
+    threads: int,
+    python_path: str,
+    libraries: Sequence[str] = (),
 ) -> dict[str, str]:
-    """The short list, one device, and no way to a model hub. `device`: a UUID, empty on the CPU."""
+    """The short list, one device, and no way to a model hub. `device`: a UUID, empty on the CPU.
+
+    `libraries` are folders for the dynamic linker, before those that are set already.
+    """
+    own = environ.get("LD_LIBRARY_PATH", "")
+    path = {"LD_LIBRARY_PATH": ":".join([*libraries, own] if own else libraries)} if libraries else {}
     return {
         **_short_list(environ),
         **_ours(settings),
@@ -54,6 +64,7 @@ def for_worker(
         "OMP_NUM_THREADS": str(threads),
         "HF_HUB_OFFLINE": "1",
         "PYTHONPATH": python_path,
+        **path,
     }
 
 

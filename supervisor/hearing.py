@@ -109,18 +109,18 @@ def _hear_trouble(pool: Pool, member: Member, message: m.Trouble, now_s: float) 
 
 
 def _hear_devices(pool: Pool, member: Member, message: m.Devices, now_s: float) -> None:
-    pool.devices = message
+    pool.care.hear_devices(pool, message, now_s)
     pool.decide(member, sl.BecameReady(), now_s)
     pool.decide(member, sl.Heartbeat(), now_s)
 
 
 def _hear_xid(pool: Pool, member: Member, message: m.Xid, now_s: float) -> None:
+    pool.care.hear_xid(message)
     pool.note("warning", "the driver told a fault", {"device_uuid": message.uuid, "xid": message.xid})
 
 
 def _hear_fault(pool: Pool, member: Member, message: m.Fault, now_s: float) -> None:
-    facts = {"device_uuid": message.uuid, "act": message.act.value, "reason": message.why}
-    pool.note("warning", "fault judged", {**facts, "cure": message.cure})
+    pool.care.hear_fault(pool, message, now_s)
 
 
 def _entry_of(pool: Pool, member: Member, job_id: str) -> Optional[Entry]:

@@ -33,6 +33,8 @@ class Death(str, enum.Enum):
     CRASH = "crash"
     STALL = "stall"
     KILLED_OUTSIDE = "killed-outside"  # SIGKILL that we did not send, no sign of lacking memory
+    DEVICE = "device"  # its device is in trouble, which no job is to blame for
+    XID = "xid"  # the driver told a fault that applications make, or that restarting cures
     ORDERED = "ordered"  # drained, restarted or recycled by us
 
 
@@ -128,7 +130,7 @@ class Ledger:
 
 def _verdict(entry: Entry, death: Death, alone: bool) -> str:
     """Charge a job for its worker's death; give the reason where it has failed for good."""
-    if death is Death.ORDERED:
+    if death in (Death.ORDERED, Death.DEVICE):
         return ""
     if death is Death.KILLED_OUTSIDE:
         entry.outside_kills += 1

@@ -16,8 +16,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Optional
 
+from supervisor import last_words, recipes, snapshot
 from supervisor import pool as pl
-from supervisor import recipes, snapshot
 from supervisor import slot as sl
 from supervisor.announce import Announcer
 from supervisor.child import watch_without_pidfd
@@ -29,7 +29,6 @@ from supervisor.crashes import CrashLog, CrashRecord, LastWords
 from supervisor.crew import Crew
 from supervisor.effects import Effects
 from supervisor.ledger import Death
-from supervisor.model_fetch import NAME as MODEL
 from supervisor.notice import Notice
 from supervisor.notices import Notices
 from supervisor.oom import OomEvidence
@@ -183,6 +182,8 @@ class Service:
             now_unix_s=clock.wall_unix_s(),
             rss_bytes=rss_bytes(child.pid for child in self.effects.children.values()),
             devices=self.crew.devices(),
+            compute=own.devices.compute,
+            fake_gpus=own.devices.fake_gpus,
             notice=self.notices.picture(clock.now_s()),
             crashes=self._crashes.newest(CRASHES_SHOWN),
         )
@@ -198,12 +199,15 @@ class Service:
         self.post(pl.Heard(name, message))
         if isinstance(message, m.Devices):
             self._staff()
+        elif isinstance(message, m.Xid):
+            self._crashes.join(message.uuid, message.xid, clock.wall_unix_s())
 
     def printed(self, name: str, line: str) -> None:
-        if name == MODEL:
-            before = self.crew.fetch.percent
-            self.crew.fetch.hear(line)
-            if self.crew.fetch.percent != before:
+        fetch = self.crew.fetches.get(name)
+        if fetch is not None:
+            before = fetch.percent
+            fetch.hear(line)
+            if fetch.percent != before:
                 self._staff()
             return
         self._last_words.hear(name, line)
@@ -215,11 +219,13 @@ class Service:
 
     def died(self, name: str, returncode: int) -> None:
         self.effects.forget(name)
-        if name == MODEL:
-            self._fetch_ended(returncode)
-        else:
-            self._lacked_memory = self._oom.rose() if returncode == -signal.SIGKILL else False
-            self.post(pl.Died(name, returncode, self.effects.jitter_ratio(), bool(self._lacked_memory)))
+        if name in self.crew.fetches:
+            self._fetch_ended(name, returncode)
+            return
+        self._lacked_memory = self._oom.rose() if returncode == -signal.SIGKILL else False
+        words = last_words.read(self._last_words.lines(name), returncode)
+        lacked = bool(self._lacked_memory)
+        self.post(pl.Died(name, returncode, self.effects.jitter_ratio(), lacked, words.said, words.cure))
 
     # --- what the metadata service tells (Hears) --------------------------------------
 
@@ -253,6 +259,7 @@ class Service:
             jobs=crash.jobs,
             last_lines=self._last_words.take(crash.name),
             device=self.picture_of_device(crash.name),
+            xids=crash.xids,
             stacks_path=recipes.stacks_path(self.state.path, crash.name) if stalled else None,
         )
         try:
@@ -261,6 +268,10 @@ class Service:
             log.warning("crash record not written", extra={"slot": crash.name, "reason": str(error)})
         facts = {"slot": record.slot, "pid": record.pid, "death": record.death, "ended": record.ended}
         more = {"out_of_memory": record.out_of_memory, "jobs": ", ".join(record.jobs)}
+        if record.xids:
+            more["xids"] = ", ".join(map(str, record.xids))
+        if record.device and record.device["uuid"]:
+            more["device_uuid"] = record.device["uuid"]
         log.warning("child died", extra={**facts, **more, "stacks": record.stacks_path})
 
     def _on_hangup(self) -> None:
@@ -273,7 +284,7 @@ class Service:
         """Make the slots that always exist and start them; fetch the model meanwhile."""
         own = self.loaded.settings
         self.effects.recipes[pl.BROKER] = recipes.broker(own, self._environ, self.loaded.aws_environment)
-        self.effects.recipes[pl.GPUWATCH] = recipes.gpuwatch(self._environ)
+        self.effects.recipes[pl.GPUWATCH] = recipes.gpuwatch(own, self._environ)
         for name, policy in self.crew.own_policies().items():
             self.pool.add(name, name, policy)
             self.post(pl.SlotEvent(name, sl.Begin()))
@@ -285,12 +296,12 @@ class Service:
         for event in self.crew.staff():
             self.post(event)
 
-    def _fetch_ended(self, returncode: int) -> None:
-        again_s = self.crew.fetch.ended(describe(returncode))
+    def _fetch_ended(self, name: str, returncode: int) -> None:
+        again_s = self.crew.fetches[name].ended(describe(returncode))
         if self.pool.mode is pl.Mode.STOPPING:
             return
         if again_s is not None:
-            self._loop.call_later(again_s, self.crew.start_fetching)
+            self._loop.call_later(again_s, self.crew.start_fetching, name)
         else:
             self._roll.begin(self.crew.take_up(self.loaded.settings))
         self._staff()

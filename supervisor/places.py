@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from supervisor import gpu_places
 from supervisor.contract.settings_rules import runs_on_cpu
 
 if TYPE_CHECKING:
-    from supervisor.contract.messages import Devices
+    from supervisor.contract.messages import Device, Devices
     from supervisor.contract.settings import Settings
 
 _GIB = 1024**3
@@ -46,11 +47,17 @@ class Host:
 class Place:
     """Where one worker may stand: a GPU (`device` is its UUID) or a share of the CPU (empty)."""
 
-    name: str  # gpu0, cpu0
-    kind: str  # cuda or cpu
+    name: str  # gpu0, gpu0mig1, gpu0-2 (the second worker on it), cpu0
+    kind: str  # what computes: cuda or cpu
     device: str
     threads: int
     cpus: tuple[int, ...] = ()  # to be pinned to; empty: wherever the kernel likes
+    parent: str = ""  # the GPU of a MIG device
+    number: int = 0  # among the workers of one device
+    model: str = ""  # empty: as in settings
+    compute_type: str = ""  # empty: as in settings
+    need_bytes: int = 0  # of the device's memory, about; 0: not known
+    refusal: str = ""  # why no worker may start here, with the cure
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,11 @@ def compute_type_for(settings: Settings, kind: str) -> str:
     return "float16" if kind == "cuda" else "int8"
 
 
+def model_of(settings: Settings, place: Place) -> str:
+    """Give the model that a place's worker loads."""
+    return place.model or settings.transcription.model
+
+
 def cpu_need_bytes(model: str, compute_type: str) -> int:
     """Estimate the memory that one CPU worker needs; a model nobody knows counts as large."""
     name = model.rstrip("/").rsplit("/", 1)[-1].lower()
@@ -103,9 +115,39 @@ def cpu_need_bytes(model: str, compute_type: str) -> int:
 
 
 def _on_gpus(settings: Settings, devices: Devices) -> Plan:
-    threads = settings.devices.cpu_threads
-    places = tuple(Place(f"gpu{gpu.index}", "cuda", gpu.uuid, threads) for gpu in devices.devices)
+    chosen = gpu_places.chosen(settings.devices, devices.devices)
+    if not chosen:
+        return Plan(
+            (),
+            "[devices] include and exclude leave no GPU",
+            "Correct them; `rem-supervisor doctor` lists the GPUs",
+        )
+    count = settings.devices.workers_per_device
+    places = tuple(_on_gpu(settings, gpu, number) for gpu in chosen for number in range(count))
     return Plan(places, devices.problem)
+
+
+def _on_gpu(settings: Settings, gpu: Device, number: int) -> Place:
+    own = settings.devices
+    kind = "cpu" if own.compute == "cpu" else "cuda"
+    model = gpu_places.override(own.model, gpu)
+    compute_type = gpu_places.override(own.compute_type, gpu)
+    used_model = model or settings.transcription.model
+    used_type = compute_type or compute_type_for(settings, kind)
+    need_bytes = gpu_places.need_bytes(used_model, used_type) if kind == "cuda" else 0
+    return Place(
+        name=gpu_places.slot_name(gpu, number),
+        kind=kind,
+        device=gpu.uuid,
+        threads=own.cpu_threads,
+        cpus=gpu.cpus,
+        parent=gpu.parent,
+        number=number,
+        model=model,
+        compute_type=compute_type,
+        need_bytes=need_bytes,
+        refusal=gpu_places.refusal(gpu, used_model, need_bytes, own.workers_per_device),
+    )
 
 
 def _on_cpu(settings: Settings, host: Host) -> Plan:

@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Optional
 
 from supervisor import slot as sl
+from supervisor.care import Care
 from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit
+from supervisor.deaths import death_of, with_patience
 from supervisor.hearing import hear
 from supervisor.ledger import Death, Entry, Ledger, Stage
 from supervisor.pool_types import (
@@ -30,6 +32,7 @@ from supervisor.pool_types import (
     Mode,
     Note,
     PoolEvent,
+    Release,
     Resume,
     Send,
     SlotEvent,
@@ -40,7 +43,7 @@ from supervisor.slot import Slot, SlotState
 
 __all__ = [
     "BROKER", "GPUWATCH", "Action", "Crashed", "Died", "DrainSlots", "Due", "EndProcess", "ForSlot", "Heard",
-    "Member", "Mode", "Note", "Pool", "PoolEvent", "Resume", "Send", "SlotEvent", "Stop", "Totals",
+    "Member", "Mode", "Note", "Pool", "PoolEvent", "Release", "Resume", "Send", "SlotEvent", "Stop", "Totals",
     "is_mere_sign",
 ]  # fmt: skip
 
@@ -65,6 +68,7 @@ class Pool:
         self.why = ""  # of a drain or stop: the one with the earliest deadline
         self.queue: Optional[m.QueueState] = None
         self.devices: Optional[m.Devices] = None
+        self.care = Care()
         self.troubles: dict[str, str] = {}
         self._read_ahead = read_ahead
         self._loading_most = loading_most
@@ -98,7 +102,7 @@ class Pool:
     def next_wake_s(self) -> Optional[float]:
         """Say when `Due` is wanted, if at all."""
         wakes = [member.slot.wake_at_s for member in self.members.values()]
-        wakes.append(self._keep_at_s)
+        wakes += [self._keep_at_s, self.care.next_wake_s()]
         if self._broker_missed_since_s is not None and not self._gave_up:
             wakes.append(self._broker_missed_since_s + BROKER_MISSED_MOST_S)
         if self._unready_since_s is not None and self._unready_most_s is not None:
@@ -118,24 +122,29 @@ class Pool:
             hear(self, member, event.message, now_s)
 
     def _on_slot_event(self, event: SlotEvent, now_s: float) -> None:
-        self.decide(self.members[event.name], event.event, now_s)
+        self.decide(
+            self.members[event.name], with_patience(self.members[event.name], event.event, now_s), now_s
+        )
         if event.name == BROKER and isinstance(event.event, sl.Spawned) and self.mode is Mode.STOPPING:
             self.decide(self.members[BROKER], sl.Drain(self._deadline(now_s), "stopping"), now_s)
 
     def _on_died(self, event: Died, now_s: float) -> None:
         member = self.members[event.name]
-        member.free, member.moves = 0, -1
+        member.free, member.moves, member.gone_at_s = 0, -1, now_s
         charged = True
-        death = _death_of(member.slot, event)
+        death = death_of(member, event)
+        member.by_device = False
         if death is not Death.ORDERED:
             jobs = tuple(entry.card.job_id for entry in self.ledger.given_to(event.name))
             was = member.slot
-            self._actions.append(Crashed(event.name, was.pid, death.value, event.returncode, was, jobs))
+            xids = self.care.xids_of(member, now_s)
+            self._actions.append(Crashed(event.name, was.pid, death.value, event.returncode, was, jobs, xids))
         if member.slot.kind == "worker":
             charged = self._take_jobs_back(member, death)
         if event.name == BROKER:
             self.wanted = 0
-        self.decide(member, sl.Exited(event.returncode, charged, event.jitter_ratio), now_s)
+        exited = sl.Exited(event.returncode, charged, event.jitter_ratio, event.said, event.cure)
+        self.decide(member, exited, now_s)
 
     def _take_jobs_back(self, member: Member, death: Death) -> bool:
         """Free a dead worker's jobs; say whether its death counts against the slot."""
@@ -182,6 +191,11 @@ class Pool:
         for member in self._named(event.names):
             self.decide(member, sl.Begin(), now_s)
 
+    def _on_release(self, event: Release, now_s: float) -> None:
+        member = self.members[event.name]
+        self.care.release(self, member)
+        self.decide(member, sl.Begin(), now_s)
+
     def _on_stop(self, event: Stop, now_s: float) -> None:
         again = self.mode is Mode.STOPPING
         if not again and BROKER in self.members:
@@ -223,6 +237,7 @@ class Pool:
         if self.mode is Mode.DRAINING and not any(w.slot.state in sl.ALIVE for w in self.workers()):
             self.mode, self.deadline_at_s = Mode.DRAINED, None  # met: a later stop has its own
             self.note("info", "drained", {})
+        self.care.settle(self, now_s)
         self._load_next(now_s)
         self._watch_broker(now_s)
         self._watch_readiness(now_s)
@@ -231,6 +246,7 @@ class Pool:
 
     def _load_next(self, now_s: float) -> None:
         """Let the next workers load. All at once would starve each other of disk and memory."""
+        may = [n for n in self._to_load if self.care.may_start(self, self.members[n], now_s)]
         for name in [
             name for name in self._to_load if self.members[name].slot.state is not SlotState.STARTING
         ]:
@@ -239,9 +255,9 @@ class Pool:
             self.decide(member, sl.SpawnFailed(member.slot.reason), now_s)
         starting = [w.slot.name for w in self.workers() if w.slot.state is SlotState.STARTING]
         loading = len(starting) - len(self._to_load)
-        while self._to_load and loading < self._loading_most:
-            self._actions.append(ForSlot(self._to_load.pop(0), sl.Spawn()))
-            loading += 1
+        for name in [name for name in may if name in self._to_load][: max(0, self._loading_most - loading)]:
+            self._to_load.remove(name)
+            self._actions.append(ForSlot(name, sl.Spawn()))
 
     def _assign(self, now_s: float) -> None:
         ready = [w for w in self.workers() if w.slot.state is SlotState.READY and w.free > 0]
@@ -397,24 +413,9 @@ def is_mere_sign(event: PoolEvent) -> bool:
     return isinstance(event, Heard) and isinstance(event.message, (m.Beat, m.QueueState))
 
 
-# Ends whose cause, as the worker itself says, lies outside its jobs.
-_NOT_THE_JOBS = frozenset((Exit.RECYCLE, Exit.DEVICE_BROKEN, Exit.MODEL_BROKEN, Exit.SETTINGS_WRONG))
-
-
 def _is_resting(slot: Slot) -> bool:
     """Say whether somebody told this slot to rest, so that its rest is no sign of trouble."""
     return slot.state is SlotState.STOPPED and slot.next is sl.Next.REST
-
-
-def _death_of(slot: Slot, event: Died) -> Death:
-    if slot.state is SlotState.KILLING:
-        return Death.STALL if slot.at_fault else Death.ORDERED
-    finished = slot.state is SlotState.DRAINING and event.returncode == Exit.OK
-    if finished or event.returncode in _NOT_THE_JOBS:
-        return Death.ORDERED
-    if event.returncode == -9 and not event.out_of_memory:
-        return Death.KILLED_OUTSIDE
-    return Death.CRASH
 
 
 _TAKERS: Mapping[type, Any] = {
@@ -423,6 +424,7 @@ _TAKERS: Mapping[type, Any] = {
     Died: Pool._on_died,
     DrainSlots: Pool._on_drain,
     Resume: Pool._on_resume,
+    Release: Pool._on_release,
     Stop: Pool._on_stop,
     Due: Pool._on_due,
 }

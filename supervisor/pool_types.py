@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 from supervisor import slot as sl
 from supervisor.contract import messages as m
@@ -36,6 +36,13 @@ class Member:
     failed: int = 0
     audio_s_done: float = 0.0
     took_s: float = 0.0
+    device: str = ""  # of a worker: the UUID of its GPU or MIG device; empty on the CPU
+    parent: str = ""  # the GPU of a MIG device
+    need_bytes: int = 0  # of the device's memory; 0: not known
+    refusal: str = ""  # why nothing may start here, until settings change
+    gone_at_s: float = 0.0  # when its last process was reaped
+    by_device: bool = False  # its process was told to go for the device's sake
+    blocked_since_s: Optional[float] = None  # somebody else is in its place
 
 
 @dataclass
@@ -73,6 +80,8 @@ class Died:
     returncode: int
     jitter_ratio: float
     out_of_memory: bool = False
+    said: str = ""  # its last words on why, where it had any
+    cure: str = ""  # where those words say that no successor can do better without it
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,13 @@ class Resume:
 
 
 @dataclass(frozen=True)
+class Release:
+    """A person vouches for a held slot and its device: begin it."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Stop:
     """End the process: finish or give back by the deadline. A second one: now."""
 
@@ -105,7 +121,7 @@ class Due:
     """`next_wake_s()` has come."""
 
 
-PoolEvent = Union[Heard, SlotEvent, Died, DrainSlots, Resume, Stop, Due]
+PoolEvent = Union[Heard, SlotEvent, Died, DrainSlots, Resume, Release, Stop, Due]
 
 # --- actions ------------------------------------------------------------------------
 
@@ -145,6 +161,7 @@ class Crashed:
     returncode: int
     was: Slot  # as it was before its death
     jobs: tuple[str, ...]
+    xids: tuple[int, ...] = ()  # that the driver told of its device lately
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,10 @@ from supervisor.child import Recipe
 from supervisor.contract import child_env
 from supervisor.contract import messages as m
 from supervisor.contract.settings import Settings
-from supervisor.places import Place, compute_type_for
+from supervisor.cuda_libraries import library_folders
+from supervisor.places import Place, compute_type_for, model_of
 
+PRETEND_FILE = "fake-gpus.json"  # in the state directory: what simulated GPUs do
 BEAT_S = 2.0  # while loading or at work; a guess: a fifth of the shortest silence that matters
 # A worker without a job has nothing to tell but that it lives: 64 of them each 2 s would cost the
 # supervisor more than all else it does.
@@ -33,9 +35,17 @@ def broker(settings: Settings, environ: Mapping[str, str], aws: Mapping[str, str
     return Recipe("broker", (sys.executable, "-m", "supervisor.broker"), _found(environment), m.FROM_BROKER)
 
 
-def gpuwatch(environ: Mapping[str, str]) -> Recipe:
+def gpuwatch(settings: Settings, environ: Mapping[str, str]) -> Recipe:
+    pretend_count = settings.devices.fake_gpus
+    own = child_env.GpuwatchSettings(
+        xid=dict(settings.devices.xid),
+        pretend_count=pretend_count,
+        pretend_path=str(Path(settings.state_dir) / PRETEND_FILE) if pretend_count else "",
+        log_level=settings.log.level,
+    )
+    environment = environments.for_gpuwatch(environ, child_env.dump_settings(own))
     command = (sys.executable, "-m", "supervisor.gpuwatch")
-    return Recipe("gpuwatch", command, _found(environments.for_gpuwatch(environ)), m.FROM_GPUWATCH)
+    return Recipe("gpuwatch", command, _found(environment), m.FROM_GPUWATCH)
 
 
 def model_fetch(model: str, environ: Mapping[str, str]) -> Recipe:
@@ -47,10 +57,10 @@ def model_fetch(model: str, environ: Mapping[str, str]) -> Recipe:
 def worker(settings: Settings, environ: Mapping[str, str], place: Place, model_path: str) -> Recipe:
     own = child_env.WorkerSettings(
         slot=place.name,
-        model=settings.transcription.model,
+        model=model_of(settings, place),
         model_path=model_path,
         device=place.kind,
-        compute_type=compute_type_for(settings, place.kind),
+        compute_type=place.compute_type or compute_type_for(settings, place.kind),
         threads=place.threads,
         profile=settings.transcription.profile,
         stacks_path=stacks_path(Path(settings.state_dir), place.name),
@@ -60,10 +70,16 @@ def worker(settings: Settings, environ: Mapping[str, str], place: Place, model_p
         language=settings.transcription.language or None,
         beam_size=settings.transcription.beam_size,
         log_level=settings.log.level,
+        cpus=place.cpus,
     )
     found = _found(dict(environ))
     environment = environments.for_worker(
-        found, child_env.dump_settings(own), place.device, place.threads, found["PYTHONPATH"]
+        found,
+        child_env.dump_settings(own),
+        place.device,
+        place.threads,
+        found["PYTHONPATH"],
+        library_folders(sys.path) if place.kind == "cuda" else (),
     )
     command = (sys.executable, "-m", "workerproc")
     return Recipe(place.name, command, environment, m.FROM_WORKER, _lock_path(settings, place))
@@ -91,4 +107,5 @@ def _lock_path(settings: Settings, place: Place) -> str:
     if not place.device:
         return str(Path(settings.state_dir) / "locks" / f"{place.name}.lock")
     shared = "/run/lock" if os.access("/run/lock", os.W_OK) else tempfile.gettempdir()
-    return str(Path(shared) / f"rem-supervisor-{place.device}.lock")
+    nth = f"-{place.number}" if place.number else ""
+    return str(Path(shared) / f"rem-supervisor-{place.device}{nth}.lock")

@@ -48,6 +48,7 @@ def status_text(status: Mapping[str, Any], paint: Paint = plain) -> str:
     """Draw one status: the supervisor, its slots, running jobs, the queue, totals."""
     blocks = [
         _head(_mapping(status.get("supervisor")), paint),
+        _loud(_mapping(status.get("supervisor")), paint),
         _slots(status, paint),
         _jobs(status, paint),
         _tail(status),
@@ -83,6 +84,18 @@ def _why(supervisor: Mapping[str, Any]) -> list[str]:
         words = [printable(notice.get(key)) for key in ("kind", "action")]
         lines.append(f"notice: {' '.join(words)}, {left}{', a drill' if notice.get('drill') is True else ''}")
     return [shorten(line, WIDTH) for line in lines]
+
+
+def _loud(supervisor: Mapping[str, Any], paint: Paint) -> list[str]:
+    """Say what nobody wants in production, and what is wrong with devices."""
+    lines = []
+    if supervisor.get("fake_gpus"):
+        lines.append(f"SIMULATED GPUS: {count_text(supervisor['fake_gpus'])} that do not exist (--fake-gpus)")
+    if supervisor.get("compute") == "cpu":
+        lines.append("COMPUTING ON THE CPU, whatever device a slot has (REM_COMPUTE or [devices] compute)")
+    problem = printable(supervisor.get("devices_problem"))
+    wrapped = textwrap.wrap(f"devices: {problem}", WIDTH) if problem else []
+    return [paint(line, "bad") for line in lines] + [paint(line, "warn") for line in wrapped]
 
 
 def _slots(status: Mapping[str, Any], paint: Paint) -> list[str]:
@@ -133,8 +146,12 @@ def _device(device: Mapping[str, Any]) -> str:
         parts.append(f"{device['temperature_c']:.0f}C")
     if number(device.get("utilization_ratio")) is not None:
         parts.append(percent_text(device["utilization_ratio"]).replace(" ", ""))
-    if device.get("health") not in (None, "", "ok", "unknown"):
-        parts.append(printable(device["health"]))
+    if number(device.get("power_w")) is not None:
+        parts.append(f"{device['power_w']:.0f}W")
+    parts += [printable(reason) for reason in _items(device.get("throttle"))]
+    if device.get("health") not in (None, "", "ok"):
+        unknown = device["health"] == "unknown"
+        parts.append("health unknown" if unknown else printable(device["health"]))
     return " ".join(part for part in parts if part)
 
 
@@ -143,6 +160,8 @@ def _reason(slot: Mapping[str, Any]) -> list[str]:
     reason = printable(slot.get("reason"))
     if not reason or slot.get("state") == "ready":
         return []
+    if slot.get("state") == "held" and number(slot.get("state_s")) is not None:
+        reason = f"for {span_text(slot['state_s'])}: {reason}"
     return textwrap.wrap(reason, WIDTH, initial_indent="    ", subsequent_indent="    ")
 
 

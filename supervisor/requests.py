@@ -88,7 +88,7 @@ class Requests:
         slot = self._slot(request)
         if slot.state is not sl.SlotState.HELD:
             raise Refused(f"{slot.name} is not held, it is {slot.state.value}")
-        self._service.post(pl.SlotEvent(slot.name, sl.Begin()))
+        self._service.post(pl.Release(slot.name))
         return {"text": f"{slot.name} released and started"}
 
     def _reload(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from supervisor.contract.exits import Exit
 from supervisor.contract.settings import Loaded
 from supervisor.control import Control
 from supervisor.loop import Service
+from supervisor.recipes import PRETEND_FILE
 from supervisor.requests import Requests
 from supervisor.socket_path import SocketFolderUnsafe, socket_path
 from supervisor.state_dir import StateDir, StateDirBroken, StateDirTaken
@@ -36,6 +37,7 @@ def run_service(loaded: Loaded, make_worker: recipes.MakeWorker = recipes.worker
         return Exit.FAILED
     # systemd's watchdog kills with SIGABRT: what hung should stand in the journal.
     faulthandler.enable()
+    (state.path / PRETEND_FILE).unlink(missing_ok=True)  # an earlier run's faults are over
     writer = logline.set_up("supervisor", settings.log.level, settings.log.format)
     try:
         return asyncio.run(_serve(loaded, state, address, make_worker))

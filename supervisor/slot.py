@@ -31,6 +31,7 @@ from supervisor.slot_types import (
     Hold,
     HoldIt,
     Kill,
+    LeaveBehind,
     Next,
     Policy,
     Queued,
@@ -46,8 +47,9 @@ from supervisor.slot_types import (
 
 __all__ = [
     "ALIVE", "MOVES", "Alarm", "BecameReady", "Begin", "Command", "Decision", "Drain", "Event",
-    "Exited", "FinishedJob", "Heartbeat", "Hold", "HoldIt", "Kill", "Next", "Policy", "Queued", "Signal",
-    "Slot", "SlotState", "Spawn", "SpawnFailed", "Spawned", "TellDrain", "Tick", "backoff_s", "decide",
+    "Exited", "FinishedJob", "Heartbeat", "Hold", "HoldIt", "Kill", "LeaveBehind", "Next", "Policy", "Queued",
+    "Signal", "Slot", "SlotState", "Spawn", "SpawnFailed", "Spawned", "TellDrain", "Tick", "backoff_s",
+    "decide",
 ]  # fmt: skip
 
 _S = SlotState
@@ -107,7 +109,7 @@ def _start(slot: Slot, reason: str, policy: Policy, now_s: float) -> Decision:
 
 
 def _hold(slot: Slot, hold: Hold, reason: str, policy: Policy, now_s: float) -> Decision:
-    wake_at_s = None if hold is Hold.SETTINGS else now_s + policy.probe_s
+    wake_at_s = None if hold in (Hold.SETTINGS, Hold.PROOF) else now_s + policy.probe_s
     return replace(_to(slot, _S.HELD, reason, now_s, wake_at_s), hold=hold, pid=0), ()
 
 
@@ -138,6 +140,10 @@ def _on_spawn_failed(slot: Slot, event: SpawnFailed, policy: Policy, now_s: floa
         return _stay(slot)
     if slot.next is Next.REST:  # told to go before it was there: nobody will be reaped
         return _to(slot, _S.STOPPED, event.why, now_s), ()
+    if slot.next is Next.HOLD and policy.may_hold:
+        return _hold(slot, Hold.PROOF, event.why, policy, now_s)
+    if event.blocked:
+        return _to(slot, _S.BACKOFF, event.why, now_s, now_s + policy.blocked_s), ()
     if slot.state is _S.KILLING and not slot.at_fault:  # told to start anew: nothing failed
         return _start(slot, event.why, policy, now_s)
     return _after_failure(slot, event.why, event.jitter_ratio, policy, now_s)
@@ -199,20 +205,31 @@ def _on_kill(slot: Slot, event: Kill, policy: Policy, now_s: float) -> Decision:
 
 def _on_hold(slot: Slot, event: HoldIt, policy: Policy, now_s: float) -> Decision:
     if slot.state in (_S.STOPPED, _S.BACKOFF):
-        return _hold(slot, Hold.SETTINGS, event.why, policy, now_s)
-    return _stay(slot)
+        return _hold(slot, event.hold, event.why, policy, now_s)
+    if event.hold is not Hold.PROOF or not policy.may_hold:
+        return _stay(slot)
+    if slot.state is _S.HELD:
+        return replace(slot, hold=Hold.PROOF, reason=event.why, wake_at_s=None), ()
+    next_ = Next.REST if slot.next is Next.REST else Next.HOLD
+    if slot.state is _S.KILLING:
+        return replace(slot, next=next_), ()
+    return _kill(slot, event.why, now_s, policy, next_)
 
 
 def _on_exited(slot: Slot, event: Exited, policy: Policy, now_s: float) -> Decision:
     if slot.state not in ALIVE:
         return _stay(slot)
-    why = describe(event.returncode)
+    why = f"{describe(event.returncode)}{event.said and ': '}{event.said}"
     gone = replace(slot, pid=0)
     if slot.state in (_S.KILLING, _S.DRAINING):
         # We asked for it: what led to that is the better reason.
         why = f"{slot.reason}; {why}"
     if slot.next is Next.REST:
         return replace(_to(gone, _S.STOPPED, why, now_s), failures=gone.failures), ()
+    if policy.may_hold and slot.next is Next.HOLD:
+        return _hold(gone, Hold.PROOF, slot.reason, policy, now_s)
+    if policy.may_hold and event.cure:
+        return _hold(gone, Hold.SETTINGS, f"{why}. {event.cure}", policy, now_s)
     if policy.may_hold and event.returncode in (Exit.MODEL_BROKEN, Exit.SETTINGS_WRONG):
         return _hold(gone, Hold.SETTINGS, why, policy, now_s)
     if policy.may_hold and event.returncode == Exit.DEVICE_BROKEN:
@@ -263,6 +280,10 @@ def _due_draining(slot: Slot, policy: Policy, now_s: float) -> Decision:
 def _due_killing(slot: Slot, policy: Policy, now_s: float) -> Decision:
     if slot.signalled == "stacks":
         return replace(slot, signalled="kill", wake_at_s=now_s + policy.gone_s), (Signal(signal.SIGKILL),)
+    if policy.may_leave_behind and not slot.left_behind_pid:
+        text = f"pid {slot.pid} does not die after SIGKILL and is left behind"
+        fresh, commands = _after_failure(replace(slot, left_behind_pid=slot.pid), text, 1.0, policy, now_s)
+        return fresh, (Alarm(text), LeaveBehind(), *commands)
     text = f"pid {slot.pid} does not die after SIGKILL; its device is not used again"
     return replace(slot, signalled="lost", wake_at_s=None), (Alarm(text),)
 

@@ -22,6 +22,7 @@ class Next(str, enum.Enum):
 
     RESTART = "restart"
     REST = "rest"
+    HOLD = "hold"  # its device is in trouble: held until that is proven well
 
 
 class Hold(str, enum.Enum):
@@ -29,7 +30,8 @@ class Hold(str, enum.Enum):
 
     NO = ""
     CRASH_LOOP = "crash-loop"  # probed half-open
-    DEVICE = "device"  # probed half-open, until devices give proof of their own
+    DEVICE = "device"  # the worker said so: probed half-open
+    PROOF = "proof"  # by its device, which is looked at; or by a person
     SETTINGS = "settings"  # by a person only
 
 
@@ -47,9 +49,11 @@ class Policy:
     calm_s: float = 60.0  # a ready life this long forgets earlier failures
     dump_s: float = 2.0  # from the request for stacks to SIGKILL
     gone_s: float = 5.0  # from SIGKILL to the alarm
+    blocked_s: float = 5.0  # between two tries to take a place that somebody else has
     reserve_s: float = 5.0  # SIGKILL this long before a drain's deadline
     may_hold: bool = True  # never for broker and gpuwatch
     drains_while_starting: bool = False  # the broker: it may hold leases before it is ready
+    may_leave_behind: bool = False  # gpuwatch: one that hangs in the driver is replaced, once
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class Slot:
     signalled: str = ""  # in KILLING: stacks, then kill, then lost
     failures: int = 0  # lives that failed since the last good sign
     restarts: int = 0
+    left_behind_pid: int = 0  # a former process that does not die
 
 
 # --- events -------------------------------------------------------------------------
@@ -98,6 +103,7 @@ class Spawned:
 class SpawnFailed:
     why: str
     jitter_ratio: float = 1.0
+    blocked: bool = False  # somebody else is in its place: nothing failed, it is tried again
 
 
 @dataclass(frozen=True)
@@ -142,9 +148,11 @@ class Kill:
 
 @dataclass(frozen=True)
 class HoldIt:
-    """Do not run this slot until a person releases it (the model can't be had, say)."""
+    """Do not run this slot: until a person releases it (the model can't be had, say), or with
+    Hold.PROOF until its device is well; then a process that runs is ended too."""
 
     why: str
+    hold: Hold = Hold.SETTINGS
 
 
 @dataclass(frozen=True)
@@ -158,6 +166,8 @@ class Exited:
     returncode: int
     charged: bool = True
     jitter_ratio: float = 1.0
+    said: str = ""  # the process's own last words on why
+    cure: str = ""  # for what ended it and will end its successors too: hold until a person did that
 
 
 Event = Union[
@@ -198,11 +208,16 @@ class TellDrain:
 
 
 @dataclass(frozen=True)
+class LeaveBehind:
+    """Let go of a process that does not die: reap it whenever it does, and hear it no more."""
+
+
+@dataclass(frozen=True)
 class Alarm:
     """A person should look."""
 
     text: str
 
 
-Command = Union[Spawn, Signal, TellDrain, Alarm]
+Command = Union[Spawn, Signal, TellDrain, LeaveBehind, Alarm]
 Decision = tuple[Slot, tuple[Command, ...]]

@@ -30,6 +30,8 @@ class Facts:
     now_unix_s: float
     rss_bytes: Mapping[int, int]  # by pid
     devices: Mapping[str, str]  # slot name -> device UUID, empty for the CPU
+    compute: str = "auto"  # cpu: slots of GPUs compute on the CPU
+    fake_gpus: int = 0
     notice: Optional[Mapping[str, Any]] = None  # as the watch for notices shows it
     crashes: Sequence[Mapping[str, Any]] = ()  # the newest, newest first
 
@@ -48,6 +50,9 @@ def take(pool: Pool, facts: Facts) -> dict[str, Any]:
             "notice": dict(facts.notice) if facts.notice else None,
             "backend": facts.backend,
             "profile": facts.profile,
+            "compute": facts.compute,
+            "fake_gpus": facts.fake_gpus,
+            "devices_problem": pool.devices.problem if pool.devices else "",
             "troubles": dict(pool.troubles),
         },
         "slots": [_slot(pool, member, facts) for member in pool.members.values()],
@@ -86,6 +91,8 @@ def _slot(pool: Pool, member: Member, facts: Facts) -> dict[str, Any]:
         "kind": slot.kind,
         "state": slot.state.value,
         "reason": slot.reason,
+        "hold": slot.hold.value or None,
+        "state_s": round(max(0.0, facts.now_s - slot.since_s), 1),
         "pid": slot.pid if alive and slot.pid else None,
         "uptime_s": round(facts.now_s - slot.spawned_at_s, 1) if alive else None,
         "restarts": slot.restarts,
@@ -108,11 +115,18 @@ def device(pool: Pool, uuid: Optional[str]) -> Optional[dict[str, Any]]:
     return {
         "uuid": found.uuid or None,
         "name": found.name,
+        "index": found.index if found.uuid else None,
         "memory_used_bytes": found.memory_used_bytes,
         "memory_total_bytes": found.memory_total_bytes,
         "utilization_ratio": found.utilization_ratio,
         "temperature_c": found.temperature_c,
         "health": found.health,
+        "power_w": found.power_w,
+        "throttle": None if found.throttle is None else list(found.throttle),
+        "ecc_errors_count": found.ecc_errors_count,
+        "remapped_rows_count": found.remapped_rows_count,
+        "recovery_action": found.recovery_action,
+        "parent": found.parent or None,
     }
 
 

@@ -37,5 +37,8 @@ def _value(in_force: settings.Settings, key: str) -> Any:
 
 
 def _toml(value: Any) -> str:
-    """Write a scalar as TOML does; JSON's way is the same for all of ours."""
+    """Write a value as TOML does; JSON's way is the same for scalars and lists of texts."""
+    if isinstance(value, dict):
+        pairs = (f"{json.dumps(key, ensure_ascii=False)} = {_toml(item)}" for key, item in value.items())
+        return f"{{{', '.join(pairs)}}}"
     return json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Drills: how the service behaves when EC2 takes the machine, tried before it does.
+"""Drills: how the service behaves when EC2 takes the machine or a GPU fails, tried before it does.
 
 Without --serve the running service takes up the notice as if the metadata service had told
 it. With --serve this process is that service, for a supervisor that is started with
@@ -15,12 +15,15 @@ from supervisor.ask import ask
 from supervisor.command_failed import CommandFailed
 from supervisor.contract import settings
 from supervisor.contract.exits import Exit
+from supervisor.drill_gpu import drill_gpu
 from supervisor.fake_metadata import FakeMetadata
 from supervisor.notice import Kind
 
 
 def drill(args: argparse.Namespace) -> int:
     """Let the running service take up a notice, or be the service that tells it."""
+    if args.kind == "gpu":
+        return drill_gpu(args)
     if args.serve is not None:
         return _serve(args)
     request = {"do": "drill", "kind": args.kind, "action": args.action, "in_s": args.in_s}

@@ -32,7 +32,12 @@ def names(of: Plan) -> list[str]:
 def test_each_gpu_gets_a_place_of_its_own(device: str) -> None:
     made = plan(settings(device=device), TWO_GPUS, ROOMY)
 
-    assert made == Plan((Place("gpu0", "cuda", "GPU-a", 1), Place("gpu3", "cuda", "GPU-b", 1)))
+    assert made == Plan(
+        (
+            Place("gpu0", "cuda", "GPU-a", 1, need_bytes=GIB),
+            Place("gpu3", "cuda", "GPU-b", 1, need_bytes=GIB),
+        )
+    )
 
 
 def test_gpus_that_work_are_used_and_the_problem_of_another_is_told() -> None:

@@ -52,6 +52,7 @@ def _worker() -> int:
         print(f"worker settings make no sense: {error}", file=sys.stderr)
         return Exit.SETTINGS_WRONG
     birth.dump_stacks_to(settings.stacks_path)
+    birth.run_on(settings.cpus)
 
     from workerproc.worker import be_worker
 

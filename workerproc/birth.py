@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Collection
 from typing import Callable
 
 from supervisor.contract import child_env
@@ -34,6 +35,18 @@ def die_with_supervisor() -> None:
     """Do `die_with` in a verb that a supervisor started; those of the command line live on their own."""
     if child_env.PARENT_PID in os.environ:
         die_with(child_env.parent_pid())
+
+
+def run_on(cpus: Collection[int]) -> None:
+    """Stay on the CPUs near the device, before threads are made: they inherit it.
+
+    Only on those of them that this process may use; where none is left, or the system has no such
+    thing, the kernel chooses.
+    """
+    if cpus and hasattr(os, "sched_setaffinity"):
+        usable = os.sched_getaffinity(0) & set(cpus)
+        if usable:
+            os.sched_setaffinity(0, usable)
 
 
 def dump_stacks_to(path: str) -> None:

@@ -34,6 +34,7 @@ class Device:
     parent: str = ""
     mig_index: Optional[int] = None
     cpus: tuple[int, ...] = ()  # near it; empty: not known
+    cure: str = ""  # of a sick one: what a person may do
     processes: tuple[str, ...] = ()  # "pid name", as far as the driver can be believed: for people only
 
 

@@ -73,6 +73,14 @@ class DevicesSettings:
     device: str = "auto"  # auto, cuda or cpu
     cpu_slots: int = 0  # 0: from cores, memory and the model's need
     cpu_threads: int = 1  # 2.2 times the throughput of one process with both cores
+    include: tuple[str, ...] = ()  # GPUs by UUID (or its beginning), index or name; empty: all
+    exclude: tuple[str, ...] = ()  # the same; wins over include
+    workers_per_device: int = 1  # a second one fills the gaps of the first, and needs its memory again
+    compute: str = "auto"  # cpu: slots of GPUs compute on the CPU, for trying settings
+    fake_gpus: int = 0  # simulated GPUs in the place of real ones, for trying settings
+    model: dict[str, str] = field(default_factory=dict)  # for single GPUs, named as in include
+    compute_type: dict[str, str] = field(default_factory=dict)  # the same
+    xid: dict[str, str] = field(default_factory=dict)  # XID to restart, hold or ignore
 
 
 @dataclass(frozen=True)
@@ -169,6 +177,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "WHISPER_MODEL": "transcription.model",
     "WHISPER_DEVICE": "devices.device",
     "WHISPER_COMPUTE_TYPE": "transcription.compute_type",
+    "REM_COMPUTE": "devices.compute",
     "POLL_INTERVAL": "aws.poll_s",
     "MAX_MESSAGES": "aws.max_messages",
     "VISIBILITY_TIMEOUT": "aws.visibility_s",
@@ -211,16 +220,20 @@ def load(
         if name.startswith("AWS_") and name not in environ
     }
     origins = {key: one.source for key, one in found.items()}
-    return Loaded(resolve(settings), {"state_dir": "default", **origins}, aws)
+    return Loaded(resolve(settings), {"state_dir": "default", **origins}, aws, config, flags)
 
 
 def resolve(settings: Settings) -> Settings:
-    """Replace `auto` where the settings alone decide it: the backend, the lease, the folder."""
+    """Replace `auto` where the settings alone decide it: the backend, the lease, the folder.
+
+    Simulated GPUs can't compute: the CPU does.
+    """
     kind = settings.backend.kind
     if kind == "auto":
         kind = "aws" if settings.aws.queue_url else "local"
     folder = settings.local.folder or str(Path(settings.state_dir) / "local")
     lease_s = settings.queue.lease_s
+    fake = settings.devices.fake_gpus > 0
     if kind == "aws":
         lease_s = min(lease_s, settings.aws.visibility_s)
     return dataclasses.replace(
@@ -228,6 +241,7 @@ def resolve(settings: Settings) -> Settings:
         backend=BackendSettings(kind),
         local=LocalSettings(str(Path(folder).expanduser().absolute())),
         queue=dataclasses.replace(settings.queue, lease_s=lease_s),
+        devices=dataclasses.replace(settings.devices, compute="cpu") if fake else settings.devices,
     )
 
 

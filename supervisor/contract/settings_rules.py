@@ -13,6 +13,7 @@ Problem = tuple[str, str, str]  # key, what is wrong, cure
 CHOICES = {
     "backend.kind": ("auto", "local", "aws"),
     "devices.device": ("auto", "cuda", "cpu"),
+    "devices.compute": ("auto", "cpu"),
     "transcription.compute_type": (
         "auto", "default", "float16", "int8_float16", "int8", "float32", "bfloat16", "int8_bfloat16",
         "int8_float32", "int16",
@@ -23,6 +24,7 @@ CHOICES = {
     "log.level": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
     "log.format": ("auto", "text", "json"),
 }  # fmt: skip
+XID_ACTS = ("restart", "hold", "ignore")
 BOUNDS = {
     "aws.poll_s": (0, 3_600),
     "aws.max_messages": (1, 10),  # SQS's largest batch
@@ -37,6 +39,8 @@ BOUNDS = {
     "transcription.beam_size": (1, 32),
     "devices.cpu_slots": (0, 256),
     "devices.cpu_threads": (1, 256),
+    "devices.workers_per_device": (1, 16),
+    "devices.fake_gpus": (0, 64),
     "notices.rebalance_s": (1, 86_400),
     "supervisor.drain_s": (1, 86_400),
     "supervisor.start_s": (5, 86_400),
@@ -105,13 +109,28 @@ def _check_backend(settings: Settings) -> Iterator[Problem]:
 
 
 def _check_agreement(settings: Settings) -> Iterator[Problem]:
-    compute = settings.transcription.compute_type
-    if settings.devices.device == "cpu" and not runs_on_cpu(compute):
+    compute, devices = settings.transcription.compute_type, settings.devices
+    on_cpu = "cpu" in (devices.device, devices.compute) or devices.fake_gpus
+    way_out = "device = auto" if devices.device == "cpu" else "compute = auto, without fake GPUs"
+    if on_cpu and not runs_on_cpu(compute):
         yield (
             "transcription.compute_type",
             f"{compute} can't be computed on the CPU",
-            "Write auto, int8 or float32 (WHISPER_COMPUTE_TYPE), or device = auto",
+            f"Write auto, int8 or float32 (WHISPER_COMPUTE_TYPE), or {way_out}",
         )
+    for device, kind in devices.compute_type.items():
+        if kind not in CHOICES["transcription.compute_type"]:
+            choices = ", ".join(CHOICES["transcription.compute_type"])
+            yield "devices.compute_type", f"{kind!r} of {device} is not known", f"Write one of: {choices}"
+        elif on_cpu and not runs_on_cpu(kind):
+            yield "devices.compute_type", f"{kind} of {device} can't be computed on the CPU", "Leave it out"
+    for xid, act in devices.xid.items():
+        if not xid.isdigit() or act not in XID_ACTS:
+            yield (
+                "devices.xid",
+                f"{xid} = {act!r} makes no sense",
+                f"Write a number and one of: {', '.join(XID_ACTS)}",
+            )
     if settings.spool.max_file_bytes > settings.spool.limit_bytes:
         yield (
             "spool.max_file_bytes",

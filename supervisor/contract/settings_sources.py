@@ -14,13 +14,11 @@ from supervisor.contract import codec
 
 Tell = Callable[[str, str, str, str], None]  # source, key, what is wrong, cure
 
-_EXPECTED: dict[Any, str] = {
-    int: "a whole number",
-    float: "a number",
-    str: "a text in quotes",
-    bool: "true or false",
-    tuple[str, ...]: "a list of texts in quotes",
-}
+LIST, MAPPING = tuple[str, ...], dict[str, str]  # the types of settings that are more than one value
+_EXPECTED: Mapping[Any, str] = {
+    int: "a whole number", float: "a number", str: "a text in quotes", bool: "true or false",
+    LIST: "a list of texts in quotes", MAPPING: 'a table of texts, as { NAME = "text" }',
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,6 +67,10 @@ def typed(found: Found, kind: type) -> Any:
     try:
         if found.is_text and kind in (int, float):
             value = kind(value)
+        if kind == LIST and found.is_text:
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        elif kind == LIST and isinstance(value, list):
+            value = [str(item) if type(item) is int else item for item in value]  # a GPU's index
         return codec.check_value(kind, value)
     except ValueError:
         raise ValueError(f"{str(found.value)[:60]!r} is not {_EXPECTED[kind]}") from None

@@ -8,7 +8,7 @@ from typing import Optional
 
 from supervisor.contract.messages import Device
 from supervisor.gpuwatch import problems
-from supervisor.gpuwatch.xid import wants_hold
+from supervisor.gpuwatch.xid import cure, wants_hold
 
 # Source: nvml.h, nvmlClocksEventReason*. An idle GPU (1) and its owner's wishes (2, 16, 256) are no trouble.
 _THROTTLE = {
@@ -26,7 +26,8 @@ def throttle_reasons(mask: Optional[int]) -> Optional[tuple[str, ...]]:
 
 def with_health(gpu: Device, codes: Collection[int] = ()) -> Device:
     """Judge a GPU by its figures and by the errors that it gave instead of some."""
-    return dataclasses.replace(gpu, health=_health(gpu, codes))
+    health = _health(gpu, codes)
+    return dataclasses.replace(gpu, health=health, cure=_cure(gpu) if health == "sick" else "")
 
 
 def lost(gpu: Device) -> Device:
@@ -40,6 +41,12 @@ def without_figures(gpu: Device) -> Device:
         gpu.uuid, gpu.name, gpu.index, memory_total_bytes=gpu.memory_total_bytes, parent=gpu.parent,
         mig_index=gpu.mig_index, cpus=gpu.cpus,
     )  # fmt: skip
+
+
+def _cure(gpu: Device) -> str:
+    if gpu.remap_failed:
+        return "Have the GPU replaced"
+    return cure(gpu.uuid, "reboot" if "reboot" in str(gpu.recovery_action) else "reset")
 
 
 def _health(gpu: Device, codes: Collection[int]) -> str:

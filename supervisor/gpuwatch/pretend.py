@@ -55,8 +55,8 @@ class Pretend:
         used_bytes = IDLE_BYTES + int(_number(script, "held_bytes"))
         action = str(script.get("recovery_action") or "none")
         gpu = Device(
-            self.uuid(n), NAME, n, used_bytes, TOTAL_BYTES, 0.0, float(35 + n % 10), power_w=20.0, throttle=(),
-            ecc_errors_count=0, remapped_rows_count=0, remap_failed=False,
+            self.uuid(n), NAME, n, used_bytes, TOTAL_BYTES, 0.0, float(35 + n % 10), power_w=20.0,
+            throttle=(), ecc_errors_count=0, remapped_rows_count=0, remap_failed=False,
             recovery_action=None if action == "unknown" else action,
         )  # fmt: skip
         return health.lost(gpu) if script.get("lost") else health.with_health(gpu)

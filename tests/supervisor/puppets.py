@@ -60,8 +60,21 @@ class Gpuwatch(Puppet):
         self._tell()
 
     def _tell(self) -> None:
-        self.say(m.Devices(()))
-        self.after(10, self._tell)
+        self.look()
+        self.after(5, self._tell)
+
+    def look(self) -> None:
+        host = self.host
+        self.say(
+            m.Devices(tuple(host.gpus), problem=host.nvml, failed=bool(host.nvml), looked_at_s=host.now_s)
+        )
+
+    def hear(self, message: Any) -> None:
+        super().hear(message)
+        assert isinstance(message, m.Look), message
+        count = int((message.until_at_s - self.host.now_s) / message.every_s)
+        for n in range(1, count + 1):
+            self.after(n * message.every_s, self.look)
 
 
 class Worker(Puppet):

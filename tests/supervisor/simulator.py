@@ -49,9 +49,12 @@ class Host:
         self.fates: dict[str, Callable[[Worker], None]] = {}
         self.failures: dict[str, m.Failure] = {}
         self.starts_fail: set[str] = set()
+        self.blocked = False  # they fail because somebody else is there
         self.processes: dict[str, Puppet] = {}
         self.begins: list[tuple[str, str]] = []  # (job, slot), as workers got them
         self.alarms: list[str] = []
+        self.gpus: list[m.Device] = []  # as the driver would tell them
+        self.nvml = ""  # why the driver tells nothing
         self.signals: list[tuple[str, int]] = []
         self.ended: Optional[pl.EndProcess] = None
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
@@ -202,6 +205,8 @@ class Host:
             self._tell(name, words(command.deadline_at_s))
         elif isinstance(command, sl.Alarm):
             self.alarms.append(command.text)
+        elif isinstance(command, sl.LeaveBehind):
+            self.processes.pop(name).alive = False
         else:
             self.signals.append((name, command.signum))
             puppet = self.processes.get(name)
@@ -211,7 +216,7 @@ class Host:
     def _spawn(self, name: str) -> None:
         assert name not in self.processes, f"a second process in slot {name}"
         if name in self.starts_fail:
-            self.post(pl.SlotEvent(name, sl.SpawnFailed("no such file", 0.5)))
+            self.post(pl.SlotEvent(name, sl.SpawnFailed("no such file", 0.5, self.blocked)))
             return
         self._count += 1
         puppet = KINDS[self.slot(name).kind](self, name, self._count)
@@ -221,7 +226,9 @@ class Host:
 
     def _tell(self, name: str, message: Any) -> None:
         if name in self.processes:
-            self.processes[name].hear(m.read(m.write(message)[:-1], (*m.TO_WORKER, *m.TO_BROKER)))
+            self.processes[name].hear(
+                m.read(m.write(message)[:-1], (*m.TO_WORKER, *m.TO_BROKER, *m.TO_GPUWATCH))
+            )
 
     def _wake(self) -> None:
         self._wakes_at_once += 1

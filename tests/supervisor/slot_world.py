@@ -37,6 +37,8 @@ class World:
             process = "none"
         slot, commands = sl.decide(self.slot, event, policy, now_s)
         for command in commands:
+            if isinstance(command, sl.LeaveBehind):
+                process = "none"
             if isinstance(command, sl.Spawn):
                 assert process == "none", f"started twice by {event} in {self.slot}"
                 process = "ordered"
@@ -54,7 +56,8 @@ class World:
             resting = slot.state is SlotState.STOPPED
             lost = slot.state is SlotState.KILLING and slot.signalled == "lost"
             queued = slot.state is SlotState.STARTING and self.process == "ordered"
-            assert resting or lost or queued or slot.hold is sl.Hold.SETTINGS, (event, self)
+            by_others = slot.hold in (sl.Hold.SETTINGS, sl.Hold.PROOF)
+            assert resting or lost or queued or by_others, (event, self)
 
 
 def moved(was: sl.Slot, now: sl.Slot, commands: tuple[sl.Command, ...]) -> bool:

@@ -20,7 +20,8 @@ WORKER = Policy(
     calm_s=1, dump_s=1, gone_s=1, reserve_s=1,
 )  # fmt: skip
 BROKER = replace(WORKER, may_hold=False, drains_while_starting=True, reserve_s=0)
-POLICIES = {"worker": WORKER, "broker": BROKER}
+GPUWATCH = replace(WORKER, may_hold=False, may_leave_behind=True)
+POLICIES = {"worker": WORKER, "broker": BROKER, "gpuwatch": GPUWATCH}
 STEPS_S = (0.0, 1.0, 2.0)
 FAR_S = 2.0  # beyond every budget above: moments further away are all alike
 
@@ -28,7 +29,8 @@ FAR_S = 2.0  # beyond every budget above: moments further away are all alike
 def events(now_s: float) -> Iterator[sl.Event]:
     """Every event, with each kind of content that could make a difference."""
     yield from (sl.Begin(), sl.Queued("why"), sl.Spawned(7), sl.BecameReady(), sl.FinishedJob(), sl.Tick())
-    yield sl.HoldIt("why")
+    yield from (sl.HoldIt("why", hold) for hold in (sl.Hold.SETTINGS, sl.Hold.PROOF))
+    yield sl.SpawnFailed("why", 1.0, blocked=True)
     yield from (sl.Heartbeat(moved) for moved in (True, False))
     yield sl.SpawnFailed("why", 1.0)
     for next_ in Next:
@@ -37,6 +39,7 @@ def events(now_s: float) -> Iterator[sl.Event]:
     ends = (0, 1, -9, -11, Exit.RECYCLE, Exit.DEVICE_BROKEN, Exit.MODEL_BROKEN, Exit.SETTINGS_WRONG)
     for code in ends:
         yield sl.Exited(int(code), True, 1.0)
+    yield sl.Exited(-6, True, 1.0, cure="Install it")
     yield from (sl.Exited(int(code), False, 1.0) for code in (1, Exit.DEVICE_BROKEN))
 
 
@@ -52,6 +55,7 @@ def seen_from_now(world: World, now_s: float) -> World:
         slot,
         reason="",
         pid=0,
+        left_behind_pid=min(slot.left_behind_pid, 1),
         since_s=0.0,
         spawned_at_s=0.0,
         restarts=0,
@@ -103,6 +107,7 @@ def test_no_move_is_made_that_the_table_does_not_allow(
 ) -> None:
     assert made["worker"] - LEGAL == set()
     assert made["broker"] - LEGAL == set()
+    assert made["gpuwatch"] - LEGAL == set()
 
 
 def test_every_move_of_the_table_is_really_made(made: dict[str, set[tuple[SlotState, SlotState]]]) -> None:

@@ -1,0 +1,42 @@
+"""What the end of a process, or of a try to make one, amounts to. PURE."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from supervisor import slot as sl
+from supervisor.contract.exits import Exit
+from supervisor.ledger import Death
+from supervisor.pool_types import Died, Member
+from supervisor.slot import SlotState
+
+# Ends whose cause, as the worker itself says, lies outside its jobs.
+_NOT_THE_JOBS = frozenset((Exit.RECYCLE, Exit.MODEL_BROKEN, Exit.SETTINGS_WRONG))
+
+
+def with_patience(member: Member, event: sl.Event, now_s: float) -> sl.Event:
+    """Say for how long somebody else has been in the slot's place."""
+    if not isinstance(event, sl.SpawnFailed) or not event.blocked:
+        if isinstance(event, sl.Spawned):
+            member.blocked_since_s = None
+        return event
+    if member.blocked_since_s is None:
+        member.blocked_since_s = now_s
+    return dataclasses.replace(event, why=f"{event.why}, for {now_s - member.blocked_since_s:.0f} s")
+
+
+def death_of(member: Member, event: Died) -> Death:
+    """Say how a child ended, as far as its jobs and the records are concerned."""
+    slot = member.slot
+    if member.by_device:
+        return Death.XID if slot.at_fault else Death.DEVICE
+    if slot.state is SlotState.KILLING:
+        return Death.STALL if slot.at_fault else Death.ORDERED
+    finished = slot.state is SlotState.DRAINING and event.returncode == Exit.OK
+    if event.returncode == Exit.DEVICE_BROKEN:
+        return Death.DEVICE
+    if finished or event.returncode in _NOT_THE_JOBS:
+        return Death.ORDERED
+    if event.returncode == -9 and not event.out_of_memory:
+        return Death.KILLED_OUTSIDE
+    return Death.CRASH

@@ -1,0 +1,80 @@
+"""`drill gpu`: let a simulated GPU fail, or be well again.
+
+Writes what the GPU is to do into the file that gpuwatch reads (`run --fake-gpus`); whoever prefers an
+editor may write it too. Real GPUs are left alone: there is no such file for them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from supervisor.ask import ask
+from supervisor.command_failed import CommandFailed
+from supervisor.contract import settings
+from supervisor.contract.exits import Exit
+from supervisor.recipes import PRETEND_FILE
+
+
+def drill_gpu(args: argparse.Namespace) -> int:
+    """Change what one simulated GPU does; say what it does from now on."""
+    own = settings.load(args.config).settings
+    status = ask(own, {"do": "status"}, os.environ).get("status")
+    index = _index_of(status if isinstance(status, dict) else {}, args.slot)
+    path = Path(own.state_dir) / PRETEND_FILE
+    scripts = read_scripts(path)
+    script = changed(scripts.get(str(index), {}), args)
+    write_scripts(path, {**scripts, str(index): script})
+    print(f"GPU {index} from now on: {json.dumps(script) if script else 'all is well'}")
+    return Exit.OK
+
+
+def changed(script: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
+    """Give what a GPU does after this order. XIDs stay in the list: gpuwatch tells those that are new."""
+    xids = script.get("xids", [])
+    if args.heal:
+        return {"xids": xids} if xids else {}
+    fresh = dict(script)
+    if args.xid is not None:
+        fresh["xids"] = [*xids, args.xid]
+    if args.recovery_action is not None:
+        fresh["recovery_action"] = args.recovery_action
+    if args.held_bytes is not None:
+        fresh["held_bytes"] = args.held_bytes
+    if args.hang is not None:
+        fresh["hang_s"] = args.hang
+    if args.lost:
+        fresh["lost"] = True
+    if fresh == script:
+        raise CommandFailed("name a fault: --xid, --recovery-action, --held-bytes, --hang, --lost; or --heal")
+    return fresh
+
+
+def read_scripts(path: Path) -> dict[str, Any]:
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return plain if isinstance(plain, dict) else {}
+
+
+def write_scripts(path: Path, scripts: dict[str, Any]) -> None:
+    """Replace the file in one step: gpuwatch may read at any moment."""
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(scripts), encoding="utf-8")
+    fresh.replace(path)
+
+
+def _index_of(status: dict[str, Any], slot: Any) -> int:
+    supervisor = status.get("supervisor") or {}
+    if not supervisor.get("fake_gpus"):
+        raise CommandFailed("only simulated GPUs fail on demand: start the service with run --fake-gpus N")
+    devices = {one.get("name"): one.get("device") or {} for one in status.get("slots", [])}
+    index = devices.get(slot, {}).get("index")
+    if index is None:
+        names = ", ".join(name for name, device in devices.items() if device.get("index") is not None)
+        raise CommandFailed(f"there is no slot {slot} with a simulated GPU; there are: {names or 'none yet'}")
+    return int(index)
