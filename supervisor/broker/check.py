@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Callable, TypeVar, Union
 
 from supervisor.broker import backend as backends
+from supervisor.broker import losses
 from supervisor.broker.errors import BrokerError, CannotServe, Forbidden, JobRejected, TryLater
 from supervisor.broker.ports import Change, Equals, RecordKey
 from supervisor.broker.tools import Backend
@@ -91,19 +92,48 @@ def _look_at_queue(backend: Backend) -> Iterator[Finding]:
         yield Finding(
             "permission sqs:ChangeMessageVisibility",
             "warn",
-            "not granted: a dead host's jobs come back only after the whole visibility timeout",
+            f"not granted: {losses.HOLD[1]}",
             "Grant it to this role for short leases and immediate release.",
         )
     elif holds is True:
         yield Finding("permission sqs:ChangeMessageVisibility", "ok", "leases can be extended and given back")
+    yield from _look_at_sending(backend)
     yield from _look_at_redrive(backend)
+
+
+def _look_at_sending(backend: Backend) -> Iterator[Finding]:
+    from supervisor.broker.sqs import SqsQueue
+
+    queue = backend.beat_queue
+    sends = _try(queue.can_send) if isinstance(queue, SqsQueue) else None
+    if sends is False:
+        yield Finding(
+            "permission sqs:SendMessage",
+            "warn",
+            f"not granted: {losses.SEND[1]}; submit and redrive can't enqueue",
+            "Grant it to this role on the queue itself.",
+        )
+    elif sends is True:
+        yield Finding("permission sqs:SendMessage", "ok", "messages can be enqueued and replaced by copies")
+    dead = _try(queue.can_bury) if isinstance(queue, SqsQueue) else None
+    if dead is False:
+        yield Finding(
+            "permission sqs:SendMessage on the dead-letter queue",
+            "warn",
+            f"not granted: {losses.BURY[1]}",
+            "Grant it to this role on the dead-letter queue.",
+        )
+    elif dead is True:
+        yield Finding(
+            "permission sqs:SendMessage on the dead-letter queue", "ok", "failed messages go there at once"
+        )
 
 
 def _look_at_redrive(backend: Backend) -> Iterator[Finding]:
     from supervisor.broker.sqs import SqsQueue
 
     queue = backend.beat_queue
-    most = _try(queue.max_receive_count) if isinstance(queue, SqsQueue) else None
+    most = _try(queue.receives_most) if isinstance(queue, SqsQueue) else None
     if isinstance(most, BrokerError):
         return  # said above already
     if most is None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Callable, Union
+from typing import Callable, Optional, Union
 
-from supervisor.broker import lease
+from supervisor.broker import lease, losses
 from supervisor.broker.crew import COUNT, POLL
-from supervisor.broker.errors import BrokerError, TryLater
+from supervisor.broker.errors import BrokerError, Forbidden, TryLater
 from supervisor.broker.held import LeaseFiles, LiveJob, Phase, revived
 from supervisor.broker.intake import Intake
 from supervisor.broker.keeper import Keeper
@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 _COUNT_S = 10.0
 _COUNT_SOON_S = 0.25  # the embedded queue: a count costs little
 _ORPHAN_S = 2.0  # what the supervisor's death leaves us
+_OURS_TO_GIVE = (Phase.WAITING, Phase.FETCHING, Phase.READY)
 _LEAVE_MARGIN_S = 3.0  # before the supervisor's deadline everything held is given back
 
 
@@ -93,13 +94,14 @@ class Desk:
         log.warning("the supervisor is gone", extra={"jobs": len(self._holdings.jobs)})
         self._is_orphan = self._tools.is_leaving = True
         self._tools.crew.after(_ORPHAN_S, self._end)
-        self._give_back((Phase.FETCHING, Phase.READY), "the supervisor is gone")
+        self._give_back(_OURS_TO_GIVE, "the supervisor is gone")
         self._look_for_the_end()
 
     def turn(self) -> None:
         """Wait for one event and deal with it."""
         self._tools.crew.turn()
-        self._poll()  # a place on the way may have become free
+        self._intake.begin_waiting()  # a place on the way may have become free
+        self._poll()
         if len(self._holdings.leases) != self._leases_count:
             self._leases_count = len(self._holdings.leases)
             self._count_soon()
@@ -111,15 +113,17 @@ class Desk:
             held, jobs = revived(saved, now_s)
             self._holdings.add(held, jobs)
         jobs_left = list(self._holdings.jobs.values())
-        self._tools.spool.keep_only(job.request.record_key for job in jobs_left)
+        ended = {job_id for held in self._holdings.leases.values() for job_id in held.settled}
+        self._tools.spool.keep_only((job.request.record_key for job in jobs_left), ended)
         for job in jobs_left:
             job.announced = job.announced and self._is_whole(job)
         # Known to the supervisor: those announced, and those whose Done is still owed.
         known = {job.id for job in jobs_left if job.announced}
         known.update(job_id for held in self._holdings.leases.values() for job_id in held.tell)
         for job in jobs_left:
+            if job.phase is Phase.WAITING:
+                continue
             if not job.announced:
-                self._holdings.move(job, Phase.CLAIMING, now_s)
                 self._intake.claim(job)
             elif job.phase is Phase.COMMITTING:
                 self._outlet.commit(job)
@@ -143,9 +147,19 @@ class Desk:
         if self._tools.is_leaving:
             return
         self._is_polling = True
-        self._tools.crew.do(POLL, self._tools.backend.beat_queue.can_hold, self._probed)
+        queue = self._tools.backend.beat_queue
 
-    def _probed(self, outcome: Union[bool, BrokerError]) -> None:
+        def ask() -> tuple[bool, Optional[int]]:
+            can_hold = queue.can_hold()
+            try:
+                return can_hold, queue.receives_most()
+            except Forbidden:
+                self._tools.losses.tell(*losses.COUNT)
+                return can_hold, None
+
+        self._tools.crew.do(POLL, ask, self._probed)
+
+    def _probed(self, outcome: Union[tuple[bool, Optional[int]], BrokerError]) -> None:
         self._is_polling = False
         if isinstance(outcome, BrokerError):
             self._poll_failed(outcome, self._probe)
@@ -153,20 +167,18 @@ class Desk:
         self._poll_tries = 0
         self._tools.troubles.over("queue")
         self._may_poll = True
-        self._tools.can_hold = outcome
-        if not outcome:
+        self._tools.can_hold, self._tools.receives_most = outcome
+        if not self._tools.can_hold:
             self._tools.lease_s = self._tools.backend.long_visibility_s
-            log.warning(
-                "leases can't be extended here: a dead host's jobs come back only after the whole visibility",
-                extra={"missing": "sqs:ChangeMessageVisibility", "visibility_s": self._tools.lease_s},
-            )
+            self._tools.losses.tell(*losses.HOLD)
         self._poll()
 
     def _poll(self) -> None:
         """Ask for what is wanted and not yet on the way, unless a question is open."""
         if self._is_polling or self._is_resting or not self._may_poll or self._tools.is_leaving:
             return
-        count = min(self._tools.wanted - self._holdings.on_the_way(), self._tools.backend.batch_count)
+        coming = self._holdings.on_the_way() + self._holdings.waiting()
+        count = min(self._tools.wanted - coming, self._tools.backend.batch_count)
         if count < 1:
             return
         self._is_polling = True
@@ -234,16 +246,15 @@ class Desk:
     def _leave(self, deadline_at_s: float) -> None:
         self._tools.is_leaving = True
         self._tools.wanted = 0
-        self._give_back((Phase.FETCHING,), "the service is leaving")
+        self._give_back((Phase.WAITING, Phase.FETCHING), "the service is leaving")
         left_s = deadline_at_s - _LEAVE_MARGIN_S - clock.now_s()
-        everything = (Phase.FETCHING, Phase.READY)
         self._tools.crew.after(
-            max(0.0, left_s), lambda: self._give_back(everything, "the service is leaving")
+            max(0.0, left_s), lambda: self._give_back(_OURS_TO_GIVE, "the service is leaving")
         )
 
     def _give_back(self, phases: tuple[Phase, ...], why: str) -> None:
         for job in list(self._holdings.jobs.values()):
-            if job.phase in phases:
+            if job.phase in phases and job.id in self._holdings.jobs:
                 self._outlet.release(job, why)
 
     def _look_for_the_end(self) -> None:
@@ -271,4 +282,6 @@ class Desk:
     def _counted(self, outcome: Union[Counts, BrokerError]) -> None:
         self._is_count_due = False
         counts = outcome if isinstance(outcome, Counts) else Counts(None, None)
+        if isinstance(outcome, Forbidden):
+            self._tools.losses.tell(*losses.COUNT)
         self._tools.say(QueueState(counts.waiting, counts.in_flight, self._holdings.on_the_way()))

@@ -25,7 +25,17 @@ from typing import Callable, Optional, Union
 
 from supervisor.broker import conditions
 from supervisor.broker.errors import JobRejected
-from supervisor.broker.ports import Applied, Change, Counts, Item, Message, ObjectFacts, RecordKey, Refused
+from supervisor.broker.ports import (
+    NO_FACTS,
+    Applied,
+    Change,
+    Counts,
+    Item,
+    Message,
+    ObjectFacts,
+    RecordKey,
+    Refused,
+)
 from supervisor.broker.streams import spool_errors
 from supervisor.contract import clock
 
@@ -52,6 +62,7 @@ class DeadLetter:
     id: str
     body: str
     reason: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -71,6 +82,7 @@ class QueueRules:
     cap_s: float = CAP_S
     may_hold: bool = True  # ChangeMessageVisibility is permitted
     may_bury: bool = True  # SendMessage to the dead-letter queue is permitted
+    may_send: bool = True  # SendMessage to the queue itself is permitted
 
 
 class FakeQueue:
@@ -118,12 +130,21 @@ class FakeQueue:
             if stored is not None:
                 del self.messages[stored.id]
 
-    def bury(self, message: Message, reason: str) -> bool:
+    def receives_most(self) -> Optional[int]:
+        return self.rules.max_receive_count
+
+    def send_copy(self, message: Message, after_s: float) -> bool:
+        if self.rules.may_send:
+            copied = self.send(message.body, message.attributes)
+            self.messages[copied].visible_at_s = self._now_s() + after_s
+        return self.rules.may_send
+
+    def bury(self, message: Message, reason: str, facts: Mapping[str, str] = NO_FACTS) -> bool:
         has_dead_letters = self.rules.max_receive_count is not None
         if has_dead_letters and not self.rules.may_bury:
             return False
         if has_dead_letters:
-            self.dead_letters.append(DeadLetter(message.id, message.body, reason))
+            self.dead_letters.append(DeadLetter(message.id, message.body, reason, dict(facts)))
         self.delete(message.handle)
         return True
 

@@ -18,13 +18,14 @@ from typing import Optional
 from supervisor.broker.ports import Message
 from supervisor.broker.record import Hold
 from supervisor.broker.request import JobRequest, Source
-from supervisor.contract import codec
+from supervisor.contract import clock, codec
 from supervisor.contract.messages import Ending
 
 
 class Phase(str, enum.Enum):
     """What is awaited of a live job."""
 
+    WAITING = "waiting"  # a place: one of many in one message
     CLAIMING = "claiming"  # the record's answer
     FETCHING = "fetching"  # the audio
     READY = "ready"  # the supervisor's word: commit, fail or release
@@ -67,6 +68,8 @@ class Settled:
     ending: Ending
     reason: str = ""
     after_s: float = 0.0
+    attempt: int = 0
+    error: str = ""  # the failure's class
 
 
 @dataclass
@@ -80,6 +83,9 @@ class Lease:
     tell: dict[str, float] = field(default_factory=dict)  # job id -> audio_s: Done is still to be sent
     extend_at_s: float = 0.0
     is_extending: bool = False
+    is_worn: bool = False  # held nearly as long as the queue allows: to be replaced by a copy
+    is_copied: bool = False
+    received_at_s: float = field(default_factory=clock.now_s)
     tries: int = 0
 
     @property
@@ -110,6 +116,8 @@ class SavedSettled:
     ending: Ending
     reason: str
     after_s: float
+    attempt: int = 0
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,6 +133,9 @@ class SavedLease:
     jobs: tuple[SavedJob, ...]
     settled: tuple[SavedSettled, ...] = ()
     tell: tuple[str, ...] = ()
+    received_at_s: float = 0.0
+    attributes: dict[str, str] = field(default_factory=dict)
+    group: str = ""
 
 
 class LeaseFiles:
@@ -145,8 +156,11 @@ class LeaseFiles:
             lease.message.receive_count,
             lease.deadline_at_s,
             tuple(_saved_job(jobs[job_id]) for job_id in sorted(lease.open) if job_id in jobs),
-            tuple(SavedSettled(job_id, s.ending, s.reason, s.after_s) for job_id, s in lease.settled.items()),
+            tuple(_saved_settled(job_id, settled) for job_id, settled in lease.settled.items()),
             tuple(lease.tell),
+            lease.received_at_s,
+            dict(lease.message.attributes),
+            lease.message.group,
         )
         path = self._path(lease.id)
         beside = path.with_suffix(".new")
@@ -185,12 +199,22 @@ def saved_jobs(folder: Path) -> dict[str, str]:
 
 def revived(saved: SavedLease, now_s: float) -> tuple[Lease, list[LiveJob]]:
     """Turn a file back into a lease and its live jobs, due to be extended at once."""
-    message = Message(saved.message_id, saved.handle, saved.body, saved.receive_count)
+    message = Message(
+        saved.message_id, saved.handle, saved.body, saved.receive_count, saved.attributes, saved.group
+    )
     jobs = [_revived_job(job, now_s) for job in saved.jobs]
-    settled = {s.job_id: Settled(s.ending, s.reason, s.after_s) for s in saved.settled}
+    settled = {s.job_id: Settled(s.ending, s.reason, s.after_s, s.attempt, s.error) for s in saved.settled}
     tell = dict.fromkeys(saved.tell, 0.0)
+    open_ids = {job.id for job in jobs}
+    received_at_s = saved.received_at_s or now_s
     return Lease(
-        message, saved.deadline_at_s, {job.id for job in jobs}, settled, tell, extend_at_s=now_s
+        message,
+        saved.deadline_at_s,
+        open_ids,
+        settled,
+        tell,
+        extend_at_s=now_s,
+        received_at_s=received_at_s,
     ), jobs
 
 
@@ -213,6 +237,10 @@ def _saved_job(job: LiveJob) -> SavedJob:
         job.announced,
         job.source,
     )
+
+
+def _saved_settled(job_id: str, how: Settled) -> SavedSettled:
+    return SavedSettled(job_id, how.ending, how.reason, how.after_s, how.attempt, how.error)
 
 
 def _revived_job(saved: SavedJob, now_s: float) -> LiveJob:

@@ -8,6 +8,7 @@ last of them.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Optional
 
 from supervisor.broker.errors import TryLater
 from supervisor.broker.held import OWN_PHASES, Lease, LeaseFiles, LiveJob, Phase, Settled
@@ -62,6 +63,10 @@ class Holdings:
         """Give the leases that the job hangs on."""
         return [lease for lease in self.leases.values() if job.id in lease.open]
 
+    def next_waiting(self) -> Optional[LiveJob]:
+        """Give the job that is the next to be begun."""
+        return next((job for job in self.jobs.values() if job.phase is Phase.WAITING), None)
+
     def receive_count(self, job: LiveJob) -> int:
         """Say how often the job's message was delivered."""
         return max((lease.message.receive_count for lease in self.leases_of(job)), default=1)
@@ -77,6 +82,21 @@ class Holdings:
         # The lease first: an heir that finds the job open must find its files too.
         self._spool.drop(job.request.record_key)
         return [lease for lease in touched if not lease.open]
+
+    def settle_waiting(self, lease: Lease, how: Settled) -> list[Lease]:
+        """End a lease's jobs that were not begun; gives the leases on which nothing is open any more."""
+        touched: dict[str, Lease] = {}
+        for job in [self.jobs[job_id] for job_id in lease.open if job_id in self.jobs]:
+            if job.phase is not Phase.WAITING:
+                continue
+            for one in self.leases_of(job):
+                one.open.discard(job.id)
+                one.settled[job.id] = how
+                touched[one.id] = one
+            del self.jobs[job.id]
+        for one in touched.values():
+            self.save(one)
+        return [one for one in touched.values() if not one.open]
 
     def let_go(self, lease: Lease) -> list[LiveJob]:
         """Forget a lease that ended; gives the jobs that are lost with it."""
@@ -94,8 +114,19 @@ class Holdings:
         jobs = [self.jobs[job_id] for job_id in lease.open if job_id in self.jobs]
         if not jobs:
             return True  # only the message's own end is still under way
-        return any(job.phase in OWN_PHASES or is_kept(job.kept_at_s, now_s) for job in jobs)
+        if any(self._is_at_work(job, now_s) for job in jobs):
+            return True
+        # Those in line wait for a place: they move while anything on this host does.
+        waits = any(job.phase is Phase.WAITING for job in jobs)
+        return waits and any(self._is_at_work(job, now_s) for job in self.jobs.values())
+
+    def _is_at_work(self, job: LiveJob, now_s: float) -> bool:
+        return job.phase in OWN_PHASES or (job.phase is Phase.READY and is_kept(job.kept_at_s, now_s))
 
     def on_the_way(self) -> int:
         """Count the jobs that will be Ready unless something goes wrong."""
         return sum(job.phase in (Phase.CLAIMING, Phase.FETCHING) for job in self.jobs.values())
+
+    def waiting(self) -> int:
+        """Count the jobs that wait for a place."""
+        return sum(job.phase is Phase.WAITING for job in self.jobs.values())

@@ -45,8 +45,9 @@ class Intake:
         if known is not None:
             self._take_again(known, message, deadline_at_s)
             return
+        received_at_s = deadline_at_s - self._tools.lease_s
         extend_at_s = clock.now_s() + self._tools.lease_s / 3
-        held = Lease(message, deadline_at_s, extend_at_s=extend_at_s)
+        held = Lease(message, deadline_at_s, extend_at_s=extend_at_s, received_at_s=received_at_s)
         if self._tools.is_leaving:
             held.settled["-"] = Settled(Ending.RELEASED)
             self._holdings.add(held, ())
@@ -54,9 +55,18 @@ class Intake:
             return
         self._open(held, parse(message.body, self._policy))
 
+    def begin_waiting(self) -> None:
+        """Begin jobs that wait in a message of many, as far as there are places for them."""
+        while self._tools.wanted > self._holdings.on_the_way() and not self._tools.is_leaving:
+            job = self._holdings.next_waiting()
+            if job is None:
+                return
+            self.claim(job)
+
     def claim(self, job: LiveJob) -> None:
         """Ask for the record; also the way on for a job whose last broker died before that."""
         tools = self._tools
+        self._holdings.move(job, Phase.CLAIMING, clock.now_s())
         tools.step(
             job,
             Phase.CLAIMING,
@@ -106,6 +116,7 @@ class Intake:
     def _take_again(self, known: Lease, message: Message, deadline_at_s: float) -> None:
         """Adopt the newer handle: the old one is worth nothing any more."""
         known.message, known.deadline_at_s = message, deadline_at_s
+        known.received_at_s = deadline_at_s - self._tools.lease_s
         self._holdings.save(known)
         log.warning("message came again while we hold it", extra={"receives": message.receive_count})
 
@@ -114,9 +125,8 @@ class Intake:
         for request in parsed.jobs:
             live = self._holdings.jobs.get(request.job_id)
             if live is None:
-                fresh.append(
-                    LiveJob(request, Hold(uuid.uuid4().hex, self._tools.owner), since_s=clock.now_s())
-                )
+                hold = Hold(uuid.uuid4().hex, self._tools.owner)
+                fresh.append(LiveJob(request, hold, Phase.WAITING, since_s=clock.now_s()))
             elif _is_same_work(live.request, request):
                 held.open.add(live.id)  # sent twice: both messages end with the one job
             else:
@@ -124,13 +134,17 @@ class Intake:
         rejected = {f"-{n}": found for n, found in enumerate(parsed.rejected)}
         held.open.update(rejected)  # until it is written down; an heir only needs to know how it ended
         held.settled.update(
-            {place: Settled(Ending.FAILED, found.reason) for place, found in rejected.items()}
+            {
+                place: Settled(Ending.FAILED, found.reason, error="rejected")
+                for place, found in rejected.items()
+            }
         )
         self._holdings.add(held, fresh)
         for place, found in rejected.items():
             self._reject(held, place, found)
-        for job in fresh:
+        for job in fresh[:1]:  # a message of many takes places like many messages
             self.claim(job)
+        self.begin_waiting()
         if not held.open:
             self._outlet.close(held)
 

@@ -19,12 +19,14 @@ from supervisor.broker.outcome import Verdict
 from supervisor.broker.outlet import Outlet
 from supervisor.broker.tools import Tools
 from supervisor.contract import clock
-from supervisor.contract.messages import Ending, Lost
+from supervisor.contract.messages import Ending, Failure, Lost
 
 log = logging.getLogger(__name__)
 TICK_S = 0.5
 _BATCH_COUNT = 10
 _RENEWED = (Phase.FETCHING, Phase.READY, Phase.COMMITTING, Phase.ENDING)
+_WORTH_EXTENDING_S = 2.0
+_TOO_LONG = "It was not done in the time for which the queue lets a message be held."
 _AGAIN_MOST_S = 5.0  # a beat that failed is tried again soon: the lease runs
 
 
@@ -47,6 +49,8 @@ class Keeper:
         for held in list(self._holdings.leases.values()):
             if lease.is_over(held.deadline_at_s, now_s):
                 self.lose(held, "its time in the queue ran out")
+            elif not held.is_worn and lease.is_worn(held.received_at_s, self._tools.hold_most_s, now_s):
+                self._begin_anew(held)
         if self._tools.can_hold:
             self._extend_due(now_s)
         for job in list(self._holdings.jobs.values()):
@@ -64,6 +68,18 @@ class Keeper:
                 self._tools.say(Lost(job.id, why))
             if job.phase in (Phase.FETCHING, Phase.READY):
                 self._free(job)
+
+    def _begin_anew(self, held: Lease) -> None:
+        """Give a message back before the queue takes it away, its job counted as failed once.
+
+        Counted, for what did not end in all this time may never end.
+        """
+        held.is_worn = True
+        log.warning("message held as long as the queue allows", extra={"jobs": len(held.open)})
+        self._outlet.release_waiting(held, _TOO_LONG)
+        for job in [self._holdings.jobs[job_id] for job_id in held.open if job_id in self._holdings.jobs]:
+            if job.phase in (Phase.FETCHING, Phase.READY):
+                self._outlet.fail(job, Failure.FAILURE, _TOO_LONG)
 
     def _free(self, job: LiveJob) -> None:
         """Let other hosts claim the record at once; harmless where it is no longer ours."""
@@ -84,29 +100,42 @@ class Keeper:
             for held in self._holdings.leases.values()
             if held.extend_at_s <= now_s and not held.is_extending and self._holdings.is_moving(held, now_s)
         ]
-        for start in range(0, len(due), _BATCH_COUNT):
-            self._extend(due[start : start + _BATCH_COUNT])
+        lease_s = self._tools.lease_s
+        rest_s = {
+            held.id: lease.extend_by_s(held.received_at_s, self._tools.hold_most_s, lease_s, now_s)
+            for held in due
+        }
+        whole = [held for held in due if rest_s[held.id] == lease_s]
+        for start in range(0, len(whole), _BATCH_COUNT):
+            self._extend(whole[start : start + _BATCH_COUNT], lease_s)
+        for held in due:
+            if _WORTH_EXTENDING_S < rest_s[held.id] < lease_s:
+                self._extend([held], rest_s[held.id])
 
-    def _extend(self, batch: Sequence[Lease]) -> None:
-        queue, lease_s = self._tools.backend.beat_queue, self._tools.lease_s
+    def _extend(self, batch: Sequence[Lease], by_s: float) -> None:
+        queue = self._tools.backend.beat_queue
         handles = {held.id: held.message.handle for held in batch}
         for held in batch:
             held.is_extending = True
 
         def extend() -> tuple[float, Mapping[str, str]]:
             asked_at_s = clock.now_s()  # before the call: the queue's own count begins later
-            return asked_at_s, queue.extend(list(handles.values()), lease_s)
+            return asked_at_s, queue.extend(list(handles.values()), by_s)
 
         def extended(outcome: Union[tuple[float, Mapping[str, str]], BrokerError]) -> None:
             for held in batch:
                 held.is_extending = False
                 if self._holdings.leases.get(held.id) is held:
-                    self._extended(held, handles[held.id], outcome)
+                    self._extended(held, handles[held.id], by_s, outcome)
 
         self._tools.crew.do(BEAT, extend, extended)
 
     def _extended(
-        self, held: Lease, handle: str, outcome: Union[tuple[float, Mapping[str, str]], BrokerError]
+        self,
+        held: Lease,
+        handle: str,
+        by_s: float,
+        outcome: Union[tuple[float, Mapping[str, str]], BrokerError],
     ) -> None:
         tools = self._tools
         if isinstance(outcome, BrokerError):
@@ -124,8 +153,8 @@ class Keeper:
             self.lose(held, f"the queue refused to extend it: {refused[handle]}")
             return
         held.tries = 0
-        held.deadline_at_s = asked_at_s + tools.lease_s
-        held.extend_at_s = lease.extend_at_s(asked_at_s, tools.lease_s, tools.chance())
+        held.deadline_at_s = asked_at_s + by_s
+        held.extend_at_s = lease.extend_at_s(asked_at_s, by_s, tools.chance())
         self._holdings.save(held)
 
     def _renew(self, job: LiveJob, now_s: float) -> None:

@@ -8,18 +8,35 @@ number from 0 to 1.
 from __future__ import annotations
 
 import math
+from typing import Optional
 
 RECORD_LEASE_S = 180.0
 RECORD_RENEW_S = 60.0
 RECORD_SLACK_S = 30.0  # for wall clocks that disagree
 KEEP_FRESH_S = 15.0  # three of the supervisor's Keeps
 COMMIT_MARGIN_S = 1.0  # what a fence may take
+WORN_MARGIN_S = 300.0  # a guess: time to end a commit that has begun
 HANDS_OFF_S = 0.5  # before the deadline itself: our own slowness in noticing
 
 
 def extend_at_s(asked_at_s: float, lease_s: float, chance: float) -> float:
     """Say when to extend a message's lease next: after a third of it, a tenth earlier or later."""
     return asked_at_s + lease_s / 3 * (0.9 + 0.2 * chance)
+
+
+def is_worn(received_at_s: float, hold_most_s: float, now_s: float) -> bool:
+    """Say whether a message was held nearly as long as the queue allows: then the job begins anew."""
+    return now_s >= received_at_s + hold_most_s - min(WORN_MARGIN_S, hold_most_s / 4)
+
+
+def extend_by_s(received_at_s: float, hold_most_s: float, lease_s: float, now_s: float) -> float:
+    """Say for how long a lease may be extended: never beyond what the queue allows from the receipt on."""
+    return max(0.0, min(lease_s, received_at_s + hold_most_s - now_s))
+
+
+def runs_out(receive_count: int, receives_most: Optional[int]) -> bool:
+    """Say whether the queue would bury the message instead of delivering it once more."""
+    return receives_most is not None and receive_count >= receives_most
 
 
 def is_over(deadline_at_s: float, now_s: float) -> bool:

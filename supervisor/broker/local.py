@@ -16,7 +16,7 @@ from typing import Any, Callable, Optional, Union
 
 from supervisor.broker import conditions
 from supervisor.broker.database import Database
-from supervisor.broker.ports import Applied, Change, Counts, Item, Message, RecordKey, Refused
+from supervisor.broker.ports import NO_FACTS, Applied, Change, Counts, Item, Message, RecordKey, Refused
 from supervisor.contract import clock
 
 VERSION = 1
@@ -109,7 +109,14 @@ class LocalQueue:
         with self._database.change() as tx:
             tx.execute("DELETE FROM messages WHERE handle = ?", (handle,))
 
-    def bury(self, message: Message, reason: str) -> bool:
+    def receives_most(self) -> Optional[int]:
+        return None
+
+    def send_copy(self, message: Message, after_s: float) -> bool:
+        self._insert(message.body, self._now_s() + after_s if after_s > 0 else 0.0)
+        return True
+
+    def bury(self, message: Message, reason: str, facts: Mapping[str, str] = NO_FACTS) -> bool:
         with self._database.change() as tx:
             tx.execute(
                 "INSERT OR REPLACE INTO dead_letters"
@@ -126,13 +133,7 @@ class LocalQueue:
         return Counts(row["total"] - row["held"], row["held"])
 
     def send(self, body: str, attributes: Mapping[str, str]) -> str:
-        message_id = str(uuid.uuid4())
-        with self._database.change() as tx:
-            tx.execute(
-                "INSERT INTO messages (id, body, sent_unix_s) VALUES (?, ?, ?)",
-                (message_id, body, clock.wall_unix_s()),
-            )
-        return message_id
+        return self._insert(body, 0.0)
 
     def waiting_bodies(self, limit: int = 1_000) -> list[tuple[str, bool]]:
         """Give the first messages' bodies and whether somebody holds them, for people."""
@@ -148,6 +149,15 @@ class LocalQueue:
         """Strike a dead letter whose job is being tried again."""
         with self._database.change() as tx:
             tx.execute("DELETE FROM dead_letters WHERE id = ?", (message_id,))
+
+    def _insert(self, body: str, visible_at_s: float) -> str:
+        message_id = str(uuid.uuid4())
+        with self._database.change() as tx:
+            tx.execute(
+                "INSERT INTO messages (id, body, sent_unix_s, visible_at_s) VALUES (?, ?, ?, ?)",
+                (message_id, body, clock.wall_unix_s(), visible_at_s),
+            )
+        return message_id
 
     def _take(self, max_count: int, visibility_s: float) -> list[Message]:
         # Looking first keeps idle services from taking the write lock in turn.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import platform
 from pathlib import Path
 from typing import Callable, Union
 
-from supervisor.broker import commit, lease
+from supervisor.broker import commit, lease, losses
 from supervisor.broker.commit import Work
 from supervisor.broker.crew import BULK, QUICK
 from supervisor.broker.errors import BrokerError, LeaseLost, ResultBroken, TryLater
@@ -51,8 +52,16 @@ class Outlet:
         self.end(job, verdict, failure)
 
     def release(self, job: LiveJob, why: str) -> None:
-        """Give the job back, to be had by anybody at once."""
-        self.end(job, Verdict(False, why, counts="remReleases"), None)
+        """Give the job back, to be had by anybody at once; what waits behind it goes back too."""
+        for held in self._holdings.leases_of(job):
+            self.release_waiting(held, why)
+        if job.phase is not Phase.WAITING:
+            self.end(job, Verdict(False, why, counts="remReleases"), None)
+
+    def release_waiting(self, held: Lease, why: str) -> None:
+        """Give back those of a message's jobs that were not begun: no record knows of them yet."""
+        for closing in self._holdings.settle_waiting(held, Settled(Ending.RELEASED, why)):
+            self.close(closing)
 
     def end(self, job: LiveJob, verdict: Verdict, failure: Union[Failure, None]) -> None:
         """Write the verdict into the record, then settle. The record first: what is free in
@@ -71,7 +80,7 @@ class Outlet:
             Phase.ENDING,
             QUICK,
             write_down,
-            lambda outcome: self._ended(job, verdict, outcome),
+            lambda outcome: self._ended(job, verdict, failure, outcome),
             ("table", "spool"),
             tools.lease_s,
         )
@@ -151,7 +160,13 @@ class Outlet:
         else:
             self.fail(job, Failure.REJECTED, str(outcome))
 
-    def _ended(self, job: LiveJob, verdict: Verdict, outcome: Union[BrokerError, None]) -> None:
+    def _ended(
+        self,
+        job: LiveJob,
+        verdict: Verdict,
+        failure: Union[Failure, None],
+        outcome: Union[BrokerError, None],
+    ) -> None:
         if isinstance(outcome, LeaseLost):
             self.settle(job, Settled(Ending.DROPPED, str(outcome)))
         elif not verdict.is_final:
@@ -160,7 +175,8 @@ class Outlet:
             wait_s = lease.give_back_s(self._holdings.receive_count(job), self._tools.chance())
             self.settle(job, Settled(Ending.RELEASED, outcome.detail, wait_s))  # it will fail again
         else:
-            self.settle(job, Settled(Ending.FAILED, verdict.reason))
+            error = failure.value if failure else ""
+            self.settle(job, Settled(Ending.FAILED, verdict.reason, attempt=job.attempt, error=error))
 
     def _action(self, held: Lease) -> Callable[[], None]:
         queue = self._tools.backend.beat_queue
@@ -170,11 +186,8 @@ class Outlet:
         if any(how.ending is Ending.DROPPED for how in ends):
             return lambda: None  # somebody else's by now: not ours to touch
         if back:
-            after_s = min(back)
-            return (
-                (lambda: queue.release(message.handle, after_s)) if self._tools.can_hold else (lambda: None)
-            )
-        failed = [how.reason for how in ends if how.ending is Ending.FAILED]
+            return lambda: _give_back(self._tools, held, min(back))
+        failed = [how for how in ends if how.ending is Ending.FAILED]
         if failed:
             return lambda: _bury(self._tools, held, failed[0])
         return lambda: queue.delete(message.handle)
@@ -188,8 +201,23 @@ class Outlet:
         )
 
 
-def _bury(tools: Tools, held: Lease, reason: str) -> None:
-    if not tools.backend.beat_queue.bury(held.message, reason):
+def _give_back(tools: Tools, held: Lease, after_s: float) -> None:
+    """Let the message be seen again; by a copy where the queue would not deliver it again."""
+    queue, message = tools.backend.beat_queue, held.message
+    if held.is_worn or lease.runs_out(message.receive_count, tools.receives_most):
+        held.is_copied = held.is_copied or queue.send_copy(message, after_s)
+        if held.is_copied:
+            queue.delete(message.handle)
+            return
+        tools.losses.tell(*losses.SEND)
+    if tools.can_hold:
+        queue.release(message.handle, after_s)
+
+
+def _bury(tools: Tools, held: Lease, how: Settled) -> None:
+    facts = {"remAttempt": str(how.attempt), "remHost": platform.node(), "remError": how.error}
+    if not tools.backend.beat_queue.bury(held.message, how.reason, facts):
+        tools.losses.tell(*losses.BURY)
         log.info(
             "failed message left to the queue's own redrive", extra={"receives": held.message.receive_count}
         )

@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Callable, Optional, Protocol, Union
 
+NO_FACTS: Mapping[str, str] = MappingProxyType({})
 Item = dict[str, Any]  # a record as it stands: texts, numbers, truth values, and maps of these
 
 
@@ -24,6 +26,8 @@ class Message:
     handle: str = field(repr=False)
     body: str = field(repr=False)
     receive_count: int
+    attributes: Mapping[str, str] = field(default_factory=dict, repr=False)
+    group: str = ""  # of a FIFO queue: one in flight at a time
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,20 @@ class JobQueue(Protocol):
     def delete(self, handle: str) -> None:
         """Remove the message. Doing it twice is no error."""
 
-    def bury(self, message: Message, reason: str) -> bool:
-        """Take a failed message out of circulation; False: it stays for the queue's own redrive."""
+    def bury(self, message: Message, reason: str, facts: Mapping[str, str] = NO_FACTS) -> bool:
+        """Take a failed message out of circulation; False: it stays for the queue's own redrive.
+
+        Reason and facts go with it, for whoever looks through the dead letters.
+        """
+
+    def receives_most(self) -> Optional[int]:
+        """Say how often a message is delivered before the queue buries it; None: no limit is known."""
+
+    def send_copy(self, message: Message, after_s: float) -> bool:
+        """Put the same message in anew, to be seen after `after_s`: its receives count from 1.
+
+        False: that is not permitted. The original stays; delete it next.
+        """
 
     def counts(self) -> Counts:
         """Count what waits and what is held by anybody."""

@@ -92,6 +92,7 @@ def put_together(
         say,
         identity(state_dir),
         float(settings.queue.lease_s),
+        settings.queue.hold_most_s,
         chance=chance,
     )
     outlet = Outlet(tools)

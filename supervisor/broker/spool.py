@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -108,11 +108,16 @@ class Spool:
         with self._guard:
             self._left.pop(self.folder(key).name, None)
 
-    def keep_only(self, keys: Iterable[RecordKey]) -> None:
-        """Let lie, or remove, what belongs to no open lease; count what stays."""
+    def keep_only(self, keys: Iterable[RecordKey], ended_ids: Container[str] = ()) -> None:
+        """Let lie, or remove, what belongs to no open lease; count what stays.
+
+        `ended_ids` names the jobs that are known to have ended: nobody will ask for theirs.
+        """
         kept = {self.folder(key).name for key in keys}
         for folder in self._root.iterdir():
             if folder.name not in kept:
+                if _job_staged_in(folder) in ended_ids:
+                    shutil.rmtree(folder, ignore_errors=True)
                 self._leave(folder)
                 continue
             with self._guard:
@@ -145,9 +150,7 @@ class Spool:
     def _whole(self, folder: Path, key: RecordKey) -> StagedResult:
         """Read a result and check that all of it is there, as it was announced."""
         try:
-            with open(folder / STAGED, "rb") as file:
-                plain = json.loads(file.read(_MAX_STAGED_BYTES))
-            found = _staged_from(plain)
+            found = _read_staged(folder)
             digest = hashlib.sha256((folder / JSON).read_bytes()).hexdigest()
             _size_check(folder / TEXT)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -174,6 +177,18 @@ class Spool:
 def _staged_from(plain: Any) -> StagedResult:
     result = Result(str(plain["language"]), float(plain["duration_s"]), str(plain["sha256_json"]))
     return StagedResult(str(plain["job_id"]), int(plain["attempt"]), result)
+
+
+def _read_staged(folder: Path) -> StagedResult:
+    with open(folder / STAGED, "rb") as file:
+        return _staged_from(json.loads(file.read(_MAX_STAGED_BYTES)))
+
+
+def _job_staged_in(folder: Path) -> str:
+    try:
+        return _read_staged(folder).job_id
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _size_check(path: Path) -> None:

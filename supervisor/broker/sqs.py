@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import botocore.exceptions
 
 from supervisor.broker.aws import code_of, lacks_right, translated
 from supervisor.broker.errors import Forbidden, TryLater
-from supervisor.broker.ports import Counts, Message
+from supervisor.broker.ports import NO_FACTS, Counts, Message
 
 _LONGEST_HIDE_S = 43_200  # SQS's cap, from the moment of receipt
 _MAX_DELIVERIES = 10_000
 # What SQS says of a handle that is no longer good, in its two protocols.
 _GONE = ("ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight", "InvalidReceiptHandle")
 _NO_SUCH_HANDLE = "not-a-receipt-handle"
+_LONGEST_DELAY_S = 900  # SQS's cap on DelaySeconds
+_MAX_ATTRIBUTES = 10  # SQS's cap on one message
+_MAX_ATTRIBUTE_CHARS = 1_000
+_NO_GROUP = "rem"
+# No service takes such a message: its sign is no text of XML, its delay too long.
+_UNSENDABLE = {"MessageBody": "\ufffe", "DelaySeconds": _LONGEST_DELAY_S + 1}
 
 
 @dataclass(frozen=True)
@@ -57,8 +64,9 @@ class SqsQueue:
                 MaxNumberOfMessages=max_count,
                 VisibilityTimeout=int(visibility_s),
                 WaitTimeSeconds=int(wait_s),
-                # Both names of one thing: older services and imitations know only the first.
-                AttributeNames=["ApproximateReceiveCount"],
+                # Has a newer name, MessageSystemAttributeNames; imitations know only this one.
+                AttributeNames=["ApproximateReceiveCount", "MessageGroupId"],
+                MessageAttributeNames=["All"],
             )
             return [_message(found) for found in answer.get("Messages", [])]
 
@@ -89,7 +97,7 @@ class SqsQueue:
             "delete", lambda: self._client.delete_message(QueueUrl=self._url, ReceiptHandle=handle)
         )
 
-    def bury(self, message: Message, reason: str) -> bool:
+    def bury(self, message: Message, reason: str, facts: Mapping[str, str] = NO_FACTS) -> bool:
         """Copy it to the dead-letter queue, then delete it.
 
         Where the copy is not permitted SQS's redrive moves it by and by. A queue without
@@ -97,7 +105,8 @@ class SqsQueue:
         """
         if self._dead is None:
             self._dead = self._find_dead_letters()
-        if self._dead.exist and not self._copied(message, reason, self._dead.url):
+        said = {"remReason": reason or "failed", **facts}
+        if self._dead.exist and not self._copied(message, said, self._dead.url):
             return False
         self.delete(message.handle)
         return True
@@ -111,12 +120,30 @@ class SqsQueue:
         )
 
     def send(self, body: str, attributes: Mapping[str, str]) -> str:
-        named = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
-        with translated("queue", "send"):
-            answer = self._client.send_message(QueueUrl=self._url, MessageBody=body, MessageAttributes=named)
-        return str(answer["MessageId"])
+        order = _order(self._url, attributes.get("deviceId", ""), uuid.uuid4().hex)
+        return self._send(self._url, "send", body, attributes, **order)
 
-    def max_receive_count(self) -> Optional[int]:
+    def can_send(self) -> bool:
+        """Say whether messages may be put into this queue."""
+        return self._may_send_to(self._url)
+
+    def can_bury(self) -> Optional[bool]:
+        """Say whether messages may be put into the dead-letter queue; None where there is none."""
+        found = self._find_dead_letters()
+        return self._may_send_to(found.url) if found.url else (False if found.exist else None)
+
+    def send_copy(self, message: Message, after_s: float) -> bool:
+        # The same copy twice is one copy, where the queue can tell.
+        order = _order(self._url, message.group, f"{message.id}-{message.receive_count}")
+        # A FIFO queue takes no delay for one message alone.
+        delay = {} if order else {"DelaySeconds": min(int(after_s), _LONGEST_DELAY_S)}
+        try:
+            self._send(self._url, "send a copy", message.body, message.attributes, **order, **delay)
+        except Forbidden:
+            return False
+        return True
+
+    def receives_most(self) -> Optional[int]:
         """Give the redrive policy's maxReceiveCount; None where the queue has no such policy."""
         policy = self._attributes("RedrivePolicy").get("RedrivePolicy")
         try:
@@ -129,19 +156,42 @@ class SqsQueue:
             policy = self._attributes("RedrivePolicy").get("RedrivePolicy")
             if not policy:
                 return DeadLetters(False)
+            # It belongs to the same account and region, so that its address differs in the name only.
             name = str(json.loads(policy)["deadLetterTargetArn"]).rsplit(":", 1)[-1]
-            with translated("queue", "find the dead-letter queue"):
-                return DeadLetters(True, self._client.get_queue_url(QueueName=name)["QueueUrl"])
+            return DeadLetters(True, f"{self._url.rsplit('/', 1)[0]}/{name}")
         except (Forbidden, KeyError, TypeError, ValueError):
             return DeadLetters(True)  # as far as we may know: never delete unseen
 
-    def _copied(self, message: Message, reason: str, url: str) -> bool:
+    def _send(
+        self, url: str, doing: str, body: str, attributes: Mapping[str, str], **more: Union[str, int]
+    ) -> str:
+        filled = [(name, value[:_MAX_ATTRIBUTE_CHARS]) for name, value in attributes.items() if value]
+        named = {
+            name: {"DataType": "String", "StringValue": value} for name, value in filled[:_MAX_ATTRIBUTES]
+        }
+        with translated("queue", doing):
+            answer = self._client.send_message(
+                QueueUrl=url, MessageBody=body, MessageAttributes=named, **more
+            )
+        return str(answer["MessageId"])
+
+    def _may_send_to(self, url: str) -> bool:
+        """Ask with a message that can't be taken: refused for its form, or for the right?"""
+        with translated("queue", "probe SendMessage"):
+            try:
+                self._client.send_message(QueueUrl=url, **_UNSENDABLE, **_order(url, "", "probe"))
+            except botocore.exceptions.ClientError as error:
+                return not lacks_right(error)
+        return True
+
+    def _copied(self, message: Message, said: Mapping[str, str], url: str) -> bool:
         if not url:
             return False
-        why = {"remReason": {"DataType": "String", "StringValue": reason or "failed"}}
+        order = _order(url, message.group, f"{message.id}-dead")
         try:
-            with translated("queue", "copy to the dead-letter queue"):
-                self._client.send_message(QueueUrl=url, MessageBody=message.body, MessageAttributes=why)
+            self._send(
+                url, "copy to the dead-letter queue", message.body, {**said, **message.attributes}, **order
+            )
         except Forbidden:
             self._dead = DeadLetters(True)  # asked once is enough
             return False
@@ -167,8 +217,21 @@ def _is_gone(code: str) -> bool:
     return any(code.endswith(name) for name in _GONE)
 
 
+def _order(url: str, group: str, copy_of: str) -> dict[str, str]:
+    """Say what a FIFO queue must know of a message; nothing for any other queue."""
+    if not url.endswith(".fifo"):
+        return {}
+    return {"MessageGroupId": group or _NO_GROUP, "MessageDeduplicationId": copy_of}
+
+
 def _message(found: Any) -> Message:
-    count = int(found.get("Attributes", {}).get("ApproximateReceiveCount", 1))
+    system = found.get("Attributes", {})
+    named = found.get("MessageAttributes", {})
     return Message(
-        found["MessageId"], found["ReceiptHandle"], found.get("Body", ""), min(count, _MAX_DELIVERIES)
+        found["MessageId"],
+        found["ReceiptHandle"],
+        found.get("Body", ""),
+        min(int(system.get("ApproximateReceiveCount", 1)), _MAX_DELIVERIES),
+        {name: value["StringValue"] for name, value in named.items() if value.get("StringValue")},
+        system.get("MessageGroupId", ""),
     )

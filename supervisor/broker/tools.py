@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
-from typing import Callable, TypeVar, Union
+from dataclasses import dataclass, field
+from typing import Callable, Optional, TypeVar, Union
 
 from supervisor.broker import lease
 from supervisor.broker.crew import Crew
@@ -14,7 +14,7 @@ from supervisor.broker.held import Lease, LiveJob, Phase
 from supervisor.broker.holdings import Holdings
 from supervisor.broker.ports import JobQueue, ObjectStore, RecordTable
 from supervisor.broker.spool import Spool
-from supervisor.broker.troubles import Troubles
+from supervisor.broker.troubles import Losses, Troubles
 from supervisor.contract import clock
 from supervisor.contract.messages import FromBroker
 
@@ -54,7 +54,10 @@ class Tools:
     say: Callable[[FromBroker], None]
     owner: str
     lease_s: float
+    hold_most_s: float = 43_200.0  # from a message's receipt on: then the job begins anew
     can_hold: bool = True
+    receives_most: Optional[int] = None  # after so many deliveries the queue buries a message
+    losses: Losses = field(default_factory=Losses)
     is_leaving: bool = False
     wanted: int = 0  # jobs that the supervisor would take now
     chance: Callable[[], float] = random.random

@@ -11,6 +11,19 @@ from supervisor.contract.messages import FromBroker, Trouble
 log = logging.getLogger(__name__)
 
 
+class Losses:
+    """Permissions that are missing: each said once, with what it costs."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def tell(self, right: str, costs: str) -> None:
+        """Tell of a missing permission unless it is known."""
+        if right not in self._known:
+            self._known.add(right)
+            log.warning("permission missing", extra={"missing": right, "costs": costs})
+
+
 class Troubles:
     """Says once that something does not answer, and once that it does again."""
 

@@ -163,7 +163,8 @@ class Host:
             "fake", "memory", queue, records, objects, queue, records, "raw", "transcripts",
             **{"batch_count": 10, "long_visibility_s": 900.0, "rest_s": 1.0, "poll_s": 0.0, **self._changes},
         )  # fmt: skip
-        settings = Settings(queue=QueueSettings(lease_s=60), state_dir=str(self.folder))
+        cap_s = world.queue.rules.cap_s
+        settings = Settings(queue=QueueSettings(lease_s=60, hold_most_s=cap_s), state_dir=str(self.folder))
         self.folder.mkdir(parents=True, exist_ok=True)
         self.crew = StepCrew(lambda: world.now_s, lambda count: world.choose(count))
         try:

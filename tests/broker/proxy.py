@@ -1,4 +1,8 @@
-"""A reverse proxy before an AWS imitation, which can be down, or say no to single calls."""
+"""A reverse proxy before an AWS imitation, which can be down, or say no to calls.
+
+Calls have names as a role's policy has them: `sqs:SendMessage my-queue`, `dynamodb:GetItem`,
+`s3:GetObject my-bucket`.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,21 @@ from tests.broker.aws_servers import AwsServer, Deployment
 _HOP_BY_HOP = ("connection", "transfer-encoding", "content-length", "keep-alive")
 
 
+def action(request: BaseHTTPRequestHandler, call: str, body: bytes) -> str:
+    """Name a call as a policy would."""
+    service = request.headers.get("X-Amz-Target", "").split("_")[0].split(".")[0].lower()
+    if "sqs" in service:
+        return f"sqs:{call} {json.loads(body)['QueueUrl'].rsplit('/', 1)[-1]}"
+    if call:
+        return f"dynamodb:{call}"
+    path, _, query = request.path.partition("?")
+    bucket, _, key = path.strip("/").partition("/")
+    verb = {"GET": "Get", "PUT": "Put", "HEAD": "Head", "DELETE": "Delete"}.get(str(request.command), "Post")
+    if not key or "uploads" in query:
+        return f"s3:{verb}Bucket {bucket}"
+    return f"s3:{verb}Object {bucket}"
+
+
 class Proxy:
     """Stands at a port of its own; `is_down` cuts every connection, `denied` names refused calls."""
 
@@ -23,6 +42,8 @@ class Proxy:
         self.denied: set[str] = set()
         self.forbidden_path = "(none)"
         self.seen: list[str] = []
+        self.permitted: Optional[frozenset[str]] = None  # None: everything
+        self.refused: list[str] = []  # what was asked for and not permitted
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -68,24 +89,40 @@ class Proxy:
             request.connection.close()
             return
         if call in self.denied:
-            refusal = {
-                "__type": "com.amazonaws.sqs#AccessDenied",
-                "message": f"not authorized to perform {call}",
-            }
-            self._answer(
-                request, 403, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(refusal).encode()
-            )
+            self._refuse(request, call)
+            return
+        name = action(request, call, body)
+        if self.permitted is not None and name not in self.permitted:
+            self.refused.append(name)
+            self._refuse(request, call)
             return
         if self.forbidden_path in request.path:
-            xml = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
-            self._answer(request, 403, {"Content-Type": "application/xml"}, xml)
+            self._refuse(request, "")
             return
         connection = http.client.HTTPConnection(netloc, timeout=30)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
         connection.request(request.command, request.path, body, headers)
         answer = connection.getresponse()
-        self._answer(request, answer.status, dict(answer.getheaders()), answer.read())
+        document = answer.read()
         connection.close()
+        if answer.status == 404 and not call and self.permitted is not None:
+            # Who may not list a bucket may not learn what is not in it.
+            self._refuse(request, "")
+            return
+        self._answer(request, answer.status, dict(answer.getheaders()), document)
+
+    def _refuse(self, request: BaseHTTPRequestHandler, call: str) -> None:
+        if not call:
+            xml = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+            self._answer(request, 403, {"Content-Type": "application/xml"}, xml)
+            return
+        refusal = {
+            "__type": "com.amazonaws.sqs#AccessDenied",
+            "message": f"not authorized to perform {call}",
+        }
+        self._answer(
+            request, 403, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(refusal).encode()
+        )
 
     def _answer(
         self, request: BaseHTTPRequestHandler, status: int, headers: dict[str, str], body: bytes

@@ -190,6 +190,35 @@ def test_buried_is_out_of_circulation(ports: Ports) -> None:
     assert (ports.queue.counts().waiting, ports.queue.counts().in_flight) == (0, 0)
 
 
+def test_copy_is_a_new_message_whose_receives_count_from_one(ports: Ports) -> None:
+    ports.queue.send("hello", {"recordingId": "r"})
+    ports.queue.release(take(ports.queue).handle, 0.0)
+    message = take(ports.queue)
+
+    assert ports.queue.send_copy(message, 0.0) is True
+    ports.queue.delete(message.handle)
+
+    copied = take(ports.queue)
+    assert (copied.body, copied.receive_count, message.receive_count) == ("hello", 1, 2)
+    assert copied.id != message.id
+    assert copied.attributes == message.attributes
+
+
+def test_copy_with_a_wait_is_seen_later(ports: Ports) -> None:
+    ports.queue.send("hello", {})
+    message = take(ports.queue)
+
+    ports.queue.send_copy(message, 30.0)
+    ports.queue.delete(message.handle)
+
+    assert ports.queue.receive(1, 30.0, 0.0) == []
+
+
+def test_queue_tells_how_often_it_delivers(ports: Ports) -> None:
+    """SQLite and the fake have no dead-letter queue of their own accord; REM's queue says 3."""
+    assert ports.queue.receives_most() == (3 if isinstance(ports.queue, SqsQueue) else None)
+
+
 KEY = RecordKey("user", "rec")
 
 

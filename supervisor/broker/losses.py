@@ -1,0 +1,24 @@
+"""What each permission that REM's own role lacks is good for. PURE.
+
+Said once by the service when it meets the lack, and by `doctor` before. Each is the
+permission's name and what its lack costs.
+"""
+
+from __future__ import annotations
+
+HOLD = (
+    "sqs:ChangeMessageVisibility",
+    "a dead host's jobs come back only after the whole visibility timeout, and nothing is given back early",
+)
+COUNT = (
+    "sqs:GetQueueAttributes",
+    "the queue's length is unknown, its dead-letter queue as well: failed messages are left to its redrive",
+)
+SEND = (
+    "sqs:SendMessage",
+    "a message given back often can't be replaced by a copy: it may be buried without having failed",
+)
+BURY = (
+    "sqs:SendMessage on the dead-letter queue",
+    "failed messages come again until the queue's own redrive moves them, without a reason beside them",
+)
