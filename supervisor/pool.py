@@ -13,8 +13,8 @@ from typing import Any, Optional
 from supervisor import slot as sl
 from supervisor.care import Care
 from supervisor.contract import messages as m
-from supervisor.contract.exits import Exit
 from supervisor.deaths import death_of, with_patience
+from supervisor.ending import Ending
 from supervisor.hearing import hear
 from supervisor.ledger import Death, Entry, Ledger, Stage
 from supervisor.pool_types import (
@@ -48,8 +48,6 @@ __all__ = [
 ]  # fmt: skip
 
 KEEP_EVERY_S = 5.0
-BROKER_MISSED_MOST_S = 300.0
-GIVE_UP_WITHIN_S = 10.0
 _SOON = sl.ALIVE | {SlotState.BACKOFF}  # states that take jobs, now or before long
 
 
@@ -73,14 +71,9 @@ class Pool:
         self._read_ahead = read_ahead
         self._loading_most = loading_most
         self._to_load: list[str] = []  # workers whose start waits for others to get ready
-        self._unready_most_s = unready_most_s
-        self._unready_since_s: Optional[float] = None
-        self._gave_up = ""
+        self.ending = Ending(unready_most_s)
         self.wanted = 0
         self._keep_at_s: Optional[float] = None
-        self._broker_missed_since_s: Optional[float] = None
-        self._late = False  # a stop's deadline has passed
-        self._restarts_allowed = 0  # of the broker, while stopping
         self._actions: list[Action] = []
 
     # --- what others call -----------------------------------------------------------
@@ -102,13 +95,7 @@ class Pool:
     def next_wake_s(self) -> Optional[float]:
         """Say when `Due` is wanted, if at all."""
         wakes = [member.slot.wake_at_s for member in self.members.values()]
-        wakes += [self._keep_at_s, self.care.next_wake_s()]
-        if self._broker_missed_since_s is not None and not self._gave_up:
-            wakes.append(self._broker_missed_since_s + BROKER_MISSED_MOST_S)
-        if self._unready_since_s is not None and self._unready_most_s is not None:
-            wakes.append(self._unready_since_s + self._unready_most_s)
-        if self.mode is Mode.STOPPING and not self._late:
-            wakes.append(self.deadline_at_s)
+        wakes += [self._keep_at_s, self.care.next_wake_s(), *self.ending.next_wakes_s(self)]
         return min((wake for wake in wakes if wake is not None), default=None)
 
     def workers(self) -> list[Member]:
@@ -196,10 +183,10 @@ class Pool:
         self.care.release(self, member)
         self.decide(member, sl.Begin(), now_s)
 
-    def _on_stop(self, event: Stop, now_s: float) -> None:
+    def stop(self, event: Stop, now_s: float) -> None:
         again = self.mode is Mode.STOPPING
-        if not again and BROKER in self.members:
-            self._restarts_allowed = self.members[BROKER].slot.restarts + 3
+        if not again:
+            self.ending.stop_begins(self)
         self.mode = Mode.STOPPING
         if self.deadline_at_s is None or event.deadline_at_s < self.deadline_at_s:
             self.deadline_at_s, self.why = event.deadline_at_s, event.why
@@ -239,10 +226,7 @@ class Pool:
             self.note("info", "drained", {})
         self.care.settle(self, now_s)
         self._load_next(now_s)
-        self._watch_broker(now_s)
-        self._watch_readiness(now_s)
-        if self.mode is Mode.STOPPING:
-            self._finish_stop(now_s)
+        self.ending.settle(self, now_s)
 
     def _load_next(self, now_s: float) -> None:
         """Let the next workers load. All at once would starve each other of disk and memory."""
@@ -300,68 +284,6 @@ class Pool:
             self.wanted = wanted
             self.send(BROKER, m.Wanted(wanted))
 
-    def _watch_broker(self, now_s: float) -> None:
-        """Without a broker for long there is no service: end, so that somebody sees it."""
-        broker = self.members.get(BROKER)
-        if broker is None or broker.slot.state in (SlotState.READY, SlotState.DRAINING, SlotState.STOPPED):
-            self._broker_missed_since_s = None
-            return
-        if self._broker_missed_since_s is None:
-            self._broker_missed_since_s = now_s
-        if now_s - self._broker_missed_since_s >= BROKER_MISSED_MOST_S:
-            self._give_up("no broker for 5 minutes", now_s)
-
-    def _watch_readiness(self, now_s: float) -> None:
-        """A service that can't work for long says so by ending: systemd and the fleet see that."""
-        states = {w.slot.state for w in self.workers() if not _is_resting(w.slot)}
-        ready = states & {SlotState.READY, SlotState.DRAINING} or (self.workers() and not states)
-        if self._unready_most_s is None or self.mode is not Mode.RUNNING or ready:
-            self._unready_since_s = None
-            return
-        if self._unready_since_s is None:
-            self._unready_since_s = now_s
-        if now_s - self._unready_since_s >= self._unready_most_s:
-            self._give_up(f"no worker has been ready for {self._unready_most_s:.0f} s", now_s)
-
-    def _give_up(self, why: str, now_s: float) -> None:
-        """End the process as failed, after giving back what can be given back."""
-        if not self._gave_up:
-            self._gave_up = why
-            self.note("error", "the service gives up", {"reason": why})
-            self._on_stop(Stop(now_s + GIVE_UP_WITHIN_S, why), now_s)
-
-    def _finish_stop(self, now_s: float) -> None:
-        """End the process once everything is finished, given back, or can't be helped."""
-        if not self._late and now_s >= self._deadline(now_s):
-            self._late = True
-            for member in self.members.values():
-                self.decide(member, sl.Kill("deadline reached", sl.Next.REST), now_s)
-        alive = [x for x in self.members.values() if x.slot.state in sl.ALIVE]
-        heir_comes = BROKER in self.members and self.members[BROKER].slot.state is SlotState.BACKOFF
-        if alive and all(x.slot.signalled == "lost" for x in alive):
-            names = ", ".join(f"{x.slot.name} (pid {x.slot.pid})" for x in alive)
-            self._actions.append(EndProcess(Exit.FAILED, f"left behind, would not die: {names}"))
-        elif not self._late and self._broker_is_missed():
-            self.decide(self.members[BROKER], sl.Begin(), now_s)
-        elif not alive and not heir_comes:
-            self._actions.append(self._end_of_stop())
-
-    def _end_of_stop(self) -> EndProcess:
-        """Nobody is left: all is well if no job is left either."""
-        if self._gave_up:
-            return EndProcess(Exit.FAILED, self._gave_up)
-        if not self.ledger.entries:
-            return EndProcess(Exit.OK, "stopped")
-        left = f"{len(self.ledger.entries)} jobs not given back; the queue shows them again later"
-        return EndProcess(Exit.FAILED, left)
-
-    def _broker_is_missed(self) -> bool:
-        """A broker that died while stopping still owes commits and releases: its heir does them."""
-        broker = self.members.get(BROKER)
-        owed = any(entry.pending is not None for entry in self.ledger.entries.values())
-        resting = broker is not None and broker.slot.state is SlotState.STOPPED
-        return owed and resting and broker is not None and broker.slot.restarts < self._restarts_allowed
-
     # --- small things ---------------------------------------------------------------
 
     def decide(self, member: Member, event: sl.Event, now_s: float) -> None:
@@ -400,6 +322,9 @@ class Pool:
     def send(self, name: str, message: m.Message) -> None:
         self._actions.append(Send(name, message))
 
+    def end(self, action: EndProcess) -> None:
+        self._actions.append(action)
+
     def note(self, level: str, sentence: str, facts: Mapping[str, Any]) -> None:
         self._actions.append(Note(level, sentence, facts))
 
@@ -413,11 +338,6 @@ def is_mere_sign(event: PoolEvent) -> bool:
     return isinstance(event, Heard) and isinstance(event.message, (m.Beat, m.QueueState))
 
 
-def _is_resting(slot: Slot) -> bool:
-    """Say whether somebody told this slot to rest, so that its rest is no sign of trouble."""
-    return slot.state is SlotState.STOPPED and slot.next is sl.Next.REST
-
-
 _TAKERS: Mapping[type, Any] = {
     Heard: Pool._on_heard,
     SlotEvent: Pool._on_slot_event,
@@ -425,6 +345,6 @@ _TAKERS: Mapping[type, Any] = {
     DrainSlots: Pool._on_drain,
     Resume: Pool._on_resume,
     Release: Pool._on_release,
-    Stop: Pool._on_stop,
+    Stop: Pool.stop,
     Due: Pool._on_due,
 }
