@@ -17,19 +17,22 @@ import subprocess
 import sys
 import sysconfig
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Optional
 
-from tests.processes.rem_service import REPOSITORY, wait_for
+from tests.processes.rem_service import wait_for
+from tests.systemd.root_folder import (
+    LIBPYTHON,
+    LIBRARIES,
+    PYTHON_HOME,
+    furnish,
+    python_is_in_usr,
+    system_folders,
+)
 
 NEEDED = ("systemd-nspawn", "nsenter", "unshare", "setpriv", "mount")
 BOOT_LIMIT_S = 60.0
-HOME = Path("/opt/rem-supervisor")
-PYTHON_HOME = Path("/opt/python")
-LIBRARIES = Path("/opt/libraries")
-# An interpreter with a libpython of its own looks for it where it was installed: mostly a home folder.
-LIBPYTHON = f"LD_LIBRARY_PATH={PYTHON_HOME}/lib"
 _ENVIRONMENT = ("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "SYSTEMD_PAGER=", LIBPYTHON)
 
 
@@ -56,25 +59,15 @@ class Machine:
         self.root = root
         self.name = f"rem-{uuid.uuid4().hex[:8]}"
         self._cgroups = [folder / self.name for folder in _own_cgroups()]
-        _furnish(root)
+        furnish(root)
         with (root.parent / "nspawn.log").open("wb") as log:
             self._process = self._start(log)
         self.leader = 0
 
     def run(self, *words: str, check: bool = True, limit_s: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a command inside, as root; fails with its words where it fails, unless told otherwise."""
-        enter = (
-            "nsenter",
-            f"--target={self.leader}",
-            "--mount",
-            "--uts",
-            "--ipc",
-            "--net",
-            "--pid",
-            "--cgroup",
-        )
         done = subprocess.run(
-            [*enter, "--", "env", "-i", *_ENVIRONMENT, *words],
+            self._inside(words),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -83,6 +76,11 @@ class Machine:
         )
         assert not check or done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
+
+    def begin(self, *words: str) -> subprocess.Popen[str]:
+        """Start a command inside that is spoken with line by line; the caller ends it."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen(self._inside(words), stdin=pipe, stdout=pipe, text=True, bufsize=1)
 
     def path(self, inside: str) -> Path:
         """Give this host's path of a file inside."""
@@ -94,7 +92,7 @@ class Machine:
         def up() -> bool:
             if self._process.poll() is not None:
                 raise CannotBoot(self._last_words())
-            self.leader = self.leader or _first_inside(self._process.pid)
+            self.leader = self.leader or _first_inside(_first_inside(self._process.pid))
             done = self.leader and self.run("systemctl", "is-system-running", check=False)
             # degraded: a unit of the host's /usr did not like it here, which is not ours to judge.
             return bool(done) and done.stdout.strip() in ("running", "degraded")
@@ -107,7 +105,9 @@ class Machine:
     def power_off(self) -> None:
         """End the machine and take everything away that was made for it."""
         if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)  # nspawn asks PID 1 to power off
+            nspawn = _first_inside(self._process.pid)
+            if nspawn:
+                os.kill(nspawn, signal.SIGTERM)  # it asks its PID 1 to power off
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(20)
         if self._process.poll() is None:
@@ -117,18 +117,23 @@ class Machine:
             _end_cgroup(cgroup)
         shutil.rmtree(self.root)
 
+    def _inside(self, words: Sequence[str]) -> list[str]:
+        spaces = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
+        return ["nsenter", f"--target={self.leader}", *spaces, "--", "env", "-i", *_ENVIRONMENT, *words]
+
     def _start(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
         for cgroup in self._cgroups:
             with contextlib.suppress(OSError):
                 cgroup.mkdir()
         # A /run of its own, in a mount namespace of its own: nspawn's locks and mounts end with it.
         script = (
-            'while [ "$1" != -- ]; do echo $$ > "$1"; shift; done; shift; '
+            'while [ "$1" != -- ]; do echo 0 > "$1"; shift; done; shift; '
             'mount -t tmpfs -o mode=755 tmpfs /run && exec "$@"'
         )
         return subprocess.Popen(
-            # However the tests end, the machine ends with them.
-            ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "sh", "-c", script, "sh",
+            # However the tests end, the machine ends with them: the end of a pid namespace takes all in it.
+            ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child",
+             "--mount-proc", "sh", "-c", script, "sh",
              *(str(cgroup / "cgroup.procs") for cgroup in self._cgroups if cgroup.is_dir()), "--",
              *self._nspawn()],
             # On a host of mixed hierarchies too: in version 1 nobody tells a container's systemd that
@@ -144,9 +149,9 @@ class Machine:
         words = ["systemd-nspawn", "--quiet", f"--directory={self.root}", f"--machine={self.name}", "--boot"]
         words += ["--register=no", "--keep-unit", "--private-network", "--console=pipe", "--link-journal=no"]
         words += ["--resolv-conf=off", "--timezone=off", "--kill-signal=SIGRTMIN+3"]
-        words += [f"--bind-ro={folder}" for folder in _system_folders()]
+        words += [f"--bind-ro={folder}" for folder in system_folders()]
         words.append(f"--bind-ro={sysconfig.get_path('purelib')}:{LIBRARIES}")
-        if not _python_is_in_usr():
+        if not python_is_in_usr():
             words.append(f"--bind-ro={sys.base_prefix}:{PYTHON_HOME}")
         return [*words, "--", "--unit=multi-user.target"]
 
@@ -164,79 +169,6 @@ def booted(folder: Path) -> Iterator[Machine]:
         yield machine
     finally:
         machine.power_off()
-
-
-def _furnish(root: Path) -> None:
-    """Make the root folder: links into /usr, an empty /etc with our files, the project."""
-    for name in (
-        "etc/systemd/system",
-        "etc/sysusers.d",
-        "usr/lib",
-        "var",
-        "tmp",
-        "root",
-        "run",
-        "proc",
-        "sys",
-        "dev",
-    ):
-        (root / name).mkdir(parents=True, exist_ok=True)
-    root.chmod(0o755)
-    for name in ("bin", "sbin", "lib", "lib64"):
-        host = Path("/", name)
-        if host.is_symlink():
-            (root / name).symlink_to(os.readlink(host))
-        elif host.is_dir():
-            (root / name).mkdir()
-    # nspawn wants to see an operating system before it mounts /usr.
-    shutil.copy("/usr/lib/os-release", root / "usr/lib/os-release")
-    # With an id this is no first boot, on which systemd would switch on every unit that the host has.
-    (root / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n", encoding="ascii")
-    for name in ("ld.so.cache", "ld.so.conf"):
-        if Path("/etc", name).exists():
-            shutil.copy(Path("/etc", name), root / "etc" / name)
-    deploy = REPOSITORY / "deploy"
-    shutil.copy(deploy / "rem-supervisor.service", root / "etc/systemd/system/rem-supervisor.service")
-    shutil.copy(deploy / "rem-supervisor.sysusers", root / "etc/sysusers.d/rem-supervisor.conf")
-    _install(root / HOME.relative_to("/"))
-
-
-def _install(home: Path) -> None:
-    """Put the project and an environment like `make venv`'s there; libraries are bound, not copied."""
-    for package in ("supervisor", "workerproc"):
-        shutil.copytree(REPOSITORY / package, home / package, ignore=shutil.ignore_patterns("__pycache__"))
-    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    site, programs = home / ".venv/lib" / version / "site-packages", home / ".venv/bin"
-    site.mkdir(parents=True)
-    programs.mkdir()
-    python = _python_inside()
-    (home / ".venv/pyvenv.cfg").write_text(f"home = {python.parent}\n", encoding="utf-8")
-    (programs / "python").symlink_to(python)
-    (site / "rem.pth").write_text(f"{HOME}\n{LIBRARIES}\n", encoding="utf-8")
-    command = programs / "rem-supervisor"
-    body = "import sys\nfrom supervisor.cli import main\nsys.exit(main())\n"
-    command.write_text(f"#!{HOME}/.venv/bin/python\n{body}", encoding="utf-8")
-    command.chmod(0o755)
-    # A checkout may be closed to others; in /opt the service's user must be able to read it.
-    for path in (home, *home.rglob("*")):
-        if not path.is_symlink():
-            path.chmod(0o755 if path.is_dir() or path == command else 0o644)
-
-
-def _python_is_in_usr() -> bool:
-    return Path("/usr") in (Path(sys.base_prefix), *Path(sys.base_prefix).parents)
-
-
-def _python_inside() -> Path:
-    """Say where this interpreter is found inside the machine."""
-    real = Path(os.path.realpath(sys.executable))
-    return real if _python_is_in_usr() else PYTHON_HOME / real.relative_to(os.path.realpath(sys.base_prefix))
-
-
-def _system_folders() -> list[str]:
-    """Give the folders that hold the system: /usr, and /bin and the like where they are no links into it."""
-    more = [f"/{name}" for name in ("bin", "sbin", "lib", "lib64")]
-    return ["/usr", *(folder for folder in more if os.path.isdir(folder) and not os.path.islink(folder))]
 
 
 def _init() -> Path:
@@ -274,14 +206,18 @@ def _end_cgroup(folder: Path) -> None:
 
 
 def _first_inside(pid: int) -> int:
-    """Give the child of nspawn that is PID 1 in its own namespace; 0 while there is none."""
+    """Give the child of a process that is PID 1 of a namespace of its own; 0 while there is none."""
     with contextlib.suppress(OSError):
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split():
-            status = Path(f"/proc/{child}/status").read_text(encoding="utf-8", errors="replace")
-            numbers = next(line for line in status.splitlines() if line.startswith("NSpid:")).split()
-            if len(numbers) > 2 and numbers[-1] == "1":
+            if len(_numbers(child)) > len(_numbers(str(pid))) and _numbers(child)[-1] == "1":
                 return int(child)
     return 0
+
+
+def _numbers(pid: str) -> list[str]:
+    """Give a process's number in each pid namespace, this one's first."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    return next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[1:]
 
 
 def leftovers(name: str) -> Optional[str]:

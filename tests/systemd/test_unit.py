@@ -76,7 +76,7 @@ def test_children_can_not_speak_to_systemd(unit: Unit) -> None:
 def test_watchdog_replaces_a_supervisor_that_stands_still(unit: Unit) -> None:
     unit.drop_in("WatchdogSec=3")
     unit.start()
-    job = unit.submit("lighthouse.ogg")
+    job = unit.submit("long.wav")
     unit.wait_in_mid_job()
     before, was = unit.processes(), unit.main_pid()
 
@@ -94,7 +94,7 @@ def test_watchdog_leaves_a_working_service_alone(unit: Unit) -> None:
     unit.start()
     was = unit.main_pid()
 
-    job = unit.submit("lighthouse.ogg")
+    job = unit.submit("long.wav")
     unit.wait_done_once(job)
 
     assert unit.main_pid() == was
@@ -103,7 +103,7 @@ def test_watchdog_leaves_a_working_service_alone(unit: Unit) -> None:
 
 def test_stop_in_mid_job_finishes_or_gives_back_and_is_a_success(unit: Unit) -> None:
     unit.start()
-    job = unit.submit("lighthouse.ogg")
+    job = unit.submit("long.wav")
     unit.wait_in_mid_job()
 
     unit.stop()
@@ -119,7 +119,7 @@ def test_stop_in_mid_job_finishes_or_gives_back_and_is_a_success(unit: Unit) -> 
 
 def test_killed_main_process_comes_back_with_no_orphan_and_the_job_is_done_once(unit: Unit) -> None:
     unit.start()
-    job = unit.submit("lighthouse.ogg")
+    job = unit.submit("long.wav")
     unit.wait_in_mid_job()
     before, was = unit.processes(), unit.main_pid()
 
@@ -189,7 +189,7 @@ def test_worker_lives_behind_the_walls(unit: Unit) -> None:
     """Not what the file says but what the kernel does, asked of the worker's own process."""
     unit.start()
 
-    worker = next(pid for pid, words in unit.processes().items() if "workerproc" in words)
+    (worker,) = unit.worker_pids()
     facts = dict(
         line.split(":\t", 1)
         for line in Path(f"/proc/{worker}/status").read_text(encoding="ascii").splitlines()

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional, TypeVar
 
 from tests.processes.rem_service import wait_for
 from tests.processes.senders import LocalSender, transcript_of
-from tests.systemd.machine import HOME, LIBPYTHON, Machine
+from tests.systemd.machine import Machine
+from tests.systemd.root_folder import HOME, LIBPYTHON
+
+T = TypeVar("T")
 
 NAME = "rem-supervisor.service"
 COMMAND = f"{HOME}/.venv/bin/rem-supervisor"
@@ -25,6 +29,7 @@ class Unit:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
+        self._sender: Optional[LocalSender] = None
 
     # --- what a person does -----------------------------------------------------------
 
@@ -97,11 +102,16 @@ class Unit:
     # --- what the service says, and leaves --------------------------------------------
 
     def status(self) -> Optional[dict[str, Any]]:
-        """Give `status --json`; None while nobody answers."""
-        said = self.command("status", "--json").stdout
+        """Ask as `status --json` does, without its price; None while nobody answers."""
         try:
-            return dict(json.loads(said))
-        except ValueError:
+            said = json.loads(self.machine.path(f"{STATE}/supervisor.json").read_bytes())
+            with socket.socket(socket.AF_UNIX) as link:
+                link.settimeout(10)
+                link.connect(f"/proc/{self.machine.leader}/root{said['socket']}")
+                link.sendall(b'{"do": "status"}\n')
+                with link.makefile("rb") as lines:
+                    return dict(json.loads(lines.readline())["status"])
+        except (OSError, ValueError, KeyError):
             return None
 
     def workers(self) -> list[dict[str, Any]]:
@@ -115,17 +125,19 @@ class Unit:
             now = self.show("ActiveState", "MainPID")
             return now["ActiveState"] == "active" and int(now["MainPID"]) not in (0, pid)
 
-        wait_for(back, f"a successor of {pid}; the journal ends {self.journal()[-2000:]}")
+        self._wait(back, f"a successor of {pid}")
 
     def wait_in_mid_job(self) -> None:
         def busy() -> bool:
             return any(0 < job["progress_ratio"] < 1 for slot in self.workers() for job in slot["jobs"])
 
-        wait_for(busy, f"a job at work; the journal ends {self.journal()[-2000:]}")
+        self._wait(busy, "a job at work")
 
     def sender(self) -> LocalSender:
-        """Look into the embedded queue and store, from outside the machine."""
-        return LocalSender(self.machine.path(f"{STATE}/local"))
+        """Look into the embedded queue and store, from outside the machine; it must have been started."""
+        if self._sender is None:
+            self._sender = LocalSender(self.machine.path(f"{STATE}/local"))
+        return self._sender
 
     def transcript(self, recording_id: str) -> Optional[dict[str, Any]]:
         """Give the transcript once the record says that it is done."""
@@ -135,8 +147,8 @@ class Unit:
 
     def wait_done_once(self, recording_id: str) -> None:
         """Wait for the transcript: one, with nothing left of its job in the queue."""
-        found = wait_for(lambda: self.transcript(recording_id), f"{recording_id}; {self.journal()[-2000:]}")
-        wait_for(lambda: self.sender().left() == 0, "an empty queue")
+        found = self._wait(lambda: self.transcript(recording_id), f"the transcript of {recording_id}")
+        self._wait(lambda: self.sender().left() == 0, "an empty queue")
         objects = self.sender().transcripts()
         assert found["fullText"]
         assert len([key for key in objects if key.endswith(".json")]) == 1, list(objects)
@@ -153,6 +165,22 @@ class Unit:
             except OSError:
                 continue
         return found
+
+    def wait_drained(self) -> None:
+        def drained() -> bool:
+            return ((self.status() or {}).get("supervisor") or {}).get("state") == "drained"
+
+        self._wait(drained, "drained")
+
+    def _wait(self, fact: Callable[[], Optional[T]], what: str) -> T:
+        """Wait for a fact; in vain, show the journal as well."""
+        try:
+            return wait_for(fact, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the journal ends\n{self.journal()[-6000:]}") from None
+
+    def worker_pids(self) -> list[int]:
+        return [pid for pid, words in self.processes().items() if words.endswith("-m workerproc")]
 
     def _write(self, path: str, text: str) -> None:
         file = self.machine.path(path)
