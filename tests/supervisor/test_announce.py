@@ -1,0 +1,282 @@
+"""What systemd hears, over a real datagram socket, from a loop whose time the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+from supervisor import pool as pl
+from supervisor import slot as sl
+from supervisor.announce import Announcer, is_too_late, status_line
+from supervisor.systemd import Notifier
+
+POLICY = sl.Policy()
+
+
+class Systemd:
+    """The other end of NOTIFY_SOCKET."""
+
+    def __init__(self, folder: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(folder / "notify"))
+        self._socket.setblocking(False)
+        self.environ = {"NOTIFY_SOCKET": str(folder / "notify")}
+
+    def heard(self) -> list[str]:
+        """Give all that was said since the last call."""
+        words = []
+        try:
+            while True:
+                words.append(self._socket.recv(65_536).decode())
+        except BlockingIOError:
+            return words
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class Loop:
+    """An event loop's timers, fired by hand: `late_s` is how long the loop was held up."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 1_000.0
+        self._timers: list[tuple[float, Callable[..., None], tuple[Any, ...]]] = []
+        monkeypatch.setattr(asyncio, "get_running_loop", lambda: self)
+
+    def time(self) -> float:
+        return self.now_s
+
+    def call_later(self, wait_s: float, what: Callable[..., None], *args: Any) -> None:
+        self._timers.append((self.now_s + wait_s, what, args))
+
+    def pass_s(self, length_s: float, late_s: float = 0.0) -> None:
+        """Let time pass; timers that fall into it fire, all of them late by `late_s`."""
+        until_s = self.now_s + length_s
+        while self._timers and min(self._timers, key=lambda t: t[0])[0] <= until_s:
+            self._timers.sort(key=lambda t: t[0])
+            at_s, what, args = self._timers.pop(0)
+            self.now_s = max(self.now_s, at_s + late_s)
+            what(*args)
+        self.now_s = max(self.now_s, until_s)
+
+
+@pytest.fixture
+def systemd(short: Path) -> Iterator[Systemd]:
+    systemd = Systemd(short)
+    yield systemd
+    systemd.close()
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder whose name leaves room for a socket."""
+    folder = Path(tempfile.mkdtemp(prefix="rem-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
+    return Loop(monkeypatch)
+
+
+def pool_with(state: sl.SlotState, reason: str = "") -> pl.Pool:
+    pool = pl.Pool()
+    pool.add("cpu0", "worker", POLICY)
+    pool.members["cpu0"].slot = sl.Slot("cpu0", "worker", state, reason)
+    return pool
+
+
+def announcer(systemd: Systemd, pool: pl.Pool, **environ: str) -> Announcer:
+    return Announcer(Notifier({**systemd.environ, **environ}), pool)
+
+
+def test_ready_is_said_once_and_not_before_a_worker_is_ready(systemd: Systemd) -> None:
+    pool = pool_with(sl.SlotState.STARTING)
+    mine = announcer(systemd, pool)
+
+    mine.tell()
+    before = systemd.heard()
+    pool.members["cpu0"].slot = sl.Slot("cpu0", "worker", sl.SlotState.READY)
+    mine.tell()
+    mine.tell()
+
+    assert "READY=1" not in before
+    assert systemd.heard().count("READY=1") == 1
+
+
+def test_a_start_that_is_drained_is_ready(systemd: Systemd) -> None:
+    """A host that EC2 takes starts drained: without READY systemd would restart it for ever."""
+    pool = pool_with(sl.SlotState.STOPPED)
+    pool.mode = pl.Mode.DRAINED
+
+    announcer(systemd, pool).tell()
+
+    assert "READY=1" in systemd.heard()
+
+
+def test_status_is_said_only_when_it_changed(systemd: Systemd) -> None:
+    pool = pool_with(sl.SlotState.STARTING)
+    mine = announcer(systemd, pool)
+
+    mine.tell()
+    mine.tell()
+    pool.mode = pl.Mode.STOPPING
+    mine.tell()
+
+    assert systemd.heard() == [
+        "STATUS=running: 0 of 1 workers ready, 0 jobs",
+        "STATUS=stopping: 0 of 1 workers ready, 0 jobs",
+    ]
+
+
+def test_more_time_is_asked_for_again_and_again_while_loading_and_not_afterwards(
+    systemd: Systemd, loop: Loop
+) -> None:
+    pool = pool_with(sl.SlotState.STARTING)
+    mine = announcer(systemd, pool)
+
+    mine.begin()
+    loop.pass_s(60)
+    loading = systemd.heard()
+    pool.members["cpu0"].slot = sl.Slot("cpu0", "worker", sl.SlotState.READY)
+    mine.tell()
+    loop.pass_s(60)
+    working = systemd.heard()
+
+    assert loading == ["EXTEND_TIMEOUT_USEC=30000000"] * 7  # at once, then each 10 s: never 30 s apart
+    assert not any(word.startswith("EXTEND") for word in working)
+
+
+@pytest.mark.parametrize("mode", [pl.Mode.DRAINING, pl.Mode.STOPPING])
+def test_more_time_is_asked_for_again_and_again_while_work_is_finished(
+    systemd: Systemd, loop: Loop, mode: pl.Mode
+) -> None:
+    pool = pool_with(sl.SlotState.READY)
+    mine = announcer(systemd, pool)
+    mine.begin()
+    mine.tell()
+    systemd.heard()
+
+    pool.mode = mode
+    loop.pass_s(110)
+
+    assert systemd.heard().count("EXTEND_TIMEOUT_USEC=30000000") == 11
+
+
+def test_stopping_is_said_once(systemd: Systemd) -> None:
+    mine = announcer(systemd, pool_with(sl.SlotState.READY))
+
+    mine.stopping()
+    mine.stopping()
+
+    assert systemd.heard().count("STOPPING=1") == 1
+
+
+def test_a_reload_begins_with_its_moment_and_ends_ready(systemd: Systemd) -> None:
+    mine = announcer(systemd, pool_with(sl.SlotState.READY))
+    mine.reloaded()
+    early = systemd.heard()
+    mine.tell()
+    systemd.heard()
+
+    mine.reloaded()
+
+    began, ended = systemd.heard()
+    assert early == []  # a READY=1 here would be taken for the first
+    assert began.startswith("RELOADING=1\nMONOTONIC_USEC=")
+    assert int(began.rpartition("=")[2]) > 0
+    assert ended == "READY=1"
+
+
+def test_watchdog_is_fed_well_within_its_time(systemd: Systemd, loop: Loop) -> None:
+    announcer(systemd, pool_with(sl.SlotState.READY), WATCHDOG_USEC="8000000").begin()
+
+    loop.pass_s(16)
+
+    assert systemd.heard().count("WATCHDOG=1") == 9  # at 0, 2, 4 ... 16
+
+
+def test_watchdog_is_not_fed_by_a_loop_that_crawls(
+    systemd: Systemd, loop: Loop, caplog: pytest.LogCaptureFixture
+) -> None:
+    announcer(systemd, pool_with(sl.SlotState.READY), WATCHDOG_USEC="8000000").begin()
+    systemd.heard()
+
+    for _ in range(5):
+        loop.pass_s(2, late_s=4.5)
+
+    assert "WATCHDOG=1" not in systemd.heard()
+    assert "the loop lags" in caplog.text
+    assert caplog.records[0].__dict__["late_s"] == 4.5
+
+
+def test_one_hiccup_is_told_and_forgiven(systemd: Systemd, loop: Loop) -> None:
+    announcer(systemd, pool_with(sl.SlotState.READY), WATCHDOG_USEC="8000000").begin()
+    systemd.heard()
+
+    loop.pass_s(2, late_s=4.5)  # 6.5 s since the last word
+    withheld = systemd.heard()
+    loop.pass_s(1)  # 7.5 s: in time
+
+    assert "WATCHDOG=1" not in withheld
+    assert systemd.heard().count("WATCHDOG=1") == 1
+
+
+@pytest.mark.parametrize(
+    ("environ", "watchdog_s"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "30000000"}, 30.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),  # meant for somebody else
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "-5"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+    ],
+)
+def test_the_watchdog_is_what_the_environment_says(environ: dict[str, str], watchdog_s: object) -> None:
+    assert Notifier({"NOTIFY_SOCKET": "/nowhere", **environ}).watchdog_s == watchdog_s
+
+
+def test_outside_systemd_nothing_is_timed_or_sent(loop: Loop) -> None:
+    mine = Announcer(Notifier({"WATCHDOG_USEC": "30000000"}), pool_with(sl.SlotState.READY))
+
+    mine.begin()
+    mine.tell()
+    mine.stopping()
+
+    assert loop._timers == []
+
+
+def test_a_systemd_that_does_not_listen_holds_nobody_up(tmp_path: Path) -> None:
+    mine = Announcer(Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}), pool_with(sl.SlotState.READY))
+
+    mine.tell()
+    mine.stopping()
+
+
+def test_status_names_the_slot_that_needs_a_person_before_one_that_waits() -> None:
+    pool = pool_with(sl.SlotState.BACKOFF, "crashed")
+    pool.add("cpu1", "worker", POLICY)
+    pool.members["cpu1"].slot = sl.Slot("cpu1", "worker", sl.SlotState.HELD, "five failed\nlives")
+
+    assert status_line(pool) == "running: 0 of 2 workers ready, 0 jobs; cpu1 held: five failed\nlives"
+
+
+def test_a_status_stays_one_line(systemd: Systemd) -> None:
+    """A line break would end STATUS= and begin a word of its own: READY=1, for instance."""
+    Notifier(systemd.environ).status("held: said\nREADY=1")
+
+    assert systemd.heard() == ["STATUS=held: said READY=1"]
+
+
+def test_late_means_later_than_half_of_what_is_allowed() -> None:
+    assert not is_too_late(15.0, 30.0)
+    assert is_too_late(15.1, 30.0)
