@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
@@ -19,6 +20,13 @@ from tests.processes.senders import AwsSender, LocalSender, Sender
 @pytest.fixture(scope="session")
 def moto() -> Iterator[AwsServer]:
     yield from run_server("moto")
+
+
+@pytest.fixture(scope="session")
+def ministack() -> Iterator[AwsServer]:
+    if sys.version_info < (3, 10):
+        pytest.skip("ministack needs Python 3.10 or newer")
+    yield from run_server("ministack")
 
 
 @pytest.fixture
