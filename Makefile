@@ -10,6 +10,10 @@ PYTHON ?=
 WITH_CUDA ?= $(shell test -e /proc/driver/nvidia/version && echo 1 || echo 0)
 # More options for pytest, for instance: make test PYTEST_ARGS="-k spool -x"
 PYTEST_ARGS ?=
+# More options for the chaos run: --jobs, --seed, --services, --every SECONDS, --limit SECONDS
+CHAOS_ARGS ?=
+# Options of the benchmark, for instance: make bench BENCH_ARGS="--slots 8 --alone"
+BENCH_ARGS ?= --many --real 10
 # How many tests run side by side: a number, or auto for one a core.
 TEST_JOBS ?= auto
 
@@ -27,14 +31,11 @@ ifeq ($(WITH_CUDA),1)
 locked += requirements-cuda.txt
 endif
 
-# Options of the benchmark, for instance: make bench BENCH_ARGS="--slots 8 --alone"
-BENCH_ARGS ?= --many --real 10
-
-.PHONY: help venv demo test bench test-all check lint format types samples lock clean
+.PHONY: help venv demo bench test test-all test-systemd chaos check lint format types samples lock clean
 
 help: ## list these commands
 	@echo "make COMMAND, where COMMAND is one of"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 venv: $(VENV)/.installed ## make .venv with all that the service and the demo need
 	@echo "$(VENV) is ready"
@@ -43,7 +44,11 @@ demo: $(VENV)/.installed ## transcribe the sample recordings here and now, with 
 	@$(bin)/rem-supervisor demo
 
 test: $(VENV)/.installed-dev ## run every test
-	@$(bin)/python -m pytest -n $(TEST_JOBS) $(PYTEST_ARGS)
+	@$(bin)/python -m pytest -n $(TEST_JOBS) --ignore=tests/systemd $(PYTEST_ARGS)
+
+# Ends well, and says SKIPPED, where a machine can't be booted. One after the other: they share the machine.
+test-systemd: $(VENV)/.installed-dev ## try the unit file on a real systemd in a container (needs root and systemd-nspawn)
+	@$(bin)/python -m pytest tests/systemd $(PYTEST_ARGS)
 
 check: lint ## format, lint, types and the fast tests: for each commit
 	@$(bin)/python -m pytest -n $(TEST_JOBS) -q -m "not slow" $(PYTEST_ARGS)
@@ -69,7 +74,10 @@ test-all: ## run every test on each Python found here, from 3.9 on
 	done; \
 	if [ -n "$$failed" ]; then echo "test-all: failed on$$failed" >&2; exit 1; fi
 
-bench: $(VENV)/.installed ## measure the supervisor beside supervisord, circus, gunicorn and runit: a quarter of an hour
+chaos: $(VENV)/.installed-dev ## 300 recordings while everything is killed, stopped and cut off at random (CHAOS_ARGS="--jobs 60 --seed 7")
+	@$(bin)/python -m tests.chaos.soak $(CHAOS_ARGS)
+
+bench: $(VENV)/.installed ## measure the supervisor beside its peers: a quarter of an hour
 	@$(bin)/python bench/supervision.py $(BENCH_ARGS)
 
 samples: $(VENV)/.installed ## speak the sample recordings anew (needs espeak-ng)
