@@ -57,6 +57,7 @@ class Watch:
         self._sooner = threading.Event()
         self._order: Optional[Look] = None
         self._bursts = Bursts()
+        self._nvidia_pci = pci.has_nvidia_gpu()
 
     def look_for_ever(self) -> None:
         """Look and tell, until the process ends."""
@@ -115,7 +116,9 @@ class Watch:
 
     def _tell(self, sight: Sight, asked_at_s: float, regularly: bool = True) -> None:
         with self._lock:
-            now = devices_of(sight, os.environ, pci.has_nvidia_gpu(), self._last, asked_at_s)
+            if not sight.gpus:
+                self._nvidia_pci = pci.has_nvidia_gpu()  # matters only where NVML shows none
+            now = devices_of(sight, os.environ, self._nvidia_pci, self._last, asked_at_s)
             is_first = self._last is None
             often = self._order is not None and asked_at_s < self._order.until_at_s
             due = regularly and (often or clock.now_s() - self._told_at_s >= TELL_EVERY_S)

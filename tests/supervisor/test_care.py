@@ -352,6 +352,21 @@ def test_a_stop_comes_to_its_end_whatever_is_held() -> None:
     assert host.ended.code == 0
 
 
+def test_a_watch_that_falls_silent_is_replaced_and_the_workers_work_on() -> None:
+    host = host_with()
+    pids = [host.slot(name).pid for name in ("w0", "w1")]
+    silent = host.processes["gpuwatch"]
+
+    host.enqueue("a", "b", takes_s=100)
+    silent.say = lambda message: None  # type: ignore[method-assign]  # as a process that is stopped
+    host.run_until(lambda: host.slot("gpuwatch").pid not in (0, silent.pid), most_s=200)
+
+    host.run(60)
+    assert host.state("gpuwatch") == "ready"
+    assert [host.slot(name).pid for name in ("w0", "w1")] == pids
+    assert host.ended_as(m.Ending.DONE) == ["a", "b"]
+
+
 def test_a_watch_that_does_not_die_is_left_behind_once_and_replaced() -> None:
     host = host_with()
     host.pool.members["gpuwatch"].policy = replace(
