@@ -116,6 +116,7 @@ def running(tool: Tool, slots: int, folder: Path) -> Iterator[Crew]:
     try:
         crew.pids = births.all(slots)
         tool.wait_settled(crew, slots)
+        crew.managers()  # helpers are known from now on, whoever dies first
         yield crew
     finally:
         _clear(crew)
