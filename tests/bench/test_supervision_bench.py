@@ -21,7 +21,7 @@ pytestmark = [
 
 def test_small_benchmark_without_peers_measures_everything() -> None:
     command = [sys.executable, "bench/supervision.py", "--alone", "--rounds", "1", "--slots", "2"]
-    few = ["--kills", "1", "--idle-s", "0.5", "--restarts", "20"]
+    few = ["--kills", "1", "--idle-s", "0.5", "--restarts", "100"]
 
     done = subprocess.run([*command, *few], cwd=REPOSITORY, capture_output=True, text=True, timeout=100)
 
@@ -30,4 +30,5 @@ def test_small_benchmark_without_peers_measures_everything() -> None:
     for what in ("kill to replacement ms / 2", "idle CPU s / 2", "stop to gone ms / 2", "status ms / 2"):
         assert re.fullmatch(r"[\d.]+ \([\d.]+\)", rows[what]), done.stdout
     assert rows["supervisor killed: workers alive after 3 s"] == "0 (0)"
-    assert rows["20 restarts: descriptors more"] == "0 (0)"
+    # Counted while slots are between two lives, so a few more or less; no growth is a figure of 5,000.
+    assert abs(float(rows["100 restarts: descriptors more"].split()[0])) < 30
