@@ -14,7 +14,7 @@ from typing import Any
 
 from supervisor.ask import ask
 from supervisor.command_failed import CommandFailed
-from supervisor.contract import settings
+from supervisor.contract import clock, settings
 from supervisor.contract.exits import Exit
 from supervisor.recipes import PRETEND_FILE
 
@@ -26,13 +26,13 @@ def drill_gpu(args: argparse.Namespace) -> int:
     index = _index_of(status if isinstance(status, dict) else {}, args.slot)
     path = Path(own.state_dir) / PRETEND_FILE
     scripts = read_scripts(path)
-    script = changed(scripts.get(str(index), {}), args)
+    script = changed(scripts.get(str(index), {}), args, clock.wall_unix_s())
     write_scripts(path, {**scripts, str(index): script})
     print(f"GPU {index} from now on: {json.dumps(script) if script else 'all is well'}")
     return Exit.OK
 
 
-def changed(script: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
+def changed(script: dict[str, Any], args: argparse.Namespace, now_unix_s: float) -> dict[str, Any]:
     """Give what a GPU does after this order. XIDs stay in the list: gpuwatch tells those that are new."""
     xids = script.get("xids", [])
     if args.heal:
@@ -45,7 +45,7 @@ def changed(script: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
     if args.held_bytes is not None:
         fresh["held_bytes"] = args.held_bytes
     if args.hang is not None:
-        fresh["hang_s"] = args.hang
+        fresh["hang_until_unix_s"] = round(now_unix_s + args.hang, 1)
     if args.lost:
         fresh["lost"] = True
     if fresh == script:

@@ -17,7 +17,7 @@ CODE = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", README, flags=re.DOTA
 BLOCKS = "\n".join(re.findall(r"```\n(.*?)```", README, flags=re.DOTALL))
 # Made by commands, or somebody else's.
 NOT_HERE = {"demo-output/", ".env", ".venv"}
-NOT_OURS = {"AWS_ENDPOINT_URL", "AWS_EC2_METADATA_SERVICE_ENDPOINT"}
+NOT_OURS = {"AWS_ENDPOINT_URL", "CUDA_VISIBLE_DEVICES", "AWS_EC2_METADATA_SERVICE_ENDPOINT"}
 
 
 def test_every_command_that_is_named_can_be_parsed() -> None:

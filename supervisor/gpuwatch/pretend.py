@@ -2,7 +2,8 @@
 
 They are told as real ones are, and everything after gpuwatch is the real thing. What they do stands in
 one JSON file, read again at each look, written by `rem-supervisor drill` or by hand:
-`{"0": {"xids": [79], "recovery_action": "gpu-reset", "held_bytes": 9000000000, "lost": true, "hang_s": 60}}`.
+`{"0": {"xids": [79], "recovery_action": "gpu-reset", "held_bytes": 9000000000, "lost": true}}`;
+"hang_until_unix_s" lets the driver not answer until then.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ NAME = "Simulated GPU"
 TOTAL_BYTES = 24 * 1024**3
 IDLE_BYTES = 400 * 1024**2
 LOOK_FOR_XIDS_EVERY_S = 0.5
+HANG_STEP_S = 0.1
 
 
 class Pretend:
@@ -36,11 +38,10 @@ class Pretend:
         threading.Thread(target=self._hear_for_ever, name="xid", daemon=True).start()
 
     def look(self) -> Sight:
+        never = threading.Event()
+        while clock.wall_unix_s() < self._hangs_until_unix_s():
+            never.wait(HANG_STEP_S)
         scripts = self._scripts()
-        hang_s = max((_number(script, "hang_s") for script in scripts.values()), default=0.0)
-        until_s = clock.now_s() + hang_s
-        while clock.now_s() < until_s and any(_number(one, "hang_s") for one in self._scripts().values()):
-            threading.Event().wait(0.1)
         gpus = tuple(self._gpu(n, scripts.get(n, {})) for n in range(self._count))
         gone = [n for n, script in scripts.items() if script.get("lost")]
         note = ". ".join(f"GPU {n} does not answer: the drill lost it" for n in gone)
@@ -50,6 +51,9 @@ class Pretend:
         """Give a uuid of its own to each state directory: device locks are machine-wide."""
         tag = hashlib.sha256(str(self._path).encode()).hexdigest()[:8]
         return f"GPU-{tag}-5111-4a7e-8000-{n:012d}"
+
+    def _hangs_until_unix_s(self) -> float:
+        return max((_number(one, "hang_until_unix_s") for one in self._scripts().values()), default=0.0)
 
     def _gpu(self, n: int, script: Mapping[str, Any]) -> Device:
         used_bytes = IDLE_BYTES + int(_number(script, "held_bytes"))

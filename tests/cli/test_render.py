@@ -159,3 +159,31 @@ def test_no_missing_or_odd_value_breaks_the_table(status_of: Make, worker: Make,
         assert status_text(status).startswith("rem-supervisor")
         target.pop(path[-1])
         assert status_text(status).startswith("rem-supervisor")
+
+
+def test_what_nobody_wants_in_production_is_said_loudly(status_of: Make) -> None:
+    status = status_of()
+    status["supervisor"].update(compute="cpu", fake_gpus=4, devices_problem="NVML error 999. Start it anew")
+
+    lines = status_text(status).splitlines()
+
+    assert lines[2].startswith("SIMULATED GPUS: 4")
+    assert lines[3].startswith("COMPUTING ON THE CPU")
+    assert lines[4] == "devices: NVML error 999. Start it anew"
+
+
+def test_a_held_slot_says_for_how_long(status_of: Make, worker: Make) -> None:
+    text = status_text(status_of(slots=[worker(state="held", reason="XID 79", state_s=75.0)]))
+
+    assert "    for 1m15s: XID 79" in text.splitlines()
+
+
+def test_a_gpu_says_what_slows_it_down_and_that_nothing_is_known_of_it(status_of: Make, worker: Make) -> None:
+    slow = {"uuid": "GPU-1", "name": "L4", "power_w": 71.6, "throttle": ["power cap"], "health": "ok"}
+    dark = {"uuid": "GPU-2", "name": "L4", "health": "unknown"}
+    slots = [worker(name="gpu0", device=slow), worker(name="gpu1", device=dark)]
+
+    text = status_text(status_of(slots=slots))
+
+    assert "L4 72W power cap" in text
+    assert "L4 health unknown" in text

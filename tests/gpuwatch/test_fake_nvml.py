@@ -53,7 +53,7 @@ class Gpuwatch:
                     return message
             try:
                 data = self.link.recv(65_536)
-            except socket.timeout:  # noqa: UP041  # on 3.9 it is not TimeoutError
+            except socket.timeout:  # on 3.9 it is not TimeoutError
                 continue
             assert data, f"it ended with {self.process.wait(5)}"
             self.told += [messages.read(line, messages.FROM_GPUWATCH) for line in self._splitter.feed(data)]
@@ -121,7 +121,7 @@ def test_every_figure_reaches_the_supervisor(nvml: FakeNvml, start: Start) -> No
     assert found == Device(
         nvml.uuid(1), "NVIDIA L4", 1, 400 * 1024**2, 24 * 1024**3, 0.5, 41.0, "ok", 20.0,
         ("power cap", "hardware thermal slowdown"), 3, 3, False, "none", "", None, (0, 2, 3),
-        (f"{os.getpid()} {me}",),
+        processes=(f"{os.getpid()} {me}",),
     )  # fmt: skip
     assert watch.tells(lambda message: isinstance(message, Up)).detail == "2 GPUs: NVIDIA L4"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Optional
 
 import pytest
 
@@ -106,3 +107,24 @@ def test_worker_on_the_cpu_sees_no_gpu() -> None:
     seen = environments.for_worker({"CUDA_VISIBLE_DEVICES": "0"}, "{}", "", 1, "/packages")
 
     assert seen["CUDA_VISIBLE_DEVICES"] == ""
+
+
+@pytest.mark.parametrize(
+    ("own", "libraries", "seen"),
+    [
+        ("", (), None),
+        ("/opt/lib", (), "/opt/lib"),
+        (
+            "",
+            ("/site/nvidia/cublas/lib", "/site/nvidia/cudnn/lib"),
+            "/site/nvidia/cublas/lib:/site/nvidia/cudnn/lib",
+        ),
+        ("/opt/lib", ("/site/nvidia/cublas/lib",), "/site/nvidia/cublas/lib:/opt/lib"),
+    ],
+)
+def test_cuda_libraries_of_wheels_come_before_those_of_the_system(
+    own: str, libraries: tuple[str, ...], seen: Optional[str]
+) -> None:
+    environ = {"LD_LIBRARY_PATH": own} if own else {}
+
+    assert environments.for_worker(environ, "{}", "GPU-1", 1, "", libraries).get("LD_LIBRARY_PATH") == seen

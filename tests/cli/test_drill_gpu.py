@@ -1,0 +1,88 @@
+"""`drill gpu`: what it writes for gpuwatch, and whom it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+from supervisor import cli
+
+Make = Callable[..., dict[str, Any]]
+Answering = Callable[[dict[str, Any]], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REM_STATE_DIR", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def simulated(answering: Answering, status_of: Make, worker: Make, state_dir: Path) -> None:
+    """A service with two simulated GPUs, which answers one request."""
+    slots = [worker(name=f"gpu{n}", device={"uuid": f"GPU-{n}", "index": n}) for n in range(2)]
+    status = status_of(slots=slots)
+    status["supervisor"]["fake_gpus"] = 2
+    answering({"ok": True, "status": status})
+
+
+def written(state_dir: Path) -> dict[str, Any]:
+    return dict(json.loads((state_dir / "fake-gpus.json").read_text()))
+
+
+@pytest.mark.usefixtures("simulated")
+@pytest.mark.parametrize(
+    ("before", "words", "after"),
+    [
+        ({}, ("--xid", "79"), {"xids": [79]}),
+        ({"xids": [79]}, ("--xid", "31"), {"xids": [79, 31]}),
+        ({"lost": True}, ("--recovery-action", "gpu-reset"), {"lost": True, "recovery_action": "gpu-reset"}),
+        ({}, ("--held-bytes", "5", "--lost"), {"held_bytes": 5, "lost": True}),
+        ({"lost": True, "xids": [79]}, ("--heal",), {"xids": [79]}),  # told once: the list only grows
+        ({"lost": True}, ("--heal",), {}),
+    ],
+)
+def test_a_fault_is_added_to_what_the_gpu_does(
+    state_dir: Path, before: dict[str, Any], words: tuple[str, ...], after: dict[str, Any]
+) -> None:
+    (state_dir / "fake-gpus.json").write_text(json.dumps({"0": {"lost": True}, "1": before}))
+
+    assert cli.main(["drill", "gpu", "gpu1", *words]) == 0
+
+    assert written(state_dir) == {"0": {"lost": True}, "1": after}
+
+
+@pytest.mark.usefixtures("simulated")
+def test_a_hang_has_an_end(state_dir: Path) -> None:
+    assert cli.main(["drill", "gpu", "gpu0", "--hang", "60"]) == 0
+
+    assert written(state_dir)["0"]["hang_until_unix_s"] > 1_700_000_000
+
+
+@pytest.mark.usefixtures("simulated")
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("gpu9", "--xid", "1"), "there is no slot gpu9 with a simulated GPU; there are: gpu0, gpu1"),
+        ((), "there is no slot None"),
+        (("gpu0",), "name a fault"),
+    ],
+)
+def test_an_order_that_makes_no_sense_is_refused(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], why: str
+) -> None:
+    assert cli.main(["drill", "gpu", *words]) == 1
+    assert why in capsys.readouterr().err
+
+
+def test_real_gpus_do_not_fail_on_demand(
+    answering: Answering, status_of: Make, capsys: pytest.CaptureFixture[str], state_dir: Path
+) -> None:
+    answering({"ok": True, "status": status_of()})
+
+    assert cli.main(["drill", "gpu", "gpu0", "--xid", "79"]) == 1
+    assert "only simulated GPUs fail on demand" in capsys.readouterr().err
+    assert not (state_dir / "fake-gpus.json").exists()
