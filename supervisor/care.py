@@ -119,6 +119,8 @@ class Care:
     def settle(self, pool: Pool, now_s: float) -> None:
         """Hold the slots of devices that are held, and begin those whose device is proven well."""
         for member in pool.workers():
+            if member.slot.state is not sl.SlotState.STARTING:
+                self._waiting_since_s.pop(member.slot.name, None)  # told to go while it waited
             hold = self.holds.get(member.device) if member.device else None
             if hold is not None:
                 self._keep_held(pool, member, hold, now_s)

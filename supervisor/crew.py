@@ -110,14 +110,28 @@ class Crew:
     def take_up(self, settings: Settings) -> list[str]:
         """Start workers with these settings from now on; give the slots that run with older ones."""
         self._settings = settings
+        fresh = self._renewed()
         changed = []
         for name in [name for name in self._places if name in self._effects.recipes]:
-            place = dataclasses.replace(self._places[name], threads=settings.devices.cpu_threads)
+            place = fresh.get(name, self._places[name])
             recipe = self._make_worker(settings, self._environ, place, self._fetch_for(name).path)
             if recipe != self._effects.recipes[name]:
                 self._places[name], self._effects.recipes[name] = place, recipe
                 changed.append(self._pool.members[name].slot)
+        self._enlist()
         return [slot.name for slot in changed if slot.state in sl.ALIVE and slot.next is sl.Next.RESTART]
+
+    def _renewed(self) -> dict[str, places.Place]:
+        """Give the places of devices that are there as settings want them now; their slots stay."""
+        if self._pool.devices is None:
+            return {}
+        if not any(place.device for place in self._places.values()):
+            threads = self._settings.devices.cpu_threads
+            return {name: dataclasses.replace(place, threads=threads) for name, place in self._places.items()}
+        planned = places.plan(self._settings, self._pool.devices, read_host()).places
+        by_device = {(place.device, place.number): place for place in planned}
+        known = {name: by_device.get((place.device, place.number)) for name, place in self._places.items()}
+        return {name: dataclasses.replace(place, name=name) for name, place in known.items() if place}
 
     def look_for(self, model: str) -> None:
         """Make another model's name a folder; workers go on with the old one meanwhile."""

@@ -2,74 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Callable
 
 import pytest
 
-from supervisor.contract import child_env, clock, framing, messages
 from supervisor.contract.child_env import GpuwatchSettings
-from supervisor.contract.messages import Act, Device, Devices, Fault, Look, Up, Xid
+from supervisor.contract.messages import Act, Device, Devices, Up, Xid
 from tests.fake_nvml.build import FakeNvml, build
+from tests.gpuwatch.process import NO_SETTINGS, Gpuwatch
 
 pytestmark = pytest.mark.slow
-
-TOP = Path(__file__).resolve().parents[2]
-LIMIT_S = 30.0
-NO_SETTINGS = GpuwatchSettings()
-
-
-class Gpuwatch:
-    """The process as the supervisor starts it, and what it told so far."""
-
-    def __init__(self, environ: dict[str, str], settings: GpuwatchSettings = NO_SETTINGS) -> None:
-        self.link, theirs = socket.socketpair()
-        self.link.settimeout(0.2)
-        own = {
-            "PATH": os.environ["PATH"], "PYTHONPATH": str(TOP), child_env.LINK_FD: str(theirs.fileno()),
-            child_env.PARENT_PID: str(os.getpid()), child_env.SETTINGS: child_env.dump_settings(settings),
-        }  # fmt: skip
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "supervisor.gpuwatch"], pass_fds=[theirs.fileno()], env={**own, **environ}
-        )
-        theirs.close()
-        self.told: list[Any] = []
-        self._splitter = framing.LineSplitter()
-
-    def tells(self, fact: Callable[[Any], bool], limit_s: float = LIMIT_S) -> Any:
-        """Give the first message for which `fact` is true, waiting for it; what came before is done with."""
-        until_s = time.monotonic() + limit_s
-        while time.monotonic() < until_s:
-            while self.told:
-                message = self.told.pop(0)
-                if fact(message):
-                    return message
-            try:
-                data = self.link.recv(65_536)
-            except socket.timeout:  # on 3.9 it is not TimeoutError
-                continue
-            assert data, f"it ended with {self.process.wait(5)}"
-            self.told += [messages.read(line, messages.FROM_GPUWATCH) for line in self._splitter.feed(data)]
-        raise AssertionError("it did not tell what was waited for")
-
-    def tells_devices(self, fact: Callable[[Devices], bool] = lambda _: True) -> Devices:
-        found: Devices = self.tells(lambda message: isinstance(message, Devices) and fact(message))
-        return found
-
-    def tells_fault(self) -> Fault:
-        found: Fault = self.tells(lambda message: isinstance(message, Fault))
-        return found
-
-    def look(self, for_s: float = 60.0) -> None:
-        """Ask it to look often, as the supervisor does while it waits for memory."""
-        self.link.sendall(messages.write(Look(0.1, clock.now_s() + for_s)))
 
 
 @pytest.fixture(scope="session")
@@ -363,48 +310,6 @@ def test_a_damaged_order_ends_it(start: Start) -> None:
     watch.process.wait = lambda *_: 0  # type: ignore[method-assign]  # the fixture asks how it ended
 
 
-def test_the_doctors_check_names_each_gpu_and_what_is_wrong_with_it(nvml: FakeNvml) -> None:
-    nvml.set({"gpu0.recovery": 1, "gpu1.mig": "MIG-aa"})
-    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TOP), **nvml.environ()}
-
-    done = subprocess.run(
-        [sys.executable, "-m", "supervisor.gpuwatch", "check"], env=environ, capture_output=True, text=True,
-        timeout=60,
-    )  # fmt: skip
-
-    lines = {line["check"]: line for line in map(json.loads, done.stdout.splitlines())}
-    assert lines["gpus"]["detail"].startswith("2 usable")
-    assert lines["gpu0"]["state"] == "fail"
-    assert f"nvidia-smi --gpu-reset -i {nvml.uuid(0)}" in lines["gpu0"]["cure"]
-    assert lines["gpu1 mig0"]["state"] == "ok"
-    assert "24.0 GiB" in lines["gpu1 mig0"]["detail"]
-
-
 def cpu_s(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def real_library() -> Optional[Path]:
-    """Find NVIDIA's own library, unpacked for a trial: REM_REAL_NVML names its folder."""
-    folder = os.environ.get("REM_REAL_NVML", "")
-    found = Path(folder) / "libnvidia-ml.so.1"
-    return found if folder and found.exists() else None
-
-
-def test_the_real_library_without_a_driver_says_so() -> None:
-    library = real_library()
-    if library is None:
-        pytest.skip(
-            "set REM_REAL_NVML to the folder of NVIDIA's libnvidia-ml.so.1 (Debian: libnvidia-ml1, non-free)"
-        )
-    watch = Gpuwatch({"LD_LIBRARY_PATH": str(library.parent)})
-    try:
-        told = watch.tells_devices()
-    finally:
-        watch.link.close()
-        watch.process.wait(10)
-
-    assert told.failed
-    assert "NVML error 9" in told.problem
-    assert "modprobe nvidia" in told.problem

@@ -1,0 +1,86 @@
+"""Settings of devices: lists, tables, and what goes with what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+
+from supervisor.contract import settings
+from supervisor.contract.settings import Loaded, SettingsWrong
+
+
+class Folder:
+    """A folder with config.toml and .env in it, and what `load` makes of them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.toml"
+        self.dotenv = path / ".env"
+        self.config.write_text("")
+
+    def load(self, flags: Optional[dict[str, Any]] = None, **environ: str) -> Loaded:
+        return settings.load(str(self.config), flags or {}, {"HOME": "/home/rem", **environ})
+
+    def mistakes(self, flags: Optional[dict[str, Any]] = None, **environ: str) -> list[str]:
+        with pytest.raises(SettingsWrong) as caught:
+            self.load(flags, **environ)
+        return [str(mistake).replace(f"{self.path}/", "") for mistake in caught.value.mistakes]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def test_lists_and_tables_of_devices_are_read(folder: Folder) -> None:
+    folder.config.write_text(
+        '[devices]\ninclude = [0, "GPU-8a"]\nmodel = { "NVIDIA T4" = "small" }\n[devices.xid]\n63 = "hold"\n'
+    )
+
+    devices = folder.load().settings.devices
+
+    assert devices.include == ("0", "GPU-8a")
+    assert devices.model == {"NVIDIA T4": "small"}
+    assert devices.xid == {"63": "hold"}
+
+
+@pytest.mark.parametrize(
+    ("line", "mistake"),
+    [
+        ('include = "0"', "devices.include: '0' is not a list of texts in quotes"),
+        ("include = [1.5]", "devices.include: '[1.5]' is not a list of texts in quotes"),
+        ("xid = [79]", "devices.xid: '[79]' is not a table of texts"),
+        ("xid = { 79 = 1 }", "devices.xid: \"{'79': 1}\" is not a table of texts"),
+        (
+            'xid = { 79 = "stop" }',
+            "devices.xid: 79 = 'stop' makes no sense. Write a number and one of: restart,",
+        ),
+        ('xid = { abc = "hold" }', "devices.xid: abc = 'hold' makes no sense"),
+        ('compute_type = { 0 = "int7" }', "devices.compute_type: 'int7' of 0 is not known"),
+        ("workers_per_device = 0", "devices.workers_per_device: 0 is out of bounds"),
+        ('compute = "gpu"', "devices.compute: 'gpu' is not known"),
+    ],
+)
+def test_mistakes_about_devices_are_told(folder: Folder, line: str, mistake: str) -> None:
+    folder.config.write_text(f"[devices]\n{line}\n")
+
+    assert [told for told in folder.mistakes() if mistake in told]
+
+
+def test_simulated_gpus_compute_on_the_cpu(folder: Folder) -> None:
+    assert folder.load({"devices.fake_gpus": 2}).settings.devices.compute == "cpu"
+    assert folder.load(REM_COMPUTE="cpu").settings.devices.compute == "cpu"
+    assert (
+        "can't be computed on the CPU"
+        in folder.mistakes(REM_COMPUTE="cpu", WHISPER_COMPUTE_TYPE="float16")[0]
+    )
+
+
+def test_what_was_given_to_load_is_kept_to_load_it_again(folder: Folder) -> None:
+    """A reload once forgot --config and read the working folder's file instead."""
+    loaded = folder.load({"devices.fake_gpus": 2})
+
+    assert loaded.config == str(folder.config)
+    assert loaded.flags == {"devices.fake_gpus": 2}
