@@ -94,8 +94,7 @@ class Care:
             for worker in on_it:
                 # A process that was made after the fault is its cure, not its victim.
                 if worker.slot.spawned_at_s < fault.at_s:
-                    worker.by_device = True
-                    pool.decide(worker, sl.Kill(fault.why, fault=True), now_s)
+                    self._restart(pool, worker, fault, now_s)
 
     # --- asked ------------------------------------------------------------------------
 
@@ -154,6 +153,22 @@ class Care:
         return False
 
     # --- inside -------------------------------------------------------------------------
+
+    def _restart(self, pool: Pool, worker: Member, fault: m.Fault, now_s: float) -> None:
+        """Give a slot a new process after a fault that costs no more than that.
+
+        A worker whose device failed under it has often said so and gone, before the verdict: then its
+        slot is held for the device's sake, and the verdict is the better word.
+        """
+        if worker.slot.state in sl.ALIVE:
+            worker.by_device = True
+            pool.decide(worker, sl.Kill(fault.why, fault=True), now_s)
+        elif (
+            worker.slot.hold is sl.Hold.DEVICE
+            and worker.gone_at_s >= fault.at_s
+            and pool.mode is Mode.RUNNING
+        ):
+            pool.decide(worker, sl.Begin(), now_s)
 
     def _is_proven(self, pool: Pool, member: Member) -> bool:
         """Say whether a slot that waits for proof of its device has it."""
@@ -224,7 +239,7 @@ class Care:
 
     def _held_too_often(self, uuid: str, now_s: float) -> bool:
         held = [at_s for at_s in self._held_at_s.get(uuid, ()) if now_s - at_s <= HOLDS_WITHIN_S]
-        return len(held) >= HOLDS_MOST
+        return len(held) + 1 >= HOLDS_MOST
 
 
 def _is_proven(hold: DeviceHold, gpu: m.Device) -> bool:

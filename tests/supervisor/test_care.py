@@ -52,6 +52,28 @@ def test_a_fault_that_restarts_costs_the_worker_a_life_and_the_device_nothing() 
     assert host.pool.care.holds == {}
 
 
+def test_a_worker_that_went_for_its_devices_sake_is_back_when_the_fault_was_its_own() -> None:
+    """CUDA fails at once, the verdict comes two seconds later."""
+    host = host_with()
+    host.kill("w0", 71)
+    assert hold_of(host, "w0")[0] == "device"
+
+    fault(host, 0, (31,), m.Act.RESTART, ago_s=0)
+
+    host.run_until(lambda: host.state("w0") == "ready", most_s=20)
+
+
+def test_a_slot_that_was_held_before_the_fault_stays_held() -> None:
+    host = host_with()
+    host.kill("w0", 71)
+    host.run(60)
+
+    fault(host, 0, (31,), m.Act.RESTART)
+
+    host.run(20)
+    assert host.state("w0") == "held"
+
+
 def test_a_worker_made_after_the_fault_is_its_cure_and_left_alone() -> None:
     host = host_with()
     host.kill("w0", -6)
@@ -176,7 +198,7 @@ def test_release_by_hand_ends_a_hold_and_resume_does_not() -> None:
 
 def test_a_device_that_is_held_again_and_again_waits_for_a_person() -> None:
     host = host_with(recovery_action="none")
-    for _ in range(4):
+    for _ in range(3):
         host.run_until(lambda: host.state("w0") == "ready")
         fault(host, 0, (79,), m.Act.HOLD)
         host.run(30)
