@@ -14,11 +14,13 @@ from typing import Callable, Optional, Union
 
 from supervisor.broker import lease, record
 from supervisor.broker.errors import LeaseLost, TryLater
+from supervisor.broker.held import Settled
 from supervisor.broker.outcome import Verdict
 from supervisor.broker.ports import Applied, ObjectStore, RecordKey, RecordTable
 from supervisor.broker.record import Busy, Finished, GivenUp, Hold, Redo, Result
 from supervisor.broker.request import JobRequest, Rejected, Source
 from supervisor.contract import clock
+from supervisor.contract.messages import Ending
 
 CONTENT_TYPES = {"txt": "text/plain", "json": "application/json"}
 
@@ -114,6 +116,20 @@ def end(records: RecordTable, key: RecordKey, hold: Hold, verdict: Verdict) -> N
     if isinstance(answer, Applied) or "remToken" not in answer.item:
         return  # without a token: our own earlier try got through, or somebody ended it
     raise LeaseLost("the record belongs to somebody else")
+
+
+def how_it_ended(records: RecordTable, key: RecordKey, hold: Hold) -> Optional[Settled]:
+    """Read how an earlier life ended this attempt; None while the record is still ours."""
+    item = records.get(key) or {}
+    if item.get("remToken") == hold.token:
+        return None
+    if "remToken" in item:
+        return Settled(Ending.DROPPED, "somebody else has it")
+    if item.get("remState") == record.FAILED:
+        return Settled(Ending.FAILED, str(item.get("remReason", "")))
+    if item.get("remState") == record.DONE:
+        return Settled(Ending.DONE)
+    return Settled(Ending.RELEASED, "given back by an earlier life")
 
 
 def reject(records: RecordTable, rejected: Rejected) -> None:

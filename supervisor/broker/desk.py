@@ -11,10 +11,10 @@ import logging
 from collections.abc import Iterable
 from typing import Callable, Optional, Union
 
-from supervisor.broker import lease, losses
-from supervisor.broker.crew import COUNT, POLL
+from supervisor.broker import commit, lease, losses
+from supervisor.broker.crew import COUNT, POLL, QUICK
 from supervisor.broker.errors import BrokerError, Forbidden, TryLater
-from supervisor.broker.held import LeaseFiles, LiveJob, Phase, revived
+from supervisor.broker.held import LeaseFiles, LiveJob, Phase, Settled, revived
 from supervisor.broker.intake import Intake
 from supervisor.broker.keeper import Keeper
 from supervisor.broker.outlet import Outlet
@@ -127,6 +127,8 @@ class Desk:
                 self._intake.claim(job)
             elif job.phase is Phase.COMMITTING:
                 self._outlet.commit(job)
+            elif job.phase is Phase.ENDING:
+                self._find_the_end(job)
             else:
                 self._intake.announce(job)
         for held in list(self._holdings.leases.values()):
@@ -135,6 +137,29 @@ class Desk:
         self._tools.say(Adopted(tuple(sorted(known))))
         if known:
             log.info("adopted what a dead broker held", extra={"jobs": len(known)})
+
+    def _find_the_end(self, job: LiveJob) -> None:
+        """Go on with a job whose last broker died while it ended it: was that written down?
+
+        Announced unasked, a job that is free already would be worked on in vain.
+        """
+        tools = self._tools
+
+        def found(outcome: Union[Settled, BrokerError, None]) -> None:
+            if isinstance(outcome, Settled):
+                self._outlet.settle(job, outcome)
+            else:
+                self._intake.announce(job)
+
+        tools.step(
+            job,
+            Phase.ENDING,
+            QUICK,
+            lambda: commit.how_it_ended(tools.backend.beat_records, job.request.record_key, job.hold),
+            found,
+            ("table",),
+            tools.lease_s,
+        )
 
     def _is_whole(self, job: LiveJob) -> bool:
         """Say whether the spool has what the job's phase needs; if not, it begins anew."""

@@ -19,6 +19,7 @@ from supervisor.contract.messages import (
     Keep,
     Lost,
     Ready,
+    Release,
     Trouble,
     Up,
     Wanted,
@@ -34,6 +35,7 @@ class Work:
 
     card: JobCard
     is_staged: bool = False
+    word: Any = None  # Fail or Release: said again to a broker's heir, as the real ledger does
 
 
 @dataclass
@@ -82,6 +84,15 @@ class Supervisor:
             self.endings.append((message.job_id, message.ending))
             self._want()
 
+    def release(self, job_id: str, why: str = "no slot") -> None:
+        """Give a job back."""
+        self.end(job_id, Release(job_id, why))
+
+    def end(self, job_id: str, word: Any) -> None:
+        """Say the last word on a job, and say it again to an heir that asks."""
+        self.jobs[job_id].word = word
+        self._tell(word)
+
     def worker_dies(self, leaving: tuple[str, ...] = ()) -> None:
         """Lose the worker: its jobs begin anew on the next, among the named files it left half done."""
         for job_id, work in list(self.jobs.items()):
@@ -96,8 +107,8 @@ class Supervisor:
         known = self.jobs.get(card.job_id)
         if known is not None and known.card.attempt == card.attempt:
             known.card = card
-            if known.is_staged:
-                self._tell(Commit(card.job_id))
+            if known.is_staged or known.word is not None:
+                self._tell(known.word or Commit(card.job_id))
             return
         work = Work(card, is_staged=card.staged)
         self.jobs[card.job_id] = work
@@ -112,11 +123,11 @@ class Supervisor:
 
     def _finish(self, work: Work) -> None:
         job_id = work.card.job_id
-        if self.is_gone or self.jobs.get(job_id) is not work:
+        if self.is_gone or self.jobs.get(job_id) is not work or work.word is not None:
             return
         failure = dict(self.plan.failures).get(work.card.recording_id)
         if failure is not None:
-            self._tell(Fail(job_id, failure, "The worker says no."))
+            self.end(job_id, Fail(job_id, failure, "The worker says no."))
             return
         self._runs += 1
         stage(work.card, self._runs)
