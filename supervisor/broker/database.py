@@ -1,7 +1,10 @@
 """How this room opens SQLite: durable, one connection a thread, a schema with a number.
 
-Every change stands in one `BEGIN IMMEDIATE` transaction; WAL with synchronous=FULL keeps
-what was committed through a power cut. A database with a newer schema is left alone.
+Every change stands in one `BEGIN IMMEDIATE` transaction. What is lasting is on the disk
+before `change` returns (WAL, synchronous=FULL). What is fleeting outlives every process at
+once, and a power cut only once something lasting was written after it: the log is read in
+order, so nothing is ever kept without all that came before. A database with a newer schema
+is left alone.
 """
 
 from __future__ import annotations
@@ -29,10 +32,13 @@ class Database:
             self._prepare(version, schema)
 
     @contextmanager
-    def change(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: all of it is durable at the end, or none of it after an error."""
+    def change(self, fleeting: bool = False) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it happens, or none of it after an error."""
         with self._errors():
             connection = self._connection()
+            if self._mine.is_fleeting != fleeting:
+                connection.execute(f"PRAGMA synchronous={'NORMAL' if fleeting else 'FULL'}")
+                self._mine.is_fleeting = fleeting
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -54,6 +60,7 @@ class Database:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        self._mine.is_fleeting = False
         self._mine.connection = connection
         return connection
 

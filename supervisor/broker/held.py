@@ -8,6 +8,7 @@ they are for this user's eyes only and never logged.
 from __future__ import annotations
 
 import enum
+import errno
 import hashlib
 import json
 import os
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
-from supervisor.broker.ports import Message
+from supervisor.broker.ports import Message, RecordKey
 from supervisor.broker.record import Hold
 from supervisor.broker.request import JobRequest, Source
 from supervisor.contract import clock, codec
@@ -35,6 +36,7 @@ class Phase(str, enum.Enum):
 
 # A longer body is not worth its room: only people read it again, after a failure.
 _MAX_SAVED_BODY_CHARS = 32_768
+_MAX_FILE_BYTES = 65_536
 OWN_PHASES = (Phase.CLAIMING, Phase.FETCHING, Phase.COMMITTING, Phase.ENDING)
 
 
@@ -85,6 +87,7 @@ class Lease:
     is_extending: bool = False
     is_worn: bool = False  # held nearly as long as the queue allows: to be replaced by a copy
     is_copied: bool = False
+    clears: list[RecordKey] = field(default_factory=list)  # jobs whose files are to be removed
     received_at_s: float = field(default_factory=clock.now_s)
     tries: int = 0
 
@@ -138,13 +141,26 @@ class SavedLease:
     group: str = ""
 
 
+@dataclass
+class _OpenFile:
+    """A lease's file while this process holds it."""
+
+    number: int
+    size_bytes: int
+
+
 class LeaseFiles:
-    """The leases of one state directory on disk, one file each."""
+    """The leases of one state directory on disk, one file each.
+
+    A change is one more line at the end, by one write: the last whole line counts, so a
+    process that dies in it leaves the line before. A file that grew long begins anew.
+    """
 
     def __init__(self, folder: Path, boot_id: str) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self._boot_id = boot_id
+        self._open: dict[str, _OpenFile] = {}  # by message id
 
     def save(self, lease: Lease, jobs: dict[str, LiveJob]) -> None:
         """Write the lease as it is now, whole or not at all; a dead process's heir reads it."""
@@ -162,16 +178,40 @@ class LeaseFiles:
             dict(lease.message.attributes),
             lease.message.group,
         )
-        path = self._path(lease.id)
-        beside = path.with_suffix(".new")
-        number = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(number, "w", encoding="utf-8") as file:
-            json.dump(codec.to_plain(saved), file)
-        os.replace(beside, path)  # no fsync: a lease is worth nothing after a reboot
+        line = json.dumps(codec.to_plain(saved)).encode() + b"\n"
+        # No fsync: a lease is worth nothing after a reboot.
+        file = self._open.get(lease.id)
+        if file is None or file.size_bytes + len(line) > _MAX_FILE_BYTES:
+            self._begin(lease.id, line)
+        elif os.write(file.number, line) == len(line):
+            file.size_bytes += len(line)
+        else:
+            self._begin(lease.id, line)  # a full disk; what was cut off must not be continued
 
     def forget(self, lease: Lease) -> None:
         """Remove the file."""
+        self._close(lease.id)
         self._path(lease.id).unlink(missing_ok=True)
+
+    def _begin(self, message_id: str, line: bytes) -> None:
+        """Put a file with this one line in the place of what is there."""
+        self._close(message_id)
+        path = self._path(message_id)
+        beside = path.with_suffix(".new")
+        number = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            if os.write(number, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.replace(beside, path)
+        except OSError:
+            os.close(number)
+            raise
+        self._open[message_id] = _OpenFile(number, len(line))
+
+    def _close(self, message_id: str) -> None:
+        file = self._open.pop(message_id, None)
+        if file is not None:
+            os.close(file.number)
 
     def load(self, now_s: float) -> list[SavedLease]:
         """Read the leases that still hold; remove all others."""
@@ -220,8 +260,9 @@ def revived(saved: SavedLease, now_s: float) -> tuple[Lease, list[LiveJob]]:
 
 def _read(path: Path) -> Optional[SavedLease]:
     try:
-        return codec.from_plain(SavedLease, json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        *lines, _cut_off = path.read_bytes().split(b"\n")
+        return codec.from_plain(SavedLease, json.loads(lines[-1]))
+    except (OSError, ValueError, IndexError):
         return None
 
 

@@ -49,10 +49,10 @@ class Holdings:
             self._is_unsaved = False
             self._troubles.over("spool")
 
-    def move(self, job: LiveJob, phase: Phase, now_s: float) -> None:
+    def move(self, job: LiveJob, phase: Phase, now_s: float, is_saved: bool = True) -> None:
         """Begin a phase of a job and write it down."""
         job.phase, job.since_s, job.tries = phase, now_s, 0
-        for lease in self.leases_of(job):
+        for lease in self.leases_of(job) if is_saved else ():
             self.save(lease)
 
     def is_at(self, job: LiveJob, phase: Phase) -> bool:
@@ -71,17 +71,27 @@ class Holdings:
         """Say how often the job's message was delivered."""
         return max((lease.message.receive_count for lease in self.leases_of(job)), default=1)
 
-    def settle(self, job: LiveJob, how: Settled) -> list[Lease]:
-        """End a job; gives the leases on which nothing is open any more."""
+    def settle(self, job: LiveJob, how: Settled, audio_s: Optional[float]) -> list[Lease]:
+        """End a job; gives the leases on which nothing is open any more.
+
+        The first of these has to clear its files away, and to tell of its end (`audio_s` None: nobody
+        waits for that).
+        """
         touched = self.leases_of(job)
         del self.jobs[job.id]
         for lease in touched:
             lease.open.discard(job.id)
             lease.settled[job.id] = how
+        closing = [lease for lease in touched if not lease.open]
+        for lease in closing[:1]:
+            lease.clears.append(job.request.record_key)
+            if audio_s is not None:
+                lease.tell[job.id] = audio_s
+        for lease in touched:
             self.save(lease)
         # The lease first: an heir that finds the job open must find its files too.
-        self._spool.drop(job.request.record_key)
-        return [lease for lease in touched if not lease.open]
+        self._spool.doom(job.request.record_key)
+        return closing
 
     def settle_waiting(self, lease: Lease, how: Settled) -> list[Lease]:
         """End a lease's jobs that were not begun; gives the leases on which nothing is open any more."""

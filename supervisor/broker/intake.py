@@ -66,7 +66,8 @@ class Intake:
     def claim(self, job: LiveJob) -> None:
         """Ask for the record; also the way on for a job whose last broker died before that."""
         tools = self._tools
-        self._holdings.move(job, Phase.CLAIMING, clock.now_s())
+        if job.phase is not Phase.CLAIMING:
+            self._holdings.move(job, Phase.CLAIMING, clock.now_s())
         tools.step(
             job,
             Phase.CLAIMING,
@@ -131,6 +132,8 @@ class Intake:
                 held.open.add(live.id)  # sent twice: both messages end with the one job
             else:
                 held.settled[request.job_id] = Settled(Ending.RELEASED, after_s=_PUT_BACK_S)
+        for job in fresh[:1]:  # a message of many takes places like many messages
+            job.phase = Phase.CLAIMING
         rejected = {f"-{n}": found for n, found in enumerate(parsed.rejected)}
         held.open.update(rejected)  # until it is written down; an heir only needs to know how it ended
         held.settled.update(
@@ -142,7 +145,7 @@ class Intake:
         self._holdings.add(held, fresh)
         for place, found in rejected.items():
             self._reject(held, place, found)
-        for job in fresh[:1]:  # a message of many takes places like many messages
+        for job in fresh[:1]:
             self.claim(job)
         self.begin_waiting()
         if not held.open:
@@ -172,7 +175,8 @@ class Intake:
 
     def _fetch(self, job: LiveJob) -> None:
         tools = self._tools
-        self._holdings.move(job, Phase.FETCHING, clock.now_s())
+        # Not written down: an heir begins a fetch where it begins a claim.
+        self._holdings.move(job, Phase.FETCHING, clock.now_s(), is_saved=False)
         if tools.is_leaving:
             self._outlet.release(job, "the service is leaving")
             return

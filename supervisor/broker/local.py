@@ -2,7 +2,8 @@
 
 Several services on one host may share the folder. Visibility deadlines are moments on
 the host clock; the boot id beside them says whose boot they belong to, and another boot
-makes every message visible, since all who held one are gone.
+makes every message visible, since all who held one are gone. So holds need not outlive
+the power, nor need deletions: a message that comes back finds its record DONE.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class LocalQueue:
 
     def extend(self, handles: Sequence[str], by_s: float) -> Mapping[str, str]:
         refused = {}
-        with self._database.change() as tx:
+        with self._database.change(fleeting=True) as tx:
             now_s = self._now_s()
             for handle in handles:
                 done = tx.execute(
@@ -98,7 +99,7 @@ class LocalQueue:
         return refused
 
     def release(self, handle: str, after_s: float) -> None:
-        with self._database.change() as tx:
+        with self._database.change(fleeting=True) as tx:
             now_s = self._now_s()
             tx.execute(
                 "UPDATE messages SET visible_at_s = ?, handle = '' WHERE handle = ? AND visible_at_s > ?",
@@ -106,7 +107,7 @@ class LocalQueue:
             )
 
     def delete(self, handle: str) -> None:
-        with self._database.change() as tx:
+        with self._database.change(fleeting=True) as tx:
             tx.execute("DELETE FROM messages WHERE handle = ?", (handle,))
 
     def receives_most(self) -> Optional[int]:
@@ -163,7 +164,7 @@ class LocalQueue:
         # Looking first keeps idle services from taking the write lock in turn.
         if not self._database.rows("SELECT 1 FROM messages WHERE visible_at_s <= ? LIMIT 1", self._now_s()):
             return []
-        with self._database.change() as tx:
+        with self._database.change(fleeting=True) as tx:
             now_s = self._now_s()
             # What came back takes its old turn again: the index then gives the next ones in order.
             tx.execute(
@@ -194,7 +195,7 @@ class LocalRecords:
 
     def update(self, key: RecordKey, change: Change) -> Union[Applied, Refused]:
         names = (key.user_id, key.recording_id)
-        with self._database.change() as tx:
+        with self._database.change(_is_hold(change)) as tx:
             row = tx.execute(
                 "SELECT item FROM records WHERE user_id = ? AND recording_id = ?", names
             ).fetchone()
@@ -208,6 +209,11 @@ class LocalRecords:
             }
             tx.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", (*names, json.dumps(after)))
         return Applied(after)
+
+
+def _is_hold(change: Change) -> bool:
+    """Say whether a change is about who works on a recording, not about how it ended."""
+    return "remLeaseUnix" in change.put
 
 
 def _read_item(row: Any) -> Item:

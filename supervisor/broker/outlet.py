@@ -87,21 +87,24 @@ class Outlet:
 
     def settle(self, job: LiveJob, how: Settled, audio_s: float = 0.0) -> None:
         """End the job here; its messages end with the last of their jobs."""
-        closing = self._holdings.settle(job, how)
-        log.info("job ended", extra={"job_id": job.id, "ending": how.ending.value, "reason": how.reason})
         # A recording that failed before any worker could have it counts all the same.
         is_told = job.announced or how.ending is Ending.FAILED
+        closing = self._holdings.settle(job, how, audio_s if is_told else None)
+        if not closing:
+            self._tools.spool.clear(job.request.record_key)
+        log.info("job ended", extra={"job_id": job.id, "ending": how.ending.value, "reason": how.reason})
         if is_told and not closing:
             self._tools.say(Done(job.id, how.ending, how.reason, audio_s))
-        elif is_told:
-            closing[0].tell[job.id] = audio_s
-            self._holdings.save(closing[0])
         for held in closing:
             self.close(held)
 
     def close(self, held: Lease) -> None:
         """Delete, give back, bury or leave the message, as its jobs ended."""
-        action = self._action(held)
+        end_message = self._action(held)
+
+        def action() -> None:
+            end_message()
+            self._clear(held)
 
         def closed(outcome: Union[BrokerError, None]) -> None:
             if self._holdings.leases.get(held.id) is not held:
@@ -121,10 +124,16 @@ class Outlet:
 
     def forget(self, held: Lease) -> None:
         """Let a settled lease go and send what is still to be told of it."""
+        self._clear(held)
         self._holdings.let_go(held)
         for job_id, audio_s in held.tell.items():
             how = held.settled[job_id]
             self._tools.say(Done(job_id, how.ending, how.reason, audio_s))
+
+    def _clear(self, held: Lease) -> None:
+        """Remove what the ended jobs left: mostly in a lane, for it takes as long as all else here."""
+        for key in held.clears:
+            self._tools.spool.clear(key)
 
     def _close_again(self, held: Lease) -> None:
         if self._holdings.leases.get(held.id) is held:

@@ -50,7 +50,9 @@ class Spool:
         self._max_file_bytes = max_file_bytes
         self._taken: dict[str, int] = {}  # folder name -> bytes of audio admitted
         self._left: dict[str, float] = {}  # folder name -> when its lease was lost, oldest first
+        self._doomed: set[str] = set()  # folders of ended jobs, to be removed
         self._guard = threading.Lock()
+        self._removing = threading.RLock()
 
     def folder(self, key: RecordKey) -> Path:
         """Give the job's folder; it may not exist yet."""
@@ -59,12 +61,13 @@ class Spool:
 
     def empty(self, key: RecordKey) -> Path:
         """Make the job's folder, or empty it, for a new attempt."""
-        self.drop(key)
         folder = self.folder(key)
-        try:
-            folder.mkdir(mode=0o700)
-        except OSError as error:
-            raise TryLater("spool", f"{folder}: {error.strerror}") from error
+        with self._removing:
+            self.drop(key)
+            try:
+                folder.mkdir(mode=0o700)
+            except OSError as error:
+                raise TryLater("spool", f"{folder}: {error.strerror}") from error
         return folder
 
     def admit(self, key: RecordKey, size_bytes: int) -> None:
@@ -87,10 +90,29 @@ class Spool:
     def drop(self, key: RecordKey) -> None:
         """Remove the job's folder and give its room back."""
         folder = self.folder(key)
-        shutil.rmtree(folder, ignore_errors=True)
+        with self._removing:
+            shutil.rmtree(folder, ignore_errors=True)
+            with self._guard:
+                self._doomed.discard(folder.name)
+                self._taken.pop(folder.name, None)
+                self._left.pop(folder.name, None)
+
+    def doom(self, key: RecordKey) -> None:
+        """Give the job's room back; `clear`, or the next attempt's `empty`, removes its folder."""
+        name = self.folder(key).name
         with self._guard:
-            self._taken.pop(folder.name, None)
-            self._left.pop(folder.name, None)
+            self._doomed.add(name)
+            self._taken.pop(name, None)
+            self._left.pop(name, None)
+
+    def clear(self, key: RecordKey) -> None:
+        """Remove a doomed folder, unless a new attempt has it by now."""
+        name = self.folder(key).name
+        if name not in self._doomed:
+            return
+        with self._removing:
+            if name in self._doomed:
+                self.drop(key)
 
     def leave(self, key: RecordKey) -> None:
         """Let a lost job's folder lie if its result stands there; remove it otherwise."""

@@ -158,3 +158,29 @@ def test_result_is_what_the_worker_announced(spool: Spool) -> None:
 
     assert (found.language, len(found.sha256_json)) == ("en", 64)
     assert isinstance(found, Result)
+
+
+def test_line_that_a_death_cut_off_does_not_count(tmp_path: Path) -> None:
+    files = LeaseFiles(tmp_path, "boot")
+    held = Lease(MESSAGE, 100.0)
+    files.save(held, {})
+    held.deadline_at_s = 200.0
+    files.save(held, {})
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+
+    for cut in range(whole.index(b"\n") + 1, len(whole)):
+        path.write_bytes(whole[:cut])
+        assert [saved.deadline_at_s for saved in LeaseFiles(tmp_path, "boot").load(50.0)] == [100.0]
+
+
+def test_file_of_a_lease_that_lasts_does_not_grow_for_ever(tmp_path: Path) -> None:
+    files = LeaseFiles(tmp_path, "boot")
+    held = Lease(MESSAGE, 100.0)
+    for number in range(1_000):
+        held.deadline_at_s = 100.0 + number
+        files.save(held, {})
+
+    (path,) = tmp_path.iterdir()
+    assert path.stat().st_size <= 65_536
+    assert [saved.deadline_at_s for saved in LeaseFiles(tmp_path, "boot").load(50.0)] == [1_099.0]

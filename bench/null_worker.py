@@ -1,0 +1,92 @@
+"""A worker that recognises nothing: speaks the link as a real one does, and is through at once.
+
+Stands in for `python -m workerproc` where a bench measures everything but the recogniser.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+
+from supervisor.contract import child_env, framing, messages
+from supervisor.contract.messages import TO_WORKER, Beat, Drain, FromWorker, Job, JobCard, Room, Staged, Up
+
+BEAT_S = 2.0
+
+
+class Line:
+    """The link, written by two threads."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link = link
+        self._guard = threading.Lock()
+
+    def say(self, *said: FromWorker) -> None:
+        with self._guard:
+            self._link.sendall(b"".join(messages.write(message) for message in said))
+
+    def beat(self) -> None:
+        while True:
+            time.sleep(BEAT_S)
+            self.say(Beat("idle", 0))
+
+
+def stage(card: JobCard) -> None:
+    """Write what a worker writes, in its order."""
+    document = {
+        "recordingId": card.recording_id,
+        "userId": card.user_id,
+        "deviceId": card.device_id,
+        "language": "en",
+        "segments": [],
+        "fullText": "",
+        "durationSeconds": 1.0,
+        "transcribedAt": "2026-11-22T13:21:41Z",
+        "whisperModel": "null",
+    }
+    data = json.dumps(document).encode()
+    staged = {
+        "job_id": card.job_id,
+        "attempt": card.attempt,
+        "language": "en",
+        "duration_s": 1.0,
+        "sha256_json": hashlib.sha256(data).hexdigest(),
+        "took_s": 0.0,
+    }
+    files = (
+        ("transcript.txt", b""),
+        ("transcript.json", data),
+        ("staged.json", json.dumps(staged).encode()),
+    )
+    for name, content in files:
+        beside = Path(card.folder) / f"{name}.new"
+        beside.write_bytes(content)
+        beside.replace(Path(card.folder) / name)
+
+
+def main() -> None:
+    link = child_env.link()
+    line = Line(link)
+    line.say(Up("null"), Room(1))
+    threading.Thread(target=line.beat, daemon=True).start()
+    splitter = framing.LineSplitter()
+    while True:
+        data = link.recv(65_536)
+        if not data:
+            os._exit(0)
+        for received in splitter.feed(data):
+            message = messages.read(received, TO_WORKER)
+            if isinstance(message, Job):
+                stage(message.card)
+                line.say(Staged(message.card.job_id, 1.0, 0.0), Room(1))
+            elif isinstance(message, Drain):
+                os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
