@@ -128,3 +128,16 @@ def test_cuda_libraries_of_wheels_come_before_those_of_the_system(
     environ = {"LD_LIBRARY_PATH": own} if own else {}
 
     assert environments.for_worker(environ, "{}", "GPU-1", 1, "", libraries).get("LD_LIBRARY_PATH") == seen
+
+
+def test_worker_on_the_cpu_keeps_its_memory_between_windows_unless_told_otherwise() -> None:
+    plain = environments.for_worker({}, "{}", "", 1, "/packages")
+    tuned = environments.for_worker({"MALLOC_TOP_PAD_": "1"}, "{}", "", 1, "/packages")
+
+    assert (plain["MALLOC_MMAP_MAX_"], plain["MALLOC_ARENA_MAX"]) == ("0", "1")
+    assert plain["MALLOC_TRIM_THRESHOLD_"] == "17179869184"
+    assert (tuned["MALLOC_TOP_PAD_"], tuned["MALLOC_MMAP_MAX_"]) == ("1", "0")
+
+
+def test_worker_on_a_gpu_has_glibcs_own_rules() -> None:
+    assert not [name for name in worker({}) if name.startswith("MALLOC_")]
