@@ -31,7 +31,10 @@ def _hear_up(pool: Pool, member: Member, message: m.Up, now_s: float) -> None:
 
 
 def _hear_room(pool: Pool, member: Member, message: m.Room, now_s: float) -> None:
-    member.free = max(0, min(message.free, 10_000))
+    on_the_way = 0
+    if message.holding is not None:
+        on_the_way = max(0, len(pool.ledger.given_to(member.slot.name)) - message.holding)
+    member.free = max(0, min(message.free, 10_000) - on_the_way)
     pool.decide(member, sl.Heartbeat(), now_s)
 
 

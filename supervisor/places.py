@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from supervisor import gpu_places
+from supervisor import batch_sizes, gpu_places
 from supervisor.contract.settings_rules import runs_on_cpu
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Place:
     compute_type: str = ""  # empty: as in settings
     need_bytes: int = 0  # of the device's memory, about; 0: not known
     refusal: str = ""  # why no worker may start here, with the cure
+    batch_size: int = 1  # recordings that its worker computes together
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,7 @@ def _on_gpu(settings: Settings, gpu: Device, number: int) -> Place:
         compute_type=compute_type,
         need_bytes=need_bytes,
         refusal=gpu_places.refusal(gpu, used_model, need_bytes, own.workers_per_device),
+        batch_size=batch_sizes.on_gpu(settings, used_model, gpu, need_bytes) if kind == "cuda" else 1,
     )
 
 
@@ -162,7 +164,8 @@ def _on_cpu(settings: Settings, host: Host) -> Plan:
     need_bytes = cpu_need_bytes(model, compute_type)
     fitting = host.free_memory_bytes // need_bytes
     count = settings.devices.cpu_slots or max(1, min(host.cores // threads, fitting))
-    places = tuple(Place(f"cpu{n}", "cpu", "", threads) for n in range(count))
+    batch_size = batch_sizes.on_cpu(settings, model, host.free_memory_bytes // count, need_bytes)
+    places = tuple(Place(f"cpu{n}", "cpu", "", threads, batch_size=batch_size) for n in range(count))
     if count <= fitting:
         return Plan(places)
     return Plan(

@@ -71,6 +71,7 @@ def worker(settings: Settings, environ: Mapping[str, str], place: Place, model_p
         beam_size=settings.transcription.beam_size,
         log_level=settings.log.level,
         cpus=place.cpus,
+        batch_size=place.batch_size,
     )
     found = _found(dict(environ))
     environment = environments.for_worker(

@@ -19,7 +19,7 @@ TWO_GPUS = Devices((Device("GPU-a", "A10", 0), Device("GPU-b", "A10", 3)), nvidi
 
 def settings(model: str = "base", compute_type: str = "auto", **devices: object) -> Settings:
     return Settings(
-        transcription=TranscriptionSettings(model=model, compute_type=compute_type),
+        transcription=TranscriptionSettings(model=model, compute_type=compute_type, profile="rem"),
         devices=dataclasses.replace(DevicesSettings(), **devices),
     )
 

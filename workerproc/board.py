@@ -1,8 +1,9 @@
-"""What this worker is doing, as its beats tell it: written by the main thread, read by others.
+"""What this worker is doing, as its beats tell it: written by the threads that work, read by others.
 
 `moves` only ever grows, and only by achievements: bytes read, packets decoded, a VAD
-window, an encode, a generate. A thread that merely lives never touches it. The board
-also holds what must reach the main thread in mid-job: which jobs are to be forgotten.
+window, an encode, a generate. A thread that merely lives never touches it. Each thread
+works on one job at a time, from `begin` to `end`; the board knows which. It also holds
+what must reach that thread in mid-job: which jobs are to be forgotten.
 """
 
 from __future__ import annotations
@@ -21,13 +22,20 @@ class Board:
         self._lock = threading.Lock()
         self._phase = "loading"
         self._moves = 0
-        self._present: Optional[Progress] = None
+        self._present: dict[str, Progress] = {}
         self._known: dict[str, bool] = {}  # every job heard of and not ended: is it to be forgotten?
+        self._mine = threading.local()  # .job_id: the one that this thread works on
 
     def beat(self) -> Beat:
         """Give the present state as a message."""
         with self._lock:
-            return Beat(self._phase, self._moves, (self._present,) if self._present else ())
+            return Beat(self._phase, self._moves, tuple(self._present.values()))
+
+    @property
+    def known_count(self) -> int:
+        """How many jobs are here, begun or not."""
+        with self._lock:
+            return len(self._known)
 
     @property
     def is_idle(self) -> bool:
@@ -53,23 +61,26 @@ class Board:
             self._known[job_id] = False
 
     def begin(self, job_id: str) -> None:
-        """Take up a job. Raises `JobStopped` where it was stopped before it began."""
+        """Take up a job in this thread. Raises `JobStopped` where it was stopped before it began."""
+        self._mine.job_id = job_id
         with self._lock:
             self._phase = "working"
             self._known.setdefault(job_id, False)
-            self._present = Progress(job_id, "decoding", 0.0, 0.0)
+            self._present[job_id] = Progress(job_id, "decoding", 0.0, 0.0)
         self.step()
 
     def end(self, job_id: str) -> None:
         """Lay the job down, whatever became of it."""
+        self._mine.job_id = None
         with self._lock:
-            self._phase = "idle"
             self._moves += 1
-            self._present = None
+            self._present.pop(job_id, None)
             self._known.pop(job_id, None)
+            if not self._present:
+                self._phase = "idle"
 
     def stop(self, job_id: str) -> bool:
-        """Ask the main thread to forget this job; False where it is not, or no longer, ours."""
+        """Ask the thread that has this job to forget it; False where it is not, or no longer, ours."""
         with self._lock:
             if job_id not in self._known:
                 return False
@@ -77,15 +88,17 @@ class Board:
             return True
 
     def step(self) -> None:
-        """Count one achievement. Raises `JobStopped` where the present job is to be forgotten."""
+        """Count one achievement. Raises `JobStopped` where this thread's job is to be forgotten."""
+        job_id: Optional[str] = getattr(self._mine, "job_id", None)
         with self._lock:
             self._moves += 1
-            if self._present and self._known.get(self._present.job_id):
-                raise JobStopped(self._present.job_id)
+            if job_id is not None and self._known.get(job_id):
+                raise JobStopped(job_id)
 
     def reach(self, phase: str, done_s: float, audio_s: float) -> None:
-        """Say how far the present job is, and count it. Raises as `step` does."""
-        with self._lock:
-            if self._present:
-                self._present = Progress(self._present.job_id, phase, done_s, audio_s)
+        """Say how far this thread's job is, and count it. Raises as `step` does."""
+        job_id: Optional[str] = getattr(self._mine, "job_id", None)
+        if job_id is not None:
+            with self._lock:
+                self._present[job_id] = Progress(job_id, phase, done_s, audio_s)
         self.step()

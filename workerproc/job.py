@@ -15,8 +15,9 @@ from supervisor.contract.child_env import WorkerSettings
 from supervisor.contract.messages import JobCard, Staged
 from workerproc import audio, staging, transcript
 from workerproc.audio import Sound
+from workerproc.batch import Batch, Lane
 from workerproc.board import Board
-from workerproc.recogniser import Options, Recogniser
+from workerproc.recogniser import Options, Recogniser, options_of
 from workerproc.transcript import Heard, Segment
 
 
@@ -24,20 +25,22 @@ def transcribe_job(
     card: JobCard,
     settings: WorkerSettings,
     recogniser: Recogniser,
+    batch: Batch,
     engine: Mapping[str, str],
     board: Board,
 ) -> Staged:
     """Take one job from its audio to a staged transcript; give the message that says so."""
     began_at_s = clock.now_s()
     folder = Path(card.folder)
-    options = Options(beam_size=settings.beam_size, language=card.language or settings.language)
+    options = options_of(settings.profile, settings.beam_size, card.language or settings.language)
 
-    sound = audio.decode(
-        folder / "audio",
-        settings.max_audio_s,
-        lambda done_s, audio_s: board.reach("decoding", done_s, audio_s),
-    )
-    heard = _listen(sound, options, recogniser, board)
+    with batch.lane() as lane:
+        sound = audio.decode(
+            folder / "audio",
+            settings.max_audio_s,
+            lambda done_s, audio_s: board.reach("decoding", done_s, audio_s),
+        )
+        heard = _listen(sound, options, recogniser, lane, board)
     document = transcript.build(_origin(card, settings, engine, options, sound), heard)
 
     board.reach("writing", sound.audio_s, sound.audio_s)
@@ -46,10 +49,10 @@ def transcribe_job(
     return Staged(card.job_id, sound.audio_s, took_s)
 
 
-def _listen(sound: Sound, options: Options, recogniser: Recogniser, board: Board) -> Heard:
+def _listen(sound: Sound, options: Options, recogniser: Recogniser, lane: Lane, board: Board) -> Heard:
     """Run the engine over the samples; between segments the job may be stopped."""
     board.reach("transcribing", 0.0, sound.audio_s)
-    run = recogniser.transcribe(sound.samples, options)
+    run = recogniser.transcribe(sound.samples, options, lane)
     segments: list[Segment] = []
     for segment in run.segments:
         segments.append(segment)

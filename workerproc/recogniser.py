@@ -1,13 +1,15 @@
 """The engine: the only file that imports faster_whisper, and what we rely on in it.
 
 One `Recogniser` is one loaded model on one device. Its text equals a direct
-`WhisperModel.transcribe` with the same options, threads and interpreter: nothing is
-done differently, only watched. The watching is two thin wrappers that call `step` after each native
-call (encode, generate, a stretch of voice detection), because these are what takes time.
+`WhisperModel.transcribe` with the same options, threads and interpreter: each job runs
+that very function, on an object of its own that shares the model; only the native calls
+(`native.py`) are made elsewhere, maybe together with other jobs'. After each of them, and after each
+stretch of voice detection, `step` is called, because these are what takes time.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -20,24 +22,36 @@ import numpy as np
 from supervisor.contract.messages import Failure
 from workerproc import errors
 from workerproc.audio import RATE_HZ, Samples
+from workerproc.batch import Lane
+from workerproc.native import JobModel, Native
 from workerproc.transcript import Segment
 
 Step = Callable[[], None]
 
 WINDOW_S = 30
 MIN_SILENCE_MS = 500  # REM's
-_WATCHED = frozenset({"encode", "generate", "detect_language", "align", "run"})
+PROFILES = ("rem", "fast")
 
 
 @dataclass(frozen=True)
 class Options:
-    """What decides the text, beside model, threads and interpreter. Profile `rem`."""
+    """What decides the text, beside model, threads and interpreter. The defaults are profile `rem`."""
 
     beam_size: int = 5
     language: Optional[str] = None  # None: detected
     vad_filter: bool = True
     min_silence_duration_ms: int = MIN_SILENCE_MS
     condition_on_previous_text: bool = True
+
+    @property
+    def is_alone(self) -> bool:
+        """True where a window needs the text before it: prompts differ in length, so no call is shared."""
+        return self.condition_on_previous_text
+
+
+def options_of(profile: str, beam_size: int, language: Optional[str]) -> Options:
+    """Give a profile's options: `rem` is REM's own, `fast` the same without conditioning on earlier text."""
+    return Options(beam_size, language, condition_on_previous_text=profile != "fast")
 
 
 @dataclass(frozen=True)
@@ -65,9 +79,12 @@ class Recogniser:
         except Exception as error:
             raise _ours(error, f"{model_path} on {device} as {compute_type}") from error
         self.compute_type = str(model.model.compute_type)
-        model.model = _Watched(model.model, step)
-        _watch_voice_detection(step)
+        self.native = Native(model.model)
         self._model: Any = model
+        self._step = step
+        # One call takes prompts with this token, or prompts without it.
+        self._no_timestamps = model.hf_tokenizer.token_to_id("<|notimestamps|>")
+        _watch_voice_detection(step)
 
     def warm_up(self) -> None:
         """Compute one silent window: loading proves little, computing proves the libraries.
@@ -83,9 +100,13 @@ class Recogniser:
         except Exception as error:
             raise _ours(error, "the first window could not be computed") from error
 
-    def transcribe(self, samples: Samples, options: Options) -> Run:
-        """Begin a recording; the work is done while the segments are taken."""
-        segments, info = self._model.transcribe(
+    def transcribe(self, samples: Samples, options: Options, lane: Lane) -> Run:
+        """Begin a recording; the work is done while the segments are taken, in calls through `lane`."""
+        model = copy.copy(self._model)
+        model.model = JobModel(
+            self._model.model, lane, self._step, self._no_timestamps, is_alone=options.is_alone
+        )
+        segments, info = model.transcribe(
             samples,
             language=options.language,
             beam_size=options.beam_size,
@@ -108,31 +129,24 @@ def versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in ("faster-whisper", "ctranslate2", "onnxruntime", "av")}
 
 
-class _Watched:
-    """Stands before a native object and counts the calls that take time."""
+class _WatchedSession:
+    """Stands before the voice detector's session and counts its runs."""
 
-    def __init__(self, native: Any, step: Step) -> None:
-        self._native = native
+    def __init__(self, session: Any, step: Step) -> None:
+        self._session = session
         self._step = step
 
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._native, name)
-        if name not in _WATCHED:
-            return value
-
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            result = value(*args, **kwargs)
-            self._step()
-            return result
-
-        return counted
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        result = self._session.run(*args, **kwargs)
+        self._step()
+        return result
 
 
 def _watch_voice_detection(step: Step) -> None:
     """Count each stretch (some five minutes) that voice detection goes through."""
     detector = faster_whisper.vad.get_vad_model()
-    if not isinstance(detector.session, _Watched):
-        detector.session = _Watched(detector.session, step)
+    session = detector.session
+    detector.session = _WatchedSession(getattr(session, "_session", session), step)
 
 
 def _ours(error: Exception, where: str) -> Exception:

@@ -1,7 +1,10 @@
-"""The life of a worker: load, warm up, say so, take jobs one by one, leave when asked.
+"""The life of a worker: load, warm up, say so, take jobs, leave when asked.
 
-The main thread does the work; three small threads listen to the link, to SIGTERM, and send beats.
-The process never ends through the interpreter's exit: native libraries hang in theirs.
+The main thread is the engine's: it makes the native calls of all jobs. Each job runs in one of
+a few threads, its lane, from decoding to the staged transcript; three small threads listen to
+the link, to SIGTERM, and send beats. The supervisor sends as many jobs as there is room for: those of
+one round of the engine, and one that is prepared meanwhile. The process never ends through
+the interpreter's exit: native libraries hang in theirs.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from supervisor.contract.child_env import WorkerSettings
 from supervisor.contract.exits import Exit
 from supervisor.contract.messages import Drain, Failed, Failure, Job, JobCard, Room, StopJob, ToWorker, Up
 from workerproc import birth, errors, models
+from workerproc.batch import Batch
 from workerproc.board import Board
 from workerproc.link import Link
 
@@ -70,6 +74,7 @@ class Worker:
         self._inbox: queue.SimpleQueue[Optional[Job]] = queue.SimpleQueue()  # None: leave
         self._leaving = threading.Event()
         self._stirred = threading.Event()  # a job came: the idle pace of beats is over
+        self._room_lock = threading.Lock()
         self._engine: dict[str, str] = {}
 
     def live(self) -> None:
@@ -78,12 +83,16 @@ class Worker:
         self._link.listen(self._hear)
         threading.Thread(target=self._beat, name="beat", daemon=True).start()
         recogniser = self._load()
-        while not self._leaving.is_set():
-            self._link.send(Room(1))
-            job = self._inbox.get()
-            if job is None:
-                return
-            self.do(job.card, recogniser)
+        batch = Batch(recogniser.native, self._settings.batch_size)
+        self._tell_room(batch)
+        lanes = [
+            threading.Thread(target=self._work, args=(recogniser, batch), name=f"lane-{n}", daemon=True)
+            for n in range(_places(self._settings.batch_size))
+        ]
+        for lane in lanes:
+            lane.start()
+        threading.Thread(target=_close_after, args=(lanes, batch), name="last", daemon=True).start()
+        batch.run()
 
     # --- heard from the link's thread and SIGTERM's
 
@@ -100,14 +109,15 @@ class Worker:
             self._leave("drain")
 
     def _leave(self, reason: str) -> None:
-        """Finish the present job, then leave. Said twice, it changes nothing."""
+        """Finish the jobs that have begun, then leave. Said twice, it changes nothing."""
         if self._leaving.is_set():
             return
         self._leaving.set()
         log.info("worker leaves", extra={"reason": reason})
         if self._board.has_nothing_to_finish:
             self._die(Exit.OK)
-        self._inbox.put(None)
+        for _ in range(_places(self._settings.batch_size)):
+            self._inbox.put(None)
 
     def _beat(self) -> None:
         while True:
@@ -154,14 +164,33 @@ class Worker:
         log.info("worker is ready", extra=facts)
         return recogniser
 
-    def do(self, card: JobCard, recogniser: Recogniser) -> None:
+    # --- the lanes' threads
+
+    def _work(self, recogniser: Recogniser, batch: Batch) -> None:
+        """Take jobs one by one until the worker leaves, or breaks."""
+        try:
+            while True:
+                job = self._inbox.get()
+                if job is None or self._leaving.is_set():
+                    return
+                self.do(job.card, recogniser, batch)
+                self._tell_room(batch)
+        except BaseException as error:  # noqa: BLE001  # the main thread raises it
+            batch.close(error)
+
+    def _tell_room(self, batch: Batch) -> None:
+        with self._room_lock:  # a number that was counted later must not be sent earlier
+            holding = self._board.known_count
+            self._link.send(Room(max(0, _places(batch.rows) - holding), holding))
+
+    def do(self, card: JobCard, recogniser: Recogniser, batch: Batch) -> None:
         """Do one job and say what became of it. Nothing escapes but `DeviceBroken`."""
         from workerproc.job import transcribe_job
 
         facts = {"job_id": card.job_id, "attempt": card.attempt}
         try:
             self._board.begin(card.job_id)
-            staged = transcribe_job(card, self._settings, recogniser, self._engine, self._board)
+            staged = transcribe_job(card, self._settings, recogniser, batch, self._engine, self._board)
         except errors.JobStopped:
             log.info("job stopped", extra=facts)
         except Exception as error:  # noqa: BLE001  # whatever a recording does to the engine, the worker goes on
@@ -185,3 +214,15 @@ class Worker:
         self._link.send(Failed(card.job_id, failure, reason))
         if failure is Failure.SICK_DEVICE:
             raise errors.DeviceBroken(reason) from error
+
+
+def _places(rows: int) -> int:
+    """Say how many jobs may be here: those of a round, and one to be prepared where rounds are shared."""
+    return rows + 1 if rows > 1 else 1
+
+
+def _close_after(lanes: list[threading.Thread], batch: Batch) -> None:
+    """Let the engine stop when the last lane has."""
+    for lane in lanes:
+        lane.join()
+    batch.close()

@@ -93,9 +93,14 @@ class Up:
 
 @dataclass(frozen=True)
 class Room:
-    """How many more jobs the worker would take now: an absolute number."""
+    """How many more jobs the worker would take now: an absolute number.
+
+    `holding` is how many it counted as its own when it said so: a job that is on its way
+    meanwhile takes one of the free places.
+    """
 
     free: int
+    holding: Optional[int] = None
 
 
 @dataclass(frozen=True)

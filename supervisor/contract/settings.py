@@ -66,6 +66,7 @@ class TranscriptionSettings:
     profile: str = "rem"
     language: str = ""  # empty: detected, as REM does
     beam_size: int = 5  # REM's
+    batch_size: int = 0  # windows computed in one call, profile fast alone; 0: from memory and model
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 
@@ -55,6 +55,19 @@ def test_worker_with_several_places_gets_several_jobs() -> None:
 
     assert host.has("w0") == ["a", "b", "c"]
     assert host.run(30).ended_as(m.Ending.DONE) == list("abcd")
+
+
+@pytest.mark.parametrize(("holding", "free"), [(3, 4), (1, 2), (0, 1), (None, 4), (5, 4)])
+def test_room_that_was_counted_before_a_job_arrived_is_not_given_away_twice(
+    holding: Optional[int], free: int
+) -> None:
+    """A worker said that it had room while jobs for it lay on the link: it got more than it could hold."""
+    host = Host(workers=1, places=3).begin(*"abc").run(8)
+    assert host.has("w0") == ["a", "b", "c"]
+
+    host.pool.take(Heard("w0", m.Room(4, holding)), 8.0)
+
+    assert host.pool.members["w0"].free == free
 
 
 def test_job_that_is_staged_already_is_committed_without_a_worker() -> None:

@@ -16,6 +16,7 @@ from supervisor.contract.messages import Failed, Failure, Progress
 from tests.worker import recordings
 from tests.worker.process import card, settings_in
 from workerproc import errors
+from workerproc.batch import Batch
 from workerproc.board import Board
 from workerproc.errors import AudioRejected, DeviceBroken, JobStopped
 from workerproc.link import Link
@@ -65,7 +66,7 @@ class BrokenEngine:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    def transcribe(self, samples: Any, options: Any) -> Any:
+    def transcribe(self, samples: Any, options: Any, lane: Any) -> Any:
         raise self.error
 
 
@@ -87,7 +88,7 @@ def test_job_in_a_broken_engine_is_given_up_and_only_a_sick_device_ends_the_work
 
     with ours, theirs:
         with pytest.raises(DeviceBroken) if ends else contextlib.nullcontext():
-            worker.do(job, engine)
+            worker.do(job, engine, Batch(engine, rows=1))
         line = ours.recv(65_536)
 
     told = messages.read(line.rstrip(b"\n"), messages.FROM_WORKER)

@@ -1,0 +1,166 @@
+"""Many jobs before one engine: calls made together, errors that stay with their job."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, Callable
+
+import pytest
+
+from workerproc.batch import Batch
+
+LIMIT_S = 20.0
+
+
+class Adder:
+    """An engine that adds one. It notes each call, and refuses one that holds a poisoned request."""
+
+    def __init__(self, poison: object = None, error: Callable[[], Exception] = ValueError) -> None:
+        self.calls: list[tuple[str, list[Any]]] = []
+        self._poison = poison
+        self._error = error
+
+    def make(self, kind: str, requests: Sequence[Any]) -> list[Any]:
+        self.calls.append((kind, list(requests)))
+        if self._poison in requests:
+            raise self._error()
+        return [request + 1 for request in requests]
+
+
+@contextlib.contextmanager
+def running(batch: Batch) -> Iterator[None]:
+    engine = threading.Thread(target=batch.run)
+    engine.start()
+    try:
+        yield
+    finally:
+        batch.close()
+        engine.join(LIMIT_S)
+        assert not engine.is_alive()
+
+
+def do_all(batch: Batch, jobs: Sequence[Callable[[Any], Any]]) -> list[Any]:
+    """Run each job in a lane; give what it returned or raised. All have their lanes before one calls."""
+    results: list[Any] = [None] * len(jobs)
+    lanes = [batch.lane() for _ in jobs]
+
+    def run(n: int) -> None:
+        try:
+            with lanes[n] as lane:
+                results[n] = jobs[n](lane)
+        except Exception as error:
+            results[n] = error
+
+    threads = [threading.Thread(target=run, args=(n,)) for n in range(len(jobs))]
+    for thread in threads:
+        thread.start()
+    with running(batch):
+        for thread in threads:
+            thread.join(LIMIT_S)
+    assert not any(thread.is_alive() for thread in threads)
+    return results
+
+
+def generating(number: int, windows: int = 3) -> Callable[[Any], int]:
+    """A job that gives its number to the engine so many times."""
+
+    def job(lane: Any) -> int:
+        value = number
+        for _ in range(windows):
+            value = lane.call("generate", "same", value)
+        return value
+
+    return job
+
+
+def test_jobs_share_their_calls_and_each_gets_its_own_answer() -> None:
+    engine = Adder()
+
+    results = do_all(Batch(engine, rows=8), [generating(100 * n) for n in range(8)])
+
+    assert results == [100 * n + 3 for n in range(8)]
+    assert len(engine.calls) < 8 * 3  # alone they would be 24
+    assert max(len(requests) for _, requests in engine.calls) > 2
+
+
+def test_place_of_a_job_that_ended_is_taken_at_once() -> None:
+    engine = Adder()
+
+    results = do_all(Batch(engine, rows=2), [generating(100 * n, windows=1 + n % 3) for n in range(9)])
+
+    assert results == [100 * n + 1 + n % 3 for n in range(9)]
+    assert max(len(requests) for _, requests in engine.calls) == 2
+
+
+def test_bad_request_fails_its_own_job_and_no_neighbour() -> None:
+    engine = Adder(poison=301)
+
+    results = do_all(Batch(engine, rows=8), [generating(100 * n) for n in range(6)])
+
+    assert isinstance(results[3], ValueError)
+    assert [result for n, result in enumerate(results) if n != 3] == [3, 103, 203, 403, 503]
+
+
+def test_lack_of_memory_halves_the_round_and_no_job_fails_that_fits_alone() -> None:
+    class Small(Adder):
+        def make(self, kind: str, requests: Sequence[Any]) -> list[Any]:
+            if len(requests) > 2:
+                raise RuntimeError("CUDA failed with error out of memory")
+            return super().make(kind, requests)
+
+    batch = Batch(Small(), rows=8)
+
+    results = do_all(batch, [generating(100 * n, windows=6) for n in range(8)])
+
+    assert results == [100 * n + 6 for n in range(8)]
+    assert batch.rows <= 4
+
+
+def test_job_that_dawdles_between_calls_does_not_stop_the_others() -> None:
+    others_are_through = threading.Event()
+    batch = Batch(Adder(), rows=8)
+
+    def dawdle(lane: Any) -> Any:
+        lane.call("generate", "same", 0)
+        assert others_are_through.wait(LIMIT_S)
+        return "late"
+
+    left = threading.Semaphore(0)
+
+    def worker(lane: Any) -> Any:
+        value = generating(1)(lane)
+        left.release()
+        return value
+
+    def watcher() -> None:
+        for _ in range(3):
+            left.acquire(timeout=LIMIT_S)
+        others_are_through.set()
+
+    watch = threading.Thread(target=watcher)
+    watch.start()
+    results = do_all(batch, [dawdle, worker, worker, worker])
+    watch.join(LIMIT_S)
+
+    assert results == ["late", 4, 4, 4]
+
+
+def test_engine_thread_ends_with_the_error_that_closed_it() -> None:
+    batch = Batch(Adder(), rows=2)
+
+    batch.close(RuntimeError("the device is gone"))
+
+    with pytest.raises(RuntimeError, match="the device is gone"):
+        batch.run()
+
+
+def test_round_shrinks_when_rows_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = Batch(Adder(), rows=8)
+    clock = iter(range(0, 10_000, 4))
+    monkeypatch.setattr("workerproc.batch.time.perf_counter", lambda: next(clock))
+
+    do_all(batch, [generating(0, windows=4)])
+
+    assert batch.rows == 5  # 20 s of 4 s each

@@ -1,0 +1,104 @@
+"""A worker with several recordings at once: a real process in profile fast."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from supervisor.contract.exits import Exit
+from supervisor.contract.messages import Drain, Failed, Failure, Job, Room, Staged, StopJob, Up
+from tests.worker import recordings
+from tests.worker.process import Worker, card, worker_in
+
+pytestmark = pytest.mark.slow
+
+CLIPS = {clip.path.stem: clip for clip in recordings.samples()}
+SHORT, LONG = CLIPS["harbour"].path, CLIPS["lighthouse"].path
+
+
+@pytest.fixture(scope="module")
+def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    with worker_in(tmp_path_factory.mktemp("fast"), profile="fast", batch_size=4) as worker:
+        worker.up = worker.next(Up)
+        assert worker.next(Room) == Room(5, holding=0)
+        yield worker
+
+
+def give(worker: Worker, folder: Path, **recordings_by_name: Path) -> None:
+    for name, path in recordings_by_name.items():
+        worker.send(Job(card(folder / name, path, job_id=name)))
+
+
+def endings(worker: Worker, count: int) -> dict[str, Any]:
+    found = [worker.next(Staged, Failed) for _ in range(count)]
+    return {ending.job_id: ending for ending in found}
+
+
+def document(folder: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((folder / "transcript.json").read_bytes())
+    return read
+
+
+def test_recordings_are_worked_on_together_and_each_tells_its_progress(fast: Worker, tmp_path: Path) -> None:
+    first = len(fast.heard)
+    give(fast, tmp_path, a=LONG, b=LONG, c=SHORT, d=LONG)
+
+    ended = endings(fast, 4)
+
+    assert {type(ending) for ending in ended.values()} == {Staged}
+    assert next(iter(ended)) == "c"  # the short one need not wait for the long ones before it
+    beats = [message for message in fast.heard[first:] if type(message).__name__ == "Beat"]
+    assert max(len([job for job in beat.jobs if job.phase == "transcribing"]) for beat in beats) >= 3
+    texts = {name: document(tmp_path / name)["fullText"] for name in "abcd"}
+    assert texts["a"] == texts["b"] == texts["d"] != texts["c"]
+    assert document(tmp_path / "a")["options"]["condition_on_previous_text"] is False
+
+
+def test_room_is_counted_with_what_is_held(fast: Worker, tmp_path: Path) -> None:
+    give(fast, tmp_path, a=SHORT, b=SHORT, c=SHORT)
+
+    for holding in (2, 1, 0):
+        room = fast.next(Room, where=lambda room, now=holding: room.holding == now)
+        # A machine that is busy with other things has less room, never more.
+        assert 0 <= room.free <= 5 - holding
+
+
+def test_bad_recordings_beside_good_ones_fail_alone(fast: Worker, tmp_path: Path) -> None:
+    letter = tmp_path / "letter.wav"
+    letter.write_text("Dear Sir or Madam, " * 99)
+    silent = recordings.wav(tmp_path / "silent.wav", recordings.silence(3.0))
+    give(fast, tmp_path, good=SHORT, bad=letter, silent=silent, other=SHORT)
+
+    ended = endings(fast, 4)
+
+    assert isinstance(ended["bad"], Failed)
+    assert ended["bad"].failure is Failure.REJECTED
+    assert document(tmp_path / "good")["fullText"] == document(tmp_path / "other")["fullText"] != ""
+    assert document(tmp_path / "silent")["fullText"] == ""
+
+
+def test_one_of_several_recordings_can_be_stopped(fast: Worker, tmp_path: Path) -> None:
+    give(fast, tmp_path, stopped=LONG, goes_on=LONG)
+    fast.next_beat(lambda beat: len([job for job in beat.jobs if job.phase == "transcribing"]) == 2)
+
+    fast.send(StopJob("stopped", "lease lost"))
+
+    assert fast.next(Staged, Failed).job_id == "goes_on"
+    fast.next(Room, where=lambda room: room.holding == 0)
+    assert [path.name for path in (tmp_path / "stopped").iterdir()] == ["audio"]
+
+
+def test_drained_worker_finishes_all_that_it_began(tmp_path: Path) -> None:
+    with worker_in(tmp_path, profile="fast", batch_size=2) as worker:
+        worker.ready()
+        give(worker, tmp_path, a=LONG, b=LONG)
+        worker.next_beat(lambda beat: len([job for job in beat.jobs if job.phase == "transcribing"]) == 2)
+
+        worker.send(Drain(1e9))
+
+        assert set(endings(worker, 2)) == {"a", "b"}
+        assert worker.ends() == Exit.OK

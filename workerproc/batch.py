@@ -1,0 +1,191 @@
+"""Many jobs in one engine: each in a lane of its own, their native calls made together.
+
+A lane is a thread that runs one job. Its calls to the engine wait here until `run`, in the
+engine's thread, makes them; `rounds.py` says which together. So every job keeps its own
+sequential state (the next window, its fallback, its rules) on its own stack, in the very code
+that a job alone would run: the text can't differ. A job that ends frees its seat at once.
+
+A call made for several jobs that fails is made again for each: only the one whose fault it is, fails.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Hashable, Sequence
+from typing import Any, Optional, Protocol
+
+from supervisor.contract.messages import Failure
+from workerproc import errors, rounds
+from workerproc.rounds import Want
+
+# A drain, a lost lease or a job to be forgotten waits for the calls of one round at most.
+ROUND_MOST_S = 20.0
+# Two recordings may be decoded while the device works: a very long one must not hold up the others.
+_PREPARING_MOST = 2
+# Between two calls a job needs milliseconds. One that takes longer is not waited for.
+_LAGGARD_S = 0.2
+_NEW_WEIGHT = 0.2  # of the latest round in the measured time of a row
+
+
+class Engine(Protocol):
+    """Whatever computes one call for several jobs."""
+
+    def make(self, kind: str, requests: Sequence[Any]) -> list[Any]:
+        """Give an answer for each request, in order. Raises what the engine raises."""
+
+
+class _Call:
+    """A request on its way through the engine."""
+
+    def __init__(self, want: Want, request: Any) -> None:
+        self.want = want
+        self.request = request
+        self.answer: Any = None
+        self.error: Optional[BaseException] = None
+        self.is_made = threading.Event()
+
+
+class Lane:
+    """One job's way to the engine; used by one thread, in a `with` statement.
+
+    Until its first call it prepares (decodes, looks for speech), as few others do at the same time.
+    """
+
+    def __init__(self, batch: Batch, age: int) -> None:
+        self._batch = batch
+        self._age = age
+        self._is_preparing = False
+
+    def __enter__(self) -> Lane:
+        self._batch.preparing.acquire()
+        self._is_preparing = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+    def call(self, kind: str, key: Optional[Hashable], request: Any) -> Any:
+        """Have a call made, together with those of equal key; wait for its answer, or raise its error."""
+        self._be_prepared()
+        return self._batch.answer(_Call(Want(self._age, kind, key), request))
+
+    def leave(self) -> None:
+        """No call will follow: the others need not wait for this job. Said twice, it changes nothing."""
+        self._be_prepared()
+        self._batch.forget(self._age)
+
+    def _be_prepared(self) -> None:
+        if self._is_preparing:
+            self._is_preparing = False
+            self._batch.preparing.release()
+
+
+class Batch:
+    """All lanes of a worker before its one engine."""
+
+    def __init__(self, engine: Engine, rows: int) -> None:
+        self.preparing = threading.Semaphore(_PREPARING_MOST)
+        self._engine = engine
+        self._rows_most = rows
+        self._row_s: dict[str, float] = {}  # by kind, measured
+        self._news = threading.Condition()
+        self._lanes_count = 0
+        self._members: set[int] = set()  # ages of the jobs that have begun to call
+        self._calls: dict[int, _Call] = {}  # by age: a job waits for one call at a time
+        self._is_closed = False
+        self._error: Optional[BaseException] = None
+
+    @property
+    def rows(self) -> int:
+        """How many jobs a round may serve, by memory and by the time that rows take."""
+        return rounds.rows_within(ROUND_MOST_S, sum(self._row_s.values()), self._rows_most)
+
+    def lane(self) -> Lane:
+        """Give the next job its lane; jobs are as old as their lanes."""
+        with self._news:
+            self._lanes_count += 1
+            return Lane(self, self._lanes_count)
+
+    def close(self, error: Optional[BaseException] = None) -> None:
+        """Let `run` return, or raise `error`."""
+        with self._news:
+            self._is_closed = True
+            self._error = self._error or error
+            self._news.notify_all()
+
+    def run(self) -> None:
+        """Make the calls of all lanes until `close`."""
+        while True:
+            groups = self._next_groups()
+            if groups is None:
+                break
+            for group in groups:
+                self._make(group)
+        if self._error is not None:
+            raise self._error
+
+    # --- from the lanes' threads
+
+    def answer(self, call: _Call) -> Any:
+        """Wait until a call is made; give its answer or raise its error."""
+        with self._news:
+            self._members.add(call.want.age)
+            self._calls[call.want.age] = call
+            self._news.notify_all()
+        call.is_made.wait()
+        if call.error is not None:
+            raise call.error
+        return call.answer
+
+    def forget(self, age: int) -> None:
+        """A job is through with the engine."""
+        with self._news:
+            self._members.discard(age)
+            self._news.notify_all()
+
+    # --- the engine's thread
+
+    def _next_groups(self) -> Optional[list[list[_Call]]]:
+        with self._news:
+            self._news.wait_for(lambda: self._is_closed or self._calls)
+            if not self._is_closed:
+                self._news.wait_for(
+                    lambda: self._is_closed or self._seated() <= self._calls.keys(), _LAGGARD_S
+                )
+            if self._is_closed:
+                return None
+            wants = [call.want for call in self._calls.values()]
+            groups = rounds.due(wants, self._seated(), self.rows)
+            return [[self._calls.pop(want.age) for want in group] for group in groups]
+
+    def _seated(self) -> frozenset[int]:
+        return rounds.seats(self._members, self.rows)
+
+    def _make(self, group: Sequence[_Call]) -> None:
+        kind = group[0].want.kind
+        began_at_s = time.perf_counter()
+        try:
+            answers = self._engine.make(kind, [call.request for call in group])
+        except Exception as error:  # noqa: BLE001  # it belongs to the job, which raises it in its own thread
+            self._cope(group, error)
+            return
+        self._measure(kind, (time.perf_counter() - began_at_s) / len(group))
+        for call, answer in zip(group, answers):
+            call.answer = answer
+            call.is_made.set()
+
+    def _cope(self, group: Sequence[_Call], error: Exception) -> None:
+        """Find out whose fault a failed call was by making it for each job alone."""
+        if len(group) == 1:
+            group[0].error = error
+            group[0].is_made.set()
+            return
+        if errors.classify(error) is Failure.OUT_OF_MEMORY:
+            self._rows_most = max(1, min(self._rows_most, len(group)) // 2)
+        for call in group:
+            self._make([call])
+
+    def _measure(self, kind: str, row_s: float) -> None:
+        known_s = self._row_s.get(kind, row_s)
+        self._row_s[kind] = known_s + _NEW_WEIGHT * (row_s - known_s)

@@ -1,0 +1,64 @@
+"""Which native calls are made next, and together: the rule of lock-step. PURE.
+
+Every job of a worker runs faster-whisper's own sequential code; where that code calls the
+engine, the job waits with a `Want`. The oldest jobs are seated, as many as a round may have
+rows. Once every seated job waits, all calls of the earliest kind are made: encodings come
+before generations, so that jobs which drifted apart meet again at their next generation. Each want
+that is due is served in that turn, oldest job first: no job can starve another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+# Earliest first. Whoever encodes comes to generate right after.
+KINDS = ("encode", "detect_language", "align", "generate")
+# More windows at once make encoding no faster and take 35 MB each (tiny) or ten times that (large).
+ENCODE_MOST = 4
+
+
+@dataclass(frozen=True)
+class Want:
+    """A call that a job waits for."""
+
+    age: int  # the job's number in the order of arrival: the smaller, the older
+    kind: str
+    key: Optional[Hashable]  # calls of equal keys can be one call; None: on its own
+
+
+def seats(ages: Iterable[int], rows: int) -> frozenset[int]:
+    """Say which jobs take part in the next round: the oldest ones, one a row."""
+    return frozenset(sorted(ages)[:rows])
+
+
+def due(wants: Iterable[Want], seated: frozenset[int], rows: int) -> list[list[Want]]:
+    """Give the calls to make now, in order, each as the wants that it serves."""
+    waiting = sorted((want for want in wants if want.age in seated), key=lambda want: want.age)
+    for kind in KINDS:
+        now = [want for want in waiting if want.kind == kind]
+        if now:
+            return _grouped(now, min(rows, ENCODE_MOST) if kind == "encode" else rows)
+    return []
+
+
+def _grouped(wants: Sequence[Want], most: int) -> list[list[Want]]:
+    groups: list[list[Want]] = []
+    open_groups: dict[Hashable, list[Want]] = {}
+    for want in wants:
+        group = open_groups.get(want.key) if want.key is not None else None
+        if group is None or len(group) >= most:
+            group = []
+            groups.append(group)
+            if want.key is not None:
+                open_groups[want.key] = group
+        group.append(want)
+    return groups
+
+
+def rows_within(round_s: float, row_s: float, most: int) -> int:
+    """Say how many rows a round may have so that it ends within `round_s`: one at least, `most` at most."""
+    if row_s <= 0:
+        return most
+    return max(1, min(most, int(round_s / row_s)))
