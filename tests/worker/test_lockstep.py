@@ -30,7 +30,7 @@ def sounds() -> list[Any]:
     """Whole clips, and pieces of them."""
     whole = [audio.decode(path, 3_600.0, lambda done_s, audio_s: None).samples for path in CLIPS]
     step = PIECE_S * audio.RATE_HZ
-    pieces = [sound[at : at + step] for sound in whole for at in range(0, len(sound) - step, 2 * step)]
+    pieces = [sound[at : at + step] for sound in whole for at in range(0, len(sound) - step, 3 * step)]
     return [*whole, *pieces]
 
 
@@ -90,7 +90,7 @@ def _text(recogniser: Recogniser, sound: Any, options: Options, lane: Any) -> An
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("options", "sizes"),
     [(options_of("fast", 5, None), (1, 2, 4, 8)), (options_of("fast", 5, "en"), (8,)), (WITHOUT_VAD, (8,))],
@@ -108,7 +108,7 @@ def test_text_equals_a_plain_call_whatever_the_batch(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_jobs_of_all_kinds_share_the_engine_and_none_changes_anothers_text(
     direct: WhisperModel, recogniser: Recogniser
 ) -> None:
