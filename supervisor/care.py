@@ -87,8 +87,9 @@ class Care:
         facts = {"device_uuid": fault.uuid, "act": fault.act.value, "reason": fault.why, "cure": fault.cure}
         pool.note(level, "fault judged", {**facts, "slots": ", ".join(w.slot.name for w in on_it)})
         if fault.act is m.Act.HOLD:
-            proof = Proof.HAND if fault.by_hand or self._held_too_often(fault.uuid, now_s) else Proof.ACTION
             for uuid in {w.device for w in on_it}:
+                by_hand = fault.by_hand or self._held_too_often(uuid, now_s)
+                proof = Proof.HAND if by_hand else Proof.ACTION
                 self._hold(pool, uuid, DeviceHold(fault.why, fault.cure, now_s, proof))
         elif fault.act is m.Act.RESTART:
             for worker in on_it:

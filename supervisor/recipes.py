@@ -104,8 +104,8 @@ def _found(environment: dict[str, str]) -> dict[str, str]:
 
 
 def _lock_path(settings: Settings, place: Place) -> str:
-    """A GPU is locked for the whole machine, a CPU slot within its state directory."""
-    if not place.device:
+    """A GPU is locked for the whole machine, a CPU slot or a simulated GPU within its state directory."""
+    if not place.device or settings.devices.fake_gpus:
         return str(Path(settings.state_dir) / "locks" / f"{place.name}.lock")
     shared = "/run/lock" if os.access("/run/lock", os.W_OK) else tempfile.gettempdir()
     nth = f"-{place.number}" if place.number else ""

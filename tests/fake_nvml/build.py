@@ -53,13 +53,15 @@ class FakeNvml:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.lines: dict[str, object] = {"count": count}
+        self.retired: list[str] = []
         (folder / LIBRARY).symlink_to(library)
         for n in range(count):
             self.add_gpu(n)
         self.write()
 
     def add_gpu(self, n: int) -> None:
-        """Describe one healthy GPU."""
+        """Describe one healthy GPU, another than the one that was in its place."""
+        self.retired += [self.uuid(n)] if f"gpu{n}.uuid" in self.lines else []
         tag = os.urandom(4).hex()  # machine-wide locks carry it: no two tests share a GPU
         own: dict[str, object] = {
             "uuid": f"GPU-{tag}-0000-0000-0000-{n:012d}", "name": "NVIDIA L4",
@@ -87,6 +89,14 @@ class FakeNvml:
         fresh = self.folder / "state.new"
         fresh.write_text("".join(f"{key} {value}\n" for key, value in self.lines.items()), encoding="utf-8")
         fresh.replace(self.folder / "state")
+
+    def remove_locks(self) -> None:
+        """Take away the machine-wide lock files of GPUs that existed for one test."""
+        known = [str(value) for key, value in self.lines.items() if key.endswith((".uuid", ".mig"))]
+        for uuid in " ".join([*known, *self.retired]).replace(" - ", " ").split():
+            for folder in ("/run/lock", tempfile.gettempdir()):
+                for path in Path(folder).glob(f"rem-supervisor-{uuid}*.lock"):
+                    path.unlink(missing_ok=True)
 
     def environ(self) -> dict[str, str]:
         return {"LD_LIBRARY_PATH": str(self.folder)}

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Optional
 
@@ -31,8 +32,10 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def nvml(tmp_path: Path, library: Path) -> FakeNvml:
-    return FakeNvml(tmp_path / "driver", library, 3)
+def nvml(tmp_path: Path, library: Path) -> Iterator[FakeNvml]:
+    made = FakeNvml(tmp_path / "driver", library, 3)
+    yield made
+    made.remove_locks()
 
 
 @pytest.fixture
@@ -70,9 +73,11 @@ def environ_of(pid: int) -> dict[str, str]:
 
 
 def test_eight_gpus_of_which_one_breaks_in_the_middle_of_a_job(
-    tmp_path: Path, library: Path, sender: LocalSender
+    tmp_path: Path, nvml: FakeNvml, sender: LocalSender
 ) -> None:
-    nvml = FakeNvml(tmp_path / "driver", library, 8)
+    for n in range(3, 8):
+        nvml.add_gpu(n)
+    nvml.set({"count": 8})
     with running(tmp_path / "state", **on(nvml)) as service:
         service.wait_ready(8)
 
