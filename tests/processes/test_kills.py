@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.processes.rem_service import SAMPLES, Service, clean_environment, running, wait_for
+from tests.processes.rem_service import SAMPLES, Service, running, wait_for
 from tests.processes.senders import LocalSender, Sender, finished, transcript_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -147,7 +147,3 @@ def test_recording_that_kills_every_worker_is_failed_and_innocents_are_not(tmp_p
     assert len(seen) == 3
     assert poison in kept.stdout
     assert "died" in kept.stdout
-
-
-def test_clean_environment_holds_no_name_of_aws(tmp_path: Path) -> None:
-    assert not [name for name in clean_environment(tmp_path) if name.startswith("AWS")]
