@@ -14,8 +14,8 @@ PYTEST_ARGS ?=
 CHAOS_ARGS ?=
 # Options of the benchmark, for instance: make bench BENCH_ARGS="--slots 8 --alone"
 BENCH_ARGS ?= --many --real 10
-# How many tests run side by side: a number, or auto for one a core.
-TEST_JOBS ?= auto
+# How many tests run side by side. Two a core: most of them wait for processes, not for a core.
+TEST_JOBS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -44,14 +44,14 @@ demo: $(VENV)/.installed ## transcribe the sample recordings here and now, with 
 	@$(bin)/rem-supervisor demo
 
 test: $(VENV)/.installed-dev ## run every test
-	@$(bin)/python -m pytest -n $(TEST_JOBS) --ignore=tests/systemd $(PYTEST_ARGS)
+	@$(bin)/python -m pytest -n $(TEST_JOBS) --dist worksteal --ignore=tests/systemd $(PYTEST_ARGS)
 
 # Ends well, and says SKIPPED, where a machine can't be booted. One after the other: they share the machine.
 test-systemd: $(VENV)/.installed-dev ## try the unit file on a real systemd in a container (needs root and systemd-nspawn)
 	@$(bin)/python -m pytest tests/systemd $(PYTEST_ARGS)
 
 check: lint ## format, lint, types and the fast tests: for each commit
-	@$(bin)/python -m pytest -n $(TEST_JOBS) -q -m "not slow" $(PYTEST_ARGS)
+	@$(bin)/python -m pytest -n $(TEST_JOBS) --dist worksteal -q -m "not slow" $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev ## format, lint and types, without tests
 	@$(bin)/ruff format --check --diff .
