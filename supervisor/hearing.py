@@ -43,7 +43,7 @@ def _hear_beat(pool: Pool, member: Member, message: m.Beat, now_s: float) -> Non
     pool.decide(member, sl.Heartbeat(moved), now_s)
     member.moves = message.moves
     for progress in message.jobs:
-        pool.ledger.progress(member.slot.name, progress)
+        pool.ledger.progress(member.slot.name, progress, now_s)
 
 
 def _hear_staged(pool: Pool, member: Member, message: m.Staged, now_s: float) -> None:
@@ -67,6 +67,17 @@ def _hear_failed(pool: Pool, member: Member, message: m.Failed, now_s: float) ->
         pool.decide(member, sl.FinishedJob(), now_s)  # it judged the audio: the slot works
     fail = m.Fail(message.job_id, message.failure, message.detail)
     pool.send(BROKER, pool.ledger.end(entry, fail))
+
+
+def _hear_checkpoint(pool: Pool, member: Member, message: m.Checkpoint, now_s: float) -> None:
+    if _entry_of(pool, member, message.job_id) is not None:
+        pool.send(BROKER, message)
+
+
+def _hear_stopped(pool: Pool, member: Member, message: m.Stopped, now_s: float) -> None:
+    entry = _entry_of(pool, member, message.job_id)
+    if entry is not None:
+        pool.ledger.put_back(entry)
 
 
 def _hear_ready(pool: Pool, member: Member, message: m.Ready, now_s: float) -> None:
@@ -139,6 +150,8 @@ _HEARERS: Mapping[type, Any] = {
     m.Beat: _hear_beat,
     m.Staged: _hear_staged,
     m.Failed: _hear_failed,
+    m.Checkpoint: _hear_checkpoint,
+    m.Stopped: _hear_stopped,
     m.Ready: _hear_ready,
     m.Adopted: _hear_adopted,
     m.Lost: _hear_lost,

@@ -53,6 +53,9 @@ class Entry:
     done_s: float = 0.0
     audio_s: float = 0.0
     given_at_s: float = 0.0
+    began_at_s: Optional[float] = None  # transcribing, as far as its beats tell
+    began_from_s: float = 0.0  # seconds of audio that were through by then
+    weighed: str = ""  # what was last decided for it while its worker leaves
 
     @property
     def progress_ratio(self) -> float:
@@ -85,6 +88,7 @@ class Ledger:
         """Note that `slot` has the job now; return the message that tells it."""
         entry.stage, entry.slot, entry.given_at_s = Stage.GIVEN, slot, now_s
         entry.phase, entry.done_s = "", 0.0
+        entry.began_at_s, entry.weighed = None, ""
         return m.Job(entry.card, alone=entry.suspect)
 
     def end(self, entry: Entry, message: m.ToBroker) -> m.ToBroker:
@@ -103,11 +107,17 @@ class Ledger:
     def waiting(self) -> list[Entry]:
         return [e for e in self.entries.values() if e.stage is Stage.WAITING]
 
-    def progress(self, slot: str, progress: m.Progress) -> None:
+    def progress(self, slot: str, progress: m.Progress, now_s: float) -> None:
         """Note a worker's word about a job, if it is that worker's."""
         entry = self.entries.get(progress.job_id)
         if entry is not None and entry.slot == slot and entry.stage is Stage.GIVEN:
             entry.phase, entry.done_s, entry.audio_s = progress.phase, progress.done_s, progress.audio_s
+            if progress.phase == "transcribing" and entry.began_at_s is None:
+                entry.began_at_s, entry.began_from_s = now_s, progress.done_s
+
+    def put_back(self, entry: Entry) -> None:
+        """Note that no worker has the job now: it waits for the next, and goes on from its checkpoint."""
+        entry.stage, entry.slot = Stage.WAITING, ""
 
     def take_back(self, slot: str, death: Death) -> list[m.Fail]:
         """Free the jobs of a dead worker: back in line, or failed for good.
@@ -124,7 +134,7 @@ class Ledger:
                 self.end(entry, fail)
                 failed.append(fail)
             else:
-                entry.stage, entry.slot = Stage.WAITING, ""
+                self.put_back(entry)
         return failed
 
 

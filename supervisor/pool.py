@@ -15,6 +15,7 @@ from supervisor.care import Care
 from supervisor.contract import messages as m
 from supervisor.deaths import death_of, with_patience
 from supervisor.ending import Ending
+from supervisor.finishing import Finishing
 from supervisor.hearing import hear
 from supervisor.ledger import Death, Entry, Ledger, Stage
 from supervisor.pool_types import (
@@ -72,6 +73,7 @@ class Pool:
         self._loading_most = loading_most
         self._to_load: list[str] = []  # workers whose start waits for others to get ready
         self.ending = Ending(unready_most_s)
+        self.finishing = Finishing()
         self.wanted = 0
         self._keep_at_s: Optional[float] = None
         self._actions: list[Action] = []
@@ -95,7 +97,8 @@ class Pool:
     def next_wake_s(self) -> Optional[float]:
         """Say when `Due` is wanted, if at all."""
         wakes = [member.slot.wake_at_s for member in self.members.values()]
-        wakes += [self._keep_at_s, self.care.next_wake_s(), *self.ending.next_wakes_s(self)]
+        wakes += [self._keep_at_s, self.care.next_wake_s(), self.finishing.wake_at_s]
+        wakes += self.ending.next_wakes_s(self)
         return min((wake for wake in wakes if wake is not None), default=None)
 
     def workers(self) -> list[Member]:
@@ -211,6 +214,7 @@ class Pool:
 
     def _settle(self, now_s: float) -> None:
         """Bring jobs to workers, the broker up to date, and a stop or drain to its end."""
+        self.finishing.settle(self, now_s)
         self._assign(now_s)
         if not self._takers() and not self._is_staffing():
             for entry in self.ledger.waiting():

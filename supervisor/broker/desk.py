@@ -23,6 +23,7 @@ from supervisor.broker.tools import Tools
 from supervisor.contract import clock
 from supervisor.contract.messages import (
     Adopted,
+    Checkpoint,
     Commit,
     Done,
     Ending,
@@ -83,6 +84,8 @@ class Desk:
             self._keep(message.job_ids)
         elif isinstance(message, Leave):
             self._leave(message.deadline_at_s)
+        elif isinstance(message, Checkpoint):
+            pass
         else:
             self._hear_of_job(message)
         self._look_for_the_end()

@@ -8,6 +8,9 @@ The way of one job, by message (B broker, S supervisor, W worker):
 
     W->S Room     S->B Wanted     B->S Ready     S->W Job     W->S Beat...     S->B Keep...
     W->S Staged   S->B Commit     B->S Done                   (or W->S Failed, S->B Fail, B->S Done)
+
+On the way, again and again: W->S Checkpoint, S->B Checkpoint. Where there is no time to finish:
+S->W PutDown, W->S Checkpoint, W->S Stopped; then another slot gets the job, or S->B Release.
 """
 
 from __future__ import annotations
@@ -50,10 +53,11 @@ class Ending(str, enum.Enum):
 class JobCard:
     """All that a worker needs of one job, and all that the supervisor knows of it.
 
-    `folder` is the job's place in the spool. It holds `audio` (the recording as it
-    was fetched). A worker writes `transcript.txt`, `transcript.json` and last `staged.json`
-    into it, each by rename. `staged` is True where all three stood there already when
-    the broker took the job over: then only the commit is missing.
+    `folder` is the job's place in the spool. It holds `audio` (the recording as it was
+    fetched) and maybe `checkpoint.json`, which says how to carry on. A worker writes
+    `transcript.txt`, `transcript.json` and last `staged.json` into it, each by rename.
+    `staged` is True where all three stood there already when the broker took the job over:
+    then only the commit is missing.
     """
 
     job_id: str
@@ -134,6 +138,24 @@ class Failed:
     detail: str
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """`checkpoint.json` in the job's folder says how to carry on after `done_s` seconds of audio.
+
+    The supervisor passes it on to the broker, which keeps it for other machines.
+    """
+
+    job_id: str
+    done_s: float
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The job is put down, as was asked; what had been reached stands in its checkpoint, if in any."""
+
+    job_id: str
+
+
 # --- to a worker --------------------------------------------------------------------
 
 
@@ -148,6 +170,14 @@ class Job:
 @dataclass(frozen=True)
 class StopJob:
     """Forget this job: its lease is lost or it was given back. Write nothing more of it."""
+
+    job_id: str
+    why: str
+
+
+@dataclass(frozen=True)
+class PutDown:
+    """Write a checkpoint of this job where it stands and let it go; answer Stopped."""
 
     job_id: str
     why: str
@@ -265,18 +295,18 @@ class Leave:
     deadline_at_s: float
 
 
-FromWorker = Union[Up, Room, Beat, Staged, Failed]
-ToWorker = Union[Job, StopJob, Drain]
+FromWorker = Union[Up, Room, Beat, Staged, Failed, Checkpoint, Stopped]
+ToWorker = Union[Job, StopJob, PutDown, Drain]
 FromBroker = Union[Up, Ready, Adopted, Lost, Done, QueueState, Trouble]
-ToBroker = Union[Wanted, Keep, Commit, Fail, Release, Leave]
+ToBroker = Union[Wanted, Keep, Checkpoint, Commit, Fail, Release, Leave]
 FromGpuwatch = Union[Up, Devices, Xid, Fault]
 ToGpuwatch = Look
 Message = Union[FromWorker, ToWorker, FromBroker, ToBroker, FromGpuwatch, ToGpuwatch]
 
-FROM_WORKER = (Up, Room, Beat, Staged, Failed)
-TO_WORKER = (Job, StopJob, Drain)
+FROM_WORKER = (Up, Room, Beat, Staged, Failed, Checkpoint, Stopped)
+TO_WORKER = (Job, StopJob, PutDown, Drain)
 FROM_BROKER = (Up, Ready, Adopted, Lost, Done, QueueState, Trouble)
-TO_BROKER = (Wanted, Keep, Commit, Fail, Release, Leave)
+TO_BROKER = (Wanted, Keep, Checkpoint, Commit, Fail, Release, Leave)
 FROM_GPUWATCH = (Up, Devices, Xid, Fault)
 TO_GPUWATCH = (Look,)
 

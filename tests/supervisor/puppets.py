@@ -16,6 +16,7 @@ BEAT_S = 2.0
 LOAD_S = 4.0
 FETCH_S = 1.0
 COMMIT_S = 0.5
+ROUND_S = 0.5  # until a worker hears
 
 
 def card(job_id: str, takes_s: int = 10, staged: bool = False) -> m.JobCard:
@@ -82,6 +83,7 @@ class Worker(Puppet):
 
     def begin(self) -> None:
         self.jobs: dict[str, m.Job] = {}
+        self.begun_at_s: dict[str, float] = {}
         self.leaving = self.silent = self.stuck = False
         self.moves = 0
         self.after(self.host.load_s, self._ready)
@@ -92,6 +94,8 @@ class Worker(Puppet):
             self._take(message)
         elif isinstance(message, m.StopJob):
             self._drop(message.job_id)
+        elif isinstance(message, m.PutDown):
+            self.after(ROUND_S, lambda: self._put_down(message.job_id))
         else:
             assert isinstance(message, m.Drain), message
             self.leaving = True
@@ -105,8 +109,29 @@ class Worker(Puppet):
     def _beat(self) -> None:
         if not self.silent:
             self.moves += 0 if self.stuck else 1
-            self.say(m.Beat("working" if self.jobs else "idle", self.moves))
+            self.say(m.Beat("working" if self.jobs else "idle", self.moves, self._progress()))
         self.after(BEAT_S, self._beat)
+
+    def _progress(self) -> tuple[m.Progress, ...]:
+        """Ten seconds of audio a second; where the host says so, they tell nothing of it."""
+        if not self.host.tells_progress:
+            return ()
+        return tuple(
+            m.Progress(job_id, "transcribing", 10.0 * self._worked_s(job_id), 10.0 * job.card.audio_bytes)
+            for job_id, job in self.jobs.items()
+        )
+
+    def _worked_s(self, job_id: str) -> float:
+        return self.host.worked_s.get(job_id, 0.0) + self.host.now_s - self.begun_at_s[job_id]
+
+    def _put_down(self, job_id: str) -> None:
+        """Write a checkpoint: the next worker goes on from here."""
+        if job_id in self.jobs and not self.silent and not self.stuck:
+            self.host.worked_s[job_id] = self._worked_s(job_id)
+            del self.jobs[job_id]
+            self.say(m.Checkpoint(job_id, 10.0 * self.host.worked_s[job_id]))
+            self.say(m.Stopped(job_id))
+            self._have_room()
 
     def _take(self, job: m.Job) -> None:
         job_id = job.card.job_id
@@ -116,7 +141,9 @@ class Worker(Puppet):
             assert not self.jobs, f"a suspect is not alone: {job_id} and {sorted(self.jobs)}"
         self.host.begun(job_id, self)
         self.jobs[job_id] = job
-        self.after(job.card.audio_bytes, lambda: self._finish(job))
+        self.begun_at_s[job_id] = self.host.now_s
+        left_s = max(0.0, job.card.audio_bytes - self.host.worked_s.get(job_id, 0.0))
+        self.after(left_s, lambda: self._finish(job))
         fate = self.host.fates.get(job_id)
         if fate is not None:
             self.after(1, lambda: fate(self) if self.jobs.get(job_id) is job else None)
@@ -193,6 +220,8 @@ class Broker(Puppet):
             self._leave_if_done()
         elif isinstance(message, m.Keep):
             self.host.kept.append((self.host.now_s, message.job_ids))
+        elif isinstance(message, m.Checkpoint):
+            self.host.checkpoints.append((message.job_id, message.done_s))
         else:
             self._hear_of_job(message)
 

@@ -44,6 +44,9 @@ class Host:
         self.queue: list[m.JobCard] = []  # what can be received
         self.leases: dict[str, m.JobCard] = {}  # held by the broker, whichever process that is
         self.staged: set[str] = set()
+        self.worked_s: dict[str, float] = {}  # by job: what its checkpoint holds
+        self.checkpoints: list[tuple[str, float]] = []  # as the broker was told
+        self.tells_progress = True
         self.endings: list[tuple[str, m.Ending]] = []
         self.kept: list[tuple[float, tuple[str, ...]]] = []
         self.fates: dict[str, Callable[[Worker], None]] = {}

@@ -116,11 +116,11 @@ def test_progress_counts_from_the_worker_that_has_the_job_and_from_no_other() ->
     ledger = given("a")
     half = m.Progress("a", "transcribing", 30.0, 60.0)
 
-    ledger.progress("w1", half)
+    ledger.progress("w1", half, 100.0)
     assert ledger.entries["a"].progress_ratio == 0.0
-    ledger.progress("w0", half)
+    ledger.progress("w0", half, 100.0)
     assert ledger.entries["a"].progress_ratio == 0.5
-    ledger.progress("w0", m.Progress("unknown", "transcribing", 1.0, 1.0))
+    ledger.progress("w0", m.Progress("unknown", "transcribing", 1.0, 1.0), 100.0)
     assert set(ledger.entries) == {"a"}
 
 
@@ -138,14 +138,14 @@ def test_progress_is_a_share_of_the_transcription(
 ) -> None:
     ledger = given("a")
 
-    ledger.progress("w0", m.Progress("a", phase, done_s, audio_s))
+    ledger.progress("w0", m.Progress("a", phase, done_s, audio_s), 100.0)
 
     assert ledger.entries["a"].progress_ratio == ratio
 
 
 def test_progress_begins_anew_with_the_next_worker() -> None:
     ledger = given("a")
-    ledger.progress("w0", m.Progress("a", "transcribing", 30.0, 60.0))
+    ledger.progress("w0", m.Progress("a", "transcribing", 30.0, 60.0), 100.0)
     ledger.take_back("w0", Death.CRASH)
 
     ledger.give(ledger.entries["a"], "w1", 9.0)

@@ -216,14 +216,17 @@ def test_late_words_about_a_job_that_somebody_else_has_change_nothing() -> None:
         m.Staged("a", 1.0, 1.0),
         m.Failed("a", m.Failure.REJECTED, "late"),
         m.Staged("never heard of", 1.0, 1.0),
+        m.Checkpoint("a", 5.0),
+        m.Stopped("a"),
         m.Beat("working", 99, (m.Progress("a", "transcribing", 9.0, 10.0),)),
     )
     for word in words:
         host.post(Heard(first, word))
 
     entry = host.pool.ledger.entries["a"]
-    assert (entry.slot, entry.stage.value, entry.done_s) == (second, "given", 0.0)
-    assert (host.endings, host.pool.members[first].done) == ([], 0)
+    assert (entry.slot, entry.stage.value) == (second, "given")
+    assert entry.audio_s != 10.0
+    assert (host.endings, host.pool.members[first].done, host.checkpoints) == ([], 0, [])
 
 
 def test_last_words_of_a_worker_count_though_it_dies_after_them() -> None:

@@ -67,6 +67,7 @@ def test_resume_before_the_drain_is_over_lets_workers_finish_and_start_again() -
 
 def test_drain_deadline_kills_and_gives_back_what_did_not_finish() -> None:
     host = Host(workers=1).begin("a", takes_s=500).run(10)
+    host.worker("w0").stuck = True
     drained_at_s = host.now_s
 
     host.drain(within_s=60)
@@ -176,6 +177,7 @@ def test_stop_interrupts_back_off() -> None:
 
 def test_stop_kills_what_is_not_finished_5_s_before_the_deadline_and_gives_it_back() -> None:
     host = Host(workers=1).begin("a", takes_s=500).run(10)
+    host.worker("w0").stuck = True
     begun_s = host.now_s
     host.stop(within_s=110)
     host.run(300)
@@ -186,7 +188,7 @@ def test_stop_kills_what_is_not_finished_5_s_before_the_deadline_and_gives_it_ba
 
 
 def test_second_stop_means_now() -> None:
-    host = Host(workers=1).begin("a", takes_s=500).run(10)
+    host = Host(workers=1).begin("a", takes_s=80).run(10)
     host.stop(within_s=110)
     host.run(5)
     begun_s = host.now_s
@@ -263,7 +265,7 @@ def test_broker_whose_heir_does_not_start_at_first_is_waited_for_while_stopping(
 def test_worker_that_survives_sigkill_is_named_and_the_end_is_failed() -> None:
     host = Host(workers=2).begin("a", takes_s=500).run(10)
     stuck = host.slots_of("a")[0]
-    host.worker(stuck).immortal = True
+    host.worker(stuck).immortal = host.worker(stuck).stuck = True
     pid = host.worker(stuck).pid
 
     host.stop(within_s=30)

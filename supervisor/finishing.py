@@ -1,0 +1,106 @@
+"""Finish or put down: what becomes of running jobs whose worker must go. PURE.
+
+Each is weighed by its own measured speed against the moment at which its worker would be killed,
+less what publishing takes: it is finished, or it is told to write a checkpoint and stop, and is
+free for others at once. It is weighed again while it runs, for speeds change. A job of which
+nothing is known yet is given time to show its speed, as long as there is any.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Optional
+
+from supervisor.contract import messages as m
+from supervisor.ledger import Entry
+from supervisor.pool_types import Member
+from supervisor.slot import SlotState
+
+if TYPE_CHECKING:
+    from supervisor.pool import Pool
+
+WEIGH_EVERY_S = 1.0
+PUBLISH_S = 5.0  # a guess: from the last window to the record, with slow networks
+ROUND_S = 20.0  # what a worker may take until it hears: its longest round (workerproc/batch.py)
+MEASURED_AFTER_S = 2.0  # a beat's length: less says nothing
+
+
+class Choice(str, enum.Enum):
+    FINISH = "finish"
+    PUT_DOWN = "put-down"
+    WAIT = "wait"  # its speed will show
+
+
+@dataclass(frozen=True)
+class Running:
+    """What is known of a job at this moment. None: not known."""
+
+    left_s: Optional[float]  # seconds of audio to do
+    speed: Optional[float]  # seconds of audio in a second
+
+
+@dataclass(frozen=True)
+class Verdict:
+    choice: Choice
+    why: str
+
+
+def weigh(job: Running, time_s: float) -> Verdict:
+    """Say what to do with a job that has `time_s` left until its worker is killed."""
+    usable_s = time_s - PUBLISH_S
+    if job.left_s is None or job.speed is None:
+        if time_s > ROUND_S:
+            return Verdict(Choice.WAIT, f"its speed is not known yet, and {time_s:.0f} s are left")
+        return Verdict(Choice.PUT_DOWN, f"its speed is not known, and only {time_s:.0f} s are left")
+    takes_s = job.left_s / job.speed
+    sum_ = f"{job.left_s:.0f} s of audio at {job.speed:.1f} a second take {takes_s:.0f} s of {usable_s:.0f} s"
+    return Verdict(Choice.FINISH if takes_s <= usable_s else Choice.PUT_DOWN, sum_)
+
+
+class Finishing:
+    """Weighs the jobs of workers that leave, once a second."""
+
+    def __init__(self) -> None:
+        self.wake_at_s: Optional[float] = None
+
+    def settle(self, pool: Pool, now_s: float) -> None:
+        """Tell what can't be finished in time to be put down, and say why."""
+        leaving = [w for w in pool.workers() if w.slot.state is SlotState.DRAINING]
+        if not leaving:
+            self.wake_at_s = None
+            return
+        is_due = self.wake_at_s is None or now_s >= self.wake_at_s
+        begun = [(w, entry) for w in leaving for entry in pool.ledger.given_to(w.slot.name)]
+        open_ones = [(w, entry) for w, entry in begun if entry.weighed != Choice.PUT_DOWN.value]
+        for worker, entry in open_ones:
+            if is_due or not entry.weighed:
+                _judge(pool, worker, entry, now_s)
+        if is_due:
+            self.wake_at_s = now_s + WEIGH_EVERY_S if open_ones else None
+
+
+def _judge(pool: Pool, worker: Member, entry: Entry, now_s: float) -> None:
+    kill_at_s = worker.slot.wake_at_s
+    verdict = weigh(_running(worker, entry, now_s), (kill_at_s or now_s) - now_s)
+    if verdict.choice.value == entry.weighed:
+        return
+    entry.weighed = verdict.choice.value
+    facts = {"job_id": entry.card.job_id, "slot": worker.slot.name, "choice": verdict.choice.value}
+    pool.note("info", "running job is weighed", {**facts, "reason": verdict.why})
+    if verdict.choice is Choice.PUT_DOWN:
+        pool.send(worker.slot.name, m.PutDown(entry.card.job_id, verdict.why))
+
+
+def _running(worker: Member, entry: Entry, now_s: float) -> Running:
+    """Measure a job: by its own progress, or by what its worker did before."""
+    if entry.audio_s <= 0:
+        return Running(None, None)
+    done_s = entry.done_s if entry.phase != "decoding" else 0.0
+    left_s = max(0.0, entry.audio_s - done_s)
+    began_at_s = entry.began_at_s
+    if began_at_s is not None and done_s > entry.began_from_s and now_s - began_at_s >= MEASURED_AFTER_S:
+        return Running(left_s, (done_s - entry.began_from_s) / (now_s - began_at_s))
+    if worker.took_s > 0 and worker.audio_s_done > 0:
+        return Running(left_s, worker.audio_s_done / worker.took_s)
+    return Running(left_s, None)

@@ -1,0 +1,144 @@
+"""A worker must go: which of its jobs are finished, which are put down, and what follows."""
+
+from __future__ import annotations
+
+import pytest
+
+from supervisor import slot as sl
+from supervisor.contract import messages as m
+from supervisor.contract.exits import Exit
+from supervisor.finishing import Choice, Running, weigh
+from tests.supervisor.simulator import Host
+
+
+@pytest.mark.parametrize(
+    ("left_s", "speed", "time_s", "choice"),
+    [
+        (100.0, 10.0, 20.0, Choice.FINISH),
+        (100.0, 10.0, 15.0, Choice.FINISH),  # 10 s of work and 5 s to publish
+        (100.0, 10.0, 14.9, Choice.PUT_DOWN),
+        (3_600.0, 20.0, 110.0, Choice.PUT_DOWN),
+        (0.0, 1.0, 5.0, Choice.FINISH),
+        (0.0, 1.0, 1.0, Choice.PUT_DOWN),  # no time to publish it
+        (None, 10.0, 110.0, Choice.WAIT),
+        (100.0, None, 110.0, Choice.WAIT),
+        (100.0, None, 20.0, Choice.PUT_DOWN),  # what its round may take
+        (None, None, 3.0, Choice.PUT_DOWN),
+    ],
+)
+def test_job_is_weighed_by_speed_and_time(left_s: float, speed: float, time_s: float, choice: Choice) -> None:
+    verdict = weigh(Running(left_s, speed), time_s)
+
+    assert verdict.choice is choice
+    assert verdict.why
+
+
+def test_reason_can_be_checked_by_hand() -> None:
+    assert weigh(Running(370.0, 10.0), 105.0).why == "370 s of audio at 10.0 a second take 37 s of 100 s"
+
+
+def put_down(host: Host, name: str) -> list[str]:
+    return [message.job_id for message in host.worker(name).heard if isinstance(message, m.PutDown)]
+
+
+def test_stop_finishes_what_can_be_finished_and_gives_the_rest_back_at_once() -> None:
+    host = Host(workers=2)
+    host.enqueue("short", takes_s=60)
+    host.begin("long", takes_s=500).run(20)
+    begun_s = host.now_s
+
+    host.stop(within_s=110)
+    host.run(5)
+
+    assert host.endings == [("long", m.Ending.RELEASED)]
+    host.run(200)
+    assert host.ended is not None
+    assert host.ended.code is Exit.OK
+    assert ("short", m.Ending.DONE) in host.endings
+    assert host.now_s - begun_s < 60
+
+
+def test_checkpoint_reaches_the_broker_before_the_release() -> None:
+    host = Host(workers=1).begin("a", takes_s=500).run(20)
+    broker = host.broker
+
+    host.stop()
+    host.run(3)
+
+    told = [type(w) for w in broker.heard if isinstance(w, (m.Checkpoint, m.Release))]
+    assert told == [m.Checkpoint, m.Release]
+    assert host.checkpoints[0][1] > 0
+
+
+def test_drain_of_one_slot_hands_the_job_to_its_neighbour_which_carries_on() -> None:
+    host = Host(workers=2).begin("a", takes_s=200).run(20)
+    first = host.slots_of("a")[0]
+    begun_s = host.now_s
+
+    host.drain(first, within_s=60)
+    host.run(400)
+
+    assert host.endings == [("a", m.Ending.DONE)]
+    assert len(host.slots_of("a")) == 2
+    assert host.worked_s["a"] > 10
+    assert host.now_s - begun_s == 400
+
+
+def test_restart_of_the_only_slot_keeps_the_job_for_its_next_life() -> None:
+    host = Host(workers=1).begin("a", takes_s=200).run(20)
+
+    host.drain("w0", within_s=60, next_=sl.Next.RESTART)
+    host.run(400)
+
+    assert host.endings == [("a", m.Ending.DONE)]
+    assert host.slots_of("a") == ["w0", "w0"]
+
+
+def test_job_of_unknown_speed_has_time_to_show_it() -> None:
+    host = Host(workers=1)
+    host.tells_progress = False
+    host.begin("a", takes_s=500).run(10)
+
+    host.stop(within_s=110)
+    host.run(80)
+    assert put_down(host, "w0") == []
+
+    host.run(10)
+    assert host.endings == [("a", m.Ending.RELEASED)]
+
+
+def test_job_that_becomes_slower_than_it_seemed_is_put_down_after_all() -> None:
+    host = Host(workers=1).begin("a", takes_s=80).run(20)
+    host.stop(within_s=110)
+    host.run(10)
+    assert put_down(host, "w0") == []
+
+    host.worker("w0").stuck = True  # its progress goes on, in the test's beats; the job never ends
+    host.pool.ledger.entries["a"].audio_s = 5_000.0
+    host.tells_progress = False
+    host.run(3)
+
+    assert put_down(host, "w0") == ["a"]
+
+
+def test_second_stop_asks_for_no_checkpoint() -> None:
+    host = Host(workers=1).begin("a", takes_s=80).run(10)
+    worker = host.worker("w0")
+    host.stop()
+    host.run(1)
+
+    host.stop(within_s=5)
+    host.run(10)
+
+    assert not [message for message in worker.heard if isinstance(message, m.PutDown)]
+    assert host.endings == [("a", m.Ending.RELEASED)]
+
+
+def test_checkpoint_of_a_working_slot_is_passed_on() -> None:
+    host = Host(workers=1).begin("a", takes_s=200).run(10)
+
+    host.worker("w0").say(m.Checkpoint("a", 12.5))
+    host.run(1)
+
+    assert host.checkpoints == [("a", 12.5)]
+    assert host.has("w0") == ["a"]
