@@ -67,6 +67,7 @@ def worker(settings: Settings, environ: Mapping[str, str], place: Place, model_p
         beat_s=BEAT_S,
         idle_beat_s=idle_beat_s(settings),
         max_audio_s=settings.spool.max_audio_s,
+        checkpoint_s=settings.spool.checkpoint_s,
         language=settings.transcription.language or None,
         beam_size=settings.transcription.beam_size,
         log_level=settings.log.level,

@@ -3,7 +3,7 @@
 `moves` only ever grows, and only by achievements: bytes read, packets decoded, a VAD
 window, an encode, a generate. A thread that merely lives never touches it. Each thread
 works on one job at a time, from `begin` to `end`; the board knows which. It also holds
-what must reach that thread in mid-job: which jobs are to be forgotten.
+what must reach that thread in mid-job: which jobs are to be forgotten, or put down.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 from typing import Optional
 
 from supervisor.contract.messages import Beat, Progress
-from workerproc.errors import JobStopped
+from workerproc.errors import JobPutDown, JobStopped
 
 
 class Board:
@@ -23,7 +23,8 @@ class Board:
         self._phase = "loading"
         self._moves = 0
         self._present: dict[str, Progress] = {}
-        self._known: dict[str, bool] = {}  # every job heard of and not ended: is it to be forgotten?
+        # Every job heard of and not ended, with what it is to end with before its time, if it is.
+        self._known: dict[str, Optional[type[JobStopped]]] = {}
         self._mine = threading.local()  # .job_id: the one that this thread works on
 
     def beat(self) -> Beat:
@@ -58,14 +59,14 @@ class Board:
     def await_job(self, job_id: str) -> None:
         """Know of a job that will begin; from now on it can be stopped."""
         with self._lock:
-            self._known[job_id] = False
+            self._known[job_id] = None
 
     def begin(self, job_id: str) -> None:
-        """Take up a job in this thread. Raises `JobStopped` where it was stopped before it began."""
+        """Take up a job in this thread. Raises as `step` does where that was asked before."""
         self._mine.job_id = job_id
         with self._lock:
             self._phase = "working"
-            self._known.setdefault(job_id, False)
+            self._known.setdefault(job_id, None)
             self._present[job_id] = Progress(job_id, "decoding", 0.0, 0.0)
         self.step()
 
@@ -81,19 +82,28 @@ class Board:
 
     def stop(self, job_id: str) -> bool:
         """Ask the thread that has this job to forget it; False where it is not, or no longer, ours."""
+        return self._order(job_id, JobStopped)
+
+    def put_down(self, job_id: str) -> bool:
+        """Ask the thread that has this job to write a checkpoint and forget it; False as for `stop`."""
+        return self._order(job_id, JobPutDown)
+
+    def _order(self, job_id: str, how: type[JobStopped]) -> bool:
         with self._lock:
             if job_id not in self._known:
                 return False
-            self._known[job_id] = True
+            if self._known[job_id] is not JobStopped:  # what is no longer ours needs no checkpoint either
+                self._known[job_id] = how
             return True
 
     def step(self) -> None:
-        """Count one achievement. Raises `JobStopped` where this thread's job is to be forgotten."""
+        """Count one achievement. Raises `JobStopped` or `JobPutDown` where this thread's job is to end so."""
         job_id: Optional[str] = getattr(self._mine, "job_id", None)
         with self._lock:
             self._moves += 1
-            if job_id is not None and self._known.get(job_id):
-                raise JobStopped(job_id)
+            order = self._known.get(job_id) if job_id is not None else None
+        if order is not None:
+            raise order(job_id)
 
     def reach(self, phase: str, done_s: float, audio_s: float) -> None:
         """Say how far this thread's job is, and count it. Raises as `step` does."""

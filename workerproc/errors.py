@@ -38,6 +38,10 @@ class JobStopped(Exception):
     """The supervisor took the job back: forget it, write nothing more of it."""
 
 
+class JobPutDown(JobStopped):
+    """The supervisor wants the job put down: one more checkpoint, then forget it."""
+
+
 def classify(error: BaseException) -> Failure:
     """Say which class of failure an error in the middle of a job is."""
     if isinstance(error, AudioRejected):

@@ -18,7 +18,19 @@ from typing import TYPE_CHECKING, Callable, NoReturn, Optional
 from supervisor.contract import child_env, clock, logline
 from supervisor.contract.child_env import WorkerSettings
 from supervisor.contract.exits import Exit
-from supervisor.contract.messages import Drain, Failed, Failure, Job, JobCard, Room, StopJob, ToWorker, Up
+from supervisor.contract.messages import (
+    Drain,
+    Failed,
+    Failure,
+    Job,
+    JobCard,
+    PutDown,
+    Room,
+    StopJob,
+    Stopped,
+    ToWorker,
+    Up,
+)
 from workerproc import birth, errors, models
 from workerproc.batch import Batch
 from workerproc.board import Board
@@ -104,6 +116,9 @@ class Worker:
         elif isinstance(message, StopJob):
             if self._board.stop(message.job_id):
                 log.info("job is to be forgotten", extra={"job_id": message.job_id, "reason": message.why})
+        elif isinstance(message, PutDown):
+            if self._board.put_down(message.job_id):
+                log.info("job is to be put down", extra={"job_id": message.job_id, "reason": message.why})
         else:
             _: Drain = message
             self._leave("drain")
@@ -191,6 +206,9 @@ class Worker:
         try:
             self._board.begin(card.job_id)
             staged = transcribe_job(card, self._settings, recogniser, batch, self._engine, self._board)
+        except errors.JobPutDown:
+            self._link.send(Stopped(card.job_id))
+            log.info("job put down", extra=facts)
         except errors.JobStopped:
             log.info("job stopped", extra=facts)
         except Exception as error:  # noqa: BLE001  # whatever a recording does to the engine, the worker goes on

@@ -41,6 +41,7 @@ class WorkerSettings:
     beam_size: int = 5
     log_level: str = "INFO"
     cpus: tuple[int, ...] = ()  # to run on; empty: wherever the kernel likes
+    checkpoint_s: float = 30.0  # between two checkpoints of a job
     batch_size: int = 1  # windows of so many jobs are computed in one call
 
 

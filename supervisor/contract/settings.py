@@ -57,6 +57,8 @@ class SpoolSettings:
     limit_bytes: int = 8 * 1024**3  # a guess: nearly 900 of REM's five-minute pieces
     max_file_bytes: int = 2 * 1024**3  # 18 hours of REM's WAV
     max_audio_s: float = 12 * 3600.0  # SQS's own cap on one lease
+    checkpoint_s: float = 30.0  # a guess: what a killed worker may cost
+    share_checkpoints: bool = True  # where the transcripts bucket permits
 
 
 @dataclass(frozen=True)

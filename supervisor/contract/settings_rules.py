@@ -36,6 +36,7 @@ BOUNDS = {
     "spool.limit_bytes": (1_000_000, 2**50),
     "spool.max_file_bytes": (1_000, 2**50),
     "spool.max_audio_s": (1, 30 * 86_400),
+    "spool.checkpoint_s": (0.1, 86_400),
     "transcription.beam_size": (1, 32),
     "transcription.batch_size": (0, 64),
     "devices.cpu_slots": (0, 256),

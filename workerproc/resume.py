@@ -1,0 +1,153 @@
+"""One job's checkpoints: found in its folder, written there as the job goes on.
+
+No fsync: after a power cut the job comes back by the queue, and what was half written is
+recognised as that. A checkpoint that can't be written costs a warning, never the job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Callable, Optional
+
+from supervisor.contract import clock
+from supervisor.contract.child_env import WorkerSettings
+from supervisor.contract.messages import Checkpoint as CheckpointTold
+from supervisor.contract.messages import JobCard
+from workerproc import checkpoint
+from workerproc.checkpoint import BadCheckpoint, Checkpoint, Mark, Work
+from workerproc.transcript import Segment
+
+log = logging.getLogger(__name__)
+FILE = "checkpoint.json"
+_CHUNK_BYTES = 1 << 20
+_EDGE_BYTES = 1 << 16
+
+
+class Checkpoints:
+    """Finds what an earlier worker left, and leaves the same for a later one."""
+
+    def __init__(
+        self,
+        card: JobCard,
+        settings: WorkerSettings,
+        options: object,
+        engine: Mapping[str, str],
+        tell: Callable[[CheckpointTold], None],
+    ) -> None:
+        """`engine` is what the worker tells of itself; `options` is a dataclass; `tell` passes word on."""
+        self._card = card
+        self._path = Path(card.folder) / FILE
+        self._settings = settings
+        self._options = options
+        self._engine = engine
+        self._tell = tell
+        self._work: Optional[Work] = None
+        self._written_at_s = clock.now_s()
+        self._written: Optional[Mark] = None
+
+    def find(self) -> Optional[Checkpoint]:
+        """Give the checkpoint to carry on from. The log says where that is, or why it starts over."""
+        facts = {"job_id": self._card.job_id, "attempt": self._card.attempt}
+        try:
+            found = self._read()
+            reason = checkpoint.unusable(found, self._present_work()) if found is not None else None
+        except (BadCheckpoint, OSError) as error:
+            found, reason = None, str(error)
+        if reason is not None:
+            log.warning("job starts over", extra={**facts, "reason": reason})
+            return None
+        if found is not None:
+            log.info("job carries on", extra={**facts, "from_s": round(found.done_s, 2)})
+            self._written = found.mark
+        return found
+
+    def look(self, mark: Optional[Mark], segments: Sequence[Segment]) -> None:
+        """Write a checkpoint where it is time for one."""
+        if clock.now_s() - self._written_at_s >= self._settings.checkpoint_s:
+            self.keep(mark, segments)
+
+    def keep(self, mark: Optional[Mark], segments: Sequence[Segment]) -> None:
+        """Write a checkpoint now, if anything was reached since the last one."""
+        if mark is None or mark == self._written:
+            return
+        self._written_at_s = clock.now_s()
+        try:
+            kept = checkpoint.take(self._present_work(), mark, segments)
+            self._write(checkpoint.write(kept))
+        except OSError as error:
+            facts = {"job_id": self._card.job_id, "reason": str(error)}
+            log.warning("checkpoint can't be written", extra=facts)
+            return
+        self._written = mark
+        self._tell(CheckpointTold(self._card.job_id, kept.done_s))
+
+    def _read(self) -> Optional[Checkpoint]:
+        try:
+            with open(self._path, "rb") as file:
+                data = file.read(checkpoint.MOST_BYTES + 1)
+        except FileNotFoundError:
+            return None
+        if len(data) > checkpoint.MOST_BYTES:
+            raise BadCheckpoint(f"the checkpoint has more than {checkpoint.MOST_BYTES} bytes")
+        return checkpoint.read(data)
+
+    def _write(self, data: bytes) -> None:
+        draft = self._path.with_name(f".{FILE}.{os.getpid()}.part")
+        try:
+            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(data)
+            os.replace(draft, self._path)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
+
+    def _present_work(self) -> Work:
+        """Name all that decides this job's text. Reads the whole audio, once, and only if it must."""
+        if self._work is None:
+            audio = Path(self._card.folder) / "audio"
+            self._work = Work(
+                audio.stat().st_size,
+                _sha256_of(audio),
+                self._settings.model,
+                checkpoint.plain_options(self._options),
+                _fingerprint(self._settings, self._engine),
+            )
+        return self._work
+
+
+def _fingerprint(settings: WorkerSettings, engine: Mapping[str, str]) -> dict[str, str]:
+    """Name the engine. Python and threads are part of it: both were seen to change a text."""
+    return {
+        **engine,
+        "python": ".".join(map(str, sys.version_info[:2])),
+        "machine": platform.machine(),
+        "threads": str(settings.threads),
+        "model": _model_sha256(Path(settings.model_path) / "model.bin"),
+    }
+
+
+def _model_sha256(path: Path) -> str:
+    """Tell models of one name apart by size and both ends: reading all of a large one takes seconds."""
+    try:
+        with open(path, "rb") as file:
+            size_bytes = os.fstat(file.fileno()).st_size
+            first = file.read(_EDGE_BYTES)
+            file.seek(max(0, size_bytes - _EDGE_BYTES))
+            last = file.read(_EDGE_BYTES)
+    except OSError:
+        return ""
+    return hashlib.sha256(b"%d " % size_bytes + first + last).hexdigest()
+
+
+def _sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for data in iter(lambda: file.read(_CHUNK_BYTES), b""):
+            digest.update(data)
+    return digest.hexdigest()
