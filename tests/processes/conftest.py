@@ -13,6 +13,7 @@ from typing import Callable
 import pytest
 
 from tests.broker.aws_servers import AwsServer, Deployment, deploy, run_server
+from tests.fake_nvml.build import FakeNvml, build
 from tests.processes.nursery import Nursery, Play, is_alive
 from tests.processes.senders import AwsSender, LocalSender, Sender
 
@@ -40,6 +41,19 @@ def sender(request: pytest.FixtureRequest, tmp_path: Path) -> Sender:
     if request.param == "local":
         return LocalSender(tmp_path / "state" / "local")
     return AwsSender(request.getfixturevalue("deployment"))
+
+
+@pytest.fixture(scope="session")
+def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture
+def nvml(tmp_path: Path, nvml_library: Path) -> Iterator[FakeNvml]:
+    """A driver of the test's own, with three GPUs."""
+    made = FakeNvml(tmp_path / "driver", nvml_library, 3)
+    yield made
+    made.remove_locks()
 
 
 @pytest.fixture

@@ -6,19 +6,17 @@ its own (`tests/fake_nvml`), loaded by the unmodified pynvml.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Optional
 
 import pytest
 
-from tests.fake_nvml.build import FakeNvml, build
-from tests.processes.rem_service import SAMPLES, Service, is_alive, running, wait_for
+from tests.fake_nvml.build import FakeNvml
+from tests.processes.driven import environ_of, log_lines, on, slot, wait_state
+from tests.processes.rem_service import SAMPLES, is_alive, running, wait_for
 from tests.processes.senders import LocalSender, finished
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -26,50 +24,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 GIB = 1024**3
 
 
-@pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("nvml"))
-
-
-@pytest.fixture
-def nvml(tmp_path: Path, library: Path) -> Iterator[FakeNvml]:
-    made = FakeNvml(tmp_path / "driver", library, 3)
-    yield made
-    made.remove_locks()
-
-
 @pytest.fixture
 def sender(tmp_path: Path) -> LocalSender:
     return LocalSender(tmp_path / "state" / "local")
-
-
-def on(nvml: FakeNvml, **more: str) -> dict[str, str]:
-    """The environment of a service on that driver."""
-    return {**nvml.environ(), "REM_COMPUTE": "cpu", "WHISPER_DEVICE": "cuda", **more}
-
-
-def slot(service: Service, name: str) -> dict[str, Any]:
-    return next(one for one in service.slots() if one["name"] == name)
-
-
-def wait_state(service: Service, name: str, state: str, limit_s: float = 60) -> dict[str, Any]:
-    """Wait until a slot is in that state; gives it."""
-
-    def reached() -> Optional[dict[str, Any]]:
-        found = [one for one in service.slots() if one["name"] == name]
-        return found[0] if found and found[0]["state"] == state else None
-
-    return wait_for(reached, f"{name} {state}; the log ends {service.log[-1500:]}", limit_s)
-
-
-def log_lines(service: Service, sentence: str) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in service.log.splitlines() if line.startswith("{")]
-    return [line for line in lines if line["message"] == sentence]
-
-
-def environ_of(pid: int) -> dict[str, str]:
-    entries = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
-    return dict(entry.split("=", 1) for entry in entries if "=" in entry)
 
 
 def test_eight_gpus_of_which_one_breaks_in_the_middle_of_a_job(
