@@ -23,6 +23,17 @@ from supervisor.model_fetch import ModelFetch
 log = logging.getLogger(__name__)
 
 NO_DEVICE = "gpu0"  # the slot that says why there is none
+# The children that always exist. They are never held.
+OWN_POLICIES: dict[str, sl.Policy] = {
+    # The broker tells the queue's state every few seconds; one that hangs in a call
+    # to the network has time limits of its own, so this is the last resort.
+    pl.BROKER: sl.Policy(
+        start_s=60.0, silence_s=300.0, may_hold=False, reserve_s=0.0, drains_while_starting=True,
+        backoff_most_s=10.0,
+    ),
+    # It speaks every 30 s; one whose driver hangs does not, and is replaced.
+    pl.GPUWATCH: sl.Policy(start_s=60.0, silence_s=60.0, may_hold=False, may_leave_behind=True),
+}  # fmt: skip
 
 
 class Crew:
@@ -51,19 +62,6 @@ class Crew:
         """The fetch of the settings' own model."""
         return self.fetches[MODEL]
 
-    def own_policies(self) -> dict[str, sl.Policy]:
-        """Give the budgets of the children that always exist. They are never held."""
-        return {
-            # The broker tells the queue's state every few seconds; one that hangs in a call
-            # to the network has time limits of its own, so this is the last resort.
-            pl.BROKER: sl.Policy(
-                start_s=60.0, silence_s=300.0, may_hold=False, reserve_s=0.0, drains_while_starting=True,
-                backoff_most_s=10.0,
-            ),
-            # It speaks every 30 s; one whose driver hangs does not, and is replaced.
-            pl.GPUWATCH: sl.Policy(start_s=60.0, silence_s=60.0, may_hold=False, may_leave_behind=True),
-        }  # fmt: skip
-
     def devices(self) -> dict[str, str]:
         """Give each worker slot's device UUID; empty for the CPU."""
         return {name: place.device for name, place in self._places.items()}
@@ -73,7 +71,7 @@ class Crew:
         fetch = self.fetches.get(name)
         if fetch is None:
             return  # nobody wants that model any more
-        self._effects.recipes[name] = recipes.model_fetch(fetch.model, self._environ)
+        self._effects.recipes[name] = recipes.model_fetch(name, fetch.model, self._environ)
         failed = self._effects.start(name)
         if failed:
             log.error("the model fetch can't be started", extra={"reason": failed.why})
@@ -114,7 +112,10 @@ class Crew:
         changed = []
         for name in [name for name in self._places if name in self._effects.recipes]:
             place = fresh.get(name, self._places[name])
-            recipe = self._make_worker(settings, self._environ, place, self._fetch_for(name).path)
+            path = self._fetch_for(name).path
+            if not path:
+                continue  # another model is on its way to it: until then it goes on with the old one
+            recipe = self._make_worker(settings, self._environ, place, path)
             if recipe != self._effects.recipes[name]:
                 self._places[name], self._effects.recipes[name] = place, recipe
                 changed.append(self._pool.members[name].slot)

@@ -26,7 +26,7 @@ from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit, describe
 from supervisor.contract.settings import Loaded
 from supervisor.crashes import CrashLog, CrashRecord, LastWords
-from supervisor.crew import Crew
+from supervisor.crew import OWN_POLICIES, Crew
 from supervisor.effects import Effects
 from supervisor.ledger import Death
 from supervisor.notice import Notice
@@ -285,7 +285,7 @@ class Service:
         own = self.loaded.settings
         self.effects.recipes[pl.BROKER] = recipes.broker(own, self._environ, self.loaded.aws_environment)
         self.effects.recipes[pl.GPUWATCH] = recipes.gpuwatch(own, self._environ)
-        for name, policy in self.crew.own_policies().items():
+        for name, policy in OWN_POLICIES.items():
             self.pool.add(name, name, policy)
             self.post(pl.SlotEvent(name, sl.Begin()))
         self.crew.start_fetching()
@@ -336,11 +336,11 @@ class Service:
         self._reap_ours()
         if is_ours_to_reap():
             reap_strangers(
-                lambda pid: pid in {child.pid for child in self.effects.children.values()}, self._reap_ours
+                lambda pid: pid in {child.pid for child in self.effects.everyone()}, self._reap_ours
             )
 
     def _reap_ours(self) -> None:
-        for child in tuple(self.effects.children.values()):
+        for child in self.effects.everyone():
             child.reap()
 
     def _end(self, end: pl.EndProcess) -> None:

@@ -48,10 +48,13 @@ def gpuwatch(settings: Settings, environ: Mapping[str, str]) -> Recipe:
     return Recipe("gpuwatch", command, _found(environment), m.FROM_GPUWATCH)
 
 
-def model_fetch(model: str, environ: Mapping[str, str]) -> Recipe:
-    """The short-lived child that makes a model's name a folder on this host."""
+def model_fetch(name: str, model: str, environ: Mapping[str, str]) -> Recipe:
+    """The short-lived child that makes a model's name a folder on this host.
+
+    It is heard under `name`: several models are fetched side by side.
+    """
     command = (sys.executable, "-m", "workerproc", "fetch", model)
-    return Recipe("model", command, _found(environments.for_model_fetch(environ)), ())
+    return Recipe(name, command, _found(environments.for_model_fetch(environ)), ())
 
 
 def worker(settings: Settings, environ: Mapping[str, str], place: Place, model_path: str) -> Recipe:
