@@ -250,6 +250,11 @@ def _is_proven(hold: DeviceHold, gpu: m.Device) -> bool:
     return hold.proof is Proof.ACTION and gpu.recovery_action == "none"
 
 
+def with_device(command: sl.Command, member: Member) -> sl.Command:
+    """Let an alarm name the device that its slot has."""
+    return replace(command, device_uuid=member.device) if isinstance(command, sl.Alarm) else command
+
+
 def _unknown(gpu: m.Device) -> m.Device:
     return m.Device(
         gpu.uuid, gpu.name, gpu.index, memory_total_bytes=gpu.memory_total_bytes, parent=gpu.parent,

@@ -27,6 +27,7 @@ from supervisor.strangers import is_ours_to_reap
 READ_BYTES = 65_536
 WRITE_BYTES_MOST = 4 * framing.MAX_LINE_BYTES  # a child that lets so much lie does not read
 OUTPUT_LINE_BYTES = 8_192
+REAP_AGAIN_S = 0.25
 LAST_READS_MOST = 64  # 4 MiB, more than a pipe or a socket holds: the rest is a stray grandchild's flood
 
 
@@ -62,7 +63,10 @@ class Ears(Protocol):
 
 
 class Deaf:
-    """Ears for a process that nobody wants to hear any more."""
+    """Ears for a process of which nobody wants to hear any more but that it has ended."""
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self._end = end
 
     def heard(self, name: str, message: m.Message) -> None: ...
 
@@ -70,7 +74,8 @@ class Deaf:
 
     def broke(self, name: str, why: str) -> None: ...
 
-    def died(self, name: str, returncode: int) -> None: ...
+    def died(self, name: str, returncode: int) -> None:
+        self._end()
 
 
 class Child:
@@ -108,7 +113,7 @@ class Child:
         loop.add_reader(self._link.fileno(), self._on_link)
         loop.add_reader(self._out_fd, self._on_output)
         if self._pidfd >= 0:
-            loop.add_reader(self._pidfd, self.reap)
+            loop.add_reader(self._pidfd, self._on_pidfd)
 
     def send(self, message: m.Message) -> None:
         """Write a message, now or as soon as the child reads. One that never reads is cut off."""
@@ -139,11 +144,10 @@ class Child:
             else:
                 os.kill(self.pid, signum)
 
-    def leave_behind(self) -> Child:
-        """Hear it no more; it is still reaped when it ends at last."""
-        self._ears = Deaf()
+    def leave_behind(self, end: Callable[[], None]) -> None:
+        """Hear it no more; when it ends at last, it is reaped and `end` is called."""
+        self._ears = Deaf(end)
         self.close_link()
-        return self
 
     def reap(self) -> None:
         """Take the exit status if the process is gone, after hearing its last words."""
@@ -162,6 +166,17 @@ class Child:
             self._hear_the_rest()
 
     # --- inside ---------------------------------------------------------------------
+
+    def _on_pidfd(self) -> None:
+        """Reap. A dead process that a debugger holds is not ours to reap yet: ask again, don't spin."""
+        self.reap()
+        if self._process.returncode is None:
+            self._loop.remove_reader(self._pidfd)
+            self._loop.call_later(REAP_AGAIN_S, self._watch_again)
+
+    def _watch_again(self) -> None:
+        if self._pidfd >= 0:
+            self._loop.add_reader(self._pidfd, self._on_pidfd)
 
     def _exit_status(self) -> Optional[int]:
         """Reap without waiting: as `Popen.returncode`, None while it runs."""

@@ -29,6 +29,10 @@ class Effects:
         self._post = post
         self._loop = asyncio.get_running_loop()
 
+    def everyone(self) -> tuple[Child, ...]:
+        """Give all that are ours to reap: those in slots, and those left behind."""
+        return (*self.children.values(), *self.left_behind)
+
     def carry_out(self, action: pl.Action) -> None:
         """Do one thing. What comes of a start is posted as an event."""
         if isinstance(action, pl.Send):
@@ -74,12 +78,25 @@ class Effects:
             if name in self.children:
                 self.children[name].signal(command.signum)
         elif isinstance(command, sl.LeaveBehind):
-            self.left_behind.append(self.children.pop(name).leave_behind())
+            self._leave_behind(name)
         elif isinstance(command, sl.TellDrain):
             leave = m.Leave(command.deadline_at_s) if name == pl.BROKER else m.Drain(command.deadline_at_s)
             self._send(name, leave)
         else:
-            log.error("a person should look", extra={"slot": name, "what": command.text})
+            facts = {"slot": name, "device_uuid": command.device_uuid or None, "what": command.text}
+            log.error("a person should look", extra=facts)
+
+    def _leave_behind(self, name: str) -> None:
+        """Hear a child no more. Should it end after all, it is reaped and its slot told."""
+        child = self.children.pop(name)
+
+        def end() -> None:
+            self.left_behind.remove(child)
+            log.info("a process that was left behind has ended", extra={"slot": name, "pid": child.pid})
+            self._post(pl.SlotEvent(name, sl.Buried()))
+
+        self.left_behind.append(child)
+        child.leave_behind(end)
 
     def _send(self, name: str, message: m.Message) -> None:
         if name in self.children:

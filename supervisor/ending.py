@@ -94,7 +94,9 @@ class Ending:
         alive = [x for x in pool.members.values() if x.slot.state in sl.ALIVE]
         heir_comes = BROKER in pool.members and pool.members[BROKER].slot.state is SlotState.BACKOFF
         if alive and all(x.slot.signalled == "lost" for x in alive):
-            names = ", ".join(f"{x.slot.name} (pid {x.slot.pid})" for x in alive)
+            names = ", ".join(
+                f"{x.slot.name} (pid {x.slot.pid}{x.device and f' on {x.device}'})" for x in alive
+            )
             pool.end(EndProcess(Exit.FAILED, f"left behind, would not die: {names}"))
         elif not self._late and self._broker_is_missed(pool):
             pool.decide(pool.members[BROKER], sl.Begin(), now_s)

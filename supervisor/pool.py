@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Optional
 
 from supervisor import slot as sl
-from supervisor.care import Care
+from supervisor.care import Care, with_device
 from supervisor.contract import messages as m
 from supervisor.deaths import death_of, with_patience
 from supervisor.ending import Ending
@@ -306,7 +306,7 @@ class Pool:
                 self._to_load.append(now.name)
                 member.slot, _ = sl.decide(now, sl.Queued(now.reason), member.policy, now_s)
             else:
-                self._actions.append(ForSlot(now.name, command))
+                self._actions.append(ForSlot(now.name, with_device(command, member)))
 
     def forget(self, job_id: str, why: str) -> None:
         entry = self.ledger.remove(job_id)

@@ -21,6 +21,7 @@ from supervisor.slot_types import (
     Alarm,
     BecameReady,
     Begin,
+    Buried,
     Command,
     Decision,
     Drain,
@@ -46,7 +47,7 @@ from supervisor.slot_types import (
 )
 
 __all__ = [
-    "ALIVE", "MOVES", "Alarm", "BecameReady", "Begin", "Command", "Decision", "Drain", "Event",
+    "ALIVE", "MOVES", "Alarm", "BecameReady", "Begin", "Buried", "Command", "Decision", "Drain", "Event",
     "Exited", "FinishedJob", "Heartbeat", "Hold", "HoldIt", "Kill", "LeaveBehind", "Next", "Policy", "Queued",
     "Signal", "Slot", "SlotState", "Spawn", "SpawnFailed", "Spawned", "TellDrain", "Tick", "backoff_s",
     "decide",
@@ -241,6 +242,10 @@ def _on_exited(slot: Slot, event: Exited, policy: Policy, now_s: float) -> Decis
     return _after_failure(gone, why, event.jitter_ratio, policy, now_s)
 
 
+def _on_buried(slot: Slot, event: Buried, policy: Policy, now_s: float) -> Decision:
+    return replace(slot, left_behind_pid=0), ()
+
+
 def _after_failure(slot: Slot, why: str, jitter_ratio: float, policy: Policy, now_s: float) -> Decision:
     """Count a failed life: start again at once, wait, or hold."""
     calm = slot.ready_at_s is not None and now_s - slot.ready_at_s >= policy.calm_s
@@ -285,7 +290,8 @@ def _due_killing(slot: Slot, policy: Policy, now_s: float) -> Decision:
         fresh, commands = _after_failure(replace(slot, left_behind_pid=slot.pid), text, 1.0, policy, now_s)
         return fresh, (Alarm(text), LeaveBehind(), *commands)
     text = f"pid {slot.pid} does not die after SIGKILL; its device is not used again"
-    return replace(slot, signalled="lost", wake_at_s=None), (Alarm(text),)
+    reason = f"{slot.reason}; {text}"
+    return replace(slot, signalled="lost", wake_at_s=None, reason=reason), (Alarm(text),)
 
 
 def _due_waiting(slot: Slot, policy: Policy, now_s: float) -> Decision:
@@ -319,4 +325,5 @@ _HANDLERS: Mapping[type, Callable[..., Decision]] = {
     Kill: _on_kill,
     HoldIt: _on_hold,
     Exited: _on_exited,
+    Buried: _on_buried,
 }

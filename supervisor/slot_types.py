@@ -76,7 +76,7 @@ class Slot:
     signalled: str = ""  # in KILLING: stacks, then kill, then lost
     failures: int = 0  # lives that failed since the last good sign
     restarts: int = 0
-    left_behind_pid: int = 0  # a former process that does not die
+    left_behind_pid: int = 0  # a former process that does not die; 0 once it did
 
 
 # --- events -------------------------------------------------------------------------
@@ -170,6 +170,11 @@ class Exited:
     cure: str = ""  # for what ended it and will end its successors too: hold until a person did that
 
 
+@dataclass(frozen=True)
+class Buried:
+    """The process that was left behind has ended after all."""
+
+
 Event = Union[
     Begin,
     Queued,
@@ -183,6 +188,7 @@ Event = Union[
     Kill,
     HoldIt,
     Exited,
+    Buried,
 ]
 
 # --- commands -----------------------------------------------------------------------
@@ -217,6 +223,7 @@ class Alarm:
     """A person should look."""
 
     text: str
+    device_uuid: str = ""  # of the slot's device, where it has one
 
 
 Command = Union[Spawn, Signal, TellDrain, LeaveBehind, Alarm]

@@ -53,7 +53,7 @@ def take(pool: Pool, facts: Facts) -> dict[str, Any]:
             "compute": facts.compute,
             "fake_gpus": facts.fake_gpus,
             "devices_problem": pool.devices.problem if pool.devices else "",
-            "troubles": dict(pool.troubles),
+            "troubles": {**pool.troubles, **_left_behind(pool)},
         },
         "slots": [_slot(pool, member, facts) for member in pool.members.values()],
         "queue": {
@@ -75,6 +75,13 @@ def _drain_left_s(pool: Pool, facts: Facts) -> Optional[float]:
     if pool.mode is Mode.RUNNING or pool.deadline_at_s is None:
         return None
     return round(max(0.0, pool.deadline_at_s - facts.now_s), 1)
+
+
+def _left_behind(pool: Pool) -> dict[str, str]:
+    """Name the processes that hang where no signal reaches them, and were replaced."""
+    text = "pid {} hangs in the driver, does not die after SIGKILL and was left behind"
+    slots = [member.slot for member in pool.members.values() if member.slot.left_behind_pid]
+    return {slot.name: text.format(slot.left_behind_pid) for slot in slots}
 
 
 def _slot(pool: Pool, member: Member, facts: Facts) -> dict[str, Any]:

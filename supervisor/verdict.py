@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 SICK = ("held", "backoff")
+DIES_WITHIN_S = 10.0  # stacks, SIGKILL and reaping take 7 s at most
 
 
 def worker_slots(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -29,7 +30,7 @@ def ready_count(status: Mapping[str, Any]) -> int:
 def why_degraded(status: Mapping[str, Any]) -> str:
     """Say what is wrong with the service; empty: nothing.
 
-    A slot that is held or in back-off; or no worker ready while the service means to run
+    A slot that is held, in back-off or does not die; or no worker ready while the service means to run
     (drained and stopping services have none on purpose).
     """
     sick = [
@@ -37,8 +38,14 @@ def why_degraded(status: Mapping[str, Any]) -> str:
         for slot in worker_slots(status)
         if slot.get("state") in SICK
     ]
+    sick += [f"{slot.get('name')} does not die" for slot in worker_slots(status) if _does_not_die(slot)]
     if sick:
         return ", ".join(sick)
     if state_of(status) == "running" and ready_count(status) == 0:
         return "no worker is ready"
     return ""
+
+
+def _does_not_die(slot: Mapping[str, Any]) -> bool:
+    killed_s = slot.get("state_s")
+    return slot.get("state") == "killing" and isinstance(killed_s, (int, float)) and killed_s > DIES_WITHIN_S

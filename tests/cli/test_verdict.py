@@ -31,6 +31,12 @@ def test_the_verdict_follows_from_workers_and_what_the_service_means_to_do(
     assert why_degraded({"supervisor": {"state": state}, "slots": slots}) == why
 
 
+def test_a_worker_that_does_not_die_is_no_good_state(worker: Callable[..., dict[str, Any]]) -> None:
+    slots = [worker(name=f"w{n}", state="killing", state_s=state_s) for n, state_s in enumerate((5, 60))]
+
+    assert why_degraded({"supervisor": {"state": "stopping"}, "slots": slots}) == "w1 does not die"
+
+
 def test_the_broker_and_gpuwatch_are_not_workers(worker: Callable[..., dict[str, Any]]) -> None:
     slots = [worker(), worker(name="broker", kind="broker", state="backoff")]
     status = {"supervisor": {"state": "running"}, "slots": slots}

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar
@@ -21,6 +21,7 @@ from typing import Any, Callable, Optional, TypeVar
 REPOSITORY = Path(__file__).resolve().parents[2]
 SAMPLES = REPOSITORY / "supervisor" / "samples"
 LIMIT_S = 90.0
+RUN = ("-m", "supervisor", "run")
 
 T = TypeVar("T")
 
@@ -48,8 +49,9 @@ def clean_environment(state_dir: Path, **more: str) -> dict[str, str]:
 class Service:
     """One running supervisor and the ways a person reaches it."""
 
-    def __init__(self, state_dir: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, state_dir: Path, environ: Mapping[str, str], program: Sequence[str] = RUN) -> None:
         self.state_dir = state_dir
+        self._program = program
         self.environ = dict(environ)
         self.log_path = state_dir.parent / f"{state_dir.name}.log"
         self.process = self._start()
@@ -57,7 +59,7 @@ class Service:
     def _start(self) -> subprocess.Popen[bytes]:
         with self.log_path.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "supervisor", "run"],
+                [sys.executable, *self._program],
                 env=self.environ,
                 cwd=self.state_dir.parent,
                 stdin=subprocess.DEVNULL,
@@ -151,9 +153,12 @@ class Service:
 
 
 @contextmanager
-def running(state_dir: Path, **environ: str) -> Iterator[Service]:
-    """Run a service; afterwards it is gone and has left no process behind."""
-    service = Service(state_dir, clean_environment(state_dir, **environ))
+def running(state_dir: Path, program: Sequence[str] = RUN, **environ: str) -> Iterator[Service]:
+    """Run a service; afterwards it is gone and has left no process behind.
+
+    `program`: what Python runs instead of `rem-supervisor run`.
+    """
+    service = Service(state_dir, clean_environment(state_dir, **environ), program)
     known: set[int] = set()
     try:
         yield service
