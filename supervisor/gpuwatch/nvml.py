@@ -18,6 +18,7 @@ import pynvml
 from supervisor.contract import clock
 from supervisor.contract.messages import Device, Xid
 from supervisor.gpuwatch import health, problems
+from supervisor.gpuwatch.instances import Part, meant
 from supervisor.gpuwatch.sight import Sight
 from supervisor.gpuwatch.xid import action_name
 
@@ -38,6 +39,7 @@ class Nvml:
         self._tell_xid = tell_xid
         self._known: dict[int, Device] = {}  # by index: who was there at the last look
         self._ears: dict[str, threading.Event] = {}  # by uuid: set, it closes
+        self._parts: dict[str, list[Part]] = {}  # of GPUs in MIG mode, by the GPU's uuid
 
     def look(self) -> Sight:
         """Look at all GPUs. Never raises for what NVML says; see `Sight.problem`."""
@@ -78,9 +80,12 @@ class Nvml:
         self._known[index] = gpu
         self._listen(handle, uuid)
         if (known(lambda: pynvml.nvmlDeviceGetMigMode(handle)) or [0])[0] != 1:
+            self._parts.pop(uuid, None)
             return (pci, index), uuid, [gpu], ""
-        parts = _mig_devices(handle, gpu)
-        return (pci, index), uuid, parts, "" if parts else problems.empty_mig(index)
+        found = _mig_devices(handle, gpu)
+        self._parts[uuid] = [part for _, part in found]
+        devices = [device for device, _ in found]
+        return (pci, index), uuid, devices, "" if devices else problems.empty_mig(index)
 
     def _lost(self, silent: list[int], present: set[str]) -> list[Device]:
         """Give the GPUs that are counted and do not answer, as far as they are known from before."""
@@ -126,7 +131,9 @@ class Nvml:
                 raise
             return
         if self._tell_xid is not None and event.eventType == pynvml.nvmlEventTypeXidCriticalError:
-            self._tell_xid(Xid(uuid, int(event.eventData), clock.now_s()))
+            instances = int(event.gpuInstanceId), int(event.computeInstanceId)
+            for about in meant(uuid, self._parts.get(uuid, ()), *instances):
+                self._tell_xid(Xid(about, int(event.eventData), clock.now_s()))
 
     def _close(self) -> None:
         for closing in self._ears.values():
@@ -168,7 +175,7 @@ def _read(handle: Any, uuid: str, index: int, known: Callable[[Callable[[], Any]
     )
 
 
-def _mig_devices(handle: Any, parent: Device) -> list[Device]:
+def _mig_devices(handle: Any, parent: Device) -> list[tuple[Device, Part]]:
     """Walk all places for MIG devices: there are holes between them."""
     devices = []
     for index in range(_known(lambda: pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)) or 0):
@@ -177,8 +184,14 @@ def _mig_devices(handle: Any, parent: Device) -> list[Device]:
             uuid = str(pynvml.nvmlDeviceGetUUID(part))
         except pynvml.NVMLError:
             continue
-        devices.append(_mig_device(part, uuid, index, parent))
+        devices.append((_mig_device(part, uuid, index, parent), _part(part, uuid)))
     return devices
+
+
+def _part(handle: Any, uuid: str) -> Part:
+    gpu_instance = _known(lambda: int(pynvml.nvmlDeviceGetGpuInstanceId(handle)))
+    compute_instance = _known(lambda: int(pynvml.nvmlDeviceGetComputeInstanceId(handle)))
+    return Part(uuid, gpu_instance, compute_instance)
 
 
 def _mig_device(handle: Any, uuid: str, mig_index: int, parent: Device) -> Device:

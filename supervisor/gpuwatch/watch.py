@@ -98,15 +98,17 @@ class Watch:
         with self._lock:
             now_s = clock.now_s()
             for burst in self._bursts.due(now_s):
-                action = self._recovery_action(burst.uuid)
-                self._send(judge(burst.uuid, burst.xids, burst.at_s, action, self._overrides))
+                gpu = self._seen(burst.uuid)
+                action = gpu.recovery_action if gpu is not None else None
+                whole = gpu.parent or gpu.uuid if gpu is not None else burst.uuid
+                self._send(judge(burst.uuid, burst.xids, burst.at_s, action, self._overrides, whole))
             due_at_s = self._bursts.next_due_at_s()
         return WAKE_S if due_at_s is None else max(0.0, min(WAKE_S, due_at_s - now_s))
 
-    def _recovery_action(self, uuid: str) -> Optional[str]:
-        """Give the driver's word on a GPU as last seen; None where it has none."""
+    def _seen(self, uuid: str) -> Optional[Device]:
+        """Give a device, or any part of a GPU, as last seen."""
         seen: tuple[Device, ...] = self._last.devices if self._last is not None else ()
-        return next((gpu.recovery_action for gpu in seen if uuid in (gpu.uuid, gpu.parent)), None)
+        return next((gpu for gpu in seen if uuid in (gpu.uuid, gpu.parent)), None)
 
     def _pause_s(self, failed: bool) -> float:
         order = self._order

@@ -90,13 +90,20 @@ def wants_hold(recovery_action: Optional[str]) -> bool:
 
 
 def judge(
-    uuid: str, xids: Sequence[int], at_s: float, recovery_action: Optional[str], overrides: Mapping[str, str]
+    uuid: str,
+    xids: Sequence[int],
+    at_s: float,
+    recovery_action: Optional[str],
+    overrides: Mapping[str, str],
+    whole: str = "",
 ) -> Fault:
     """Say what one burst of XIDs asks for.
 
     A driver that tells recovery actions knows better than any table: where it wants something,
     the device is held, and where it wants nothing, no XID alone holds it, but for the settings.
+    `whole` is the GPU of a MIG device: only all of it can be reset.
     """
+    whole = whole or uuid
     rules = {xid: rule_of(xid, overrides) for xid in xids}
     worst = max(rules, key=lambda xid: (_SEVERITY.index(rules[xid].act), rules[xid].needs == "reboot"))
     rule, named = rules[worst], f"XID {', '.join(map(str, sorted(rules)))}"
@@ -104,12 +111,12 @@ def judge(
     if wants_hold(recovery_action):
         needs = "reboot" if "reboot" in str(recovery_action) else "reset"
         why = f"{named}: {rule.says}, and the driver wants {recovery_action}"
-        return Fault(uuid, tuple(xids), at_s, Act.HOLD, why, cure(uuid, needs))
+        return Fault(uuid, tuple(xids), at_s, Act.HOLD, why, cure(whole, needs))
     if recovery_action is not None and rule.act is Act.HOLD and not by_hand:
         why = f"{named}: {rule.says}, after which the driver wants nothing done"
-        return Fault(uuid, tuple(xids), at_s, Act.RESTART, why, cure(uuid, rule.needs), 2, HOUR_S)
+        return Fault(uuid, tuple(xids), at_s, Act.RESTART, why, cure(whole, rule.needs), 2, HOUR_S)
     return Fault(
-        uuid, tuple(xids), at_s, rule.act, f"{named}: {rule.says}", cure(uuid, rule.needs), rule.most_count,
+        uuid, tuple(xids), at_s, rule.act, f"{named}: {rule.says}", cure(whole, rule.needs), rule.most_count,
         rule.within_s, by_hand,
     )  # fmt: skip
 

@@ -7,12 +7,15 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import Optional
 
 import pytest
 
 SOURCE = Path(__file__).resolve().parent / "fake_nvml.c"
+EVENTS = SOURCE.with_name("events.c")  # a part of it
+LISTEN_WITHIN_S = 30.0
 LIBRARY = "libnvidia-ml.so.1"
 
 
@@ -25,7 +28,8 @@ def stubs() -> str:
     import pynvml
 
     known = set(re.findall(r'_nvmlGetFunctionPointer\("(\w+)"\)', Path(pynvml.__file__).read_text("utf-8")))
-    own = set(re.findall(r"\b(nvml\w+)\(", SOURCE.read_text(encoding="utf-8")))
+    text = "".join(path.read_text(encoding="utf-8") for path in (SOURCE, EVENTS))
+    own = set(re.findall(r"\b(nvml\w+)\(", text))
     return "".join(f"int {name}(void) {{ return 3; }}\n" for name in sorted(known - own))
 
 
@@ -80,10 +84,22 @@ class FakeNvml:
         self.lines = {key: value for key, value in self.lines.items() if value is not None}
         self.write()
 
-    def xid(self, n: int, number: int) -> None:
-        """Let the driver tell an XID of one GPU."""
+    def wait_listened(self, n: int, count: int = 1) -> None:
+        """Wait until somebody listens to a GPU's events for the nth time: those before are nobody's."""
+        until_s = time.monotonic() + LISTEN_WITHIN_S
+        while self.listened(n) < count:
+            assert time.monotonic() < until_s, f"nobody listens to GPU {n} for time {count}"
+            time.sleep(0.01)
+
+    def listened(self, n: int) -> int:
+        """Count how often a GPU's events were registered for."""
+        path = self.folder / "listeners"
+        return path.read_text(encoding="utf-8").split().count(str(n)) if path.exists() else 0
+
+    def xid(self, n: int, number: int, instance: str = "") -> None:
+        """Let the driver tell an XID of one GPU; of a MIG device `instance` 1 or 1/0 where it says so."""
         before = self.lines.get(f"gpu{n}.xids", "")
-        self.set({f"gpu{n}.xids": f"{before} {number}".strip()})
+        self.set({f"gpu{n}.xids": f"{before} {number}{instance and f'@{instance}'}".strip()})
 
     def write(self) -> None:
         fresh = self.folder / "state.new"

@@ -13,7 +13,8 @@
  *   gpu0.pids "12 34", gpu0.bytes_per_pid N   used grows by N for each of them that is alive
  *   follow N                    used grows by N for each real process that has CUDA_VISIBLE_DEVICES=<the GPU's uuid>
  *   gpu0.xids "79 31"           one event each; only what is added after registering is told
- *   gpu0.mig "MIG-a - MIG-b"    MIG mode is on; a dash is a hole
+ *   gpu0.xids "48@1 31@1/0"     the same, attributed to a GPU instance, or to a compute instance in it
+ *   gpu0.mig "MIG-a - MIG-b"    MIG mode is on; a dash is a hole; they are instances 0/0, 1/0, 2/0
  * A figure without a line is NOT_SUPPORTED (3). Calls of pynvml that are not here are made by
  * `build.py`, and answer NOT_SUPPORTED.
  */
@@ -43,15 +44,18 @@ static void wait_ms(long ms) {
     nanosleep(&(struct timespec){ms / 1000, (ms % 1000) * 1000000L}, NULL);
 }
 
+/* Give the path of a file beside this library. */
+static const char *beside(const char *name, char path[4096]) {
+    Dl_info own;
+    dladdr((void *)beside, &own);
+    snprintf(path, 4000, "%s", own.dli_fname);
+    return strcpy(strrchr(path, '/') + 1, name) ? path : NULL;
+}
+
 /* Bring `text` up to date with the state file. The lock is held. */
 static void refresh(void) {
     static char path[4096];
-    if (!path[0]) {
-        Dl_info own;
-        dladdr((void *)refresh, &own);
-        snprintf(path, sizeof path, "%s", own.dli_fname);
-        strcpy(strrchr(path, '/') + 1, "state");
-    }
+    if (!path[0]) beside("state", path);
     struct stat now;
     if (stat(path, &now) || (now.st_ino == seen.st_ino && now.st_mtim.tv_sec == seen.st_mtim.tv_sec &&
                              now.st_mtim.tv_nsec == seen.st_mtim.tv_nsec && now.st_size == seen.st_size))
@@ -312,38 +316,7 @@ int nvmlDeviceGetMigDeviceHandleByIndex(handle h, unsigned index, handle *mig) {
     return OK;
 }
 
-/* --- events: one set for one GPU ------------------------------------------------------ */
+int nvmlDeviceGetGpuInstanceId(handle h, unsigned *id) { ENTER(h); *id = (unsigned)(h % 1000); return OK; }
+int nvmlDeviceGetComputeInstanceId(handle h, unsigned *id) { ENTER(h); *id = 0; return OK; }
 
-struct set { handle h; int told; };
-static int xid_count(handle h) {
-    char one[32];
-    int count = 0;
-    while (word(h, "xids", count, one, sizeof one)) count++;
-    return count;
-}
-
-int nvmlEventSetCreate(struct set **set) { ENTER(0); *set = calloc(1, sizeof **set); return OK; }
-int nvmlEventSetFree(struct set *set) { ENTER(0); free(set); return OK; }
-int nvmlDeviceGetSupportedEventTypes(handle h, u64 *types) { ENTER(h); *types = XID_EVENT | 1; return OK; }
-
-int nvmlDeviceRegisterEvents(handle h, u64 types, struct set *set) {
-    ENTER(h);
-    if (h >= 1000 || !(types & XID_EVENT) || set->h) return INVALID;
-    set->h = h;
-    set->told = xid_count(h);
-    return OK;
-}
-
-struct event { handle h; u64 type, data; unsigned gpu_instance, compute_instance; };
-int nvmlEventSetWait_v2(struct set *set, struct event *event, unsigned most_ms) {
-    char one[32];
-    for (unsigned waited = 0;; waited += 5 * STEP_MS) { /* seldom: the real one sleeps in the kernel */
-        ENTER(0); /* not the GPU's: the event of a GPU that falls off the bus is told */
-        if (word(set->h, "xids", set->told, one, sizeof one)) break;
-        if (waited >= most_ms) return TIMEOUT;
-        wait_ms(5 * STEP_MS);
-    }
-    set->told++;
-    *event = (struct event){set->h, XID_EVENT, (u64)atoll(one), ~0u, ~0u};
-    return OK;
-}
+#include "events.c"

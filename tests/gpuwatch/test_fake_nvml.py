@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
@@ -128,7 +127,7 @@ def test_an_xid_is_told_at_once_and_judged_a_moment_later(
 ) -> None:
     watch = start()
     watch.tells_devices()
-    time.sleep(0.5)  # until the event set is registered: events before that are nobody's
+    nvml.wait_listened(1)
 
     nvml.xid(1, xid)
 
@@ -143,7 +142,7 @@ def test_the_recovery_action_outweighs_the_table_and_settings_outweigh_the_table
 ) -> None:
     watch = start(GpuwatchSettings(xid={"79": "ignore"}))
     watch.tells_devices()
-    time.sleep(0.5)
+    nvml.wait_listened(0)
 
     nvml.xid(0, 79)
     assert watch.tells_fault().act is Act.IGNORE
@@ -159,7 +158,7 @@ def test_the_recovery_action_outweighs_the_table_and_settings_outweigh_the_table
 def test_a_burst_is_one_fault(nvml: FakeNvml, start: Start) -> None:
     watch = start()
     watch.tells_devices()
-    time.sleep(0.5)
+    nvml.wait_listened(0)
 
     nvml.xid(0, 48)
     nvml.xid(0, 63)
@@ -268,7 +267,7 @@ def test_gpus_outlive_a_driver_that_goes_and_comes_back(nvml: FakeNvml, start: S
         (0, "unknown", None), (1, "unknown", None),
     ]  # fmt: skip
     assert [one.health for one in back.devices] == ["ok", "ok"]
-    time.sleep(0.5)
+    nvml.wait_listened(0, 2)
     nvml.xid(0, 31)
     assert watch.tells_fault().xids == (31,)  # the ears are open again
 
@@ -282,22 +281,23 @@ def test_a_driver_that_hangs_is_told_as_unknown_and_holds_nothing_up(nvml: FakeN
     told = watch.tells_devices(lambda told: told.failed)
     assert "has not answered for 10 s" in told.problem
     assert [one.health for one in told.devices] == ["unknown", "unknown"]
-    asked_s = time.monotonic()
     watch.link.close()
     assert watch.process.wait(5) == 0
-    assert time.monotonic() - asked_s < 2  # a generous second: it is the link's end that counts
 
 
 def test_event_sets_that_fail_at_once_do_not_spin(nvml: FakeNvml, start: Start) -> None:
-    """Another tool spun at a full core on a wait that came back with an error at once."""
+    """Another tool spun at a full core on a wait that came back with an error at once.
+
+    Here each error is followed by a pause, and a new event set: so the registrations tell the tries.
+    """
     nvml.set({"error.nvmlEventSetWait_v2": 999})
     watch = start()
-    watch.tells_devices()
-    before_s = cpu_s(watch.process.pid)
+    watch.look()
 
-    time.sleep(3)
+    for _ in range(10):  # one each tenth of a second
+        watch.tells_devices()
 
-    assert cpu_s(watch.process.pid) - before_s < 0.3
+    assert 2 <= nvml.listened(0) + nvml.listened(1) <= 6, "it spins"
 
 
 def test_a_damaged_order_ends_it(start: Start) -> None:
@@ -308,8 +308,3 @@ def test_a_damaged_order_ends_it(start: Start) -> None:
 
     assert watch.process.wait(10) == 76
     watch.process.wait = lambda *_: 0  # type: ignore[method-assign]  # the fixture asks how it ended
-
-
-def cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -223,10 +223,15 @@ def test_each_mig_device_has_a_worker_and_its_gpus_faults(tmp_path: Path, nvml: 
 
         devices = {one["name"]: environ_of(one["pid"])["CUDA_VISIBLE_DEVICES"] for one in service.slots()}
         assert devices == {"gpu0mig0": parts[0], "gpu0mig2": parts[1], "gpu1": nvml.uuid(1)}
-        nvml.xid(0, 48)
+        nvml.xid(0, 48, instance="2/0")
 
-        for name in ("gpu0mig0", "gpu0mig2"):
-            assert "XID 48" in wait_state(service, name, "held")["reason"]
+        assert "XID 48" in wait_state(service, "gpu0mig2", "held")["reason"]
+        assert nvml.uuid(0) in slot(service, "gpu0mig2")["reason"], "only all of the GPU can be reset"
+        assert slot(service, "gpu0mig0")["state"] == "ready"
+        nvml.xid(0, 62)
+
+        wait_for(lambda: "XID 62" in slot(service, "gpu0mig0")["reason"], "all of the GPU's fault")
+        assert wait_state(service, "gpu0mig0", "held")
         assert slot(service, "gpu1")["state"] == "ready"
 
 
