@@ -26,7 +26,7 @@ def _connect_local(settings: Settings) -> Backend:
     folder = Path(settings.local.folder)
     database = open_database(folder)
     queue, records = LocalQueue(database), LocalRecords(database)
-    objects = LocalObjects(folder / "objects")
+    objects = LocalObjects(folder / "objects", Path(settings.state_dir) / "spool")
     return Backend(
         "local",
         f"embedded queue in {folder}",

@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Event = Callable[[], None]
 
-POLL, BEAT, QUICK, BULK, COUNT = "poll", "beat", "quick", "bulk", "count"
-LANES = {POLL: 1, BEAT: 1, QUICK: 8, BULK: 8, COUNT: 1}
+POLL, BEAT, QUICK, FETCH, COMMIT, COUNT = "poll", "beat", "quick", "fetch", "commit", "count"
+LANES = {POLL: 1, BEAT: 1, QUICK: 4, FETCH: 8, COMMIT: 16, COUNT: 1}
 
 
 class Crew:

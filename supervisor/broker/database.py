@@ -1,10 +1,11 @@
 """How this room opens SQLite: durable, one connection a thread, a schema with a number.
 
 Every change stands in one `BEGIN IMMEDIATE` transaction. What is lasting is on the disk
-before `change` returns (WAL, synchronous=FULL). What is fleeting outlives every process at
-once, and a power cut only once something lasting was written after it: the log is read in
-order, so nothing is ever kept without all that came before. A database with a newer schema
-is left alone.
+before `change` returns. What is fleeting outlives every process at once, and a power cut
+only once something lasting was written after it: the log is read in order, so nothing is
+ever kept without all that came before. SQLite writes the log, and here it is synced, after
+the write lock was given back: the disk's milliseconds hold nobody else up, and all who wait
+share one sync (docs/decisions/0009). A database with a newer schema is left alone.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Optional
 
+from supervisor.broker.durable import SharedSync
 from supervisor.broker.errors import CannotServe, TryLater
 
 BUSY_S = 10.0
+_LOG_PAGES = 4_000  # 16 MB, then SQLite moves them to their places, which holds everybody up
 
 
 class Database:
@@ -27,6 +31,9 @@ class Database:
         self._path = path
         self._where = where
         self._mine = threading.local()
+        # In turn: SQLite itself would let threads sleep and try again.
+        self._turn = threading.Lock()
+        self._log: Optional[SharedSync] = SharedSync(path.with_name(f"{path.name}-wal"))
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._errors():
             self._prepare(version, schema)
@@ -36,16 +43,16 @@ class Database:
         """One transaction: all of it happens, or none of it after an error."""
         with self._errors():
             connection = self._connection()
-            if self._mine.is_fleeting != fleeting:
-                connection.execute(f"PRAGMA synchronous={'NORMAL' if fleeting else 'FULL'}")
-                self._mine.is_fleeting = fleeting
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
+            with self._turn:
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                except BaseException:
+                    connection.execute("ROLLBACK")
+                    raise
+                connection.execute("COMMIT")
+            if self._log is not None and not fleeting:
+                self._log.wait()
 
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
         """Read without holding anybody up."""
@@ -58,9 +65,13 @@ class Database:
             return found
         connection = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None)
         connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        self._mine.is_fleeting = False
+        mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        if mode == "wal":
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
+        else:  # a filesystem without shared memory: each change then syncs what it writes
+            connection.execute("PRAGMA synchronous=FULL")
+            self._log = None
         self._mine.connection = connection
         return connection
 
@@ -84,5 +95,5 @@ class Database:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, OSError) as error:
             raise TryLater(self._where, f"{self._path}: {error}") from error

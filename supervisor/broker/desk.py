@@ -14,9 +14,10 @@ from typing import Callable, Optional, Union
 from supervisor.broker import commit, lease, losses
 from supervisor.broker.crew import COUNT, POLL, QUICK
 from supervisor.broker.errors import BrokerError, Forbidden, TryLater
-from supervisor.broker.held import LeaseFiles, LiveJob, Phase, Settled, revived
+from supervisor.broker.held import LiveJob, Phase, Settled
 from supervisor.broker.intake import Intake
 from supervisor.broker.keeper import Keeper
+from supervisor.broker.lease_files import LeaseFiles, revived
 from supervisor.broker.outlet import Outlet
 from supervisor.broker.ports import Counts, Message
 from supervisor.broker.tools import Tools

@@ -1,25 +1,15 @@
-"""What this broker holds: leases and their jobs, in memory and on disk.
-
-The spool holds the lease: every change is written beside the audio it is about, so that
-an heir finds both or neither (docs/decisions/0002). The files carry receipt handles:
-they are for this user's eyes only and never logged.
-"""
+"""What this broker holds: leases and their jobs. How they are written down: `lease_files.py`."""
 
 from __future__ import annotations
 
 import enum
-import errno
-import hashlib
-import json
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Optional
 
 from supervisor.broker.ports import Message, RecordKey
 from supervisor.broker.record import Hold
 from supervisor.broker.request import JobRequest, Source
-from supervisor.contract import clock, codec
+from supervisor.contract import clock
 from supervisor.contract.messages import Ending
 
 
@@ -34,9 +24,6 @@ class Phase(str, enum.Enum):
     ENDING = "ending"  # the record's answer to failure or release
 
 
-# A longer body is not worth its room: only people read it again, after a failure.
-_MAX_SAVED_BODY_CHARS = 32_768
-_MAX_FILE_BYTES = 65_536
 OWN_PHASES = (Phase.CLAIMING, Phase.FETCHING, Phase.COMMITTING, Phase.ENDING)
 
 
@@ -94,207 +81,3 @@ class Lease:
     @property
     def id(self) -> str:
         return self.message.id
-
-
-@dataclass(frozen=True)
-class SavedJob:
-    """A live job as its lease's file has it."""
-
-    request: JobRequest
-    token: str
-    owner: str
-    phase: Phase
-    attempt: int
-    failures: int
-    audio_bytes: int
-    announced: bool
-    source: Optional[Source] = None
-
-
-@dataclass(frozen=True)
-class SavedSettled:
-    """An ended job as its lease's file has it."""
-
-    job_id: str
-    ending: Ending
-    reason: str
-    after_s: float
-    attempt: int = 0
-    error: str = ""
-
-
-@dataclass(frozen=True)
-class SavedLease:
-    """One file. A deadline means something only in the boot that wrote it."""
-
-    boot_id: str
-    message_id: str
-    handle: str
-    body: str
-    receive_count: int
-    deadline_at_s: float
-    jobs: tuple[SavedJob, ...]
-    settled: tuple[SavedSettled, ...] = ()
-    tell: tuple[str, ...] = ()
-    received_at_s: float = 0.0
-    attributes: dict[str, str] = field(default_factory=dict)
-    group: str = ""
-
-
-@dataclass
-class _OpenFile:
-    """A lease's file while this process holds it."""
-
-    number: int
-    size_bytes: int
-
-
-class LeaseFiles:
-    """The leases of one state directory on disk, one file each.
-
-    A change is one more line at the end, by one write: the last whole line counts, so a
-    process that dies in it leaves the line before. A file that grew long begins anew.
-    """
-
-    def __init__(self, folder: Path, boot_id: str) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._folder = folder
-        self._boot_id = boot_id
-        self._open: dict[str, _OpenFile] = {}  # by message id
-
-    def save(self, lease: Lease, jobs: dict[str, LiveJob]) -> None:
-        """Write the lease as it is now, whole or not at all; a dead process's heir reads it."""
-        saved = SavedLease(
-            self._boot_id,
-            lease.message.id,
-            lease.message.handle,
-            lease.message.body if len(lease.message.body) <= _MAX_SAVED_BODY_CHARS else "",
-            lease.message.receive_count,
-            lease.deadline_at_s,
-            tuple(_saved_job(jobs[job_id]) for job_id in sorted(lease.open) if job_id in jobs),
-            tuple(_saved_settled(job_id, settled) for job_id, settled in lease.settled.items()),
-            tuple(lease.tell),
-            lease.received_at_s,
-            dict(lease.message.attributes),
-            lease.message.group,
-        )
-        line = json.dumps(codec.to_plain(saved)).encode() + b"\n"
-        # No fsync: a lease is worth nothing after a reboot.
-        file = self._open.get(lease.id)
-        if file is None or file.size_bytes + len(line) > _MAX_FILE_BYTES:
-            self._begin(lease.id, line)
-        elif os.write(file.number, line) == len(line):
-            file.size_bytes += len(line)
-        else:
-            self._begin(lease.id, line)  # a full disk; what was cut off must not be continued
-
-    def forget(self, lease: Lease) -> None:
-        """Remove the file."""
-        self._close(lease.id)
-        self._path(lease.id).unlink(missing_ok=True)
-
-    def _begin(self, message_id: str, line: bytes) -> None:
-        """Put a file with this one line in the place of what is there."""
-        self._close(message_id)
-        path = self._path(message_id)
-        beside = path.with_suffix(".new")
-        number = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            if os.write(number, line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.replace(beside, path)
-        except OSError:
-            os.close(number)
-            raise
-        self._open[message_id] = _OpenFile(number, len(line))
-
-    def _close(self, message_id: str) -> None:
-        file = self._open.pop(message_id, None)
-        if file is not None:
-            os.close(file.number)
-
-    def load(self, now_s: float) -> list[SavedLease]:
-        """Read the leases that still hold; remove all others."""
-        found = []
-        for path in sorted(self._folder.iterdir()):
-            saved = _read(path) if path.suffix == ".json" else None
-            if saved is not None and saved.boot_id == self._boot_id and saved.deadline_at_s > now_s:
-                found.append(saved)
-            else:
-                path.unlink()
-        return found
-
-    def _path(self, message_id: str) -> Path:
-        return self._folder / f"{hashlib.sha256(message_id.encode()).hexdigest()[:32]}.json"
-
-
-def saved_jobs(folder: Path) -> dict[str, str]:
-    """Name the jobs (and their users) that this folder's broker holds, without touching its files."""
-    found: dict[str, str] = {}
-    for path in folder.glob("*.json"):
-        saved = _read(path)
-        found.update({job.request.job_id: job.request.user_id for job in (saved.jobs if saved else ())})
-    return found
-
-
-def revived(saved: SavedLease, now_s: float) -> tuple[Lease, list[LiveJob]]:
-    """Turn a file back into a lease and its live jobs, due to be extended at once."""
-    message = Message(
-        saved.message_id, saved.handle, saved.body, saved.receive_count, saved.attributes, saved.group
-    )
-    jobs = [_revived_job(job, now_s) for job in saved.jobs]
-    settled = {s.job_id: Settled(s.ending, s.reason, s.after_s, s.attempt, s.error) for s in saved.settled}
-    tell = dict.fromkeys(saved.tell, 0.0)
-    open_ids = {job.id for job in jobs}
-    received_at_s = saved.received_at_s or now_s
-    return Lease(
-        message,
-        saved.deadline_at_s,
-        open_ids,
-        settled,
-        tell,
-        extend_at_s=now_s,
-        received_at_s=received_at_s,
-    ), jobs
-
-
-def _read(path: Path) -> Optional[SavedLease]:
-    try:
-        *lines, _cut_off = path.read_bytes().split(b"\n")
-        return codec.from_plain(SavedLease, json.loads(lines[-1]))
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-def _saved_job(job: LiveJob) -> SavedJob:
-    return SavedJob(
-        job.request,
-        job.hold.token,
-        job.hold.owner,
-        job.phase,
-        job.attempt,
-        job.failures,
-        job.audio_bytes,
-        job.announced,
-        job.source,
-    )
-
-
-def _saved_settled(job_id: str, how: Settled) -> SavedSettled:
-    return SavedSettled(job_id, how.ending, how.reason, how.after_s, how.attempt, how.error)
-
-
-def _revived_job(saved: SavedJob, now_s: float) -> LiveJob:
-    return LiveJob(
-        saved.request,
-        Hold(saved.token, saved.owner),
-        saved.phase,
-        saved.attempt,
-        saved.failures,
-        saved.audio_bytes,
-        saved.source,
-        saved.announced,
-        kept_at_s=now_s,
-        since_s=now_s,
-        renew_at_s=now_s,
-    )

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from typing import Optional
 
 from supervisor.broker.errors import TryLater
-from supervisor.broker.held import OWN_PHASES, Lease, LeaseFiles, LiveJob, Phase, Settled
+from supervisor.broker.held import OWN_PHASES, Lease, LiveJob, Phase, Settled
 from supervisor.broker.lease import is_kept
+from supervisor.broker.lease_files import LeaseFiles
 from supervisor.broker.spool import Spool
 from supervisor.broker.troubles import Troubles
 
@@ -135,8 +136,9 @@ class Holdings:
 
     def on_the_way(self) -> int:
         """Count the jobs that will be Ready unless something goes wrong."""
-        return sum(job.phase in (Phase.CLAIMING, Phase.FETCHING) for job in self.jobs.values())
+        phases = [job.phase for job in self.jobs.values()]
+        return phases.count(Phase.CLAIMING) + phases.count(Phase.FETCHING)
 
     def waiting(self) -> int:
         """Count the jobs that wait for a place."""
-        return sum(job.phase is Phase.WAITING for job in self.jobs.values())
+        return [job.phase for job in self.jobs.values()].count(Phase.WAITING)

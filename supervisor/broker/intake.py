@@ -10,7 +10,7 @@ from typing import Union
 
 from supervisor.broker import commit, lease
 from supervisor.broker.commit import Claimed
-from supervisor.broker.crew import BULK, QUICK
+from supervisor.broker.crew import FETCH, QUICK
 from supervisor.broker.envelope import EnvelopePolicy, parse
 from supervisor.broker.errors import BrokerError, Forbidden, JobRejected, TryLater
 from supervisor.broker.failed_jobs import FailedJob
@@ -183,7 +183,7 @@ class Intake:
         tools.step(
             job,
             Phase.FETCHING,
-            BULK,
+            FETCH,
             lambda: self._fetch_once(job.request, job.hold),
             lambda outcome: self._fetched(job, outcome),
             ("audio", "spool"),

@@ -11,7 +11,7 @@ from supervisor.broker import record
 from supervisor.broker.backend import envelope_policy
 from supervisor.broker.envelope import parse
 from supervisor.broker.failed_jobs import FailedJob, FailedJobs
-from supervisor.broker.held import saved_jobs
+from supervisor.broker.lease_files import saved_jobs
 from supervisor.broker.local import LocalQueue
 from supervisor.broker.request import JobRequest
 from supervisor.broker.submit import message_of

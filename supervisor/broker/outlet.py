@@ -9,7 +9,7 @@ from typing import Callable, Union
 
 from supervisor.broker import commit, lease, losses
 from supervisor.broker.commit import Work
-from supervisor.broker.crew import BULK, QUICK
+from supervisor.broker.crew import COMMIT, QUICK
 from supervisor.broker.errors import BrokerError, LeaseLost, ResultBroken, TryLater
 from supervisor.broker.failed_jobs import FailedJob
 from supervisor.broker.held import Lease, LiveJob, Phase, Settled
@@ -39,7 +39,7 @@ class Outlet:
         tools.step(
             job,
             Phase.COMMITTING,
-            BULK,
+            COMMIT,
             lambda: self._publish(job, deadline_at_s),
             lambda outcome: self._committed(job, outcome),
             ("table", "transcripts"),

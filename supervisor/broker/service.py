@@ -17,10 +17,10 @@ from supervisor.broker.crew import Crew
 from supervisor.broker.desk import Desk
 from supervisor.broker.errors import BrokerError, CannotServe
 from supervisor.broker.failed_jobs import FailedJobs
-from supervisor.broker.held import LeaseFiles
 from supervisor.broker.holdings import Holdings
 from supervisor.broker.intake import Intake
 from supervisor.broker.keeper import Keeper
+from supervisor.broker.lease_files import LeaseFiles
 from supervisor.broker.link import Link
 from supervisor.broker.outlet import Outlet
 from supervisor.broker.spool import Spool

@@ -9,6 +9,7 @@ missing.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -56,18 +57,20 @@ class Spool:
 
     def folder(self, key: RecordKey) -> Path:
         """Give the job's folder; it may not exist yet."""
-        name = hashlib.sha256(f"{key.user_id}/{key.recording_id}".encode()).hexdigest()[:32]
-        return self._root / name
+        return self._root / _name_of(key)
 
     def empty(self, key: RecordKey) -> Path:
         """Make the job's folder, or empty it, for a new attempt."""
         folder = self.folder(key)
         with self._removing:
-            self.drop(key)
             try:
-                folder.mkdir(mode=0o700)
+                if not _made(folder):
+                    self.drop(key)
+                    folder.mkdir(mode=0o700)
             except OSError as error:
                 raise TryLater("spool", f"{folder}: {error.strerror}") from error
+            with self._guard:
+                self._doomed.discard(folder.name)
         return folder
 
     def admit(self, key: RecordKey, size_bytes: int) -> None:
@@ -91,7 +94,7 @@ class Spool:
         """Remove the job's folder and give its room back."""
         folder = self.folder(key)
         with self._removing:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove_folder(folder)
             with self._guard:
                 self._doomed.discard(folder.name)
                 self._taken.pop(folder.name, None)
@@ -99,7 +102,7 @@ class Spool:
 
     def doom(self, key: RecordKey) -> None:
         """Give the job's room back; `clear`, or the next attempt's `empty`, removes its folder."""
-        name = self.folder(key).name
+        name = _name_of(key)
         with self._guard:
             self._doomed.add(name)
             self._taken.pop(name, None)
@@ -107,7 +110,7 @@ class Spool:
 
     def clear(self, key: RecordKey) -> None:
         """Remove a doomed folder, unless a new attempt has it by now."""
-        name = self.folder(key).name
+        name = _name_of(key)
         if name not in self._doomed:
             return
         with self._removing:
@@ -194,6 +197,30 @@ class Spool:
         except ResultBroken:
             return False
         return True
+
+
+@functools.lru_cache(maxsize=1_024)
+def _name_of(key: RecordKey) -> str:
+    return hashlib.sha256(f"{key.user_id}/{key.recording_id}".encode()).hexdigest()[:32]
+
+
+def _made(folder: Path) -> bool:
+    """Make the folder; False where it is there already."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _remove_folder(folder: Path) -> None:
+    """Remove a job's folder: mostly four files, which `rmtree` would look at in turn."""
+    try:
+        for name in os.listdir(folder):
+            os.unlink(folder / name)
+        os.rmdir(folder)
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _staged_from(plain: Any) -> StagedResult:

@@ -19,6 +19,8 @@ MAX_TEXT_CHARS = 65_536
 MAX_ITEMS = 10_000
 MAX_NUMBER = 2**63  # what others can hold; Python alone knows larger ones
 
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+_FIELD_NAMES: dict[type, tuple[str, ...]] = {}  # each message asks for them
 _FIELD_TYPES: dict[type, dict[str, Any]] = {}  # resolving them takes longer than a message does
 
 
@@ -28,8 +30,14 @@ class BadValue(ValueError):
 
 def to_plain(value: Any) -> Any:
     """Turn a dataclass (or what it may hold) into what `json.dumps` takes."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    cls = type(value)
+    if cls in _PLAIN:
+        return value
+    names = _FIELD_NAMES.get(cls)
+    if names is None and dataclasses.is_dataclass(cls):
+        names = _FIELD_NAMES[cls] = tuple(field.name for field in dataclasses.fields(cls))
+    if names is not None:
+        return {name: to_plain(getattr(value, name)) for name in names}
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, (tuple, list)):

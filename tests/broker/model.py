@@ -19,7 +19,7 @@ from unittest import mock
 
 from supervisor.broker.desk import Desk
 from supervisor.broker.fake import FakeObjects, FakeQueue, FakeRecords, QueueRules
-from supervisor.broker.held import LeaseFiles
+from supervisor.broker.lease_files import LeaseFiles
 from supervisor.broker.ports import Change, Item, RecordKey
 from supervisor.broker.service import put_together
 from supervisor.broker.spool import Spool
@@ -325,7 +325,7 @@ def assert_once(world: World, *recording_ids: str) -> None:
     assert world.queue.messages == {}
     for host in world.hosts:
         if not host.is_gone:
-            assert not list((host.folder / "leases").iterdir())
+            assert not list((host.folder / "leases").glob("*.json"))
             # A result that was staged may lie for a day, without its audio; nothing else may.
             for folder in (host.folder / "spool").iterdir():
                 left = {path.name for path in folder.iterdir()}

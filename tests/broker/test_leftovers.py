@@ -26,7 +26,7 @@ def staged_by_a_dead_service(world: World) -> JobCard:
     with world.broker() as broker:
         card = broker.take_one()
         stage(card, "From the first life.")
-    for path in (Path(world.settings.state_dir) / "leases").iterdir():
+    for path in (Path(world.settings.state_dir) / "leases").glob("*.json"):
         saved = json.loads(path.read_text().splitlines()[-1])
         world.queue.release(saved["handle"], 0.0)
         path.write_text(json.dumps({**saved, "deadline_at_s": clock.now_s() - 1.0}) + "\n")

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from supervisor.broker.errors import JobRejected, ResultBroken, TryLater
-from supervisor.broker.held import Lease, LeaseFiles, LiveJob, Phase, Settled, revived
+from supervisor.broker.held import Lease, LiveJob, Phase, Settled
 from supervisor.broker.holdings import Holdings
+from supervisor.broker.lease_files import LeaseFiles, revived
 from supervisor.broker.ports import Message, RecordKey
 from supervisor.broker.record import Hold, Result
 from supervisor.broker.request import JobRequest, Source
@@ -97,7 +98,7 @@ def test_an_heir_reads_the_lease_as_it_was_written(tmp_path: Path) -> None:
 
     assert dataclasses.replace(again, extend_at_s=0.0) == lease
     assert dataclasses.replace(found, kept_at_s=0.0, since_s=0.0, renew_at_s=0.0) == job
-    (path,) = (tmp_path / "leases").iterdir()
+    (path,) = (tmp_path / "leases").glob("*.json")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
@@ -116,10 +117,10 @@ def test_a_lease_that_means_nothing_any_more_is_forgotten(
     files = LeaseFiles(tmp_path / "leases", "this boot")
     files.save(Lease(MESSAGE, 100.0), {})
     if content is not None:
-        next((tmp_path / "leases").iterdir()).write_text(content)
+        next((tmp_path / "leases").glob("*.json")).write_text(content)
 
     assert LeaseFiles(tmp_path / "leases", boot_id).load(now_s) == []
-    assert list((tmp_path / "leases").iterdir()) == []
+    assert list((tmp_path / "leases").glob("*.json")) == []
 
 
 def test_a_job_of_two_messages_is_lost_only_with_the_last(tmp_path: Path, spool: Spool) -> None:
