@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Callable, Optional, Union
 
 from supervisor.broker import commit, lease, losses
@@ -148,6 +149,13 @@ class Desk:
         Announced unasked, a job that is free already would be worked on in vain.
         """
         tools = self._tools
+        kept = self._outlet.failed_job(job, "")
+
+        def look() -> Optional[Settled]:
+            how = commit.how_it_ended(tools.backend.beat_records, job.request.record_key, job.hold)
+            if how is not None and how.ending is Ending.FAILED:
+                tools.failed_jobs.keep_found(replace(kept, reason=how.reason))
+            return how
 
         def found(outcome: Union[Settled, BrokerError, None]) -> None:
             if isinstance(outcome, Settled):
@@ -159,9 +167,9 @@ class Desk:
             job,
             Phase.ENDING,
             QUICK,
-            lambda: commit.how_it_ended(tools.backend.beat_records, job.request.record_key, job.hold),
+            look,
             found,
-            ("table",),
+            ("table", "spool"),
             tools.lease_s,
         )
 

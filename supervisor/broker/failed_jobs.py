@@ -60,6 +60,12 @@ class FailedJobs:
             )
             tx.execute("DELETE FROM failed WHERE seq <= (SELECT max(seq) FROM failed) - ?", (self._max_kept,))
 
+    def keep_found(self, job: FailedJob) -> None:
+        """Write down what a record says of an end that nobody here wrote down; what is known is better."""
+        known = self._database.rows("SELECT 1 FROM failed WHERE id = ?", job.id)
+        if not known:
+            self.keep(job)
+
     def newest_first(self) -> list[FailedJob]:
         """Give all, the last one first."""
         rows = self._database.rows("SELECT * FROM failed ORDER BY seq DESC")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Union
 
@@ -66,19 +67,22 @@ class Intake:
     def claim(self, job: LiveJob) -> None:
         """Ask for the record; also the way on for a job whose last broker died before that."""
         tools = self._tools
+        kept = self._outlet.failed_job(job, "")
         if job.phase is not Phase.CLAIMING:
             self._holdings.move(job, Phase.CLAIMING, clock.now_s())
         tools.step(
             job,
             Phase.CLAIMING,
             QUICK,
-            lambda: self._claim_once(job.request, job.hold),
+            lambda: self._claim_once(job.request, job.hold, kept),
             lambda outcome: self._claimed(job, outcome),
-            ("table",),
+            ("table", "spool"),
             tools.lease_s,
         )
 
-    def _claim_once(self, request: JobRequest, hold: Hold) -> Union[Claimed, Busy, Finished, GivenUp]:
+    def _claim_once(
+        self, request: JobRequest, hold: Hold, kept: FailedJob
+    ) -> Union[Claimed, Busy, Finished, GivenUp]:
         """Take over what an earlier life left in the spool, or claim anew; runs in a lane."""
         records, spool, key = self._tools.backend.records, self._tools.spool, request.record_key
         left = spool.left_attempt(key)
@@ -88,7 +92,11 @@ class Intake:
                 spool.take_up(key)
                 return taken
             spool.drop(key)
-        return commit.claim(records, request, hold)
+        answer = commit.claim(records, request, hold)
+        if isinstance(answer, GivenUp):
+            # Whoever wrote that may have died before it told the people of this host.
+            self._tools.failed_jobs.keep_found(replace(kept, reason=answer.reason))
+        return answer
 
     def announce(self, job: LiveJob) -> None:
         """Tell the supervisor that the job can be worked on, or only needs its commit."""

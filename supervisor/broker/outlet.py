@@ -51,6 +51,11 @@ class Outlet:
         verdict = decide(failure, detail, job.failures, self._holdings.receive_count(job))
         self.end(job, verdict, failure)
 
+    def failed_job(self, job: LiveJob, reason: str, error: str = "") -> FailedJob:
+        """Say what people are told of a failed job."""
+        message = self._holdings.leases_of(job)[0].message
+        return FailedJob(job.id, job.request.user_id, message.id, reason, error, job.attempt, message.body)
+
     def release(self, job: LiveJob, why: str) -> None:
         """Give the job back, to be had by anybody at once; what waits behind it goes back too."""
         for held in self._holdings.leases_of(job):
@@ -68,7 +73,8 @@ class Outlet:
         the queue but claimed in the table would come in vain."""
         tools = self._tools
         self._holdings.move(job, Phase.ENDING, clock.now_s())
-        kept = self._failed_job(job, verdict, failure) if verdict.is_final else None
+        error = failure.value if failure else ""
+        kept = self.failed_job(job, verdict.reason, error) if verdict.is_final else None
 
         def write_down() -> None:
             commit.end(tools.backend.beat_records, job.request.record_key, job.hold, verdict)
@@ -200,14 +206,6 @@ class Outlet:
         if failed:
             return lambda: _bury(self._tools, held, failed[0])
         return lambda: queue.delete(message.handle)
-
-    def _failed_job(self, job: LiveJob, verdict: Verdict, failure: Union[Failure, None]) -> FailedJob:
-        leases = self._holdings.leases_of(job)
-        message = leases[0].message
-        name = failure.value if failure else ""
-        return FailedJob(
-            job.id, job.request.user_id, message.id, verdict.reason, name, job.attempt, message.body
-        )
 
 
 def _give_back(tools: Tools, held: Lease, after_s: float) -> None:

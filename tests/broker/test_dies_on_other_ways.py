@@ -13,9 +13,11 @@ from typing import Callable
 
 import pytest
 
+from supervisor.broker.failed_jobs import FailedJobs
 from supervisor.broker.fake import QueueRules
 from supervisor.contract.messages import Failure
 from tests.broker.model import Host, Killed, World, assert_once, new_world
+from tests.broker.model_faults import Script, die
 from tests.broker.model_supervisor import Plan
 
 Tale = Callable[[World], Callable[[World], None]]
@@ -32,6 +34,8 @@ def rejected_by_the_worker(world: World) -> Callable[[World], None]:
         assert world.item()["remReason"] == "The worker says no."
         assert "remToken" not in world.item()
         assert world.transcripts() == {}
+        kept = [job.id for host in world.hosts for job in FailedJobs(host.folder).newest_first()]
+        assert "rec-1" in kept, "jobs --failed does not tell of it"
         # Copied before it is deleted: dying between the two copies it twice, and loses it never.
         assert 1 <= len(world.queue.dead_letters) <= 2
         assert world.queue.messages == {}
@@ -241,3 +245,30 @@ def test_job_held_up_to_the_queues_cap_begins_anew(tmp_path: Path, may_send: boo
         assert_once(world)
         assert world.item()["remAttempt"] == 2
         assert host.supervisor.lost == []
+
+
+@pytest.mark.parametrize("boot_id", ["boot-1", "boot-2"])
+def test_failure_that_only_the_record_knows_is_told_to_people_by_the_heir(
+    tmp_path: Path, boot_id: str
+) -> None:
+    """It died between the record's FAILED and its own list: `jobs --failed` was silent, and `redrive` too.
+
+    In the same boot the heir has the lease; in another one the message comes again.
+    """
+    with new_world(tmp_path) as world:
+        host = world.host(Plan(failures=(("rec-1", Failure.REJECTED),)))
+
+        def end_all() -> None:
+            host.dies()
+            die()
+
+        Script(world).after("records.update", end_all, nth=2)  # the first is the claim
+        world.send()
+        world.run(lambda: host.desk is None)
+
+        host.comes_back(boot_id=boot_id)
+        world.run(world.is_quiet)
+
+        (kept,) = FailedJobs(host.folder).newest_first()
+        assert (kept.id, kept.reason) == ("rec-1", world.item()["remReason"])
+        assert kept.body
