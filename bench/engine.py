@@ -47,11 +47,15 @@ import sys, threading, time
 from pathlib import Path
 from workerproc import audio
 from workerproc.batch import Batch
-from workerproc.recogniser import Recogniser, options_of
+from supervisor.contract.options import of_profile
+from workerproc.recogniser import Recogniser
+from workerproc.tape import Tape
 rows, model, paths = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
 recogniser = Recogniser(model, "cpu", "int8", 1, lambda: None)
 recogniser.warm_up()
-sounds = [audio.decode(Path(path), 1e6, lambda done_s, audio_s: None).samples for path in paths]
+sounds = [Tape(Path(paths[0]).parent) for _ in paths]
+for path, tape in zip(paths, sounds):
+    audio.decode(Path(path), tape, 1e6, lambda done_s, audio_s: None)
 batch, texts, numbers = Batch(recogniser.native, rows), {}, iter(range(len(sounds)))
 guard = threading.Lock()
 def work():
@@ -61,7 +65,7 @@ def work():
         if n is None:
             return
         with batch.lane() as lane:
-            run = recogniser.transcribe(sounds[n], options_of("fast", 5, None), lane)
+            run = recogniser.transcribe(sounds[n], of_profile("fast"), lane)
             texts[n] = [segment.text for segment in run.segments]
 threads = [threading.Thread(target=work) for _ in range(rows + 1 if rows > 1 else 1)]
 def close():
@@ -121,11 +125,9 @@ def model_path() -> str:
 
 def corpus(folder: Path, count: int) -> list[str]:
     """Cut `count` short recordings, the same each time."""
-    from workerproc import audio
-
     sources = sorted([*(TOP / "supervisor" / "samples").glob("*.*"), *SHARED.glob("*.*")])
     sounds = [
-        audio.decode(path, 1e6, lambda done_s, audio_s: None).samples
+        _decoded(path, folder)
         for path in sources
         if path.suffix in (".wav", ".flac", ".ogg", ".mp3", ".opus")
     ]
@@ -140,6 +142,15 @@ def corpus(folder: Path, count: int) -> list[str]:
             file.writeframes((whole[n % len(whole)] * 32_767).astype("<i2").tobytes())
         paths.append(str(path))
     return paths
+
+
+def _decoded(path: Path, folder: Path) -> Any:
+    from workerproc import audio
+    from workerproc.tape import Tape
+
+    with Tape(folder) as tape:
+        audio.decode(path, tape, 1e6, lambda done_s, audio_s: None)
+        return tape.read(0, len(tape))
 
 
 def _pieces(sound: Any) -> list[Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from supervisor import environments
 from supervisor.child import Recipe
-from supervisor.contract import child_env
+from supervisor.contract import child_env, options
 from supervisor.contract import messages as m
 from supervisor.contract.settings import Settings
 from supervisor.cuda_libraries import library_folders
@@ -71,8 +71,7 @@ def worker(settings: Settings, environ: Mapping[str, str], place: Place, model_p
         idle_beat_s=idle_beat_s(settings),
         max_audio_s=settings.spool.max_audio_s,
         checkpoint_s=settings.spool.checkpoint_s,
-        language=settings.transcription.language or None,
-        beam_size=settings.transcription.beam_size,
+        options=options.in_force(settings.transcription),
         log_level=settings.log.level,
         cpus=place.cpus,
         batch_size=place.batch_size,

@@ -17,7 +17,17 @@ ROLLED = (
     "transcription.model",
     "transcription.compute_type",
     "transcription.language",
+    "transcription.task",
     "transcription.beam_size",
+    "transcription.temperature",
+    "transcription.condition_on_previous_text",
+    "transcription.initial_prompt",
+    "transcription.hotwords",
+    "transcription.word_timestamps",
+    "transcription.vad_filter",
+    "transcription.vad_threshold",
+    "transcription.vad_min_silence_ms",
+    "transcription.vad_speech_pad_ms",
     "devices.cpu_threads",
 )
 """Settings that a new worker takes up. All others need a restart of the service."""

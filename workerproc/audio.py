@@ -1,4 +1,4 @@
-"""From a file to 16 kHz mono samples: probe, refuse, decode packet by packet.
+"""From a file to a tape of 16 kHz mono samples: probe, refuse, decode packet by packet.
 
 Uses PyAV (FFmpeg's libraries in a wheel), never an ffmpeg binary. For an undamaged file
 the samples equal `faster_whisper.decode_audio`'s, so that texts can be compared; for a
@@ -14,12 +14,10 @@ import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Optional
+from typing import Any, BinaryIO, Callable, Optional
 
 import av
 import av.error
-import numpy as np
-import numpy.typing as npt
 from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
@@ -27,14 +25,10 @@ from av.container import InputContainer
 
 from workerproc import damage
 from workerproc.errors import AudioRejected
+from workerproc.tape import RATE_HZ, Pcm, Tape
 
-if TYPE_CHECKING:
-    from typing_extensions import TypeAlias
-
-Samples: TypeAlias = npt.NDArray[np.float32]
 Tell = Callable[[float, float], None]  # seconds decoded, seconds in all (0: unknown)
 
-RATE_HZ = 16_000
 _GROUP_SAMPLES = 500_000  # as faster-whisper groups frames before it resamples them
 _MAX_RATE_HZ = 768_000
 _MAX_CHANNELS = 64
@@ -46,9 +40,8 @@ _MAX_ERRORS_IN_A_ROW = 100
 
 @dataclass(frozen=True)
 class Sound:
-    """A decoded recording and what was wrong with it."""
+    """How long a decoded recording is and what was wrong with it."""
 
-    samples: Samples
     audio_s: float
     warnings: tuple[str, ...]
 
@@ -60,8 +53,8 @@ class _Tally:
     broke_off: bool = False
 
 
-def decode(path: Path, max_audio_s: float, tell: Tell) -> Sound:
-    """Decode a file to float32 samples. Raises `AudioRejected` with a sentence for people.
+def decode(path: Path, tape: Tape, max_audio_s: float, tell: Tell) -> Sound:
+    """Decode a file onto an empty tape. Raises `AudioRejected` with a sentence for people, or OSError.
 
     `tell` is called after each packet; what it raises ends the decoding.
     """
@@ -71,27 +64,24 @@ def decode(path: Path, max_audio_s: float, tell: Tell) -> Sound:
         is_exact = container.format.name in _EXACT_FORMATS
         _check(container, announced_s, max_audio_s, path.stat().st_size)
         tally = _Tally()
-        pcm = bytearray()
         for chunk in _resampled(_frames(container, tally)):
-            pcm += chunk.tobytes()
-            decoded_s = len(pcm) / 2 / RATE_HZ
-            if decoded_s > max_audio_s:
-                raise AudioRejected(_too_long(decoded_s, max_audio_s, "at least "))
-            tell(decoded_s, announced_s or 0.0)
+            tape.append(chunk)
+            if tape.length_s > max_audio_s:
+                raise AudioRejected(_too_long(tape.length_s, max_audio_s, "at least "))
+            tell(tape.length_s, announced_s or 0.0)
     # The resampler holds memory until its cycle is collected (SYSTRAN/faster-whisper#390).
     gc.collect()
-    return _sound(pcm, tally, damage.wav_announced_s(head) or announced_s, is_exact)
+    return _sound(tape, tally, damage.wav_announced_s(head) or announced_s, is_exact)
 
 
-def _sound(pcm: bytearray, tally: _Tally, announced_s: Optional[float], is_exact: bool) -> Sound:
-    if not pcm:
+def _sound(tape: Tape, tally: _Tally, announced_s: Optional[float], is_exact: bool) -> Sound:
+    audio_s = tape.length_s
+    if not audio_s:
         if tally.bad_packets:
             raise AudioRejected(f"none of the {tally.packets} packets of audio in this file can be decoded")
         raise AudioRejected("the audio has a length of zero: a header and nothing after it")
-    samples = np.frombuffer(pcm, dtype=np.int16).astype(np.float32) / 32768.0
-    audio_s = len(samples) / RATE_HZ
     facts = damage.Decoded(audio_s, announced_s, tally.packets, tally.bad_packets, tally.broke_off, is_exact)
-    return Sound(samples, audio_s, tuple(damage.warnings(facts)))
+    return Sound(audio_s, tuple(damage.warnings(facts)))
 
 
 def _read_head(path: Path) -> bytes:
@@ -191,7 +181,7 @@ def _frames(container: InputContainer, tally: _Tally) -> Iterator[AudioFrame]:
                 return
 
 
-def _resampled(frames: Iterator[AudioFrame]) -> Iterator[npt.NDArray[np.int16]]:
+def _resampled(frames: Iterator[AudioFrame]) -> Iterator[Pcm]:
     """Turn frames into 16 kHz mono, in groups as faster-whisper does: equal samples need equal groups."""
     shape: Any = None
     group, resampler = AudioFifo(), _resampler()
@@ -214,13 +204,13 @@ def _resampler() -> AudioResampler:
     return AudioResampler(format="s16", layout="mono", rate=RATE_HZ)
 
 
-def _flushed(group: AudioFifo, resampler: AudioResampler) -> Iterator[npt.NDArray[np.int16]]:
+def _flushed(group: AudioFifo, resampler: AudioResampler) -> Iterator[Pcm]:
     if group.samples:
         yield from _pieces(resampler, group.read())
     yield from _pieces(resampler, None)
 
 
-def _pieces(resampler: AudioResampler, frame: Optional[AudioFrame]) -> Iterator[npt.NDArray[np.int16]]:
+def _pieces(resampler: AudioResampler, frame: Optional[AudioFrame]) -> Iterator[Pcm]:
     try:
         pieces = resampler.resample(frame)
     except MemoryError:

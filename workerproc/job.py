@@ -6,18 +6,21 @@ Raises what stands in its way; the worker's outermost loop turns that into a mes
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
-from supervisor.contract import clock
+from supervisor.contract import clock, options
 from supervisor.contract.child_env import WorkerSettings
 from supervisor.contract.messages import JobCard, Staged
+from supervisor.contract.options import Options
 from workerproc import audio, staging, transcript
 from workerproc.audio import Sound
 from workerproc.batch import Batch, Lane
 from workerproc.board import Board
-from workerproc.recogniser import Options, Recogniser, options_of
+from workerproc.errors import AudioRejected
+from workerproc.recogniser import Recogniser
+from workerproc.tape import Tape
 from workerproc.transcript import Heard, Segment
 
 
@@ -32,16 +35,21 @@ def transcribe_job(
     """Take one job from its audio to a staged transcript; give the message that says so."""
     began_at_s = clock.now_s()
     folder = Path(card.folder)
-    options = options_of(settings.profile, settings.beam_size, card.language or settings.language)
+    wish = _options(card, settings)
 
-    with batch.lane() as lane:
+    with batch.lane() as lane, Tape(folder) as tape:
         sound = audio.decode(
             folder / "audio",
+            tape,
             settings.max_audio_s,
             lambda done_s, audio_s: board.reach("decoding", done_s, audio_s),
         )
-        heard = _listen(sound, options, recogniser, lane, board)
-    document = transcript.build(_origin(card, settings, engine, options, sound), heard)
+        decoded_at_s = clock.now_s()
+        heard = _listen(sound, tape, wish, recogniser, lane, board)
+    heard_at_s = clock.now_s()
+    timings = {"decode_s": decoded_at_s - began_at_s, "transcribe_s": heard_at_s - decoded_at_s}
+    origin = _origin(card, settings, engine, wish, (*sound.warnings, *_surprises(wish, heard)), timings)
+    document = transcript.build(origin, heard)
 
     board.reach("writing", sound.audio_s, sound.audio_s)
     took_s = clock.now_s() - began_at_s
@@ -49,10 +57,21 @@ def transcribe_job(
     return Staged(card.job_id, sound.audio_s, took_s)
 
 
-def _listen(sound: Sound, options: Options, recogniser: Recogniser, lane: Lane, board: Board) -> Heard:
+def _options(card: JobCard, settings: WorkerSettings) -> Options:
+    """Give the service's options with the job's own in their place."""
+    try:
+        wish = options.changed(settings.options, card.options)
+    except options.BadOption as error:
+        raise AudioRejected(str(error)) from error
+    return dataclasses.replace(wish, language=card.language or wish.language)
+
+
+def _listen(
+    sound: Sound, tape: Tape, wish: Options, recogniser: Recogniser, lane: Lane, board: Board
+) -> Heard:
     """Run the engine over the samples; between segments the job may be stopped."""
     board.reach("transcribing", 0.0, sound.audio_s)
-    run = recogniser.transcribe(sound.samples, options, lane)
+    run = recogniser.transcribe(tape, wish, lane)
     segments: list[Segment] = []
     for segment in run.segments:
         segments.append(segment)
@@ -60,8 +79,19 @@ def _listen(sound: Sound, options: Options, recogniser: Recogniser, lane: Lane, 
     return Heard(run.language, sound.audio_s, segments)
 
 
+def _surprises(wish: Options, heard: Heard) -> Iterator[str]:
+    """Say what was asked for and not done."""
+    if wish.language and heard.language != wish.language:
+        yield f"the model knows {heard.language} alone: language {wish.language} was left aside"
+
+
 def _origin(
-    card: JobCard, settings: WorkerSettings, engine: Mapping[str, str], options: Options, sound: Sound
+    card: JobCard,
+    settings: WorkerSettings,
+    engine: Mapping[str, str],
+    wish: Options,
+    warnings: tuple[str, ...],
+    timings: Mapping[str, float],
 ) -> transcript.Origin:
     return transcript.Origin(
         recording_id=card.recording_id,
@@ -71,12 +101,11 @@ def _origin(
         transcribed_at=clock.iso_utc(clock.wall_unix_s()),
         attempt=card.attempt,
         engine=engine,
-        options=_plain(options, settings.profile),
-        warnings=sound.warnings,
+        options=_plain(wish, settings.profile),
+        warnings=warnings,
+        timings=timings,
     )
 
 
-def _plain(options: Options, profile: str) -> dict[str, Any]:
-    plain: dict[str, Optional[Any]] = {"profile": profile}
-    plain.update(dataclasses.asdict(options))
-    return plain
+def _plain(wish: Options, profile: str) -> dict[str, Any]:
+    return {"profile": profile, **dataclasses.asdict(wish)}

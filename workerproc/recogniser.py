@@ -1,65 +1,77 @@
 """The engine: the only file that imports faster_whisper, and what we rely on in it.
 
 One `Recogniser` is one loaded model on one device. Its text equals a direct
-`WhisperModel.transcribe` with the same options, threads and interpreter: each job runs
-that very function, on an object of its own that shares the model; only the native calls
-(`native.py`) are made elsewhere, maybe together with other jobs'. After each of them, and after each
-stretch of voice detection, `step` is called, because these are what takes time.
+`WhisperModel.transcribe` with the same options, threads and interpreter: the parts of that
+function run here one by one (voice detection, features, language, windows, times), each
+faster-whisper's own, on an object of its own for each job that shares the model. What differs: samples and
+features are read in pieces (`tape.py`, `features.py`); the native calls are made elsewhere, maybe together
+with other jobs' (`native.py`); and a recording can be taken up at any window (`Mark`). After whatever takes
+time `step` is called.
 """
 
 from __future__ import annotations
 
-import copy
+import dataclasses
+import inspect
+import math
+import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Callable, Optional
 
 import faster_whisper
+import faster_whisper.tokenizer
+import faster_whisper.transcribe
 import faster_whisper.vad
 import numpy as np
 
 from supervisor.contract.messages import Failure
+from supervisor.contract.options import Options
 from workerproc import errors
-from workerproc.audio import RATE_HZ, Samples
 from workerproc.batch import Lane
+from workerproc.features import LogMel
 from workerproc.native import JobModel, Native
-from workerproc.transcript import Segment
+from workerproc.speech import Speech, voice_probabilities
+from workerproc.tape import RATE_HZ, Tape
+from workerproc.transcript import Segment, Word
 
 Step = Callable[[], None]
 
 WINDOW_S = 30
-MIN_SILENCE_MS = 500  # REM's
-PROFILES = ("rem", "fast")
+# The default of every option that we don't name.
+_DEFAULTS = {
+    name: parameter.default
+    for name, parameter in inspect.signature(faster_whisper.WhisperModel.transcribe).parameters.items()
+}
+_FIELDS = [field.name for field in dataclasses.fields(faster_whisper.transcribe.TranscriptionOptions)]
 
 
 @dataclass(frozen=True)
-class Options:
-    """What decides the text, beside model, threads and interpreter. The defaults are profile `rem`."""
+class Mark:
+    """Where a recording can be taken up again: at the beginning of a window.
 
-    beam_size: int = 5
-    language: Optional[str] = None  # None: detected
-    vad_filter: bool = True
-    min_silence_duration_ms: int = MIN_SILENCE_MS
-    condition_on_previous_text: bool = True
+    With the same audio, model and options the text that follows is that of an undisturbed run; a
+    window that fell back on a temperature above 0 draws at random in any run.
+    """
 
-    @property
-    def is_alone(self) -> bool:
-        """True where a window needs the text before it: prompts differ in length, so no call is shared."""
-        return self.condition_on_previous_text
-
-
-def options_of(profile: str, beam_size: int, language: Optional[str]) -> Options:
-    """Give a profile's options: `rem` is REM's own, `fast` the same without conditioning on earlier text."""
-    return Options(beam_size, language, condition_on_previous_text=profile != "fast")
+    seek: int = 0  # the window's first frame of 10 ms, in the recording without its silences
+    segments: int = 0  # how many came before
+    language: Optional[str] = None
+    tokens: tuple[int, ...] = ()  # what the window is prompted with
+    last_speech_s: float = 0.0  # end of the last word, where words are timed
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
-    """One recording in the engine: the language is known, the segments come as they are made."""
+    """One recording in the engine: the language is known, the segments come as they are made.
+
+    `mark` is the newest: whoever has taken at least `mark.segments` segments can go on from there.
+    """
 
     language: Optional[str]
     segments: Iterator[Segment]
+    mark: Mark
 
 
 class Recogniser:
@@ -84,7 +96,6 @@ class Recogniser:
         self._step = step
         # One call takes prompts with this token, or prompts without it.
         self._no_timestamps = model.hf_tokenizer.token_to_id("<|notimestamps|>")
-        _watch_voice_detection(step)
 
     def warm_up(self) -> None:
         """Compute one silent window: loading proves little, computing proves the libraries.
@@ -100,21 +111,172 @@ class Recogniser:
         except Exception as error:
             raise _ours(error, "the first window could not be computed") from error
 
-    def transcribe(self, samples: Samples, options: Options, lane: Lane) -> Run:
-        """Begin a recording; the work is done while the segments are taken, in calls through `lane`."""
-        model = copy.copy(self._model)
-        model.model = JobModel(
-            self._model.model, lane, self._step, self._no_timestamps, is_alone=options.is_alone
+    def transcribe(self, tape: Tape, options: Options, lane: Lane, mark: Optional[Mark] = None) -> Run:
+        """Begin a recording, or go on with it; the work is done while the segments are taken.
+
+        Raises `AudioRejected` for an option that this model does not know.
+        """
+        stretches = self._stretches(tape, options)
+        waveform = tape if stretches is None else Speech(tape, stretches)
+        features = LogMel(self._model.feature_extractor, waveform, self._step)
+        native = JobModel(self._model.model, lane, self._step, self._no_timestamps, is_alone=options.is_alone)
+        model = _Marking.of(self._model, native, mark or Mark())
+        language = model.mark.language or self._language(model, features, options)
+        model.mark = dataclasses.replace(model.mark, language=language)
+        tokenizer = self._tokenizer(options.task, language)
+        windows = _Windows(features, model)
+        segments = model.generate_segments(windows, tokenizer, _theirs(options, tokenizer, model.mark), False)
+        if stretches:
+            segments = faster_whisper.transcribe.restore_speech_timestamps(segments, stretches, RATE_HZ)
+        run = Run(language, iter(()), model.mark)
+        run.segments = _followed(run, model, segments)
+        return run
+
+    def _stretches(self, tape: Tape, options: Options) -> Optional[list[Any]]:
+        """Find where somebody speaks; None where nothing is to be left out."""
+        if not options.vad_filter:
+            return None
+        session = faster_whisper.vad.get_vad_model().session
+        known = _Known(len(tape), voice_probabilities(session, tape, self._step))
+        vad = dataclasses.asdict(options.vad_parameters)
+        vad["max_speech_duration_s"] = vad["max_speech_duration_s"] or math.inf
+        with_known = _with_detector(faster_whisper.vad.get_speech_timestamps)
+        stretches: list[Any] = with_known(known, faster_whisper.vad.VadOptions(**vad))
+        return stretches
+
+    def _language(self, model: Any, features: LogMel, options: Options) -> str:
+        if not self._model.model.is_multilingual:
+            return "en"
+        if options.language is not None:
+            return options.language
+        language, _, _ = model.detect_language(features=features[:, : model.feature_extractor.nb_max_frames])
+        return str(language)
+
+    def _tokenizer(self, task: str, language: str) -> Any:
+        multilingual = self._model.model.is_multilingual
+        try:
+            return faster_whisper.tokenizer.Tokenizer(
+                self._model.hf_tokenizer, multilingual, task=task, language=language
+            )
+        except ValueError as error:
+            raise errors.AudioRejected(
+                f"options.language: {language[:20]!r} is not known to the model"
+            ) from error
+
+
+class _Marking(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster_whisper is untyped
+    """One job's view of the model: it keeps the mark of the window that is being worked on."""
+
+    mark: Mark
+    seek: int
+    last_speech_s: float
+
+    @classmethod
+    def of(cls, model: Any, native: JobModel, mark: Mark) -> Any:
+        marking = cls.__new__(cls)
+        marking.__dict__.update(model.__dict__)
+        marking.model = native
+        marking.mark, marking.seek, marking.last_speech_s = mark, mark.seek, mark.last_speech_s
+        return marking
+
+    def get_prompt(self, tokenizer: Any, previous_tokens: list[int], **rest: Any) -> Any:
+        """Called once for each window, when all that comes before it is known."""
+        tokens = tuple(previous_tokens[-(self.max_length // 2 - 1) :])
+        self.mark = dataclasses.replace(
+            self.mark, seek=self.seek, tokens=tokens, last_speech_s=self.last_speech_s
         )
-        segments, info = model.transcribe(
-            samples,
-            language=options.language,
-            beam_size=options.beam_size,
-            vad_filter=options.vad_filter,
-            vad_parameters={"min_silence_duration_ms": options.min_silence_duration_ms},
-            condition_on_previous_text=options.condition_on_previous_text,
+        return super().get_prompt(tokenizer, previous_tokens, **rest)
+
+    def add_word_timestamps(self, segments: Any, *rest: Any, last_speech_timestamp: float) -> Any:
+        result = super().add_word_timestamps(
+            segments, *rest, last_speech_timestamp=max(last_speech_timestamp, self.last_speech_s)
         )
-        return Run(info.language, (Segment(s.id, s.start, s.end, s.text) for s in segments))
+        end_s = faster_whisper.transcribe.get_end(segments[0])
+        self.last_speech_s = self.last_speech_s if end_s is None else end_s
+        return result
+
+
+class _Windows:
+    """The features as `generate_segments` asks for them: a slice for each window."""
+
+    def __init__(self, features: LogMel, model: _Marking) -> None:
+        self.shape = features.shape
+        self._features = features
+        self._model = model
+
+    def __getitem__(self, key: tuple[Any, slice]) -> Any:
+        self._model.seek = key[1].start
+        return self._features[key]
+
+
+def _followed(run: Run, model: _Marking, segments: Iterator[Any]) -> Iterator[Segment]:
+    """Give each segment as ours, counted on from the mark; keep the run's mark up to date."""
+    before = count = run.mark.segments
+    window = model.seek
+    for segment in segments:
+        if model.mark.seek != window:
+            # A new window began, so all that came up to here belongs to earlier ones.
+            window = model.mark.seek
+            run.mark = dataclasses.replace(model.mark, segments=count)
+        count += 1
+        yield _ours_segment(segment, before + segment.id)
+    run.mark = dataclasses.replace(model.mark, segments=count)
+
+
+def _ours_segment(segment: Any, number: int) -> Segment:
+    words = [Word(word.start, word.end, word.word, word.probability) for word in segment.words or ()]
+    return Segment(
+        number,
+        segment.start,
+        segment.end,
+        segment.text,
+        segment.avg_logprob,
+        segment.no_speech_prob,
+        segment.compression_ratio,
+        segment.temperature,
+        tuple(words),
+    )
+
+
+def _theirs(options: Options, tokenizer: Any, mark: Mark) -> Any:
+    """Give our options as `WhisperModel.transcribe` would pass them on, from a mark."""
+    named = {
+        "beam_size": options.beam_size,
+        "temperatures": list(options.temperature),
+        "condition_on_previous_text": options.condition_on_previous_text,
+        "word_timestamps": options.word_timestamps,
+        "hotwords": options.hotwords or None,
+        "initial_prompt": options.initial_prompt or None,
+        "suppress_tokens": faster_whisper.transcribe.get_suppressed_tokens(
+            tokenizer, list(_DEFAULTS["suppress_tokens"])
+        ),
+        "clip_timestamps": [mark.seek / 100],
+    }
+    if mark.seek:
+        named["initial_prompt"] = list(mark.tokens) or None
+    return faster_whisper.transcribe.TranscriptionOptions(
+        **{name: named[name] if name in named else _DEFAULTS[name] for name in _FIELDS}
+    )
+
+
+class _Known:
+    """Stands for samples where faster-whisper asks only how many they are: their voice is known."""
+
+    def __init__(self, length: int, probabilities: Any) -> None:
+        self.shape = (length,)
+        self.probabilities = probabilities
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return self  # padded
+
+
+def _with_detector(function: Any) -> Callable[..., Any]:
+    """Give faster-whisper's function with a detector that takes `_Known` for an answer."""
+    names = {**function.__globals__, "get_vad_model": lambda: lambda known: known.probabilities}
+    return types.FunctionType(function.__code__, names, function.__name__, function.__defaults__)
 
 
 def known_models() -> dict[str, str]:
@@ -127,26 +289,6 @@ def known_models() -> dict[str, str]:
 def versions() -> dict[str, str]:
     """Name the engine: its parts decide the text."""
     return {name: metadata.version(name) for name in ("faster-whisper", "ctranslate2", "onnxruntime", "av")}
-
-
-class _WatchedSession:
-    """Stands before the voice detector's session and counts its runs."""
-
-    def __init__(self, session: Any, step: Step) -> None:
-        self._session = session
-        self._step = step
-
-    def run(self, *args: Any, **kwargs: Any) -> Any:
-        result = self._session.run(*args, **kwargs)
-        self._step()
-        return result
-
-
-def _watch_voice_detection(step: Step) -> None:
-    """Count each stretch (some five minutes) that voice detection goes through."""
-    detector = faster_whisper.vad.get_vad_model()
-    session = detector.session
-    detector.session = _WatchedSession(getattr(session, "_session", session), step)
 
 
 def _ours(error: Exception, where: str) -> Exception:

@@ -7,6 +7,7 @@ model, a file or a clock.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
@@ -25,13 +26,28 @@ REM_KEYS = (
 
 
 @dataclass(frozen=True)
+class Word:
+    """One word, in seconds of the recording."""
+
+    start_s: float
+    end_s: float
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True)
 class Segment:
-    """One piece of speech, in seconds of the recording."""
+    """One piece of speech, in seconds of the recording, and how sure the engine was of it."""
 
     id: int  # the engine's, from 1
     start_s: float
     end_s: float
     text: str
+    avg_logprob: float = 0.0  # mean log probability of its window's tokens
+    no_speech_prob: float = 0.0
+    compression_ratio: float = 0.0  # of the window's text: high where it repeats itself
+    temperature: float = 0.0  # above 0: drawn at random, after a lower one failed
+    words: Sequence[Word] = ()  # where they were asked for
 
 
 @dataclass(frozen=True)
@@ -56,6 +72,8 @@ class Origin:
     engine: Mapping[str, str]
     options: Mapping[str, Any]
     warnings: Sequence[str] = ()
+    resumed_from_s: float = 0.0  # seconds of audio that an earlier attempt had done; 0: none
+    timings: Mapping[str, float] = dataclasses.field(default_factory=dict)  # seconds by phase
 
 
 def build(origin: Origin, heard: Heard) -> dict[str, Any]:
@@ -74,12 +92,34 @@ def build(origin: Origin, heard: Heard) -> dict[str, Any]:
         "engine": dict(origin.engine),
         "options": dict(origin.options),
         "warnings": list(origin.warnings),
-        "attempt": origin.attempt,
+        "attempts": origin.attempt,
+        "resumedFrom": round(origin.resumed_from_s, 2),
+        "timings": {phase: round(took_s, 3) for phase, took_s in origin.timings.items()},
     }
 
 
 def _plain(segment: Segment) -> dict[str, Any]:
-    tidy = dataclasses.replace(
-        segment, start_s=round(segment.start_s, 2), end_s=round(segment.end_s, 2), text=segment.text.strip()
-    )
-    return {"id": tidy.id, "start": tidy.start_s, "end": tidy.end_s, "text": tidy.text}
+    plain = {
+        "id": segment.id,
+        "start": round(segment.start_s, 2),
+        "end": round(segment.end_s, 2),
+        "text": segment.text.strip(),
+        # The geometric mean of its window's token probabilities, 0 to 1.
+        "confidence": round(min(1.0, math.exp(segment.avg_logprob)), 4),
+        "avgLogprob": round(segment.avg_logprob, 4),
+        "noSpeechProb": round(segment.no_speech_prob, 4),
+        "compressionRatio": round(segment.compression_ratio, 3),
+        "temperature": round(segment.temperature, 2),
+    }
+    if segment.words:
+        plain["words"] = [_plain_word(word) for word in segment.words]
+    return plain
+
+
+def _plain_word(word: Word) -> dict[str, Any]:
+    return {
+        "start": round(word.start_s, 2),
+        "end": round(word.end_s, 2),
+        "word": word.text.strip(),
+        "probability": round(word.probability, 4),
+    }

@@ -11,9 +11,10 @@ import json
 import os
 import socket
 from dataclasses import dataclass, field
-from typing import Optional, TypeVar
+from typing import TypeVar
 
 from supervisor.contract import codec
+from supervisor.contract.options import Options
 
 LINK_FD = "REM_LINK_FD"
 PARENT_PID = "REM_PARENT_PID"
@@ -37,8 +38,7 @@ class WorkerSettings:
     beat_s: float
     max_audio_s: float
     idle_beat_s: float = 10.0  # `beat_s` while there is something to tell
-    language: Optional[str] = None
-    beam_size: int = 5
+    options: Options = field(default_factory=Options)  # of a job that asks for none of its own
     log_level: str = "INFO"
     cpus: tuple[int, ...] = ()  # to run on; empty: wherever the kernel likes
     checkpoint_s: float = 30.0  # between two checkpoints of a job

@@ -69,6 +69,7 @@ class JobCard:
     device_id: str
     staged: bool = False
     language: Optional[str] = None
+    options: str = ""  # a JSON object of those that the message asks for: contract/options.py
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,17 @@ class TranscriptionSettings:
     compute_type: str = "auto"  # float16 on cuda, int8 on cpu
     profile: str = "rem"
     language: str = ""  # empty: detected, as REM does
+    task: str = "transcribe"  # or translate, into English
     beam_size: int = 5  # REM's
+    temperature: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # faster-whisper's ladder
+    condition_on_previous_text: str = "auto"  # on in profile rem, off in profile fast; or on, off
+    initial_prompt: str = ""
+    hotwords: str = ""
+    word_timestamps: bool = False
+    vad_filter: bool = True  # REM's
+    vad_threshold: float = 0.5
+    vad_min_silence_ms: int = 500  # REM's
+    vad_speech_pad_ms: int = 400
     batch_size: int = 0  # windows computed in one call, profile fast alone; 0: from memory and model
 
 

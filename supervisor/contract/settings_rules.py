@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from supervisor.contract.options import MAX_BEAM, MAX_PROMPT_CHARS, MAX_TEMPERATURES, TASKS
+
 if TYPE_CHECKING:
     from supervisor.contract.settings import Settings
 
@@ -19,6 +21,8 @@ CHOICES = {
         "int8_float32", "int16",
     ),
     "transcription.profile": ("rem", "fast"),
+    "transcription.task": TASKS,
+    "transcription.condition_on_previous_text": ("auto", "on", "off"),
     "notices.enabled": ("auto", "on", "off"),
     "notices.rebalance": ("drain", "ignore"),
     "log.level": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
@@ -37,7 +41,10 @@ BOUNDS = {
     "spool.max_file_bytes": (1_000, 2**50),
     "spool.max_audio_s": (1, 30 * 86_400),
     "spool.checkpoint_s": (0.1, 86_400),
-    "transcription.beam_size": (1, 32),
+    "transcription.beam_size": (1, MAX_BEAM),
+    "transcription.vad_threshold": (0.01, 0.99),
+    "transcription.vad_min_silence_ms": (0, 60_000),
+    "transcription.vad_speech_pad_ms": (0, 60_000),
     "transcription.batch_size": (0, 64),
     "devices.cpu_slots": (0, 256),
     "devices.cpu_threads": (1, 256),
@@ -133,6 +140,16 @@ def _check_agreement(settings: Settings) -> Iterator[Problem]:
                 f"{xid} = {act!r} makes no sense",
                 f"Write a number and one of: {', '.join(XID_ACTS)}",
             )
+    ladder = settings.transcription.temperature
+    if not 1 <= len(ladder) <= MAX_TEMPERATURES or not all(0.0 <= step <= 1.0 for step in ladder):
+        yield (
+            "transcription.temperature",
+            f"{list(ladder)} is no ladder of temperatures",
+            f"Write 1 to {MAX_TEMPERATURES} numbers from 0 to 1, as [0.0, 0.2, 0.4]",
+        )
+    for key in ("initial_prompt", "hotwords"):
+        if len(getattr(settings.transcription, key)) > MAX_PROMPT_CHARS:
+            yield f"transcription.{key}", "is too long", f"Write at most {MAX_PROMPT_CHARS} characters"
     if settings.spool.max_file_bytes > settings.spool.limit_bytes:
         yield (
             "spool.max_file_bytes",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from supervisor.contract.settings import DevicesSettings, Settings, TranscriptionSettings
 from supervisor.roll import ROLLED, Roll, changed_keys, with_rolled
@@ -34,17 +35,32 @@ def test_changed_settings_are_named_as_in_the_file() -> None:
     assert changed_keys(old, old) == []
 
 
+OTHER_OPTIONS: dict[str, Any] = {
+    "task": "translate",
+    "beam_size": 1,
+    "temperature": (0.0,),
+    "condition_on_previous_text": "on",
+    "initial_prompt": "a",
+    "hotwords": "b",
+    "word_timestamps": True,
+    "vad_filter": False,
+    "vad_threshold": 0.4,
+    "vad_min_silence_ms": 1,
+    "vad_speech_pad_ms": 2,
+}
+
+
 def test_only_what_a_new_worker_takes_up_comes_into_force() -> None:
     old = Settings()
     new = replace(
         old,
-        transcription=TranscriptionSettings("small", "float32", "fast", "de", 1),
+        transcription=TranscriptionSettings("small", "float32", "fast", "de", **OTHER_OPTIONS),
         devices=DevicesSettings("cuda", 7, 4),
     )
 
     mixed = with_rolled(old, new)
 
-    assert mixed.transcription == TranscriptionSettings("small", "float32", "rem", "de", 1)
+    assert mixed.transcription == replace(new.transcription, profile=old.transcription.profile)
     assert mixed.devices == DevicesSettings("auto", 0, 4)
     assert sorted(changed_keys(old, mixed)) == sorted(ROLLED)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from supervisor.contract import child_env, framing, messages
+from supervisor.contract import child_env, framing, messages, options
 from supervisor.contract.child_env import WorkerSettings
 from supervisor.contract.messages import Beat, Job, JobCard, Room, Up
 from workerproc import models
@@ -46,6 +46,7 @@ def settings_in(folder: Path, **changes: Any) -> WorkerSettings:
         idle_beat_s=0.1,
         max_audio_s=3600.0,
     )
+    changes.setdefault("options", options.of_profile(changes.get("profile", standard.profile)))
     return replace(standard, **changes)
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import struct
+import tempfile
 import wave
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import av
 import numpy as np
 import numpy.typing as npt
 
 from tests.worker.process import REPOSITORY
+from workerproc import audio
+from workerproc.tape import Tape
 
 SAMPLES = REPOSITORY / "supervisor" / "samples"
 HUMAN = REPOSITORY.parent / "shared" / "audio"  # not part of the project; CI may have it
@@ -132,3 +135,18 @@ def with_garbage(path: Path, source: Path, at_ratio: float, size_bytes: int = 4_
     data[at : at + size_bytes] = np.random.default_rng(2).bytes(size_bytes)
     path.write_bytes(bytes(data))
     return path
+
+
+def tape(pcm: Optional[Pcm] = None) -> Tape:
+    """A tape on this machine's disk, empty or with samples."""
+    made = Tape(Path(tempfile.gettempdir()))
+    if pcm is not None:
+        made.append(pcm)
+    return made
+
+
+def samples_of(path: Path) -> Pcm:
+    """Decode a file as the worker does."""
+    with tape() as made:
+        audio.decode(path, made, 3_600.0, lambda done_s, audio_s: None)
+        return np.asarray(made.read(0, len(made)) * 32_768.0).astype(np.int16)

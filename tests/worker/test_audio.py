@@ -16,12 +16,20 @@ from workerproc import audio, damage
 from workerproc.audio import Sound
 from workerproc.damage import Decoded
 from workerproc.errors import AudioRejected
+from workerproc.tape import Samples
 
 MAX_S = 600.0
 
 
 def decoded(path: Path, max_audio_s: float = MAX_S) -> Sound:
-    return audio.decode(path, max_audio_s, lambda done_s, audio_s: None)
+    with recordings.tape() as tape:
+        return audio.decode(path, tape, max_audio_s, lambda done_s, audio_s: None)
+
+
+def samples_of(path: Path) -> tuple[Samples, Sound]:
+    with recordings.tape() as tape:
+        sound = audio.decode(path, tape, MAX_S, lambda done_s, audio_s: None)
+        return tape.read(0, len(tape)), sound
 
 
 def rejection(path: Path, max_audio_s: float = MAX_S) -> str:
@@ -54,11 +62,11 @@ def test_samples_equal_faster_whispers_for_an_undamaged_file(
 
     path = make(tmp_path / "audio")
 
-    sound = decoded(path)
+    samples, sound = samples_of(path)
 
     theirs = decode_audio(str(path))
-    assert sound.samples.dtype == theirs.dtype
-    assert np.array_equal(sound.samples, theirs)
+    assert samples.dtype == theirs.dtype
+    assert np.array_equal(samples, theirs)
     assert sound.audio_s == len(theirs) / audio.RATE_HZ
     assert sound.warnings == ()
 
@@ -69,16 +77,17 @@ def test_samples_equal_faster_whispers_for_an_undamaged_file(
 def test_samples_equal_faster_whispers_for_speech(clip: Clip) -> None:
     from faster_whisper import decode_audio
 
-    sound = decoded(clip.path)
+    samples, sound = samples_of(clip.path)
 
-    assert np.array_equal(sound.samples, decode_audio(str(clip.path)))
+    assert np.array_equal(samples, decode_audio(str(clip.path)))
     assert sound.warnings == ()
 
 
 def test_progress_tells_seconds_decoded_of_seconds_announced(tmp_path: Path) -> None:
     told: list[tuple[float, float]] = []
 
-    audio.decode(wav(tmp_path / "audio", tone(90.0)), MAX_S, lambda *facts: told.append(facts))
+    with recordings.tape() as tape:
+        audio.decode(wav(tmp_path / "audio", tone(90.0)), tape, MAX_S, lambda *facts: told.append(facts))
 
     assert [audio_s for _, audio_s in told] == [90.0] * len(told)
     assert sorted(told) == told
@@ -251,7 +260,7 @@ def test_any_damage_ends_in_samples_or_in_a_sentence(tmp_path: Path, clip: Clip)
     for _ in range(40):
         (tmp_path / "audio").write_bytes(mutated(data, chance))
         try:
-            assert len(decoded(tmp_path / "audio").samples)
+            assert decoded(tmp_path / "audio").audio_s
             endings["decoded"] += 1
         except AudioRejected:
             endings["rejected"] += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import ctranslate2
@@ -12,24 +13,25 @@ import numpy as np
 import pytest
 from faster_whisper import WhisperModel
 
+from supervisor.contract.options import Options, of_profile
 from tests.worker import recordings
 from tests.worker.process import model_path
-from workerproc import audio
 from workerproc.batch import Batch
 from workerproc.errors import JobStopped
-from workerproc.recogniser import Options, Recogniser, options_of
+from workerproc.recogniser import Recogniser
 
 CLIPS = [clip.path for clip in (*recordings.samples(), *recordings.human_clips())]
 PIECE_S = 9  # short ones beside long ones, and words cut in two
-WITHOUT_VAD = Options(vad_filter=False, condition_on_previous_text=False)
+FAST = of_profile("fast")
+WITHOUT_VAD = replace(FAST, vad_filter=False)
 
 Text = list[tuple[int, float, float, str]]
 
 
 def sounds() -> list[Any]:
     """Whole clips, and pieces of them."""
-    whole = [audio.decode(path, 3_600.0, lambda done_s, audio_s: None).samples for path in CLIPS]
-    step = PIECE_S * audio.RATE_HZ
+    whole = [recordings.samples_of(path) for path in CLIPS]
+    step = PIECE_S * recordings.RATE_HZ
     pieces = [sound[at : at + step] for sound in whole for at in range(0, len(sound) - step, 3 * step)]
     return [*whole, *pieces]
 
@@ -47,11 +49,11 @@ def recogniser() -> Recogniser:
 def alone(model: WhisperModel, sound: Any, options: Options) -> Text:
     """What a plain call with the same options gives."""
     segments, _ = model.transcribe(
-        sound,
+        sound.astype(np.float32) / 32_768.0,
         language=options.language,
         beam_size=options.beam_size,
         vad_filter=options.vad_filter,
-        vad_parameters={"min_silence_duration_ms": options.min_silence_duration_ms},
+        vad_parameters={"min_silence_duration_ms": options.vad_parameters.min_silence_duration_ms},
         condition_on_previous_text=options.condition_on_previous_text,
     )
     return [(segment.id, segment.start, segment.end, segment.text) for segment in segments]
@@ -83,8 +85,9 @@ def together(recogniser: Recogniser, jobs: Sequence[tuple[Any, Options]], rows: 
 
 def _text(recogniser: Recogniser, sound: Any, options: Options, lane: Any) -> Any:
     try:
-        run = recogniser.transcribe(sound, options, lane)
-        return [(segment.id, segment.start_s, segment.end_s, segment.text) for segment in run.segments]
+        with recordings.tape(sound) as tape:
+            run = recogniser.transcribe(tape, options, lane)
+            return [(segment.id, segment.start_s, segment.end_s, segment.text) for segment in run.segments]
     except Exception as error:
         return error
 
@@ -93,7 +96,7 @@ def _text(recogniser: Recogniser, sound: Any, options: Options, lane: Any) -> An
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("options", "sizes"),
-    [(options_of("fast", 5, None), (2, 8)), (options_of("fast", 5, "en"), (8,)), (WITHOUT_VAD, (8,))],
+    [(FAST, (2, 8)), (replace(FAST, language="en"), (8,)), (WITHOUT_VAD, (8,))],
     ids=["detected", "given", "without-vad"],
 )
 def test_text_equals_a_plain_call_whatever_the_batch(
@@ -114,9 +117,9 @@ def test_jobs_of_all_kinds_share_the_engine_and_none_changes_anothers_text(
 ) -> None:
     """With conditioning (alone), with other beams, with and without voice detection: all at once."""
     kinds = [
-        options_of("rem", 5, None),
-        options_of("fast", 5, None),
-        options_of("fast", 2, "en"),
+        of_profile("rem"),
+        FAST,
+        replace(FAST, beam_size=2, language="en"),
         WITHOUT_VAD,
     ]
     jobs = [(sound, kinds[n % len(kinds)]) for n, sound in enumerate(sounds())]
@@ -128,10 +131,10 @@ def test_jobs_of_all_kinds_share_the_engine_and_none_changes_anothers_text(
 def test_senseless_option_fails_its_job_and_no_neighbours(
     direct: WhisperModel, recogniser: Recogniser
 ) -> None:
-    good = options_of("fast", 5, None)
+    good = FAST
     sound = sounds()[0]
 
-    bad, *others = together(recogniser, [(sound, options_of("fast", 0, None)), *[(sound, good)] * 3], rows=4)
+    bad, *others = together(recogniser, [(sound, replace(FAST, beam_size=0)), *[(sound, good)] * 3], rows=4)
 
     assert isinstance(bad, (ValueError, RuntimeError))
     assert others == [alone(direct, sound, good)] * 3
@@ -146,7 +149,7 @@ def test_job_that_is_stopped_leaves_its_neighbours_alone(direct: WhisperModel) -
             raise JobStopped("a")
 
     recogniser = Recogniser(model_path(), "cpu", "int8", 1, step)
-    options = options_of("fast", 5, None)
+    options = FAST
     long, short = sounds()[1], sounds()[0]
 
     batch, results = Batch(recogniser.native, 2), {}

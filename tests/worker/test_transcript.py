@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from workerproc import formats, transcript
-from workerproc.transcript import Heard, Origin, Segment
+from workerproc.transcript import Heard, Origin, Segment, Word
 
 ORIGIN = Origin(
     recording_id="r",
@@ -20,9 +20,15 @@ ORIGIN = Origin(
     engine={"faster-whisper": "1.2.1"},
     options={"beam_size": 5},
     warnings=("cut",),
+    timings={"decode_s": 0.12345},
 )
 HEARD = Heard(
-    "en", 61.234567, [Segment(1, 0.0, 2.345678, " One. "), Segment(3, 60.0, 61.2, "Two  & <three>")]
+    "en",
+    61.234567,
+    [
+        Segment(1, 0.0, 2.345678, " One. ", -0.25, 0.01, 1.2, 0.0, (Word(0.104, 0.5, " One.", 0.98765),)),
+        Segment(3, 60.0, 61.2, "Two  & <three>"),
+    ],
 )
 
 
@@ -36,8 +42,29 @@ def test_transcript_has_rems_keys_first_and_ours_after_them() -> None:
         "deviceId": "d",
         "language": "en",
         "segments": [
-            {"id": 1, "start": 0.0, "end": 2.35, "text": "One."},
-            {"id": 3, "start": 60.0, "end": 61.2, "text": "Two  & <three>"},
+            {
+                "id": 1,
+                "start": 0.0,
+                "end": 2.35,
+                "text": "One.",
+                "confidence": 0.7788,
+                "avgLogprob": -0.25,
+                "noSpeechProb": 0.01,
+                "compressionRatio": 1.2,
+                "temperature": 0.0,
+                "words": [{"start": 0.1, "end": 0.5, "word": "One.", "probability": 0.9877}],
+            },
+            {
+                "id": 3,
+                "start": 60.0,
+                "end": 61.2,
+                "text": "Two  & <three>",
+                "confidence": 1.0,
+                "avgLogprob": 0.0,
+                "noSpeechProb": 0.0,
+                "compressionRatio": 0.0,
+                "temperature": 0.0,
+            },
         ],
         "fullText": "One. Two  & <three>",
         "durationSeconds": 61.23,
@@ -46,7 +73,9 @@ def test_transcript_has_rems_keys_first_and_ours_after_them() -> None:
         "engine": {"faster-whisper": "1.2.1"},
         "options": {"beam_size": 5},
         "warnings": ["cut"],
-        "attempt": 2,
+        "attempts": 2,
+        "resumedFrom": 0.0,
+        "timings": {"decode_s": 0.123},
     }
 
 

@@ -85,8 +85,10 @@ def test_transcript_is_rems_and_the_mark_vouches_for_it(worker: Worker, tmp_path
         7.26,
         "tiny.en",
     )
-    assert (document["attempt"], document["warnings"]) == (3, [])
-    assert document["options"]["min_silence_duration_ms"] == 500
+    assert (document["attempts"], document["resumedFrom"], document["warnings"]) == (3, 0.0, [])
+    assert set(document["timings"]) == {"decode_s", "transcribe_s"}
+    assert all(0.0 < segment["confidence"] <= 1.0 for segment in document["segments"])
+    assert document["options"]["vad_parameters"]["min_silence_duration_ms"] == 500
     assert document["fullText"] == " ".join(segment["text"] for segment in document["segments"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", document["transcribedAt"])
     assert (tmp_path / "transcript.txt").read_text(encoding="utf-8") == document["fullText"]
@@ -110,7 +112,7 @@ def test_job_that_is_done_again_replaces_what_an_earlier_attempt_left(worker: Wo
 
     document = staged(worker, tmp_path, SHORT.path, attempt=2)
 
-    assert document["attempt"] == 2
+    assert document["attempts"] == 2
     assert json.loads((tmp_path / "staged.json").read_bytes())["attempt"] == 2
 
 

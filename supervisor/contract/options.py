@@ -1,0 +1,156 @@
+"""What decides the text of one transcript, beside model, device and interpreter. PURE.
+
+The names are faster-whisper's. Settings give a service's defaults, a message's `options` object
+changes them for one job; whoever reads them says which one makes no sense.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Optional
+
+from supervisor.contract import codec
+
+if TYPE_CHECKING:
+    from supervisor.contract.settings import TranscriptionSettings
+
+PROFILES = ("fast", "rem")
+TASKS = ("transcribe", "translate")
+MAX_JSON_BYTES = 16_384
+MAX_PROMPT_CHARS = 2_000  # some 450 tokens: the engine itself keeps the last 223
+MAX_BEAM = 32
+MAX_TEMPERATURES = 10
+_AS_SET = frozenset(
+    {"task", "beam_size", "temperature", "initial_prompt", "hotwords", "word_timestamps", "vad_filter"}
+)  # options that are settings of the same name and kind
+
+
+@dataclass(frozen=True)
+class VadParameters:
+    """How silences are found, as faster-whisper's `VadOptions`; REM's half second for a pause."""
+
+    threshold: float = 0.5
+    min_speech_duration_ms: int = 0
+    max_speech_duration_s: float = 0.0  # 0: no limit
+    min_silence_duration_ms: int = 500
+    speech_pad_ms: int = 400
+
+
+@dataclass(frozen=True)
+class Options:
+    """One job's options. The defaults are REM's."""
+
+    language: Optional[str] = None  # None: detected
+    task: str = "transcribe"  # or translate, into English
+    beam_size: int = 5
+    temperature: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # each tried where the one before failed
+    condition_on_previous_text: bool = True
+    initial_prompt: str = ""
+    hotwords: str = ""
+    word_timestamps: bool = False
+    vad_filter: bool = True
+    vad_parameters: VadParameters = field(default_factory=VadParameters)
+
+    @property
+    def is_alone(self) -> bool:
+        """True where a window needs a text before it: prompts differ in length, so no call is shared."""
+        return self.condition_on_previous_text or bool(self.initial_prompt or self.hotwords)
+
+
+class BadOption(ValueError):
+    """An option that makes no sense; the text names it and says what would."""
+
+
+def of_profile(profile: str) -> Options:
+    """Give a profile's options: `rem` is REM's own, `fast` the same without conditioning on earlier text."""
+    return Options(condition_on_previous_text=profile != "fast")
+
+
+def in_force(transcription: TranscriptionSettings) -> Options:
+    """Give the options of a service's settings."""
+    names = [field.name for field in dataclasses.fields(Options) if field.name in _AS_SET]
+    conditioned = {"auto": transcription.profile != "fast", "on": True, "off": False}
+    return Options(
+        language=transcription.language or None,
+        condition_on_previous_text=conditioned[transcription.condition_on_previous_text],
+        vad_parameters=VadParameters(
+            threshold=transcription.vad_threshold,
+            min_silence_duration_ms=transcription.vad_min_silence_ms,
+            speech_pad_ms=transcription.vad_speech_pad_ms,
+        ),
+        **{name: getattr(transcription, name) for name in names},
+    )
+
+
+def changed(defaults: Options, asked: str) -> Options:
+    """Give `defaults` with what a job asks for, a JSON object or nothing. Raises `BadOption`."""
+    return merged(defaults, read(asked)) if asked else defaults
+
+
+def read(asked: str) -> Mapping[str, Any]:
+    """Read a job's options from JSON. Raises `BadOption` where they are no object."""
+    try:
+        plain = json.loads(asked)
+    except (ValueError, RecursionError):
+        plain = None
+    if not isinstance(plain, dict):
+        raise BadOption('options: expected an object such as {"language": "de"}')
+    return plain
+
+
+def merged(defaults: Options, asked: Mapping[str, Any]) -> Options:
+    """Give `defaults` with the options named in `asked` in their place. Raises `BadOption`."""
+    plain = codec.to_plain(defaults)
+    unknown = sorted(set(asked) - set(plain))
+    if unknown:
+        raise BadOption(f"options.{unknown[0][:60]}: unknown; known are {', '.join(plain)}")
+    vad = asked.get("vad_parameters", {})
+    if not isinstance(vad, dict):
+        raise BadOption('options.vad_parameters: expected an object such as {"threshold": 0.5}')
+    temperature = asked.get("temperature", plain["temperature"])
+    try:
+        found = codec.from_plain(
+            Options,
+            {
+                **plain,
+                **asked,
+                "vad_parameters": {**plain["vad_parameters"], **vad},
+                "temperature": temperature if isinstance(temperature, list) else [temperature],
+            },
+            "options",
+        )
+    except codec.BadValue as error:
+        raise BadOption(str(error)) from None
+    for name, what in mistakes(found):
+        raise BadOption(f"options.{name}: {what}")
+    return dataclasses.replace(found, language=found.language or None)
+
+
+def mistakes(options: Options) -> Iterator[tuple[str, str]]:
+    """Give the name of each option that makes no sense, with what would."""
+    if options.task not in TASKS:
+        yield "task", f"{options.task[:40]!r} is none of {', '.join(TASKS)}"
+    if not 1 <= options.beam_size <= MAX_BEAM:
+        yield "beam_size", f"{options.beam_size} is not within 1 and {MAX_BEAM}"
+    ladder = options.temperature
+    if not 1 <= len(ladder) <= MAX_TEMPERATURES or not all(0.0 <= step <= 1.0 for step in ladder):
+        yield "temperature", f"expected 1 to {MAX_TEMPERATURES} numbers within 0 and 1"
+    for name in ("initial_prompt", "hotwords"):
+        if len(getattr(options, name)) > MAX_PROMPT_CHARS:
+            yield name, f"longer than {MAX_PROMPT_CHARS} characters"
+    for name, what in _vad_mistakes(options.vad_parameters):
+        yield f"vad_parameters.{name}", what
+
+
+def _vad_mistakes(vad: VadParameters) -> Iterator[tuple[str, str]]:
+    if not 0.0 < vad.threshold < 1.0:
+        yield "threshold", f"{vad.threshold:g} is not between 0 and 1"
+    for name in ("min_speech_duration_ms", "min_silence_duration_ms", "speech_pad_ms"):
+        if not 0 <= getattr(vad, name) <= 60_000:
+            yield name, f"{getattr(vad, name)} is not within 0 and 60000"
+    if not (vad.max_speech_duration_s == 0 or 1.0 <= vad.max_speech_duration_s < math.inf):
+        yield "max_speech_duration_s", f"{vad.max_speech_duration_s:g} is neither 0 (no limit) nor 1 or more"

@@ -1,0 +1,110 @@
+"""Samples, voice and features read in pieces equal those of the whole recording, to the bit."""
+
+from __future__ import annotations
+
+import faster_whisper.vad
+import numpy as np
+import pytest
+from faster_whisper.feature_extractor import FeatureExtractor
+
+from tests.worker import recordings
+from tests.worker.recordings import RATE_HZ, Pcm, noise, tone
+from workerproc.features import LogMel
+from workerproc.speech import Speech, voice_probabilities
+from workerproc.tape import Samples
+
+# Around the edges of frames, of mirrored ends, of blocks; and more blocks than are kept.
+LENGTHS = (1, 39, 159, 160, 200, 240, 241, 400, 512, 5_120, 31 * RATE_HZ, 200 * RATE_HZ + 77)
+
+
+def nothing() -> None:
+    pass
+
+
+def floats(pcm: Pcm) -> Samples:
+    whole: Samples = pcm.astype(np.float32) / 32_768.0
+    return whole
+
+
+def sound_of(length: int) -> Pcm:
+    return (noise(1.0 + length / RATE_HZ)[:length] // 4) + tone(1.0 + length / RATE_HZ)[:length] // 2
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_features_equal_those_of_the_whole_recording(length: int) -> None:
+    extractor, pcm = FeatureExtractor(), sound_of(length)
+
+    with recordings.tape(pcm) as tape:
+        ours = LogMel(extractor, tape, nothing)
+        theirs = extractor(floats(pcm))
+        frames = theirs.shape[1]
+        third = frames // 3
+
+        assert ours.shape == theirs.shape
+        assert np.array_equal(ours[:, 0:frames], theirs)
+        assert np.array_equal(ours[:, third : third + 3_000], theirs[:, third : third + 3_000])
+        assert ours[:, 0:1].dtype == theirs.dtype
+
+
+def test_features_of_a_recording_without_speech_are_those_of_nothing() -> None:
+    extractor = FeatureExtractor()
+
+    with recordings.tape(noise(1.0)) as tape:
+        ours = LogMel(extractor, Speech(tape, []), nothing)
+
+    theirs = extractor(np.zeros(0, dtype=np.float32))
+    assert np.array_equal(ours[:, 0 : theirs.shape[1]], theirs)
+
+
+def test_features_of_large_models_have_128_bands() -> None:
+    extractor, pcm = FeatureExtractor(feature_size=128), sound_of(40 * RATE_HZ)
+
+    with recordings.tape(pcm) as tape:
+        ours = LogMel(extractor, tape, nothing)
+
+        assert ours.shape[0] == 128
+        assert np.array_equal(ours[:, 0 : ours.shape[1]], extractor(floats(pcm)))
+
+
+@pytest.mark.parametrize("length", [1, 511, 512, 513, 40 * RATE_HZ])
+def test_voice_is_found_as_in_the_whole_recording(length: int) -> None:
+    detector = faster_whisper.vad.get_vad_model()
+    pcm = np.concatenate([recordings.samples_of(clip.path) for clip in recordings.samples()])[:length]
+
+    with recordings.tape(pcm) as tape:
+        ours = voice_probabilities(detector.session, tape, nothing)
+
+    padded = np.pad(floats(pcm), (0, 512 - length % 512))
+    assert np.array_equal(ours, detector(padded))
+
+
+def test_stretches_are_read_as_if_they_were_one_recording() -> None:
+    pcm = noise(2.0)
+    stretches = [{"start": at, "end": at + 700} for at in range(100, 30_000, 1_100)]
+    joined = floats(np.concatenate([pcm[one["start"] : one["end"]] for one in stretches]))
+
+    with recordings.tape(pcm) as tape:
+        speech = Speech(tape, stretches)
+
+        assert len(speech) == len(joined)
+        assert np.array_equal(speech.read(0, len(speech)), joined)
+        assert np.array_equal(speech.read(555, 9_999), joined[555:9_999])
+        assert np.array_equal(speech.read(700, 1_400), joined[700:1_400])
+        assert np.array_equal(speech.read(len(joined) - 3, len(joined) + 100), joined[-3:])
+
+
+def test_tape_gives_what_was_written_and_leaves_no_file(tmp_path: object) -> None:
+    from pathlib import Path
+
+    from workerproc.tape import Tape
+
+    folder, pcm = Path(str(tmp_path)), noise(1.0)
+    with Tape(folder) as tape:
+        tape.append(pcm[:100])
+        tape.append(pcm[100:])
+
+        assert list(folder.iterdir()) == []
+        assert (len(tape), tape.length_s) == (len(pcm), 1.0)
+        assert np.array_equal(tape.read(50, 150), floats(pcm[50:150]))
+        assert len(tape.read(len(pcm) - 5, len(pcm) + 5)) == 5
+        assert len(tape.read(len(pcm) + 5, len(pcm) + 9)) == 0
