@@ -29,13 +29,17 @@ class BadCheckpoint(ValueError):
 
 @dataclass(frozen=True)
 class Mark:
-    """Where the next window begins, and what it needs to know of those before."""
+    """Where a recording can be taken up again: at the beginning of a window.
 
-    seek: int  # its first frame of 10 ms, in the speech alone
-    language: Optional[str]
-    tokens: tuple[int, ...]  # the text before it, where windows are conditioned on that
-    last_speech_s: float
-    segments: int  # how many came before it: the next has the id after this
+    With the same audio, model and options the text that follows is that of an undisturbed run; a
+    window that fell back on a temperature above 0 draws at random in any run.
+    """
+
+    seek: int = 0  # the window's first frame of 10 ms, in the recording without its silences
+    language: Optional[str] = None
+    tokens: tuple[int, ...] = ()  # what the window is prompted with
+    last_speech_s: float = 0.0  # end of the last word, where words are timed
+    segments: int = 0  # how many came before: the next has the id after this
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from supervisor.contract.messages import Failure
 from supervisor.contract.options import Options
 from workerproc import errors
 from workerproc.batch import Lane
+from workerproc.checkpoint import Mark
 from workerproc.features import LogMel
 from workerproc.native import JobModel, Native
 from workerproc.speech import Speech, voice_probabilities
@@ -45,21 +46,6 @@ _DEFAULTS = {
     for name, parameter in inspect.signature(faster_whisper.WhisperModel.transcribe).parameters.items()
 }
 _FIELDS = [field.name for field in dataclasses.fields(faster_whisper.transcribe.TranscriptionOptions)]
-
-
-@dataclass(frozen=True)
-class Mark:
-    """Where a recording can be taken up again: at the beginning of a window.
-
-    With the same audio, model and options the text that follows is that of an undisturbed run; a
-    window that fell back on a temperature above 0 draws at random in any run.
-    """
-
-    seek: int = 0  # the window's first frame of 10 ms, in the recording without its silences
-    segments: int = 0  # how many came before
-    language: Optional[str] = None
-    tokens: tuple[int, ...] = ()  # what the window is prompted with
-    last_speech_s: float = 0.0  # end of the last word, where words are timed
 
 
 @dataclass

@@ -47,7 +47,7 @@ class Segment:
     no_speech_prob: float = 0.0
     compression_ratio: float = 0.0  # of the window's text: high where it repeats itself
     temperature: float = 0.0  # above 0: drawn at random, after a lower one failed
-    words: Sequence[Word] = ()  # where they were asked for
+    words: tuple[Word, ...] = ()  # where they were asked for
 
 
 @dataclass(frozen=True)

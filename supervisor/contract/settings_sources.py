@@ -14,10 +14,15 @@ from supervisor.contract import codec
 
 Tell = Callable[[str, str, str, str], None]  # source, key, what is wrong, cure
 
-LIST, MAPPING = tuple[str, ...], dict[str, str]  # the types of settings that are more than one value
+LIST, NUMBERS, MAPPING = (
+    tuple[str, ...],
+    tuple[float, ...],
+    dict[str, str],
+)  # the types of settings that are more than one value
 _EXPECTED: Mapping[Any, str] = {
     int: "a whole number", float: "a number", str: "a text in quotes", bool: "true or false",
-    LIST: "a list of texts in quotes", MAPPING: 'a table of texts, as { NAME = "text" }',
+    LIST: "a list of texts in quotes", NUMBERS: "a list of numbers",
+    MAPPING: 'a table of texts, as { NAME = "text" }',
 }  # fmt: skip
 
 

@@ -15,7 +15,8 @@ from supervisor.contract.options import Options, VadParameters, of_profile
 from tests.worker import recordings
 from tests.worker.process import model_path
 from workerproc.batch import Batch
-from workerproc.recogniser import Mark, Recogniser, Run
+from workerproc.checkpoint import Mark
+from workerproc.recogniser import Recogniser, Run
 
 REM, FAST = of_profile("rem"), of_profile("fast")
 KINDS = {
