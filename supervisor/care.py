@@ -191,7 +191,11 @@ class Care:
         if gpu is None or gpu.health == "lost":
             why = f"{uuid} is gone" if gpu is None else f"{uuid} has fallen off the bus"
             if held is None or held.proof is Proof.ACTION:
-                cure = held.cure if held is not None else "Reboot; if it comes back, have the GPU replaced"
+                cure = (
+                    held.cure
+                    if held is not None
+                    else "Reboot; if the fault comes back, have the GPU replaced"
+                )
                 why = f"{held.why}; {why}" if held is not None else why
                 self._hold(pool, uuid, DeviceHold(why, cure, now_s, Proof.ANSWER))
         elif gpu.health == "sick":

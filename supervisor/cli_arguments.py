@@ -7,6 +7,8 @@ import argparse
 from supervisor import __version__
 
 FORMATS = ("txt", "json", "srt", "vtt", "tsv")
+# What a simulated driver can want done; `unknown` is an older one, which tells nothing.
+RECOVERY_ACTIONS = ("none", "gpu-reset", "node-reboot", "drain-and-reset", "unknown")
 _EXITS = "exit codes: 0 fine, 1 failed, 2 usage, 3 not running, 4 degraded, 78 settings"
 
 
@@ -194,7 +196,7 @@ def _gpu_drill(drill: argparse.ArgumentParser) -> None:
     drill.add_argument("slot", nargs="?", metavar="SLOT", help="for gpu: whose device fails")
     drill.add_argument("--xid", type=int, metavar="N", help="for gpu: the driver tells this XID")
     drill.add_argument(
-        "--recovery-action", metavar="A", help="for gpu: none, gpu-reset, node-reboot, unknown"
+        "--recovery-action", metavar="A", choices=RECOVERY_ACTIONS, help="for gpu: %(choices)s"
     )
     drill.add_argument("--held-bytes", type=int, metavar="N", help="for gpu: so much memory stays in use")
     drill.add_argument("--lost", action="store_true", help="for gpu: it falls off the bus")

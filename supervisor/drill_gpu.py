@@ -36,7 +36,7 @@ def changed(script: dict[str, Any], args: argparse.Namespace, now_unix_s: float)
     """Give what a GPU does after this order. XIDs stay in the list: gpuwatch tells those that are new."""
     xids = script.get("xids", [])
     if args.heal:
-        return {"xids": xids} if xids else {}
+        return {"xids": xids, "healed": len(xids)} if xids else {}
     fresh = dict(script)
     if args.xid is not None:
         fresh["xids"] = [*xids, args.xid]

@@ -136,8 +136,11 @@ def _state(slot: Mapping[str, Any]) -> str:
 
 
 def _device(device: Mapping[str, Any]) -> str:
-    """`NVIDIA L4 3.1G/22G 67 C 88 %, health`: as much of it as is known."""
+    """`NVIDIA L4 sick 3.1G/22G 67C 88% 72W`: what is known of it; health where it is not well."""
     parts = [printable(device.get("name")) or printable(device.get("uuid"))]
+    if device.get("health") not in (None, "", "ok"):
+        unknown = device["health"] == "unknown"
+        parts.append("health unknown" if unknown else printable(device["health"]))
     if number(device.get("memory_used_bytes")) is not None:
         parts.append(
             f"{bytes_text(device['memory_used_bytes'])}/{bytes_text(device.get('memory_total_bytes'))}"
@@ -149,9 +152,6 @@ def _device(device: Mapping[str, Any]) -> str:
     if number(device.get("power_w")) is not None:
         parts.append(f"{device['power_w']:.0f}W")
     parts += [printable(reason) for reason in _items(device.get("throttle"))]
-    if device.get("health") not in (None, "", "ok"):
-        unknown = device["health"] == "unknown"
-        parts.append("health unknown" if unknown else printable(device["health"]))
     return " ".join(part for part in parts if part)
 
 

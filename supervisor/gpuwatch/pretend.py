@@ -3,7 +3,8 @@
 They are told as real ones are, and everything after gpuwatch is the real thing. What they do stands in
 one JSON file, read again at each look, written by `rem-supervisor drill` or by hand:
 `{"0": {"xids": [79], "recovery_action": "gpu-reset", "held_bytes": 9000000000, "lost": true}}`;
-"hang_until_unix_s" lets the driver not answer until then.
+"hang_until_unix_s" lets the driver not answer until then. Without a "recovery_action" it wants what the XIDs
+ask for, but for the first "healed" of them; "unknown" is a driver that tells none.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from supervisor.contract import clock
 from supervisor.contract.messages import Device, Xid
 from supervisor.gpuwatch import health
 from supervisor.gpuwatch.sight import Sight
+from supervisor.gpuwatch.xid import action_after
 
 NAME = "Simulated GPU"
 TOTAL_BYTES = 24 * 1024**3
@@ -57,7 +59,8 @@ class Pretend:
 
     def _gpu(self, n: int, script: Mapping[str, Any]) -> Device:
         used_bytes = IDLE_BYTES + int(_number(script, "held_bytes"))
-        action = str(script.get("recovery_action") or "none")
+        unhealed = _xids(script)[int(_number(script, "healed")) :]
+        action = str(script.get("recovery_action") or action_after(unhealed))
         gpu = Device(
             self.uuid(n), NAME, n, used_bytes, TOTAL_BYTES, 0.0, float(35 + n % 10), power_w=20.0,
             throttle=(), ecc_errors_count=0, remapped_rows_count=0, remap_failed=False,

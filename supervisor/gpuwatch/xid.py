@@ -84,6 +84,12 @@ def action_name(value: Optional[int]) -> Optional[str]:
     return None if value is None else ACTIONS.get(value, f"action-{value}")
 
 
+def action_after(xids: Iterable[int]) -> str:
+    """Say what a driver that tells recovery actions wants after these: as the table has it."""
+    needs = {rule.needs for rule in map(TABLE.get, xids) if rule is not None and rule.act is Act.HOLD}
+    return "node-reboot" if "reboot" in needs else "gpu-reset" if "reset" in needs else "none"
+
+
 def wants_hold(recovery_action: Optional[str]) -> bool:
     """Say whether the driver itself wants the GPU left alone until something is done."""
     return recovery_action is not None and recovery_action not in HARMLESS_ACTIONS
@@ -124,7 +130,7 @@ def judge(
 def cure(uuid: str, needs: str) -> str:
     """Print the command; nobody but a person runs it."""
     if needs == "reboot":
-        return "Reboot this machine (sudo systemctl reboot); if it comes back, have the GPU replaced"
+        return "Reboot this machine (sudo systemctl reboot); if the fault comes back, have the GPU replaced"
     if needs == "reset":
         return f"Stop what uses it, then: sudo nvidia-smi --gpu-reset -i {uuid}"
     return ""

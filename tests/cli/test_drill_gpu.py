@@ -9,6 +9,8 @@ from typing import Any, Callable
 import pytest
 
 from supervisor import cli
+from supervisor.cli_arguments import RECOVERY_ACTIONS
+from supervisor.gpuwatch.xid import ACTIONS
 
 Make = Callable[..., dict[str, Any]]
 Answering = Callable[[dict[str, Any]], list[dict[str, Any]]]
@@ -41,7 +43,11 @@ def written(state_dir: Path) -> dict[str, Any]:
         ({"xids": [79]}, ("--xid", "31"), {"xids": [79, 31]}),
         ({"lost": True}, ("--recovery-action", "gpu-reset"), {"lost": True, "recovery_action": "gpu-reset"}),
         ({}, ("--held-bytes", "5", "--lost"), {"held_bytes": 5, "lost": True}),
-        ({"lost": True, "xids": [79]}, ("--heal",), {"xids": [79]}),  # told once: the list only grows
+        (
+            {"lost": True, "xids": [79]},
+            ("--heal",),
+            {"xids": [79], "healed": 1},
+        ),  # told once: the list only grows
         ({"lost": True}, ("--heal",), {}),
     ],
 )
@@ -76,6 +82,15 @@ def test_an_order_that_makes_no_sense_is_refused(
 ) -> None:
     assert cli.main(["drill", "gpu", *words]) == 1
     assert why in capsys.readouterr().err
+
+
+def test_an_action_that_no_driver_wants_is_refused_and_all_others_are_known(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["drill", "gpu", "gpu0", "--recovery-action", "reboot"]) == 2
+
+    assert "gpu-reset" in capsys.readouterr().err
+    assert set(RECOVERY_ACTIONS) - {"unknown"} <= set(ACTIONS.values())
 
 
 def test_real_gpus_do_not_fail_on_demand(

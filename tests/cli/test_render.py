@@ -40,7 +40,7 @@ def test_a_gpu_shows_memory_heat_and_load(status_of: Make, worker: Make) -> None
 
     text = status_text(status_of(slots=[worker(name="gpu0", device=device)]))
 
-    assert "NVIDIA L4 3.0G/23G 67C 88% xid 63" in text
+    assert "NVIDIA L4 xid 63 3.0G/23G 67C 88%" in text
 
 
 def test_a_held_slot_says_why_below_its_line(status_of: Make, worker: Make) -> None:
@@ -181,9 +181,11 @@ def test_a_held_slot_says_for_how_long(status_of: Make, worker: Make) -> None:
 def test_a_gpu_says_what_slows_it_down_and_that_nothing_is_known_of_it(status_of: Make, worker: Make) -> None:
     slow = {"uuid": "GPU-1", "name": "L4", "power_w": 71.6, "throttle": ["power cap"], "health": "ok"}
     dark = {"uuid": "GPU-2", "name": "L4", "health": "unknown"}
-    slots = [worker(name="gpu0", device=slow), worker(name="gpu1", device=dark)]
+    sick = {"uuid": "GPU-3", "name": "L4", "power_w": 20.0, "health": "sick"}
+    slots = [worker(name=f"gpu{n}", device=device) for n, device in enumerate((slow, dark, sick))]
 
     text = status_text(status_of(slots=slots))
 
     assert "L4 72W power cap" in text
     assert "L4 health unknown" in text
+    assert "L4 sick 20W" in text  # before the figures: the end of a long line is cut off

@@ -6,7 +6,7 @@ import json
 import queue
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 
@@ -63,6 +63,28 @@ def test_a_file_makes_them_fail(path: Path) -> None:
     assert sight.gpus[2].memory_used_bytes == IDLE_BYTES + 10**9
     assert sight.gpus[3].recovery_action is None
     assert "GPU 1 does not answer" in sight.problem
+
+
+@pytest.mark.parametrize(
+    ("told", "action"),
+    [
+        ({"xids": [31]}, "none"),
+        ({"xids": [31, 48]}, "gpu-reset"),
+        ({"xids": [48, 79]}, "node-reboot"),
+        ({"xids": [79], "healed": 1}, "none"),
+        ({"xids": [79, 48], "healed": 1}, "gpu-reset"),
+        ({"xids": [79], "recovery_action": "none"}, "none"),
+        ({"xids": [79], "recovery_action": "unknown"}, None),
+    ],
+)
+def test_a_simulated_driver_wants_what_its_xids_ask_for_until_they_are_healed(
+    path: Path, told: dict[str, Any], action: Optional[str]
+) -> None:
+    """A drill's XID 79 only restarted the worker: the simulated driver said that nothing was to be done."""
+    gpus = Pretend(path, 1, nobody)
+    script(path, {"0": told})
+
+    assert gpus.look().gpus[0].recovery_action == action
 
 
 @pytest.mark.parametrize("text", ["", "no json", "[]", '{"x": {}}', '{"0": 1}', '{"0": {"xids": "79"}}'])
