@@ -11,6 +11,7 @@ import pytest
 
 from tests.broker.aws_servers import AwsServer, Deployment, deploy, run_server
 from tests.broker.harness import rem_message
+from tests.broker.ports_of_all import ports as ports
 from tests.broker.worlds import World, aws_world, local_world
 
 

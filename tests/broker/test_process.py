@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -33,11 +32,10 @@ from supervisor.contract.messages import (
     QueueState,
     Ready,
     Release,
-    Trouble,
     Up,
     Wanted,
 )
-from tests.broker.harness import BrokerProcess, local_settings, rem_message, stage, transcript, until
+from tests.broker.harness import BrokerProcess, local_settings, rem_message, transcript, until
 from tests.broker.worlds import USER, World
 
 pytestmark = pytest.mark.slow
@@ -117,123 +115,6 @@ def test_three_objects_in_one_notification_are_three_jobs_of_one_message(world: 
     world.wait_until_empty()
 
 
-@pytest.mark.parametrize("moment", ["ready", "staged"])
-def test_heir_of_a_killed_broker_goes_on_with_the_same_attempt(world: World, job: Any, moment: str) -> None:
-    with world.broker() as broker:
-        card = broker.take_one()
-        if moment == "staged":
-            stage(card)
-        broker.kill()
-
-    with world.broker() as heir:
-        again = heir.hear(Ready).card
-        assert heir.hear(Adopted).job_ids == ("rec-1",)
-        assert again == dataclasses.replace(card, staged=moment == "staged")
-        assert (Path(again.folder) / "audio").stat().st_size == 10_000
-        if moment == "ready":
-            stage(again)
-        heir.say(Commit("rec-1"))
-        assert heir.hear(Done).ending is Ending.DONE
-
-    assert world.record()["remAttempt"] == 1
-    world.wait_until_empty()
-
-
-def test_heir_finishes_a_commit_by_itself_wherever_it_was_cut_off(
-    world: World, job: Any, tmp_path: Path
-) -> None:
-    with world.broker() as broker:
-        card = broker.take_one()
-        stage(card, "Kept.")
-        broker.say(Commit("rec-1"))
-        (lease,) = (Path(world.settings.state_dir) / "leases").glob("*.json")
-        until(lambda: not lease.exists() or "committing" in lease.read_text(), "the commit's beginning")
-        broker.kill()
-
-    with world.broker() as heir:
-        heir.hear(Adopted)
-        world.wait_until_empty()
-
-    assert world.record()["remState"] == "DONE"
-    assert world.record()["remAttempt"] == 1
-    assert world.text_of("transcripts/user-9/dev-7/rec-1.txt", tmp_path) == "Kept."
-
-
-def test_heir_finishes_what_died_after_the_fence(world: World, job: Any, tmp_path: Path) -> None:
-    """The exact moment, made by hand: record fenced and lease in its commit, nothing published."""
-    with world.broker() as broker:
-        stage(broker.take_one(), "Kept.")
-        broker.kill()
-    (lease,) = (Path(world.settings.state_dir) / "leases").glob("*.json")
-    lease.write_text(lease.read_text().replace('"ready"', '"committing"'))
-    fence = Change(Present("remToken"), {"remState": "PUBLISHING"})
-    world.records.update(RecordKey(USER, "rec-1"), fence)
-
-    with world.broker() as heir:
-        assert heir.hear(Adopted).job_ids == ("rec-1",)
-        assert heir.hear(Done) == Done("rec-1", Ending.DONE, "", 1.5)
-
-    assert world.record()["remAttempt"] == 1
-    assert world.text_of("transcripts/user-9/dev-7/rec-1.txt", tmp_path) == "Kept."
-    world.wait_until_empty()
-
-
-@pytest.mark.parametrize("phase", ["ready", "committing", "ending"])
-def test_heir_begins_anew_what_it_finds_without_its_files(world: World, job: Any, phase: str) -> None:
-    """A chaos run found a job announced whose folder its last broker had removed already."""
-    with world.broker() as broker:
-        card = broker.take_one()
-        broker.kill()
-    (lease,) = (Path(world.settings.state_dir) / "leases").glob("*.json")
-    lease.write_text(lease.read_text().replace('"ready"', f'"{phase}"'))
-    shutil.rmtree(card.folder)
-
-    with world.broker() as heir:
-        assert heir.hear(Adopted).job_ids == ()
-        again = heir.hear(Ready).card
-        assert heir.finish(again).ending is Ending.DONE
-
-    assert again.attempt == 2
-    world.wait_until_empty()
-
-
-def test_everything_is_given_back_within_two_seconds_of_the_supervisors_death(world: World, job: Any) -> None:
-    with world.broker() as broker:
-        broker.take_one()
-        began_s = clock.now_s()
-        broker.hang_up()
-        assert broker.ended() == 0
-        took_s = clock.now_s() - began_s
-
-    assert took_s < 2.5
-    (message,) = until(lambda: world.queue.receive(1, 30, 0), "the message, visible again")
-    assert message.receive_count == 2
-    item = world.record()
-    assert item["remReleases"] == 1
-    assert not {"remState", "remToken", "remOwner", "remLeaseUnix"} & set(item)
-
-
-def test_new_service_takes_over_at_once_what_supervisor_and_broker_left_by_dying_together(
-    world: World, job: Any
-) -> None:
-    """Its lease is forgotten (as after a reboot): the queue brings it, the record's owner is ourselves."""
-    short = dataclasses.replace(world.settings, queue=dataclasses.replace(world.settings.queue, lease_s=4))
-    with world.broker(short) as broker:
-        broker.take_one()
-        broker.kill()
-    for lease in (Path(world.settings.state_dir) / "leases").glob("*.json"):
-        lease.unlink()
-
-    with world.broker() as heir:
-        assert heir.hear(Adopted).job_ids == ()
-        assert list((Path(world.settings.state_dir) / "spool").iterdir()) == []
-        card = heir.take_one()  # after the lease's 4 s, not after the record's 180 s
-        heir.finish(card)
-
-    assert card.attempt == 2
-    assert world.record()["remState"] == "DONE"
-
-
 def test_two_services_on_one_queue_do_each_job_once(world: World, audio: Path) -> None:
     names = [f"rec-{n}" for n in range(6)]
     for name in names:
@@ -251,106 +132,6 @@ def test_two_services_on_one_queue_do_each_job_once(world: World, audio: Path) -
 
     assert [world.record(name)["remAttempt"] for name in names] == [1] * 6
     world.wait_until_empty()
-
-
-BAD_BODIES: list[tuple[str, str]] = [
-    ("this is not JSON", "not JSON"),
-    (json.dumps({"recordingId": "x"}), "lacks bucket, key"),
-    (json.dumps(rem_message(bucket="elsewhere")), "reads from"),
-]
-
-
-@pytest.mark.parametrize(("body", "says"), BAD_BODIES)
-def test_bad_message_is_kept_for_people_and_the_service_goes_on(
-    world: World, audio: Path, body: str, says: str
-) -> None:
-    world.records.update(RecordKey(USER, "rec-1"), Change(Missing("status"), {"status": "TRANSCRIBING"}))
-    world.send(body)
-    good = rem_message("good", world.raw_bucket)
-    world.upload(good["key"], audio)
-    world.send(good)
-
-    with world.broker() as broker:
-        assert broker.finish(broker.take_one()).job_id == "good"
-        world.wait_until_empty()
-
-    (failed,) = failed_jobs(world)
-    assert says in failed.reason
-    assert failed.body == body
-    if "elsewhere" in body:
-        assert world.record()["status"] == world.record()["remState"] == "FAILED"
-        assert says in world.record()["remReason"]
-
-
-def failed_jobs(world: World) -> Any:
-    from supervisor.broker.failed_jobs import FailedJobs
-
-    return FailedJobs(Path(world.settings.state_dir)).newest_first()
-
-
-def test_missing_audio_fails_with_a_reason_and_the_supervisor_never_hears_of_it(
-    world: World, audio: Path
-) -> None:
-    world.send(rem_message(bucket=world.raw_bucket))
-    good = rem_message("good", world.raw_bucket)
-    world.upload(good["key"], audio)
-    world.send(good)
-
-    with world.broker() as broker:
-        broker.say(Wanted(1))
-        card = broker.hear(Ready).card
-        assert broker.finish(card).job_id == "good"
-        until(lambda: world.record().get("remState") == "FAILED", "the record of the other")
-
-    assert "There is no object" in world.record()["remReason"]
-    assert [job.id for job in failed_jobs(world)] == ["rec-1"]
-
-
-def test_empty_and_oversized_audio_fail_before_a_byte_is_fetched(world: World, tmp_path: Path) -> None:
-    limits = dataclasses.replace(world.settings.spool, max_file_bytes=1_000)
-    for name, size in (("empty", 0), ("large", 1_001)):
-        message = rem_message(name, world.raw_bucket)
-        (tmp_path / name).write_bytes(bytes(size))
-        world.upload(message["key"], tmp_path / name)
-        world.send(message)
-
-    with world.broker(dataclasses.replace(world.settings, spool=limits)) as broker:
-        broker.say(Wanted(2))
-        until(lambda: world.record("empty").get("remState") == "FAILED", "the empty one's end")
-        until(lambda: world.record("large").get("remState") == "FAILED", "the large one's end")
-
-    assert world.record("empty")["remReason"] == "The audio is empty (0 bytes)."
-    assert "1001 bytes; the largest allowed is 1000" in world.record("large")["remReason"]
-
-
-def test_full_spool_makes_jobs_wait_and_loses_none(world: World, audio: Path) -> None:
-    limits = dataclasses.replace(world.settings.spool, limit_bytes=15_000)
-    for name in ("first", "second"):
-        message = rem_message(name, world.raw_bucket)
-        world.upload(message["key"], audio)
-        world.send(message)
-
-    with world.broker(dataclasses.replace(world.settings, spool=limits)) as broker:
-        broker.say(Wanted(2))
-        card = broker.hear(Ready).card
-        assert "full" in broker.hear(Trouble).detail
-        broker.finish(card)
-        other = broker.hear(Ready).card
-        assert broker.hear(Trouble) == Trouble("spool", "")
-        broker.finish(other)
-
-    assert {card.job_id, other.job_id} == {"first", "second"}
-    world.wait_until_empty()
-
-
-def test_failure_comes_again_and_counts(world: World, job: Any) -> None:
-    with world.broker() as broker:
-        broker.take_one()
-        broker.say(Fail("rec-1", Failure.FAILURE, "The engine stumbled"))
-        assert broker.hear(Done).ending is Ending.RELEASED
-
-    assert world.record()["remFailures"] == 1
-    assert "remState" not in world.record()
 
 
 def test_released_job_is_there_for_anybody_at_once(world: World, job: Any) -> None:
@@ -417,20 +198,6 @@ def test_signals_do_not_end_it(world: World, job: Any) -> None:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
             broker.process.send_signal(number)
         assert broker.finish(card).ending is Ending.DONE
-
-
-def test_result_that_is_not_whole_is_a_failure_and_nothing_is_published(
-    world: World, job: Any, tmp_path: Path
-) -> None:
-    with world.broker() as broker:
-        card = broker.take_one()
-        stage(card, sha256_json="0" * 64)
-        broker.say(Commit("rec-1"))
-        done = broker.hear(Done)
-
-    assert done.ending is Ending.RELEASED
-    assert "not the one that was announced" in done.reason
-    assert world.text_of("transcripts/user-9/dev-7/rec-1.json", tmp_path) is None
 
 
 def test_queue_state_is_told(world: World, job: Any) -> None:
