@@ -93,6 +93,14 @@ def _job_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     submit.add_argument("--format", choices=FORMATS, help="what to print or write after --wait (txt)")
     submit.add_argument("--output", metavar="DIR", help="write DIR/<name>.<format> instead of printing")
     submit.add_argument("--language", metavar="XX", help="the language spoken, as en or de (detected)")
+    submit.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="for these recordings alone, by faster-whisper's name: task=translate, beam_size=1, "
+        "word_timestamps=true, vad_parameters.threshold=0.3 (may be repeated)",
+    )
     submit.add_argument("--force", action="store_true", help="transcribe again what has a transcript already")
     jobs = _verb(
         verbs,

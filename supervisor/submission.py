@@ -32,6 +32,7 @@ class Wish:
     into: str = ""
     language: str = ""
     force: bool = False
+    options: str = ""  # a JSON object
 
 
 def events(
@@ -48,6 +49,7 @@ def events(
     args += ["--wait", "--into", wish.into] if wish.into else []
     args += ["--language", wish.language] if wish.language else []
     args += ["--force"] if wish.force else []
+    args += ["--options", wish.options] if wish.options else []
     count = 0
     with Errand("supervisor.broker", args, for_broker(loaded, environ)) as errand:
         for event in errand.lines(between):

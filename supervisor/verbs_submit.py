@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import sys
 import tempfile
-from typing import Optional
+from collections.abc import Sequence
+from typing import Any, Optional
 
 from supervisor.ask import NotRunning
 from supervisor.command_failed import CommandFailed
 from supervisor.contract import settings
 from supervisor.contract.exits import Exit
+from supervisor.contract.options import BadOption, Options, merged
 from supervisor.layout import printable
 from supervisor.progress import Progress
 from supervisor.results import ResultFolder, transcript_as
@@ -24,16 +27,43 @@ def submit(args: argparse.Namespace) -> int:
     """Enqueue files; exit 1 where any of them was refused or failed."""
     if not args.wait and (args.format or args.output):
         raise CommandFailed("--format and --output say what to do with a transcript: add --wait", Exit.USAGE)
+    options = asked_options(args.option)
     loaded = settings.load(args.config)
     if not args.wait:
-        wish = Wish(args.files, language=args.language or "", force=args.force)
+        wish = Wish(args.files, language=args.language or "", force=args.force, options=options)
         return _enqueue(wish, loaded)
     into = tempfile.mkdtemp(prefix="rem-submit-")
     try:
-        wish = Wish(args.files, into, args.language or "", args.force)
+        wish = Wish(args.files, into, args.language or "", args.force, options)
         return Following(loaded, args).follow(wish)
     finally:
         shutil.rmtree(into, ignore_errors=True)
+
+
+def asked_options(pairs: Sequence[str]) -> str:
+    """Give `NAME=VALUE` pairs as a JSON object, empty for none. Raises `CommandFailed` for nonsense.
+
+    A value is JSON, or else a text; `vad_parameters.threshold=0.3` reaches into an object.
+    """
+    asked: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise CommandFailed(f"--option {pair}: write NAME=VALUE, as beam_size=1", Exit.USAGE)
+        table, dot, key = name.partition(".")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        inside = asked.setdefault(table, {}) if dot else asked
+        if not isinstance(inside, dict):
+            raise CommandFailed(f"--option {pair}: {table} is given as a whole already", Exit.USAGE)
+        inside[key if dot else name] = value
+    try:
+        merged(Options(), asked)
+    except BadOption as bad:
+        raise CommandFailed(f"--option {bad}", Exit.USAGE) from None
+    return json.dumps(asked, sort_keys=True) if asked else ""
 
 
 def _enqueue(wish: Wish, loaded: settings.Loaded) -> int:

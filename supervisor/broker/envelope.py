@@ -15,6 +15,8 @@ from typing import Any, Optional, Union
 from urllib.parse import unquote_plus
 
 from supervisor.broker.request import JobRequest, Parsed, Rejected, Source
+from supervisor.contract import options
+from supervisor.contract.options import BadOption, Options
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_RECORDS = 1_000
@@ -126,6 +128,7 @@ def _rem_job(envelope: dict[str, Any], recording_id: Any, user_id: Any, policy: 
         ended_at=_short_text(envelope.get("endedAt")) or (layout["end"] if layout else ""),
         language=_checked_language(envelope.get("language")),
         force=envelope.get("force") is True,
+        options=_checked_options(envelope.get("options")),
     )
 
 
@@ -217,6 +220,19 @@ def _checked_language(value: Any) -> Optional[str]:
     if not isinstance(value, str) or not _LANGUAGE.fullmatch(value):
         raise _Bad("The message's language is not a code such as en or de.")
     return value
+
+
+def _checked_options(value: Any) -> str:
+    """Take what the message asks of the engine; an option that makes no sense is named."""
+    if value in (None, {}):
+        return ""
+    if not isinstance(value, dict):
+        raise _Bad('The message\'s options are no object such as {"task": "translate"}.')
+    try:
+        options.merged(Options(), value)
+    except BadOption as bad:
+        raise _Bad(f"The message's {bad}.") from None
+    return json.dumps(value, sort_keys=True)
 
 
 def _short_text(value: Any) -> str:

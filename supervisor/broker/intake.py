@@ -118,6 +118,7 @@ class Intake:
                     request.device_id,
                     self._tools.spool.is_staged(request.record_key, job.attempt),
                     request.language,
+                    request.options,
                 )
             )
         )

@@ -38,6 +38,7 @@ class JobRequest:
     ended_at: str = ""
     language: Optional[str] = None
     force: bool = False
+    options: str = ""  # those that the message asks for, as a JSON object
 
     @property
     def job_id(self) -> str:

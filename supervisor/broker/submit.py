@@ -39,6 +39,7 @@ class Wish:
 
     language: Optional[str] = None
     force: bool = False
+    options: str = ""  # a JSON object
     into: Optional[Path] = None
     wait: bool = False
 
@@ -108,11 +109,12 @@ def _request(file: Path, wish: Wish, user_id: str, bucket: str) -> JobRequest:
         moment,
         wish.language,
         wish.force,
+        wish.options,
     )
 
 
 def message_of(request: JobRequest) -> dict[str, Any]:
-    """Write a request as REM's dispatcher would, with our two additions where they are wanted."""
+    """Write a request as REM's dispatcher would, with our additions where they are wanted."""
     message: dict[str, Any] = {
         "recordingId": request.recording_id,
         "bucket": request.source.bucket,
@@ -126,6 +128,8 @@ def message_of(request: JobRequest) -> dict[str, Any]:
         message["language"] = request.language
     if request.force:
         message["force"] = True
+    if request.options:
+        message["options"] = json.loads(request.options)
     return message
 
 

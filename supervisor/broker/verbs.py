@@ -46,7 +46,8 @@ def _do(asked: argparse.Namespace, settings: Settings) -> int:
     if asked.verb == "submit":
         from supervisor.broker.submit import Wish, submit
 
-        wish = Wish(asked.language, asked.force, Path(asked.into) if asked.into else None, asked.wait)
+        into = Path(asked.into) if asked.into else None
+        wish = Wish(asked.language, asked.force, asked.options, into, asked.wait)
         return submit([Path(name) for name in asked.files], wish, settings, backend.connect(settings), tell)
     if asked.verb == "jobs":
         from supervisor.broker.jobs import show_jobs
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     submit.add_argument("--into", help="folder that gets JSON and text (with --wait)")
     submit.add_argument("--language")
     submit.add_argument("--force", action="store_true")
+    submit.add_argument("--options", default="", help="a JSON object")
     jobs = verbs.add_parser("jobs", help="list jobs")
     jobs.add_argument("--failed", action="store_true")
     again = verbs.add_parser("redrive", help="try failed jobs again")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
@@ -24,6 +25,7 @@ MAX_JSON_BYTES = 16_384
 MAX_PROMPT_CHARS = 2_000  # some 450 tokens: the engine itself keeps the last 223
 MAX_BEAM = 32
 MAX_TEMPERATURES = 10
+_LANGUAGE = re.compile(r"[a-z]{2,3}")
 _AS_SET = frozenset(
     {"task", "beam_size", "temperature", "initial_prompt", "hotwords", "word_timestamps", "vad_filter"}
 )  # options that are settings of the same name and kind
@@ -132,6 +134,8 @@ def merged(defaults: Options, asked: Mapping[str, Any]) -> Options:
 
 def mistakes(options: Options) -> Iterator[tuple[str, str]]:
     """Give the name of each option that makes no sense, with what would."""
+    if options.language and not _LANGUAGE.fullmatch(options.language):
+        yield "language", f"{options.language[:40]!r} is not a code such as en or de"
     if options.task not in TASKS:
         yield "task", f"{options.task[:40]!r} is none of {', '.join(TASKS)}"
     if not 1 <= options.beam_size <= MAX_BEAM:

@@ -45,6 +45,25 @@ def test_rem_message_becomes_one_job_with_all_its_names() -> None:
     )
 
 
+def test_options_are_taken_along_and_one_that_makes_no_sense_is_named() -> None:
+    asked = {"task": "translate", "vad_parameters": {"threshold": 0.3}}
+
+    (job,) = parse(json.dumps({**rem_message(), "options": asked}), POLICY).jobs
+    assert json.loads(job.options) == asked
+
+    for odd, words in (
+        ({"beam_size": 0}, "options.beam_size"),
+        ({"beem": 1}, "options.beem"),
+        ({"vad_parameters": {"treshold": 1}}, "treshold"),
+        ({"temperature": "hot"}, "options.temperature"),
+        ([1], "no object"),
+    ):
+        parsed = parse(json.dumps({**rem_message(), "options": odd}), POLICY)
+        assert parsed.jobs == ()
+        assert words in parsed.rejected[0].reason
+        assert parsed.rejected[0].recording_id == "rec-1"
+
+
 def test_what_a_message_lacks_comes_from_settings_and_key() -> None:
     message = rem_message(key="raw/cam/2026/01/02/cam_T1_T2.mp3")
     for name in ("userId", "deviceId", "startedAt", "endedAt"):

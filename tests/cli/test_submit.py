@@ -76,6 +76,25 @@ def test_submitting_does_not_wait_and_prints_an_id_for_each_file(capsys: pytest.
     assert {job_id for job_id, _ in lines} <= listed
 
 
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("beam_size=0", "options.beam_size: 0 is not within 1 and 32"),
+        ("beem=1", "options.beem: unknown; known are language"),
+        ("task", "write NAME=VALUE"),
+        ("vad_parameters.threshold=2", "options.vad_parameters.threshold"),
+    ],
+)
+def test_option_that_makes_no_sense_is_named_before_anything_is_queued(
+    capsys: pytest.CaptureFixture[str], option: str, words: str
+) -> None:
+    assert main(["submit", HARBOUR, "--option", option]) == 2
+
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert words in told.err
+
+
 def test_a_file_named_from_where_the_user_stands_is_found(capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine.wav").write_bytes(Path(HARBOUR).read_bytes())
 
@@ -144,9 +163,12 @@ def test_results_are_written_in_the_format_asked_for(capsys: pytest.CaptureFixtu
 
 @pytest.mark.usefixtures("service")
 def test_json_is_the_whole_transcript_and_nothing_else_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["submit", HARBOUR, "--wait", "--format", "json"]) == 0
+    asked = ["--option", "beam_size=2", "--option", "word_timestamps=true"]
+    assert main(["submit", HARBOUR, "--wait", "--format", "json", *asked]) == 0
 
     transcript = json.loads(capsys.readouterr().out)
+    assert transcript["options"]["beam_size"] == 2
+    assert transcript["segments"][0]["words"][0]["word"]
     assert transcript["whisperModel"] == "tiny.en"
     assert {"boat", "harbor"} <= words(transcript["fullText"])
 

@@ -81,6 +81,26 @@ def test_bad_recordings_beside_good_ones_fail_alone(fast: Worker, tmp_path: Path
     assert document(tmp_path / "silent")["fullText"] == ""
 
 
+def test_option_that_makes_no_sense_fails_its_recording_by_name_and_no_neighbour(
+    fast: Worker, tmp_path: Path
+) -> None:
+    asked = {"odd": '{"beam_size": 0}', "words": '{"word_timestamps": true, "beam_size": 1}', "plain": ""}
+    for name, wish in asked.items():
+        fast.send(Job(card(tmp_path / name, SHORT, job_id=name, options=wish)))
+
+    ended = endings(fast, 3)
+
+    assert (ended["odd"].failure, ended["odd"].detail.split(":")[0]) == (
+        Failure.REJECTED,
+        "options.beam_size",
+    )
+    with_words, plain = document(tmp_path / "words"), document(tmp_path / "plain")
+    assert with_words["options"]["beam_size"] == 1
+    spoken = " ".join(word["word"] for segment in with_words["segments"] for word in segment["words"])
+    assert spoken == with_words["fullText"] != ""
+    assert "words" not in plain["segments"][0]
+
+
 def test_one_of_several_recordings_can_be_stopped(fast: Worker, tmp_path: Path) -> None:
     give(fast, tmp_path, stopped=LONG, goes_on=LONG)
     fast.next_beat(lambda beat: len([job for job in beat.jobs if job.phase == "transcribing"]) == 2)

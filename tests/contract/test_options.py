@@ -1,0 +1,109 @@
+"""Options: a service's from its settings, a job's on top of them, mistakes by name."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from supervisor.contract import options
+from supervisor.contract.options import BadOption, Options, VadParameters
+from supervisor.contract.settings import TranscriptionSettings
+
+
+def test_profile_rem_is_rems_own_and_fast_differs_in_conditioning_alone() -> None:
+    rem, fast = options.of_profile("rem"), options.of_profile("fast")
+
+    assert rem == Options()
+    assert (rem.beam_size, rem.vad_filter, rem.vad_parameters.min_silence_duration_ms) == (5, True, 500)
+    assert fast == replace(rem, condition_on_previous_text=False)
+    assert (rem.is_alone, fast.is_alone) == (True, False)
+
+
+def test_settings_say_what_a_job_gets_that_asks_for_nothing() -> None:
+    set_so = TranscriptionSettings(
+        profile="fast",
+        language="de",
+        task="translate",
+        beam_size=2,
+        temperature=(0.0, 0.2),
+        hotwords="Kubernetes",
+        word_timestamps=True,
+        vad_threshold=0.4,
+        vad_min_silence_ms=300,
+        vad_speech_pad_ms=100,
+    )
+
+    assert options.in_force(set_so) == Options(
+        language="de",
+        task="translate",
+        beam_size=2,
+        temperature=(0.0, 0.2),
+        condition_on_previous_text=False,
+        hotwords="Kubernetes",
+        word_timestamps=True,
+        vad_parameters=VadParameters(0.4, 0, 0.0, 300, 100),
+    )
+
+
+@pytest.mark.parametrize(
+    ("profile", "setting", "conditioned"),
+    [("rem", "auto", True), ("fast", "auto", False), ("fast", "on", True), ("rem", "off", False)],
+)
+def test_conditioning_follows_the_profile_unless_it_is_set(
+    profile: str, setting: str, conditioned: bool
+) -> None:
+    in_force = options.in_force(TranscriptionSettings(profile=profile, condition_on_previous_text=setting))
+
+    assert in_force.condition_on_previous_text is conditioned
+
+
+def test_default_settings_give_the_default_options_of_their_profile() -> None:
+    settings = TranscriptionSettings()
+
+    assert options.in_force(settings) == options.of_profile(settings.profile)
+
+
+def test_job_changes_what_it_names_and_keeps_the_rest() -> None:
+    asked = {"temperature": 0, "vad_parameters": {"threshold": 0.3}, "initial_prompt": "Dear all,"}
+
+    found = options.changed(Options(beam_size=2), json.dumps(asked))
+
+    assert found == Options(
+        beam_size=2,
+        temperature=(0.0,),
+        vad_parameters=VadParameters(threshold=0.3),
+        initial_prompt="Dear all,",
+    )
+    assert options.changed(found, "") is found
+
+
+ODD: dict[str, Any] = {
+    "options.beem_size": {"beem_size": 1},
+    "options.beam_size": {"beam_size": 33},
+    "options.task": {"task": "sing"},
+    "options.language": {"language": "German"},
+    "options.temperature": {"temperature": [0.0, 1.5]},
+    "options.word_timestamps": {"word_timestamps": "yes"},
+    "options.initial_prompt": {"initial_prompt": "a" * 2_001},
+    "options.vad_parameters": {"vad_parameters": 3},
+    "options.vad_parameters.threshold": {"vad_parameters": {"threshold": 1.0}},
+    "options.vad_parameters.speech_pad_ms": {"vad_parameters": {"speech_pad_ms": -1}},
+    "options.vad_parameters.max_speech_duration_s": {"vad_parameters": {"max_speech_duration_s": 0.5}},
+}
+
+
+@pytest.mark.parametrize(("name", "asked"), ODD.items(), ids=ODD.keys())
+def test_option_that_makes_no_sense_is_named(name: str, asked: dict[str, Any]) -> None:
+    with pytest.raises(BadOption) as caught:
+        options.changed(Options(), json.dumps(asked))
+
+    assert str(caught.value).startswith(f"{name}:")
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "{", '"en"', "[" * 100_000])
+def test_options_that_are_no_object_are_refused(text: str) -> None:
+    with pytest.raises(BadOption, match="expected an object"):
+        options.changed(Options(), text)
