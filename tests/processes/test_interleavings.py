@@ -1,13 +1,12 @@
 """The named interleavings that are worth real processes, against an imitation of AWS over HTTP.
 
 Most run the real broker alone, with the test in the supervisor's and the worker's place: it
-then dies at exact moments, between one call's effect and its answer. The rest run the whole
-service with the real model.
+then dies at exact moments, between one call's effect and its answer. Workers die in
+`test_worker_killed.py`, in the whole service with the real model.
 """
 
 from __future__ import annotations
 
-import os
 import resource
 import signal
 import time
@@ -32,8 +31,6 @@ from supervisor.contract.messages import (
 from tests.broker.aws_servers import AwsServer, Deployment, deploy
 from tests.broker.harness import BrokerProcess, rem_message, stage, with_state
 from tests.processes.acting_proxy import ActingProxy, Moment
-from tests.processes.rem_service import SAMPLES, Service, running, wait_for
-from tests.processes.senders import AwsSender, finished, transcript_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.aws, pytest.mark.timeout(180)]
 
@@ -221,37 +218,3 @@ def test_disk_full_while_downloading(scene: Scene) -> None:
 
     scene.assert_once()
     assert scene.record()["remAttempt"] == "1"
-
-
-def holder_of(service: Service, job: str) -> int:
-    """The worker that has the job, once one has."""
-
-    def find() -> int:
-        holders = [slot["pid"] for slot in service.slots() if any(one["id"] == job for one in slot["jobs"])]
-        return holders[0] if holders else 0
-
-    return wait_for(find, "a worker with the job")
-
-
-def test_worker_killed_at_once_and_in_mid_work_and_stopped_for_too_long(
-    ministack: AwsServer, tmp_path: Path
-) -> None:
-    """One service, three recordings, three deaths: each is done once, without a trip through the queue."""
-    sender = AwsSender(deploy(ministack, max_receive_count=3))
-    (tmp_path / "config.toml").write_text("[supervisor]\nsilence_s = 12\n", encoding="utf-8")
-    with running(tmp_path / "state", **sender.environ()) as service:
-        service.wait_ready(1)
-        jobs = []
-        for deed in (signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP):
-            job = sender.send(SAMPLES / "lighthouse.ogg")
-            pid = holder_of(service, job)
-            if jobs:
-                wait_for(service.busy_slot, "a worker in the middle of it")
-            os.kill(pid, deed)
-            jobs.append(job)
-            record = wait_for(lambda job=job: finished(sender, job), "a finished record")  # type: ignore[misc]
-            assert record["remAttempt"] == 1
-            assert "lighthouse" in transcript_of(sender, record)["fullText"]
-        wait_for(lambda: sender.left() == 0, "an empty queue")
-
-    assert len(sender.transcripts()) == 2 * len(jobs)
