@@ -1,9 +1,9 @@
 """One child process: started, heard, told, signalled and reaped. The only file that does so.
 
-Start: `Popen` with a new session and no `preexec_fn` (the vfork path: 0.1 ms against up to
-58 ms), a socket pair as the link, one pipe for its output, a lock file for its place whose
-descriptor it inherits. End: a pidfd in the event loop and waitid(P_PIDFD), never waitpid(-1);
-where the kernel has no pidfd (old ones, gVisor, macOS), a SIGCHLD that asks each child in turn.
+Start: `spawning.py`, with a session of its own, a socket pair as the link, one pipe for its output, a
+lock file for its place whose descriptor it inherits. End: a pidfd in the event loop and
+waitid(P_PIDFD), never waitpid(-1); where the kernel has no pidfd (old ones, gVisor, macOS), a SIGCHLD
+that asks each child in turn; where there was no descriptor left for one, a look every now and then.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import fcntl
 import os
 import signal
 import socket
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional, Protocol
 
 from supervisor.contract import child_env, framing
 from supervisor.contract import messages as m
+from supervisor.spawning import has_pidfds, open_pidfd, spawn, take_place
 from supervisor.strangers import is_ours_to_reap
 
 READ_BYTES = 65_536
 WRITE_BYTES_MOST = 4 * framing.MAX_LINE_BYTES  # a child that lets so much lie does not read
 OUTPUT_LINE_BYTES = 8_192
-REAP_AGAIN_S = 0.25
+DEAF_MOST_S = 1.0
+ASK_EVERY_S = 0.2  # whether it has ended, where its pidfd does not tell or could not be opened
 LAST_READS_MOST = 64  # 4 MiB, more than a pipe or a socket holds: the rest is a stray grandchild's flood
 
 
@@ -40,10 +40,6 @@ class Recipe:
     environment: Mapping[str, str]
     speaks: tuple[type, ...]  # the messages that may come from it
     lock_path: str = ""  # held by the process as long as it, or a child of it, lives
-
-
-class PlaceTaken(Exception):
-    """Somebody else, mostly a survivor of an earlier life, holds the place's lock."""
 
 
 class Ears(Protocol):
@@ -90,15 +86,16 @@ class Child:
         self._said: tuple[bytes, Any] = (b"", None)  # its last line, read
         self._output = b""
         self._unsent = bytearray()
-        self._closed = False
+        self._closed = False  # our end of the link
+        self._at_end = False  # of what they write
         self._link, theirs = socket.socketpair()
         self._link.setblocking(False)
         self._out_fd, out_theirs = os.pipe()
         os.set_blocking(self._out_fd, False)
         lock_fd = -1
         try:
-            lock_fd = _take_place(recipe.lock_path) if recipe.lock_path else -1
-            self._process = _spawn(recipe, theirs.fileno(), out_theirs, lock_fd)
+            lock_fd = take_place(recipe.lock_path) if recipe.lock_path else -1
+            self.pid = _start(recipe, theirs.fileno(), out_theirs, lock_fd)
         except BaseException:
             self._link.close()
             os.close(self._out_fd)
@@ -108,12 +105,11 @@ class Child:
             os.close(out_theirs)
             if lock_fd >= 0:
                 os.close(lock_fd)
-        self.pid = self._process.pid
-        self._pidfd = _open_pidfd(self.pid)
+        self._returncode: Optional[int] = None
+        self._pidfd = -1
         loop.add_reader(self._link.fileno(), self._on_link)
         loop.add_reader(self._out_fd, self._on_output)
-        if self._pidfd >= 0:
-            loop.add_reader(self._pidfd, self._on_pidfd)
+        self._watch()
 
     def send(self, message: m.Message) -> None:
         """Write a message, now or as soon as the child reads. One that never reads is cut off."""
@@ -136,7 +132,7 @@ class Child:
 
     def signal(self, signum: int) -> None:
         """Send a signal; SIGKILL goes to the whole process group."""
-        if self._process.returncode is not None:
+        if self._returncode is not None:
             return
         with contextlib.suppress(ProcessLookupError):
             if signum == signal.SIGKILL:
@@ -154,8 +150,7 @@ class Child:
         returncode = self._exit_status()
         if returncode is None:
             return
-        # Popen.poll() would say 0 for a child that waitid reaped.
-        self._process.returncode = returncode
+        self._returncode = returncode
         # Children of its own may live on in its group; nothing of it may hold the device.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
@@ -167,20 +162,31 @@ class Child:
 
     # --- inside ---------------------------------------------------------------------
 
-    def _on_pidfd(self) -> None:
-        """Reap. A dead process that a debugger holds is not ours to reap yet: ask again, don't spin."""
-        self.reap()
-        if self._process.returncode is None:
-            self._loop.remove_reader(self._pidfd)
-            self._loop.call_later(REAP_AGAIN_S, self._watch_again)
-
-    def _watch_again(self) -> None:
+    def _watch(self) -> None:
+        """See its end by a pidfd; without a descriptor for that, ask until there is one."""
+        if self._pidfd < 0:
+            try:
+                self._pidfd = open_pidfd(self.pid)
+            except OSError:
+                self._loop.call_later(ASK_EVERY_S, self._ask)
         if self._pidfd >= 0:
             self._loop.add_reader(self._pidfd, self._on_pidfd)
 
+    def _on_pidfd(self) -> None:
+        """Reap. A dead process that a debugger holds is not ours to reap yet: ask again, don't spin."""
+        self.reap()
+        if self._returncode is None:
+            self._loop.remove_reader(self._pidfd)
+            self._loop.call_later(ASK_EVERY_S, self._ask)
+
+    def _ask(self) -> None:
+        self.reap()
+        if self._returncode is None:
+            self._watch()
+
     def _exit_status(self) -> Optional[int]:
-        """Reap without waiting: as `Popen.returncode`, None while it runs."""
-        if self._process.returncode is not None:
+        """Reap without waiting: negative for a signal, None while it runs."""
+        if self._returncode is not None:
             return None
         if self._pidfd < 0:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -192,7 +198,7 @@ class Child:
 
     def _hear_the_rest(self) -> None:
         for _ in range(LAST_READS_MOST):
-            if self._closed or not self._on_link():
+            if self._closed or self._at_end or not self._on_link():
                 break
         for _ in range(LAST_READS_MOST):
             if not self._on_output():
@@ -216,10 +222,7 @@ class Child:
         except OSError:
             data = b""
         if not data:
-            self._loop.remove_reader(self._link.fileno())
-            if self._process.returncode is None:
-                # Mostly it is about to end; if not, somebody must know that it is deaf.
-                self._loop.call_later(1.0, self._still_there)
+            self._on_end_of_link()
             return False
         try:
             for line in self._splitter.feed(data):
@@ -229,6 +232,13 @@ class Child:
             return False
         return not self._closed
 
+    def _on_end_of_link(self) -> None:
+        """Mostly it is about to end; if not, somebody must know that it is deaf."""
+        self._at_end = True
+        self._loop.remove_reader(self._link.fileno())
+        if self._returncode is None:
+            self._loop.call_later(DEAF_MOST_S, self._still_there)
+
     def _read(self, line: bytes) -> Any:
         """Read a message. One that has nothing new to say, as idle beats do, is read once."""
         if line != self._said[0]:
@@ -236,7 +246,7 @@ class Child:
         return self._said[1]
 
     def _still_there(self) -> None:
-        if self._process.returncode is None:
+        if self._returncode is None:
             self._ears.broke(self.name, "it closed its link but goes on living")
 
     def _break(self, why: str) -> None:
@@ -293,55 +303,19 @@ class Child:
 
 def watch_without_pidfd(loop: asyncio.AbstractEventLoop, reap_all: Callable[[], None]) -> None:
     """Ask every child whenever one has ended: where there are no pidfds, and as PID 1 for orphans."""
-    if _open_pidfd_once() < 0 or is_ours_to_reap():
+    if not has_pidfds() or is_ours_to_reap():
         loop.add_signal_handler(signal.SIGCHLD, reap_all)
 
 
-def _spawn(recipe: Recipe, link_fd: int, out_fd: int, lock_fd: int) -> subprocess.Popen[bytes]:
+def _start(recipe: Recipe, link_fd: int, out_fd: int, lock_fd: int) -> int:
+    """Start the process; give its pid, which then stands in the lock file too."""
     environment = {
         **recipe.environment,
         child_env.LINK_FD: str(link_fd),
         child_env.PARENT_PID: str(os.getpid()),
     }
-    process = subprocess.Popen(
-        recipe.command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=out_fd,
-        stderr=out_fd,
-        pass_fds=[fd for fd in (link_fd, lock_fd) if fd >= 0],
-        start_new_session=True,
-    )
+    inherited = [fd for fd in (link_fd, lock_fd) if fd >= 0]
+    pid = spawn(recipe.command, environment, out_fd, inherited)
     if lock_fd >= 0:
-        os.pwrite(lock_fd, f"{process.pid}\n".encode().ljust(16), 0)
-    return process
-
-
-def _take_place(path: str) -> int:
-    """Lock the place's file without waiting. The descriptor is the lock: the last holder frees it."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = os.pread(fd, 16, 0).decode("ascii", "replace").strip() or "unknown"
-        os.close(fd)
-        raise PlaceTaken(f"the place is taken by pid {holder} or a process it started ({path})") from error
-    return fd
-
-
-def _open_pidfd(pid: int) -> int:
-    """A descriptor that becomes readable when the process ends; -1 where there are none."""
-    opener = getattr(os, "pidfd_open", None)
-    if opener is None:
-        return -1
-    try:
-        return int(opener(pid))
-    except OSError:
-        return -1
-
-
-def _open_pidfd_once() -> int:
-    fd = _open_pidfd(os.getpid())
-    if fd >= 0:
-        os.close(fd)
-    return fd
+        os.pwrite(lock_fd, f"{pid}\n".encode().ljust(16), 0)
+    return pid

@@ -10,9 +10,10 @@ from typing import Optional
 
 from supervisor import pool as pl
 from supervisor import slot as sl
-from supervisor.child import Child, Ears, PlaceTaken, Recipe
+from supervisor.child import Child, Ears, Recipe
 from supervisor.contract import messages as m
 from supervisor.group import survivors
+from supervisor.spawning import PlaceTaken
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +40,6 @@ class Effects:
             self._send(action.name, action.message)
         elif isinstance(action, pl.ForSlot):
             self._command(action.name, action.command)
-        elif isinstance(action, pl.Note):
-            log.log(logging.getLevelName(action.level.upper()), action.sentence, extra=dict(action.facts))
 
     def forget(self, name: str) -> None:
         """A child is dead: its slot is free for the next."""

@@ -9,26 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import logging
 import os
 import signal
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from supervisor import last_words, recipes, snapshot
 from supervisor import pool as pl
 from supervisor import slot as sl
 from supervisor.announce import Announcer
 from supervisor.child import watch_without_pidfd
+from supervisor.chronicle import Chronicle
 from supervisor.contract import clock, settings
 from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit, describe
 from supervisor.contract.settings import Loaded
-from supervisor.crashes import CrashLog, CrashRecord, LastWords
 from supervisor.crew import OWN_POLICIES, Crew
 from supervisor.effects import Effects
-from supervisor.ledger import Death
 from supervisor.notice import Notice
 from supervisor.notices import Notices
 from supervisor.oom import OomEvidence
@@ -70,10 +70,8 @@ class Service:
         self._timer: Optional[asyncio.TimerHandle] = None
         self._is_after_due = False
         self._status_file = StatusFile(state, self.picture)
-        self._last_words = LastWords()
-        self._crashes = CrashLog(state.path / "crashes")
+        self._chronicle = Chronicle(state.path, self.picture_of_device)
         self._oom = OomEvidence()
-        self._lacked_memory: Optional[bool] = None  # at the newest death
 
     async def run(self) -> Exit:
         """Work until told to stop; give the exit code."""
@@ -89,8 +87,10 @@ class Service:
         self.notices.start()
         self._hire()
         self.announcer.begin()
+        gc.freeze()  # modules and settings stay: looking through them again would only hold the loop up
         end = await self._ended
         self.notices.stop()
+        self._chronicle.say()
         self._status_file.write(clock.now_s())
         log.info("supervisor ends", extra={"reason": end.why, "code": int(end.code)})
         return end.code
@@ -137,14 +137,14 @@ class Service:
     def post(self, event: pl.PoolEvent) -> None:
         """Let the pool decide on an event and carry the actions out, all before returning.
 
-        Events that come up meanwhile (a start that answers at once) wait their turn. Words come
-        last: a dead worker's heir must not wait for the log and the crash record.
+        Events that come up meanwhile (a start that answers at once) wait their turn. Words come later:
+        a dead worker's heir must not wait for the log and the crash record.
         """
         self._events.append(event)
         if self._busy:
             return
         self._busy = True
-        words: list[pl.Action] = []
+        words: list[Union[pl.Note, pl.Crashed]] = []
         try:
             while self._events:
                 for action in self.pool.take(self._events.popleft(), clock.now_s()):
@@ -156,19 +156,12 @@ class Service:
                         self.effects.carry_out(action)
         finally:
             self._busy = False
-            self._say(words)
+            if words:
+                self._status_file.note_news()
+                self._chronicle.take(words)
         if not self._is_after_due and not pl.is_mere_sign(event):
             self._is_after_due = True
             self._loop.call_soon(self._after_events)
-
-    def _say(self, words: list[pl.Action]) -> None:
-        if words:
-            self._status_file.note_news()
-        for word in words:
-            if isinstance(word, pl.Crashed):
-                self._record_crash(word)
-            else:
-                self.effects.carry_out(word)
 
     def picture(self) -> dict[str, Any]:
         """Give the status as `status --json` shows it."""
@@ -185,7 +178,7 @@ class Service:
             compute=own.devices.compute,
             fake_gpus=own.devices.fake_gpus,
             notice=self.notices.picture(clock.now_s()),
-            crashes=self._crashes.newest(CRASHES_SHOWN),
+            crashes=self._chronicle.newest(CRASHES_SHOWN),
         )
         return snapshot.take(self.pool, facts)
 
@@ -200,7 +193,7 @@ class Service:
         if isinstance(message, m.Devices):
             self._staff()
         elif isinstance(message, m.Xid):
-            self._crashes.join(message.uuid, message.xid, clock.wall_unix_s())
+            self._chronicle.join_xid(message.uuid, message.xid)
 
     def printed(self, name: str, line: str) -> None:
         fetch = self.crew.fetches.get(name)
@@ -210,7 +203,7 @@ class Service:
             if fetch.percent != before:
                 self._staff()
             return
-        self._last_words.hear(name, line)
+        self._chronicle.last_words.hear(name, line)
         pass_on(name, line)
 
     def broke(self, name: str, why: str) -> None:
@@ -222,9 +215,8 @@ class Service:
         if name in self.crew.fetches:
             self._fetch_ended(name, returncode)
             return
-        self._lacked_memory = self._oom.rose() if returncode == -signal.SIGKILL else False
-        words = last_words.read(self._last_words.lines(name), returncode)
-        lacked = bool(self._lacked_memory)
+        lacked = self._oom.rose() if returncode == -signal.SIGKILL else False
+        words = last_words.read(self._chronicle.last_words.lines(name), returncode)
         self.post(pl.Died(name, returncode, self.effects.jitter_ratio(), lacked, words.said, words.cure))
 
     # --- what the metadata service tells (Hears) --------------------------------------
@@ -242,37 +234,6 @@ class Service:
             self.pool.troubles["metadata"] = text
 
     # --- inside ---------------------------------------------------------------------
-
-    def _record_crash(self, crash: pl.Crashed) -> None:
-        """Join what is known of a death while it is known, and keep it."""
-        now_s = clock.now_s()
-        stalled = crash.death == Death.STALL.value
-        record = CrashRecord(
-            slot=crash.name,
-            pid=crash.pid,
-            at_unix_s=round(clock.wall_unix_s(), 3),
-            death=crash.death,
-            ended=describe(crash.returncode),
-            reason=crash.was.reason,
-            lived_s=round(now_s - crash.was.spawned_at_s, 3),
-            out_of_memory=self._lacked_memory,
-            jobs=crash.jobs,
-            last_lines=self._last_words.take(crash.name),
-            device=self.picture_of_device(crash.name),
-            xids=crash.xids,
-            stacks_path=recipes.stacks_path(self.state.path, crash.name) if stalled else None,
-        )
-        try:
-            record = self._crashes.keep(record)
-        except OSError as error:
-            log.warning("crash record not written", extra={"slot": crash.name, "reason": str(error)})
-        facts = {"slot": record.slot, "pid": record.pid, "death": record.death, "ended": record.ended}
-        more = {"out_of_memory": record.out_of_memory, "jobs": ", ".join(record.jobs)}
-        if record.xids:
-            more["xids"] = ", ".join(map(str, record.xids))
-        if record.device and record.device["uuid"]:
-            more["device_uuid"] = record.device["uuid"]
-        log.warning("child died", extra={**facts, **more, "stacks": record.stacks_path})
 
     def _on_hangup(self) -> None:
         try:

@@ -7,18 +7,24 @@ taken as evidence for the SIGKILL in between. Where there is no counter nobody c
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
-from typing import Optional
+from typing import IO, Optional
 
 _MEMBERSHIP = Path("/proc/self/cgroup")
 _MOUNT = Path("/sys/fs/cgroup")
+_READ_BYTES = 4_096  # the files hold a few short lines
+_OOM_KILL = re.compile(rb"^oom_kill (\d+)", re.MULTILINE)
 
 
 class OomEvidence:
     """Watches the counter from one death to the next."""
 
     def __init__(self, membership: Path = _MEMBERSHIP, mount: Path = _MOUNT) -> None:
-        self._path = _counter_file(membership, mount)
+        path = _counter_file(membership, mount)
+        # Kept open: a dead worker's heir waits for the answer, and opening takes most of its time.
+        self._counter = _opened(path) if path is not None else None
         self._seen = self._count()
 
     def rose(self) -> Optional[bool]:
@@ -31,14 +37,20 @@ class OomEvidence:
         return rose
 
     def _count(self) -> Optional[int]:
-        if self._path is None:
+        if self._counter is None:
             return None
         try:
-            lines = self._path.read_text(encoding="ascii").splitlines()
+            found = _OOM_KILL.search(os.pread(self._counter.fileno(), _READ_BYTES, 0))
         except OSError:
             return None
-        found = [line.split()[1] for line in lines if line.startswith("oom_kill ")]
-        return int(found[0]) if found and found[0].isdigit() else None
+        return int(found[1]) if found else None
+
+
+def _opened(path: Path) -> Optional[IO[bytes]]:
+    try:
+        return path.open("rb", buffering=0)
+    except OSError:
+        return None
 
 
 def _counter_file(membership: Path, mount: Path) -> Optional[Path]:

@@ -7,7 +7,7 @@ The life of a single slot is `slot.py`'s; which job is where is `ledger.py`'s.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Optional
 
 from supervisor import slot as sl
@@ -112,11 +112,10 @@ class Pool:
             hear(self, member, event.message, now_s)
 
     def _on_slot_event(self, event: SlotEvent, now_s: float) -> None:
-        self.decide(
-            self.members[event.name], with_patience(self.members[event.name], event.event, now_s), now_s
-        )
+        member = self.members[event.name]
+        self.decide(member, with_patience(member, event.event, now_s), now_s)
         if event.name == BROKER and isinstance(event.event, sl.Spawned) and self.mode is Mode.STOPPING:
-            self.decide(self.members[BROKER], sl.Drain(self._deadline(now_s), "stopping"), now_s)
+            self.decide(member, sl.Drain(self._deadline(now_s), "stopping"), now_s)
 
     def _on_died(self, event: Died, now_s: float) -> None:
         member = self.members[event.name]
@@ -126,9 +125,9 @@ class Pool:
         member.by_device = False
         if death is not Death.ORDERED:
             jobs = tuple(entry.card.job_id for entry in self.ledger.given_to(event.name))
-            was = member.slot
             xids = self.care.xids_of(member, now_s)
-            self._actions.append(Crashed(event.name, was.pid, death.value, event.returncode, was, jobs, xids))
+            ended = death.value, event.returncode, event.out_of_memory
+            self._actions.append(Crashed(member.slot, *ended, jobs, xids))
         if member.slot.kind == "worker":
             charged = self._take_jobs_back(member, death)
         if event.name == BROKER:
@@ -220,7 +219,6 @@ class Pool:
             for entry in self.ledger.waiting():
                 why = "no slot can take it soon" if self.mode is Mode.RUNNING else self.mode.value
                 self.send(BROKER, self.ledger.end(entry, m.Release(entry.card.job_id, why)))
-        self._tell_wanted()
         if self.ledger.entries and self._keep_at_s is None:
             self._keep_at_s = now_s + KEEP_EVERY_S
         elif not self.ledger.entries:
@@ -230,19 +228,18 @@ class Pool:
             self.note("info", "drained", {})
         self.care.settle(self, now_s)
         self._load_next(now_s)
+        self._tell_wanted()  # after the starts: the broker it wakes would compete with a newborn for a core
         self.ending.settle(self, now_s)
 
     def _load_next(self, now_s: float) -> None:
         """Let the next workers load. All at once would starve each other of disk and memory."""
         may = [n for n in self._to_load if self.care.may_start(self, self.members[n], now_s)]
-        for name in [
-            name for name in self._to_load if self.members[name].slot.state is not SlotState.STARTING
-        ]:
-            self._to_load.remove(name)  # told to go before there was a process
-            member = self.members[name]
+        for member in [self.members[name] for name in self._to_load]:
+            if member.slot.state is SlotState.STARTING:
+                continue
+            self._to_load.remove(member.slot.name)  # told to go before there was a process
             self.decide(member, sl.SpawnFailed(member.slot.reason), now_s)
-        starting = [w.slot.name for w in self.workers() if w.slot.state is SlotState.STARTING]
-        loading = len(starting) - len(self._to_load)
+        loading = sum(w.slot.state is SlotState.STARTING for w in self.workers()) - len(self._to_load)
         for name in [name for name in may if name in self._to_load][: max(0, self._loading_most - loading)]:
             self._to_load.remove(name)
             self._actions.append(ForSlot(name, sl.Spawn()))
@@ -316,9 +313,8 @@ class Pool:
             self.send(entry.slot, m.StopJob(job_id, why))
         self.note("warning", "job is no longer ours", {"job_id": job_id, "reason": why})
 
-    def _named(self, names: Iterable[str]) -> list[Member]:
-        wanted = set(names)
-        return [w for w in self.workers() if not wanted or w.slot.name in wanted]
+    def _named(self, names: Collection[str]) -> list[Member]:
+        return [w for w in self.workers() if not names or w.slot.name in names]
 
     def _deadline(self, otherwise_s: float) -> float:
         return otherwise_s if self.deadline_at_s is None else self.deadline_at_s

@@ -74,12 +74,12 @@ class SlotEvent:
 
 @dataclass(frozen=True)
 class Died:
-    """A child is reaped. `out_of_memory`: the kernel says that it lacked memory."""
+    """A child is reaped. `out_of_memory`: the kernel says that it lacked memory; None: can't tell."""
 
     name: str
     returncode: int
     jitter_ratio: float
-    out_of_memory: bool = False
+    out_of_memory: Optional[bool] = False
     said: str = ""  # its last words on why, where it had any
     cure: str = ""  # where those words say that no successor can do better without it
 
@@ -155,11 +155,10 @@ class Note:
 class Crashed:
     """A child died without being told to: record what is known, while it is known."""
 
-    name: str
-    pid: int
+    was: Slot  # as it was before its death
     death: str
     returncode: int
-    was: Slot  # as it was before its death
+    out_of_memory: Optional[bool]  # None: can't tell
     jobs: tuple[str, ...]
     xids: tuple[int, ...] = ()  # that the driver told of its device lately
 

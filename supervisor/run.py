@@ -17,6 +17,7 @@ from supervisor.loop import Service
 from supervisor.recipes import PRETEND_FILE
 from supervisor.requests import Requests
 from supervisor.socket_path import SocketFolderUnsafe, socket_path
+from supervisor.spawning import own_descriptors
 from supervisor.state_dir import StateDir, StateDirBroken, StateDirTaken
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ def run_service(loaded: Loaded, make_worker: recipes.MakeWorker = recipes.worker
     """
     settings = loaded.settings
     os.umask(0o077)
+    own_descriptors()
     try:
         state = StateDir(settings.state_dir)
         address = socket_path(settings, os.environ)

@@ -109,7 +109,7 @@ class Nursery:
         for child in self._children:
             child.signal(signal.SIGKILL)
         for child in self._children:
-            await self.until(lambda child=child: child._process.returncode is not None)
+            await self.until(lambda child=child: child._returncode is not None)
 
 
 def environment() -> Mapping[str, str]:

@@ -17,8 +17,9 @@ from typing import Callable
 import pytest
 
 from supervisor import child as ch
-from supervisor.child import Child, PlaceTaken
+from supervisor.child import Child
 from supervisor.contract import messages as m
+from supervisor.spawning import PlaceTaken
 from tests.processes.nursery import Ears, Nursery, Play, is_alive, open_descriptors
 
 # --- ending -----------------------------------------------------------------------------
