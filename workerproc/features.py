@@ -8,7 +8,7 @@ one computes what is asked for. A short recording's first pass is kept instead.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any, Callable, Protocol
+from typing import Any, Callable, Optional, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +33,13 @@ class Waveform(Protocol):
 class LogMel:
     """What faster-whisper's `generate_segments` asks of an array of features, shape (bands, frames)."""
 
-    def __init__(self, extractor: Any, waveform: Waveform, step: Callable[[], None]) -> None:
-        """Find the maximum of all frames. `step` is called for each half minute."""
+    def __init__(
+        self, extractor: Any, waveform: Waveform, step: Callable[[], None], floor: Optional[float] = None
+    ) -> None:
+        """Find the maximum of all frames, unless `floor` is given by the recording that this is a part of.
+
+        `step` is called for each half minute.
+        """
         self._extractor = extractor
         self._waveform = waveform
         self._length = len(waveform) + _TAIL
@@ -44,9 +49,9 @@ class LogMel:
         frames = self._length // self._hop
         self.shape = (len(extractor.mel_filters), frames)
         self._blocks: OrderedDict[int, npt.NDArray[np.float32]] = OrderedDict()
-        self._floor = -np.inf
-        for first in range(0, frames, _BLOCK):
-            self._floor = max(self._floor, self._block(first).max() - 8.0)
+        self.floor = -np.inf if floor is None else floor  # no value is lower, before it is scaled
+        for first in range(0, frames if floor is None else 0, _BLOCK):
+            self.floor = max(self.floor, self._block(first).max() - 8.0)
             step()
 
     def __getitem__(self, key: tuple[Any, slice]) -> npt.NDArray[np.float32]:
@@ -57,7 +62,7 @@ class LogMel:
             for first in range(start - start % _BLOCK, stop, _BLOCK)
         ]
         log_mel = np.concatenate(pieces, axis=1)
-        clamped: npt.NDArray[np.float32] = (np.maximum(log_mel, self._floor) + 4.0) / 4.0
+        clamped: npt.NDArray[np.float32] = (np.maximum(log_mel, self.floor) + 4.0) / 4.0
         return clamped
 
     def _block(self, first: int) -> npt.NDArray[np.float32]:

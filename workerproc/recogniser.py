@@ -31,6 +31,7 @@ from supervisor.contract.options import Options
 from workerproc import errors
 from workerproc.batch import Lane
 from workerproc.checkpoint import Mark
+from workerproc.cuts import Stretch
 from workerproc.features import LogMel
 from workerproc.native import JobModel, Native
 from workerproc.speech import Speech, voice_probabilities
@@ -48,9 +49,20 @@ _DEFAULTS = {
 _FIELDS = [field.name for field in dataclasses.fields(faster_whisper.transcribe.TranscriptionOptions)]
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What is found out once for a whole recording, before its windows or those of its parts."""
+
+    tape: Tape
+    options: Options
+    stretches: Optional[list[Stretch]]  # of speech, in samples; None where nothing is left out
+    features: LogMel
+    language: str
+
+
 @dataclass
 class Run:
-    """One recording in the engine: the language is known, the segments come as they are made.
+    """One recording, or a part of it, in the engine: the segments come as they are made.
 
     `mark` is the newest: whoever has taken at least `mark.segments` segments can go on from there.
     """
@@ -98,27 +110,46 @@ class Recogniser:
             raise _ours(error, "the first window could not be computed") from error
 
     def transcribe(self, tape: Tape, options: Options, lane: Lane, mark: Optional[Mark] = None) -> Run:
-        """Begin a recording, or go on with it; the work is done while the segments are taken.
+        """Begin a recording, or go on with it: `prepare` and `run` in one."""
+        prepared = self.prepare(tape, options, lane, mark.language if mark else None)
+        return self.run(prepared, prepared.stretches, lane, mark)
 
-        Raises `AudioRejected` for an option that this model does not know.
-        """
+    def prepare(self, tape: Tape, options: Options, lane: Lane, language: Optional[str] = None) -> Prepared:
+        """Find speech, the features' maximum, and the language where `language` does not tell it already."""
         stretches = self._stretches(tape, options)
         waveform = tape if stretches is None else Speech(tape, stretches)
         features = LogMel(self._model.feature_extractor, waveform, self._step)
-        native = JobModel(self._model.model, lane, self._step, self._no_timestamps, is_alone=options.is_alone)
-        model = _Marking.of(self._model, native, mark or Mark())
-        language = model.mark.language or self._language(model, features, options)
-        model.mark = dataclasses.replace(model.mark, language=language)
-        tokenizer = self._tokenizer(options.task, language)
+        found = language or self._language(self._job_model(lane, options, Mark()), features, options)
+        return Prepared(tape, options, stretches, features, found)
+
+    def run(
+        self, prepared: Prepared, part: Optional[list[Stretch]], lane: Lane, mark: Optional[Mark] = None
+    ) -> Run:
+        """Begin the windows of a recording (`part` has all its stretches) or of a part, or go on with them.
+
+        The work is done while the segments are taken. Raises `AudioRejected` for an option that this
+        model does not know.
+        """
+        options, features = prepared.options, prepared.features
+        if part is not None and part is not prepared.stretches:
+            speech = Speech(prepared.tape, part)
+            features = LogMel(self._model.feature_extractor, speech, self._step, features.floor)
+        mark = dataclasses.replace(mark or Mark(), language=prepared.language)
+        model = self._job_model(lane, options, mark)
+        tokenizer = self._tokenizer(options.task, prepared.language)
         windows = _Windows(features, model)
-        segments = model.generate_segments(windows, tokenizer, _theirs(options, tokenizer, model.mark), False)
-        if stretches:
-            segments = faster_whisper.transcribe.restore_speech_timestamps(segments, stretches, RATE_HZ)
-        run = Run(language, iter(()), model.mark)
+        segments = model.generate_segments(windows, tokenizer, _theirs(options, tokenizer, mark), False)
+        if part:
+            segments = faster_whisper.transcribe.restore_speech_timestamps(segments, part, RATE_HZ)
+        run = Run(prepared.language, iter(()), mark)
         run.segments = _followed(run, model, segments)
         return run
 
-    def _stretches(self, tape: Tape, options: Options) -> Optional[list[Any]]:
+    def _job_model(self, lane: Lane, options: Options, mark: Mark) -> _Marking:
+        native = JobModel(self._model.model, lane, self._step, self._no_timestamps, is_alone=options.is_alone)
+        return _Marking.of(self._model, native, mark)
+
+    def _stretches(self, tape: Tape, options: Options) -> Optional[list[Stretch]]:
         """Find where somebody speaks; None where nothing is to be left out."""
         if not options.vad_filter:
             return None
@@ -127,7 +158,7 @@ class Recogniser:
         vad = dataclasses.asdict(options.vad_parameters)
         vad["max_speech_duration_s"] = vad["max_speech_duration_s"] or math.inf
         with_known = _with_detector(faster_whisper.vad.get_speech_timestamps)
-        stretches: list[Any] = with_known(known, faster_whisper.vad.VadOptions(**vad))
+        stretches: list[Stretch] = with_known(known, faster_whisper.vad.VadOptions(**vad))
         return stretches
 
     def _language(self, model: Any, features: LogMel, options: Options) -> str:
@@ -158,7 +189,7 @@ class _Marking(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster_whi
     last_speech_s: float
 
     @classmethod
-    def of(cls, model: Any, native: JobModel, mark: Mark) -> Any:
+    def of(cls, model: Any, native: JobModel, mark: Mark) -> _Marking:
         marking = cls.__new__(cls)
         marking.__dict__.update(model.__dict__)
         marking.model = native
