@@ -175,6 +175,8 @@ class Crew:
             start_s=supervisor.start_s,
             silence_s=supervisor.silence_s,
             stall_s=supervisor.stall_s,
+            stall_decoding_s=supervisor.stall_decoding_s,
+            stall_writing_s=supervisor.stall_writing_s,
             hold_after=supervisor.hold_after,
             probe_s=supervisor.probe_s,
         )

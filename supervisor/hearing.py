@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from supervisor import slot as sl
 from supervisor.contract import messages as m
 from supervisor.ledger import Entry, Stage
+from supervisor.patience import still_most
 from supervisor.pool_types import BROKER, Member
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def _hear_room(pool: Pool, member: Member, message: m.Room, now_s: float) -> Non
 
 def _hear_beat(pool: Pool, member: Member, message: m.Beat, now_s: float) -> None:
     moved = message.phase == "idle" or message.moves != member.moves
-    pool.decide(member, sl.Heartbeat(moved), now_s)
+    pool.decide(member, sl.Heartbeat(moved, *still_most(message.jobs, member.policy)), now_s)
     member.moves = message.moves
     for progress in message.jobs:
         pool.ledger.progress(member.slot.name, progress, now_s)

@@ -154,15 +154,16 @@ def _on_ready(slot: Slot, event: BecameReady, policy: Policy, now_s: float) -> D
     if slot.state is not _S.STARTING:
         return _stay(slot)
     ready = _to(slot, _S.READY, "warm and waiting", now_s, now_s + policy.silence_s)
-    return replace(ready, ready_at_s=now_s, moved_at_s=now_s), ()
+    return replace(ready, ready_at_s=now_s, moved_at_s=now_s, still_most_s=0.0, phase=""), ()
 
 
 def _on_heartbeat(slot: Slot, event: Heartbeat, policy: Policy, now_s: float) -> Decision:
     if slot.state is not _S.READY:
         return _stay(slot)
     moved_at_s = now_s if event.moved else slot.moved_at_s
-    wake_at_s = min(now_s + policy.silence_s, moved_at_s + policy.stall_s)
-    return replace(slot, moved_at_s=moved_at_s, wake_at_s=wake_at_s), ()
+    wake_at_s = min(now_s + policy.silence_s, moved_at_s + (event.still_most_s or policy.stall_s))
+    spoke = replace(slot, moved_at_s=moved_at_s, wake_at_s=wake_at_s)
+    return replace(spoke, still_most_s=event.still_most_s, phase=event.phase), ()
 
 
 def _on_finished_job(slot: Slot, event: FinishedJob, policy: Policy, now_s: float) -> Decision:
@@ -265,8 +266,10 @@ def _due_starting(slot: Slot, policy: Policy, now_s: float) -> Decision:
 
 
 def _due_ready(slot: Slot, policy: Policy, now_s: float) -> Decision:
-    silent = now_s - slot.moved_at_s < policy.stall_s
-    words = f"silent for {policy.silence_s:.0f} s" if silent else f"no progress for {policy.stall_s:.0f} s"
+    still_most_s = slot.still_most_s or policy.stall_s
+    if now_s - slot.moved_at_s < still_most_s:
+        return _ask_stacks(slot, f"silent for {policy.silence_s:.0f} s", policy, now_s)
+    words = f"no progress for {still_most_s:.0f} s{slot.phase and ' while '}{slot.phase}"
     return _ask_stacks(slot, words, policy, now_s)
 
 

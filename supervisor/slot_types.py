@@ -41,7 +41,9 @@ class Policy:
 
     start_s: float = 180.0
     silence_s: float = 30.0  # a ready child that says nothing at all
-    stall_s: float = 300.0  # a ready child that talks but gets nowhere
+    stall_s: float = 300.0  # a ready child that talks but gets nowhere, where no other budget is told
+    stall_decoding_s: float = 60.0  # the same, decoding; `patience.py` adds to it for long recordings
+    stall_writing_s: float = 60.0  # the same, writing its results
     hold_after: int = 5
     probe_s: float = 300.0
     backoff_first_s: float = 0.5
@@ -71,6 +73,8 @@ class Slot:
     spawned_at_s: float = 0.0
     ready_at_s: Optional[float] = None  # of the present life
     moved_at_s: float = 0.0  # its last sign of progress
+    still_most_s: float = 0.0  # how long it may stand still at what it does; 0: the policy's `stall_s`
+    phase: str = ""  # what allows it that
     at_fault: bool = False  # in KILLING: it hung or broke the rules, rather than being told to go
     wake_at_s: Optional[float] = None  # when this state wants a Tick
     signalled: str = ""  # in KILLING: stacks, then kill, then lost
@@ -113,9 +117,14 @@ class BecameReady:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """The child spoke. `moved`: it made progress, or has nothing to do."""
+    """The child spoke. `moved`: it made progress, or has nothing to do.
+
+    `still_most_s`: how long it may stand still in `phase`; 0: the policy's `stall_s`.
+    """
 
     moved: bool = True
+    still_most_s: float = 0.0
+    phase: str = ""
 
 
 @dataclass(frozen=True)

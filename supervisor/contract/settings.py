@@ -102,6 +102,8 @@ class SupervisorSettings:
     start_s: float = 180.0  # a large model from a cold disk
     silence_s: float = 30.0  # a worker that says nothing; it speaks every 10 s at least
     stall_s: float = 300.0  # a guess: a large model's slowest window on one core
+    stall_decoding_s: float = 60.0  # at least; a tenth of the audio that is left, where that is more
+    stall_writing_s: float = 60.0  # a guess: a few files on a disk that is slow
     hold_after: int = 5  # failed lives in a row
     probe_s: float = 300.0  # a held slot is tried again this often
     loading_most: int = 2  # models loading at the same time

@@ -55,6 +55,8 @@ BOUNDS = {
     "supervisor.start_s": (5, 86_400),
     "supervisor.silence_s": (5, 86_400),
     "supervisor.stall_s": (5, 86_400),
+    "supervisor.stall_decoding_s": (5, 86_400),
+    "supervisor.stall_writing_s": (5, 86_400),
     "supervisor.hold_after": (1, 1_000),
     "supervisor.probe_s": (1, 86_400),
     "supervisor.loading_most": (1, 256),

@@ -38,6 +38,19 @@ def test_worker_that_talks_but_gets_nowhere_is_killed_after_300_s() -> None:
     assert life.slot.reason == "no progress for 300 s"
 
 
+def test_budget_follows_the_phase_and_the_reason_names_it() -> None:
+    life = ready()
+    for _ in range(5):
+        life.after(10, sl.Heartbeat(False, 60.0, "decoding"))
+    assert life.waits_s == 10.0
+
+    life.after(5, sl.Heartbeat(False, 300.0, "transcribing"))
+    assert life.waits_s == 30.0
+
+    life.after(5, sl.Heartbeat(False, 60.0, "writing")).due()
+    assert life.slot.reason == "no progress for 60 s while writing"
+
+
 def test_progress_starts_the_budget_anew() -> None:
     life = ready().after(20, sl.Heartbeat(moved=False)).after(5, sl.Heartbeat(moved=True))
 
