@@ -81,6 +81,16 @@ def _hear_stopped(pool: Pool, member: Member, message: m.Stopped, now_s: float) 
         pool.ledger.put_back(entry)
 
 
+def _hear_parts(pool: Pool, member: Member, message: m.Parts, now_s: float) -> None:
+    entry = _entry_of(pool, member, message.job_id)
+    if entry is not None:
+        entry.parts_left = message.left
+
+
+def _hear_helped(pool: Pool, member: Member, message: m.Helped, now_s: float) -> None:
+    pool.sharing.ended(member.slot.name, message.job_id)
+
+
 def _hear_ready(pool: Pool, member: Member, message: m.Ready, now_s: float) -> None:
     entry = pool.ledger.ready(message.card)
     if entry.pending is not None:
@@ -153,6 +163,8 @@ _HEARERS: Mapping[type, Any] = {
     m.Failed: _hear_failed,
     m.Checkpoint: _hear_checkpoint,
     m.Stopped: _hear_stopped,
+    m.Parts: _hear_parts,
+    m.Helped: _hear_helped,
     m.Ready: _hear_ready,
     m.Adopted: _hear_adopted,
     m.Lost: _hear_lost,

@@ -56,6 +56,8 @@ class Entry:
     began_at_s: Optional[float] = None  # transcribing, as far as its beats tell
     began_from_s: float = 0.0  # seconds of audio that were through by then
     weighed: str = ""  # what was last decided for it while its worker leaves
+    parts_left: int = 0  # of a recording that was cut: how many nobody has begun
+    is_unshared: bool = False  # a helper died of it: its own worker does the rest
 
     @property
     def progress_ratio(self) -> float:
@@ -84,12 +86,15 @@ class Ledger:
             entry.card = card
         return entry
 
-    def give(self, entry: Entry, slot: str, now_s: float) -> m.Job:
-        """Note that `slot` has the job now; return the message that tells it."""
+    def give(self, entry: Entry, slot: str, now_s: float, sharers: int = 1) -> m.Job:
+        """Note that `slot` has the job now; return the message that tells it.
+
+        `sharers`: among so many slots a long recording may be shared out.
+        """
         entry.stage, entry.slot, entry.given_at_s = Stage.GIVEN, slot, now_s
         entry.phase, entry.done_s = "", 0.0
-        entry.began_at_s, entry.weighed = None, ""
-        return m.Job(entry.card, alone=entry.suspect)
+        entry.began_at_s, entry.weighed, entry.parts_left = None, "", 0
+        return m.Job(entry.card, alone=entry.suspect, sharers=1 if entry.suspect else sharers)
 
     def end(self, entry: Entry, message: m.ToBroker) -> m.ToBroker:
         """Note what the broker must do with the job; return that message."""

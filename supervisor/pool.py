@@ -16,8 +16,9 @@ from supervisor.contract import messages as m
 from supervisor.deaths import death_of, with_patience
 from supervisor.ending import Ending
 from supervisor.finishing import Finishing
+from supervisor.handing_out import hand_out, tell_wanted
 from supervisor.hearing import hear
-from supervisor.ledger import Death, Entry, Ledger, Stage
+from supervisor.ledger import Death, Ledger, Stage
 from supervisor.pool_types import (
     BROKER,
     GPUWATCH,
@@ -40,6 +41,7 @@ from supervisor.pool_types import (
     Stop,
     Totals,
 )
+from supervisor.sharing import Sharing
 from supervisor.slot import Slot, SlotState
 
 __all__ = [
@@ -69,11 +71,12 @@ class Pool:
         self.devices: Optional[m.Devices] = None
         self.care = Care()
         self.troubles: dict[str, str] = {}
-        self._read_ahead = read_ahead
+        self.read_ahead = read_ahead
         self._loading_most = loading_most
         self._to_load: list[str] = []  # workers whose start waits for others to get ready
         self.ending = Ending(unready_most_s)
         self.finishing = Finishing()
+        self.sharing = Sharing()
         self.wanted = 0
         self._keep_at_s: Optional[float] = None
         self._actions: list[Action] = []
@@ -129,6 +132,7 @@ class Pool:
             ended = death.value, event.returncode, event.out_of_memory
             self._actions.append(Crashed(member.slot, *ended, jobs, xids))
         if member.slot.kind == "worker":
+            self.sharing.died(self, event.name, death is Death.ORDERED)
             charged = self._take_jobs_back(member, death)
         if event.name == BROKER:
             self.wanted = 0
@@ -214,8 +218,9 @@ class Pool:
     def _settle(self, now_s: float) -> None:
         """Bring jobs to workers, the broker up to date, and a stop or drain to its end."""
         self.finishing.settle(self, now_s)
-        self._assign(now_s)
-        if not self._takers() and not self._is_staffing():
+        hand_out(self, now_s)
+        self.sharing.settle(self)
+        if not self.takers() and not self._is_staffing():
             for entry in self.ledger.waiting():
                 why = "no slot can take it soon" if self.mode is Mode.RUNNING else self.mode.value
                 self.send(BROKER, self.ledger.end(entry, m.Release(entry.card.job_id, why)))
@@ -228,7 +233,7 @@ class Pool:
             self.note("info", "drained", {})
         self.care.settle(self, now_s)
         self._load_next(now_s)
-        self._tell_wanted()  # after the starts: the broker it wakes would compete with a newborn for a core
+        tell_wanted(self)  # after the starts: the broker it wakes would compete with a newborn for a core
         self.ending.settle(self, now_s)
 
     def _load_next(self, now_s: float) -> None:
@@ -244,24 +249,7 @@ class Pool:
             self._to_load.remove(name)
             self._actions.append(ForSlot(name, sl.Spawn()))
 
-    def _assign(self, now_s: float) -> None:
-        ready = [w for w in self.workers() if w.slot.state is SlotState.READY and w.free > 0]
-        if not ready:
-            return
-        for entry in self.ledger.waiting():
-            ready.sort(key=lambda w: -w.free)
-            place = next((w for w in ready if w.free > 0 and self._suits(w, entry)), None)
-            if place is None:
-                continue
-            place.free = 0 if entry.suspect else place.free - 1
-            self.send(place.slot.name, self.ledger.give(entry, place.slot.name, now_s))
-
-    def _suits(self, member: Member, entry: Entry) -> bool:
-        """A suspect runs alone, and beside a suspect runs nothing."""
-        beside = self.ledger.given_to(member.slot.name)
-        return not beside or not (entry.suspect or any(other.suspect for other in beside))
-
-    def _takers(self) -> list[Member]:
+    def takers(self) -> list[Member]:
         """Workers that take jobs now or soon."""
         return [
             w
@@ -273,17 +261,6 @@ class Pool:
         """Workers are still to come: what a dead supervisor left waits for them, not for the queue."""
         fresh = all(w.slot.state is SlotState.STOPPED and not w.slot.spawned_at_s for w in self.workers())
         return self.mode is Mode.RUNNING and fresh
-
-    def _tell_wanted(self) -> None:
-        ready = [w for w in self._takers() if w.slot.state is SlotState.READY]
-        places = sum(w.free for w in ready)
-        wanted = 0
-        if self.mode is Mode.RUNNING and ready:
-            wanted = max(0, places + self._read_ahead - len(self.ledger.waiting()))
-        broker = self.members.get(BROKER)
-        if broker is not None and broker.slot.state is SlotState.READY and wanted != self.wanted:
-            self.wanted = wanted
-            self.send(BROKER, m.Wanted(wanted))
 
     # --- small things ---------------------------------------------------------------
 

@@ -22,6 +22,8 @@ from supervisor.contract.messages import (
     Drain,
     Failed,
     Failure,
+    Help,
+    Helped,
     Job,
     JobCard,
     PutDown,
@@ -119,6 +121,8 @@ class Worker:
         elif isinstance(message, PutDown):
             if self._board.put_down(message.job_id):
                 log.info("job is to be put down", extra={"job_id": message.job_id, "reason": message.why})
+        elif isinstance(message, Help):
+            self._link.send(Helped(message.card.job_id))
         else:
             _: Drain = message
             self._leave("drain")

@@ -26,18 +26,22 @@ from supervisor.contract.device_messages import Devices as Devices
 from supervisor.contract.device_messages import Fault as Fault
 from supervisor.contract.device_messages import Look as Look
 from supervisor.contract.device_messages import Xid as Xid
-
-
-class Failure(str, enum.Enum):
-    """Why a job did not end in a transcript. What follows is decided in `broker/outcome.py`."""
-
-    REJECTED = "rejected"  # nobody can cure it: not audio, too long, no such key
-    CRASH = "crash"  # the worker died while this job was alone in it
-    FAILURE = "failure"  # an error in the engine that a second try may not repeat
-    OUT_OF_MEMORY = "out-of-memory"
-    DEPENDENCY = "dependency"  # network, throttling, storage: time cures it
-    SICK_DEVICE = "sick-device"
-    STALL = "stall"
+from supervisor.contract.job_messages import Beat as Beat
+from supervisor.contract.job_messages import Checkpoint as Checkpoint
+from supervisor.contract.job_messages import Drain as Drain
+from supervisor.contract.job_messages import Failed as Failed
+from supervisor.contract.job_messages import Failure as Failure
+from supervisor.contract.job_messages import Help as Help
+from supervisor.contract.job_messages import Helped as Helped
+from supervisor.contract.job_messages import Job as Job
+from supervisor.contract.job_messages import JobCard as JobCard
+from supervisor.contract.job_messages import Parts as Parts
+from supervisor.contract.job_messages import Progress as Progress
+from supervisor.contract.job_messages import PutDown as PutDown
+from supervisor.contract.job_messages import Room as Room
+from supervisor.contract.job_messages import Staged as Staged
+from supervisor.contract.job_messages import StopJob as StopJob
+from supervisor.contract.job_messages import Stopped as Stopped
 
 
 class Ending(str, enum.Enum):
@@ -49,39 +53,6 @@ class Ending(str, enum.Enum):
     DROPPED = "dropped"  # no longer ours: lease lost, or somebody finished it
 
 
-@dataclass(frozen=True)
-class JobCard:
-    """All that a worker needs of one job, and all that the supervisor knows of it.
-
-    `folder` is the job's place in the spool. It holds `audio` (the recording as it was
-    fetched) and maybe `checkpoint.json`, which says how to carry on. A worker writes
-    `transcript.txt`, `transcript.json` and last `staged.json` into it, each by rename.
-    `staged` is True where all three stood there already when the broker took the job over:
-    then only the commit is missing.
-    """
-
-    job_id: str
-    attempt: int
-    folder: str
-    audio_bytes: int
-    recording_id: str
-    user_id: str
-    device_id: str
-    staged: bool = False
-    language: Optional[str] = None
-    options: str = ""  # a JSON object of those that the message asks for: contract/options.py
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far one begun job is. `phase` is decoding, transcribing or writing."""
-
-    job_id: str
-    phase: str
-    done_s: float  # seconds of audio that are through this phase
-    audio_s: float  # seconds of audio in all; 0 while unknown
-
-
 # --- from every child ---------------------------------------------------------------
 
 
@@ -91,104 +62,6 @@ class Up:
 
     detail: str
     facts: dict[str, str] = field(default_factory=dict)
-
-
-# --- from a worker ------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Room:
-    """How many more jobs the worker would take now: an absolute number.
-
-    `holding` is how many it counted as its own when it said so: a job that is on its way
-    meanwhile takes one of the free places.
-    """
-
-    free: int
-    holding: Optional[int] = None
-
-
-@dataclass(frozen=True)
-class Beat:
-    """A sign of progress. `phase` is loading, warming, idle or working.
-
-    `moves` counts all that was ever achieved (bytes read, windows decoded, tokens): a beat
-    whose `moves` stands still proves a live thread, not a live worker.
-    """
-
-    phase: str
-    moves: int
-    jobs: tuple[Progress, ...] = ()
-
-
-@dataclass(frozen=True)
-class Staged:
-    """The transcript stands in the job's folder, ready to be committed."""
-
-    job_id: str
-    audio_s: float
-    took_s: float
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The worker gave a job up; the worker itself is well. `detail` is for people."""
-
-    job_id: str
-    failure: Failure
-    detail: str
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """`checkpoint.json` in the job's folder says how to carry on after `done_s` seconds of audio.
-
-    The supervisor passes it on to the broker, which keeps it for other machines.
-    """
-
-    job_id: str
-    done_s: float
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """The job is put down, as was asked; what had been reached stands in its checkpoint, if in any."""
-
-    job_id: str
-
-
-# --- to a worker --------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Job:
-    """Transcribe this. `alone`: take no other job beside it (it is a suspect)."""
-
-    card: JobCard
-    alone: bool = False
-
-
-@dataclass(frozen=True)
-class StopJob:
-    """Forget this job: its lease is lost or it was given back. Write nothing more of it."""
-
-    job_id: str
-    why: str
-
-
-@dataclass(frozen=True)
-class PutDown:
-    """Write a checkpoint of this job where it stands and let it go; answer Stopped."""
-
-    job_id: str
-    why: str
-
-
-@dataclass(frozen=True)
-class Drain:
-    """Finish what you have, take nothing more, end with exit 0 before `deadline_at_s`."""
-
-    deadline_at_s: float
 
 
 # --- from the broker ----------------------------------------------------------------
@@ -296,16 +169,16 @@ class Leave:
     deadline_at_s: float
 
 
-FromWorker = Union[Up, Room, Beat, Staged, Failed, Checkpoint, Stopped]
-ToWorker = Union[Job, StopJob, PutDown, Drain]
+FromWorker = Union[Up, Room, Beat, Staged, Failed, Checkpoint, Stopped, Parts, Helped]
+ToWorker = Union[Job, Help, StopJob, PutDown, Drain]
 FromBroker = Union[Up, Ready, Adopted, Lost, Done, QueueState, Trouble]
 ToBroker = Union[Wanted, Keep, Checkpoint, Commit, Fail, Release, Leave]
 FromGpuwatch = Union[Up, Devices, Xid, Fault]
 ToGpuwatch = Look
 Message = Union[FromWorker, ToWorker, FromBroker, ToBroker, FromGpuwatch, ToGpuwatch]
 
-FROM_WORKER = (Up, Room, Beat, Staged, Failed, Checkpoint, Stopped)
-TO_WORKER = (Job, StopJob, PutDown, Drain)
+FROM_WORKER = (Up, Room, Beat, Staged, Failed, Checkpoint, Stopped, Parts, Helped)
+TO_WORKER = (Job, Help, StopJob, PutDown, Drain)
 FROM_BROKER = (Up, Ready, Adopted, Lost, Done, QueueState, Trouble)
 TO_BROKER = (Wanted, Keep, Checkpoint, Commit, Fail, Release, Leave)
 FROM_GPUWATCH = (Up, Devices, Xid, Fault)

@@ -94,6 +94,8 @@ class Worker(Puppet):
             self._take(message)
         elif isinstance(message, m.StopJob):
             self._drop(message.job_id)
+        elif isinstance(message, m.Help):
+            assert message.card.job_id not in self.jobs, f"{self.name} is asked to help itself"
         elif isinstance(message, m.PutDown):
             self.after(ROUND_S, lambda: self._put_down(message.job_id))
         else:

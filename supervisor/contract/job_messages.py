@@ -1,0 +1,176 @@
+"""A job, and what supervisor and workers say of it; the way of one job is told in `messages.py`. PURE."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Optional
+
+
+class Failure(str, enum.Enum):
+    """Why a job did not end in a transcript. What follows is decided in `broker/outcome.py`."""
+
+    REJECTED = "rejected"  # nobody can cure it: not audio, too long, no such key
+    CRASH = "crash"  # the worker died while this job was alone in it
+    FAILURE = "failure"  # an error in the engine that a second try may not repeat
+    OUT_OF_MEMORY = "out-of-memory"
+    DEPENDENCY = "dependency"  # network, throttling, storage: time cures it
+    SICK_DEVICE = "sick-device"
+    STALL = "stall"
+
+
+@dataclass(frozen=True)
+class JobCard:
+    """All that a worker needs of one job, and all that the supervisor knows of it.
+
+    `folder` is the job's place in the spool. It holds `audio` (the recording as it was
+    fetched) and maybe `checkpoint.json`, which says how to carry on. A worker writes
+    `transcript.txt`, `transcript.json` and last `staged.json` into it, each by rename.
+    `staged` is True where all three stood there already when the broker took the job over:
+    then only the commit is missing.
+    """
+
+    job_id: str
+    attempt: int
+    folder: str
+    audio_bytes: int
+    recording_id: str
+    user_id: str
+    device_id: str
+    staged: bool = False
+    language: Optional[str] = None
+    options: str = ""  # a JSON object of those that the message asks for: contract/options.py
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far one begun job is. `phase` is decoding, transcribing or writing."""
+
+    job_id: str
+    phase: str
+    done_s: float  # seconds of audio that are through this phase
+    audio_s: float  # seconds of audio in all; 0 while unknown
+
+
+# --- from a worker ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Room:
+    """How many more jobs the worker would take now: an absolute number.
+
+    `holding` is how many it counted as its own when it said so: a job that is on its way
+    meanwhile takes one of the free places.
+    """
+
+    free: int
+    holding: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class Beat:
+    """A sign of progress. `phase` is loading, warming, idle or working.
+
+    `moves` counts all that was ever achieved (bytes read, windows decoded, tokens): a beat
+    whose `moves` stands still proves a live thread, not a live worker.
+    """
+
+    phase: str
+    moves: int
+    jobs: tuple[Progress, ...] = ()
+
+
+@dataclass(frozen=True)
+class Staged:
+    """The transcript stands in the job's folder, ready to be committed."""
+
+    job_id: str
+    audio_s: float
+    took_s: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The worker gave a job up; the worker itself is well. `detail` is for people."""
+
+    job_id: str
+    failure: Failure
+    detail: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """`checkpoint.json` in the job's folder says how to carry on after `done_s` seconds of audio.
+
+    The supervisor passes it on to the broker, which keeps it for other machines.
+    """
+
+    job_id: str
+    done_s: float
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The job is put down, as was asked; what had been reached stands in its checkpoint, if in any."""
+
+    job_id: str
+
+
+@dataclass(frozen=True)
+class Parts:
+    """This recording is cut into parts, and so many of them nobody has begun."""
+
+    job_id: str
+    left: int
+
+
+@dataclass(frozen=True)
+class Helped:
+    """There is nothing left to take of another worker's recording."""
+
+    job_id: str
+
+
+# --- to a worker --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Job:
+    """Transcribe this. `alone`: take no other job beside it (it is a suspect).
+
+    `sharers`: among so many workers, this one included, the parts of a long recording may be shared.
+    """
+
+    card: JobCard
+    alone: bool = False
+    sharers: int = 1
+
+
+@dataclass(frozen=True)
+class Help:
+    """Take parts of this long recording, which another worker has, until none is left; then say Helped."""
+
+    card: JobCard
+
+
+@dataclass(frozen=True)
+class StopJob:
+    """Forget this job: its lease is lost or it was given back. Write nothing more of it."""
+
+    job_id: str
+    why: str
+
+
+@dataclass(frozen=True)
+class PutDown:
+    """Write a checkpoint of this job where it stands and let it go; answer Stopped."""
+
+    job_id: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Drain:
+    """Finish what you have, take nothing more, end with exit 0 before `deadline_at_s`."""
+
+    deadline_at_s: float
