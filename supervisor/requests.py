@@ -75,6 +75,11 @@ class Requests:
         slot = self._slot(request)
         if slot.kind != "worker":
             self._service.post(pl.SlotEvent(slot.name, sl.Kill("restart asked for")))
+        elif self._service.pool.mode is not pl.Mode.RUNNING:
+            raise Refused(
+                f"the service is {self._service.pool.mode.value}: {slot.name} would start and get no work. "
+                f"`rem-supervisor resume {slot.name}` starts it and takes work again"
+            )
         elif slot.state in sl.ALIVE:
             by_s = clock.now_s() + self._service.loaded.settings.supervisor.drain_s
             self._service.post(pl.DrainSlots((slot.name,), by_s, "restart asked for", sl.Next.RESTART))

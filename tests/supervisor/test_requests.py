@@ -110,6 +110,24 @@ def test_restart_of_a_working_slot_finishes_its_job_first(play: Callable[[Story]
     play(story)
 
 
+def test_restart_on_a_drained_host_is_refused_with_what_to_do(play: Callable[[Story], None]) -> None:
+    """It started a worker that got no work, and the host called itself drained."""
+
+    async def story(stage: Stage) -> None:
+        client = await stage.client()
+        await client.ask(do="drain")
+        for _ in range(2):
+            reply = await client.ask(do="restart", slot="w0")
+
+            assert reply["ok"] is False
+            assert "`rem-supervisor resume w0` starts it" in reply["error"]
+            stage.host.run(200)
+        assert (await client.ask(do="status"))["status"]["supervisor"]["state"] == "drained"
+        assert (await client.ask(do="restart", slot="broker"))["ok"] is True
+
+    play(story)
+
+
 def test_wrong_settings_are_refused_with_every_mistake(play: Callable[[Story], None]) -> None:
     async def story(stage: Stage) -> None:
         stage.desk.wrong = SettingsWrong(
