@@ -295,7 +295,8 @@ class Desk:
                 self._outlet.release(job, why)
 
     def _look_for_the_end(self) -> None:
-        if self._tools.is_leaving and not self._holdings.leases and (self._is_orphan or not self._is_polling):
+        # A parked poll takes what is given back, for a lease's length: stay to give that back again.
+        if self._tools.is_leaving and not self._holdings.leases and not self._is_polling:
             self._end()
 
     def _end(self) -> None:
