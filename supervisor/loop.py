@@ -265,6 +265,7 @@ class Service:
             self._loop.call_later(again_s, self.crew.start_fetching, name)
         else:
             self._roll.begin(self.crew.take_up(self.loaded.settings))
+            self._loop.call_soon(self._after_events)  # nothing else may happen for half a minute
         self._staff()
 
     def _step_roll(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from pathlib import Path
 
@@ -77,13 +76,14 @@ def test_another_model_is_taken_up_and_one_that_is_none_stops_the_roll(tmp_path:
     packaged = models.packaged("tiny.en")
     assert packaged is not None
     good, bad = tmp_path / "good", tmp_path / "bad"
-    shutil.copytree(packaged, good)
-    shutil.copytree(packaged, bad)
-    with running(tmp_path / "s") as service:
-        service.environ.pop("WHISPER_MODEL")
-        service.stop()
-        settings_of(service, "[transcription]\nmodel = 'tiny.en'\n[devices]\ncpu_slots = 2\n")
-        service.start_again()
+    good.symlink_to(packaged)
+    bad.mkdir()
+    for path in packaged.iterdir():
+        (bad / path.name).symlink_to(path)
+    (bad / "model.bin").unlink()
+    (bad / "model.bin").write_bytes(b"no weights at all")
+    (tmp_path / "config.toml").write_text("[transcription]\nmodel = 'tiny.en'\n[devices]\ncpu_slots = 2\n")
+    with running(tmp_path / "s", WHISPER_MODEL="") as service:
         service.wait_ready(2)
 
         settings_of(service, f"[transcription]\nmodel = '{good}'\n[devices]\ncpu_slots = 2\n")
@@ -97,7 +97,6 @@ def test_another_model_is_taken_up_and_one_that_is_none_stops_the_roll(tmp_path:
         record = wait_for(lambda: finished(sender, job), "a transcript by the new model")
         named = transcript_of(sender, record)["whisperModel"]
 
-        (bad / "model.bin").write_bytes(b"no weights at all")
         settings_of(service, f"[transcription]\nmodel = '{bad}'\n[devices]\ncpu_slots = 2\n")
         service.command("reload")
         wait_for(lambda: "reload stopped at the first failure" in service.log, "the roll to stop")
