@@ -208,6 +208,8 @@ def _on_kill(slot: Slot, event: Kill, policy: Policy, now_s: float) -> Decision:
 def _on_hold(slot: Slot, event: HoldIt, policy: Policy, now_s: float) -> Decision:
     if slot.state in (_S.STOPPED, _S.BACKOFF):
         return _hold(slot, event.hold, event.why, policy, now_s)
+    if slot.state is _S.HELD and event.hold is slot.hold:
+        return replace(slot, reason=event.why), ()
     if event.hold is not Hold.PROOF or not policy.may_hold:
         return _stay(slot)
     if slot.state is _S.HELD:

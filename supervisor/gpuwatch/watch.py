@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 5.0
 LOOK_MOST_OFTEN_S = 0.1
-# A failing nvmlInit forks a helper four times: not every 5 s.
-LOOK_AFTER_FAILURE_S = 30.0
+# A driver that is only late is there within seconds; but a failing nvmlInit forks a helper four times.
+LOOK_AFTER_FAILURE_FIRST_S, LOOK_AFTER_FAILURE_MOST_S = 2.0, 30.0
 TELL_EVERY_S = 30.0
 # The first call wakes GPUs that no process holds open: some seconds each. A guess.
 FIRST_HANGS_AFTER_S = 30.0
@@ -61,9 +61,10 @@ class Watch:
 
     def look_for_ever(self) -> None:
         """Look and tell, until the process ends."""
+        failures = 0
         while True:
-            failed = self.look_once()
-            self._sooner.wait(self._pause_s(failed))
+            failures = failures + 1 if self.look_once() else 0
+            self._sooner.wait(self._pause_s(failures))
             self._sooner.clear()
 
     def look_once(self) -> bool:
@@ -110,11 +111,11 @@ class Watch:
         seen: tuple[Device, ...] = self._last.devices if self._last is not None else ()
         return next((gpu for gpu in seen if uuid in (gpu.uuid, gpu.parent)), None)
 
-    def _pause_s(self, failed: bool) -> float:
+    def _pause_s(self, failures: int) -> float:
         order = self._order
         if order is not None and clock.now_s() < order.until_at_s:
             return max(LOOK_MOST_OFTEN_S, order.every_s)
-        return LOOK_AFTER_FAILURE_S if failed else LOOK_EVERY_S
+        return pause_after_s(failures)
 
     def _tell(self, sight: Sight, asked_at_s: float, regularly: bool = True) -> None:
         with self._lock:
@@ -134,6 +135,13 @@ class Watch:
     def _send(self, message: Message) -> None:
         with self._lock:
             self._link.sendall(messages.write(message))
+
+
+def pause_after_s(failures: int) -> float:
+    """Say how long to wait after so many looks that failed in a row."""
+    if not failures:
+        return LOOK_EVERY_S
+    return min(LOOK_AFTER_FAILURE_MOST_S, LOOK_AFTER_FAILURE_FIRST_S * 2.0 ** min(failures - 1, 10))
 
 
 def serve(link: socket.socket, watch: Watch) -> Exit:
