@@ -11,14 +11,13 @@ from typing import Any, Callable
 import pytest
 
 from tests.fake_nvml.build import FakeNvml
-from tests.processes import debugger, impatient_service
+from tests.processes import debugger
 from tests.processes.driven import log_lines, on, slot, wait_state
 from tests.processes.nursery import Nursery, Play
+from tests.processes.quick_service import IMPATIENT
 from tests.processes.rem_service import Service, is_alive, running, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
-
-IMPATIENT = (str(impatient_service.__file__),)
 
 
 def watch_of(service: Service) -> dict[str, Any]:
