@@ -54,7 +54,7 @@ def test_only_what_a_new_worker_takes_up_comes_into_force() -> None:
     old = Settings()
     new = replace(
         old,
-        transcription=TranscriptionSettings("small", "float32", "fast", "de", **OTHER_OPTIONS),
+        transcription=TranscriptionSettings("small", "float32", "rem", "de", **OTHER_OPTIONS),
         devices=DevicesSettings("cuda", 7, 4),
     )
 
