@@ -56,7 +56,7 @@ recogniser.warm_up()
 sounds = [Tape(Path(paths[0]).parent) for _ in paths]
 for path, tape in zip(paths, sounds):
     audio.decode(Path(path), tape, 1e6, lambda done_s, audio_s: None)
-batch, texts, numbers = Batch(recogniser.native, rows), {}, iter(range(len(sounds)))
+batch, texts, numbers = Batch(recogniser.native, rows, 1), {}, iter(range(len(sounds)))
 guard = threading.Lock()
 def work():
     while True:

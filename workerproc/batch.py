@@ -84,10 +84,11 @@ class Lane:
 class Batch:
     """All lanes of a worker before its one engine."""
 
-    def __init__(self, engine: Engine, rows: int) -> None:
+    def __init__(self, engine: Engine, rows: int, encode_most: int = rounds.ENCODE_MOST) -> None:
         self.preparing = threading.Semaphore(_PREPARING_MOST)
         self._engine = engine
         self._rows_most = rows
+        self._encode_most = encode_most
         self._row_s: dict[str, float] = {}  # by kind, measured
         self._news = threading.Condition()
         self._lanes_count = 0
@@ -150,14 +151,16 @@ class Batch:
         with self._news:
             self._news.wait_for(lambda: self._is_closed or self._calls)
             if not self._is_closed:
-                self._news.wait_for(
-                    lambda: self._is_closed or self._seated() <= self._calls.keys(), _LAGGARD_S
-                )
+                self._news.wait_for(lambda: self._is_closed or self._may_begin(), _LAGGARD_S)
             if self._is_closed:
                 return None
             wants = [call.want for call in self._calls.values()]
-            groups = rounds.due(wants, self._seated(), self.rows)
+            groups = rounds.due(wants, self._seated(), self.rows, self._encode_most)
             return [[self._calls.pop(want.age) for want in group] for group in groups]
+
+    def _may_begin(self) -> bool:
+        wants = (call.want for call in self._calls.values())
+        return rounds.may_begin(wants, self._seated(), self._encode_most)
 
     def _seated(self) -> frozenset[int]:
         return rounds.seats(self._members, self.rows)

@@ -2,9 +2,10 @@
 
 Every job of a worker runs faster-whisper's own sequential code; where that code calls the
 engine, the job waits with a `Want`. The oldest jobs are seated, as many as a round may have
-rows. Once every seated job waits, all calls of the earliest kind are made: encodings come
-before generations, so that jobs which drifted apart meet again at their next generation. Each want
-that is due is served in that turn, oldest job first: no job can starve another.
+rows. Once every seated job waits, all calls of the earliest kind are made (encodings that are
+made one by one need not wait): encodings come before generations, so that jobs which drifted apart
+meet again at their next generation. Each want that is due is served in that turn, oldest job first:
+no job can starve another.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from typing import Optional
 
 # Earliest first. Whoever encodes comes to generate right after.
 KINDS = ("encode", "detect_language", "align", "generate")
-# More windows at once make encoding no faster and take 35 MB each (tiny) or ten times that (large).
+# More windows at once make encoding no faster on a GPU and take 35 MB each (tiny) or ten times that (large).
 ENCODE_MOST = 4
+# On a CPU two at once are slower than one after the other: 54 MB of attention each (tiny) leave the caches.
+ENCODE_MOST_ON_CPU = 1
 
 
 @dataclass(frozen=True)
@@ -33,13 +36,26 @@ def seats(ages: Iterable[int], rows: int) -> frozenset[int]:
     return frozenset(sorted(ages)[:rows])
 
 
-def due(wants: Iterable[Want], seated: frozenset[int], rows: int) -> list[list[Want]]:
+def may_begin(wants: Iterable[Want], seated: frozenset[int], encode_most: int = ENCODE_MOST) -> bool:
+    """Say whether calls may be made already, or are better made with those of jobs still to ask.
+
+    Windows that are encoded one by one gain nothing by company, so nobody is waited for.
+    """
+    waiting = [want for want in wants if want.age in seated]
+    if encode_most == 1 and any(want.kind == "encode" for want in waiting):
+        return True
+    return len(waiting) == len(seated)
+
+
+def due(
+    wants: Iterable[Want], seated: frozenset[int], rows: int, encode_most: int = ENCODE_MOST
+) -> list[list[Want]]:
     """Give the calls to make now, in order, each as the wants that it serves."""
     waiting = sorted((want for want in wants if want.age in seated), key=lambda want: want.age)
     for kind in KINDS:
         now = [want for want in waiting if want.kind == kind]
         if now:
-            return _grouped(now, min(rows, ENCODE_MOST) if kind == "encode" else rows)
+            return _grouped(now, min(rows, encode_most) if kind == "encode" else rows)
     return []
 
 

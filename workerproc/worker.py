@@ -33,7 +33,7 @@ from supervisor.contract.messages import (
     ToWorker,
     Up,
 )
-from workerproc import birth, errors, models
+from workerproc import birth, errors, models, rounds
 from workerproc.batch import Batch
 from workerproc.board import Board
 from workerproc.link import Link
@@ -97,7 +97,8 @@ class Worker:
         self._link.listen(self._hear)
         threading.Thread(target=self._beat, name="beat", daemon=True).start()
         recogniser = self._load()
-        batch = Batch(recogniser.native, self._settings.batch_size)
+        encode_most = rounds.ENCODE_MOST_ON_CPU if self._settings.device == "cpu" else rounds.ENCODE_MOST
+        batch = Batch(recogniser.native, self._settings.batch_size, encode_most)
         self._tell_room(batch)
         lanes = [
             threading.Thread(target=self._work, args=(recogniser, batch), name=f"lane-{n}", daemon=True)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workerproc.rounds import ENCODE_MOST, KINDS, Want, due, rows_within, seats
+from workerproc.rounds import ENCODE_MOST, KINDS, Want, due, may_begin, rows_within, seats
 
 
 def test_oldest_jobs_are_seated() -> None:
@@ -22,6 +22,21 @@ def test_windows_are_encoded_before_any_is_generated_and_a_few_at_a_time() -> No
     groups = due(wants, seats(range(1, 8), 8), 8)
 
     assert [[want.age for want in group] for group in groups] == [[2, 3, 4, 5], [6, 7]]
+
+
+def test_windows_that_are_encoded_one_by_one_wait_for_nobody_and_all_others_for_each_that_is_seated() -> None:
+    seated = seats([1, 2, 3], 8)
+    two, all_three = (
+        [Want(1, "encode", "e"), Want(3, "encode", "e")],
+        [Want(n, "generate", "g") for n in (1, 2, 3)],
+    )
+
+    assert may_begin(two, seated, encode_most=1)
+    assert not may_begin(two, seated, encode_most=4)
+    assert not may_begin(all_three[:2], seated, encode_most=1)
+    assert may_begin(all_three, seated, encode_most=1)
+    assert not may_begin([Want(9, "encode", "e")], seats([1, 2, 9], 2), encode_most=1)  # has no seat
+    assert [[want.age for want in group] for group in due(two, seated, 8, 1)] == [[1], [3]]
 
 
 def test_calls_with_different_keys_are_made_apart_oldest_job_first() -> None:
