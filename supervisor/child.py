@@ -77,7 +77,7 @@ class Deaf:
 class Child:
     """A running process in a slot. Made by `start`, useless after `died`."""
 
-    def __init__(self, recipe: Recipe, ears: Ears, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, recipe: Recipe, ears: Ears, loop: asyncio.AbstractEventLoop, life: str = "") -> None:
         self.name = recipe.name
         self._ears = ears
         self._loop = loop
@@ -95,7 +95,7 @@ class Child:
         lock_fd = -1
         try:
             lock_fd = take_place(recipe.lock_path) if recipe.lock_path else -1
-            self.pid = _start(recipe, theirs.fileno(), out_theirs, lock_fd)
+            self.pid = _start(recipe, life, theirs.fileno(), out_theirs, lock_fd)
         except BaseException:
             self._link.close()
             os.close(self._out_fd)
@@ -307,12 +307,13 @@ def watch_without_pidfd(loop: asyncio.AbstractEventLoop, reap_all: Callable[[], 
         loop.add_signal_handler(signal.SIGCHLD, reap_all)
 
 
-def _start(recipe: Recipe, link_fd: int, out_fd: int, lock_fd: int) -> int:
+def _start(recipe: Recipe, life: str, link_fd: int, out_fd: int, lock_fd: int) -> int:
     """Start the process; give its pid, which then stands in the lock file too."""
     environment = {
         **recipe.environment,
         child_env.LINK_FD: str(link_fd),
         child_env.PARENT_PID: str(os.getpid()),
+        child_env.LIFE: f"{life}/{recipe.name}",
     }
     inherited = [fd for fd in (link_fd, lock_fd) if fd >= 0]
     pid = spawn(recipe.command, environment, out_fd, inherited)

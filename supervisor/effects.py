@@ -10,9 +10,10 @@ from typing import Optional
 
 from supervisor import pool as pl
 from supervisor import slot as sl
+from supervisor import survivors
 from supervisor.child import Child, Ears, Recipe
 from supervisor.contract import messages as m
-from supervisor.group import survivors
+from supervisor.group import survivors as survivors_of_group
 from supervisor.spawning import PlaceTaken
 
 log = logging.getLogger(__name__)
@@ -22,6 +23,7 @@ class Effects:
     """The children of this process, by the name of their slot."""
 
     def __init__(self, ears: Ears, post: Callable[[pl.PoolEvent], None]) -> None:
+        self.life = survivors.new_life()
         self.recipes: dict[str, Recipe] = {}
         self.children: dict[str, Child] = {}
         self.left_behind: list[Child] = []  # hang in the driver; reaped if they ever end
@@ -55,17 +57,27 @@ class Effects:
             return sl.SpawnFailed("the model is not here yet", self.jitter_ratio())
         try:
             self._wait_for_none_of(name)
-            self.children[name] = Child(self.recipes[name], self._ears, self._loop)
+            self.children[name] = Child(self.recipes[name], self._ears, self._loop, self.life)
         except PlaceTaken as error:
+            # Nothing that bears this slot's mark should live now: it left its group, and keeps the place.
+            self.end_survivors(self.life, name)
             return sl.SpawnFailed(str(error), blocked=True)
         except OSError as error:
             return sl.SpawnFailed(str(error), self.jitter_ratio())
         self._groups[name] = self.children[name].pid
         return None
 
+    def end_survivors(self, life: str, slot: str = "", spared: str = "") -> None:
+        """Kill what bears a life's mark, but for the slot `spared`; say so."""
+        for survivor in survivors.find(life, slot):
+            if survivor.slot != spared:
+                survivors.end(survivor, life)
+                facts = {"slot": survivor.slot, "pid": survivor.pid, "former_life": life != self.life}
+                log.warning("a process that outlived its worker or supervisor is killed", extra=facts)
+
     def _wait_for_none_of(self, name: str) -> None:
         """Raise `PlaceTaken` while anything of the former process's group lives on."""
-        left = survivors(self._groups.get(name, 0))
+        left = survivors_of_group(self._groups.get(name, 0))
         if left:
             pids = ", ".join(map(str, left))
             raise PlaceTaken(f"the former worker is gone, but not what it started: pid {pids}")

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Optional, Union
 
-from supervisor import last_words, recipes, snapshot
+from supervisor import last_words, recipes, snapshot, survivors
 from supervisor import pool as pl
 from supervisor import slot as sl
 from supervisor.announce import Announcer
@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 WAKE_MOST_S = 30.0  # loop timers stand still while the machine sleeps; the host clock does not
 CRASHES_SHOWN = 5
 SECOND_STOP_S = 5.0
+BROKER_LEAVES_S = 3.0  # one whose supervisor died gives everything back within two
 
 
 class Service:
@@ -85,6 +86,7 @@ class Service:
             self._loop.add_signal_handler(signum, self.stop, signal.Signals(signum).name)
         self._loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         self.notices.start()
+        self._end_former_life()
         self._hire()
         self.announcer.begin()
         gc.freeze()  # modules and settings stay: looking through them again would only hold the loop up
@@ -240,6 +242,16 @@ class Service:
             self.reload()
         except settings.SettingsWrong as error:
             log.error("settings are wrong, the old ones stay in force", extra={"mistakes": str(error)})
+
+    def _end_former_life(self) -> None:
+        """End what the last supervisor on this state directory left; its broker has time to give back."""
+        former = survivors.former_life(self.state.path)
+        self.effects.end_survivors(former, spared=pl.BROKER)
+        self._loop.call_later(BROKER_LEAVES_S, self.effects.end_survivors, former)
+        try:
+            self.state.write(survivors.LIFE_FILE, {"life": self.effects.life})
+        except OSError as error:
+            log.warning("the next start won't know what we leave", extra={"reason": str(error)})
 
     def _hire(self) -> None:
         """Make the slots that always exist and start them; fetch the model meanwhile."""

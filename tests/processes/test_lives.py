@@ -158,19 +158,44 @@ def test_stop_interrupts_back_off(tmp_path: Path) -> None:
     assert code == 0
 
 
-def test_grandchild_that_outlives_its_worker_keeps_the_place_and_is_named(tmp_path: Path) -> None:
-    """Double fork with a session of its own: no signal to the group finds it, its lock does."""
-    code = f"""
+def leaves_an_orphan(tmp_path: Path, environment: str) -> str:
+    """Worker code that starts, once, a process with the place's lock in a session of its own."""
+    return f"""
         marker = {str(tmp_path / "orphan")!r}
         if not os.path.exists(marker):
             import fcntl, subprocess, sys
             fds = [int(n) for n in os.listdir("/proc/self/fd")]
             held = [n for n in fds if ".lock" in os.path.realpath(f"/proc/self/fd/{{n}}")]
             words = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(600)"]
-            child = subprocess.Popen(words, start_new_session=True, pass_fds=held)
+            child = subprocess.Popen(words, start_new_session=True, pass_fds=held, env={environment})
             open(marker, "w").write(str(child.pid))
     """
-    environ = misbehaving(tmp_path / "site", code)
+
+
+def test_grandchild_that_outlives_its_worker_or_supervisor_is_ended_wherever_it_went(tmp_path: Path) -> None:
+    """No signal to the group finds it: its mark does, in this life and in the next."""
+    environ = misbehaving(tmp_path / "site", leaves_an_orphan(tmp_path, "None"))
+    quick_settings(tmp_path, "[devices]\ncpu_slots = 1\n")
+    with running(tmp_path / "s", **environ) as service:
+        service.wait_ready(1)
+        first = int((tmp_path / "orphan").read_text())
+        (tmp_path / "orphan").unlink()
+        os.kill(service.pid_of("cpu0"), signal.SIGKILL)
+        wait_for(lambda: not is_alive(first), "the end of what the worker left")
+        service.wait_ready(1)
+        second = int((tmp_path / "orphan").read_text())
+        service.process.kill()
+        service.process.wait()
+        assert is_alive(second)
+
+    with running(tmp_path / "s", **environ) as service:
+        wait_for(lambda: not is_alive(second), "the end of what the former life left")
+        service.wait_ready(1)
+
+
+def test_grandchild_that_hides_keeps_the_place_and_is_named(tmp_path: Path) -> None:
+    """Double fork with a session and an environment of its own: only its lock tells of it."""
+    environ = misbehaving(tmp_path / "site", leaves_an_orphan(tmp_path, "{}"))
     quick_settings(tmp_path, "[devices]\ncpu_slots = 1\n")
     with running(tmp_path / "s", **environ) as service:
         service.wait_ready(1)

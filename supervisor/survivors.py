@@ -1,0 +1,81 @@
+"""Finds what our children left running, wherever it went, and ends it.
+
+Each supervisor draws a mark at its start; every child has it in its environment, with the slot's name,
+and so has whatever a child starts. A process that left its group and session, or outlived its
+supervisor, is known by it; nothing else ever bears it. Which mark the former life on this state directory
+had stands there in a file. A process that clears its environment is not found: if it holds a
+device's lock, its slot still waits for it and names it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from supervisor.contract.child_env import LIFE
+
+LIFE_FILE = "life.json"
+
+
+@dataclass(frozen=True)
+class Survivor:
+    """A process that bears a mark."""
+
+    pid: int
+    slot: str
+
+
+def new_life() -> str:
+    """Draw a mark that no other life has."""
+    return secrets.token_hex(16)
+
+
+def former_life(state_path: Path) -> str:
+    """Give the mark of the last supervisor on this state directory; empty where nothing tells."""
+    try:
+        life = json.loads((state_path / LIFE_FILE).read_text(encoding="utf-8"))["life"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
+    return life if isinstance(life, str) and len(life) == 32 else ""
+
+
+def find(life: str, slot: str = "") -> list[Survivor]:
+    """Give the processes that bear a life's mark, of one slot or of all. This process is none of them."""
+    if not life:
+        return []
+    found = []
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
+        if name.isdigit() and int(name) != os.getpid():
+            theirs = _slot_of(int(name), life)
+            if theirs and slot in ("", theirs):
+                found.append(Survivor(int(name), theirs))
+    return found
+
+
+def end(survivor: Survivor, life: str) -> None:
+    """Kill a process if it still is the one that was found."""
+    if not hasattr(os, "pidfd_open"):
+        return  # its number may be somebody else's by now
+    with contextlib.suppress(OSError):
+        pidfd = os.pidfd_open(survivor.pid)
+        try:
+            if _slot_of(survivor.pid, life) == survivor.slot:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        finally:
+            os.close(pidfd)
+
+
+def _slot_of(pid: int, life: str) -> str:
+    """Give the slot in a process's mark; empty where it bears none of this life, or is dead or not ours."""
+    begin = f"{LIFE}={life}/".encode()
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return ""
+    marks = [entry[len(begin) :] for entry in environment.split(b"\0") if entry.startswith(begin)]
+    return marks[0].decode("utf-8", "replace") if marks else ""
