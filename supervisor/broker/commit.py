@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional, Union
 
-from supervisor.broker import lease, record
+from supervisor.broker import checkpoints, lease, record
 from supervisor.broker.errors import LeaseLost, TryLater
 from supervisor.broker.held import Settled
 from supervisor.broker.outcome import Verdict
-from supervisor.broker.ports import Applied, ObjectStore, RecordKey, RecordTable
-from supervisor.broker.record import Busy, Finished, GivenUp, Hold, Redo, Result
+from supervisor.broker.ports import Applied, Item, ObjectStore, RecordKey, RecordTable
+from supervisor.broker.record import Busy, Finished, GivenUp, Hold, Pointer, Redo, Result
 from supervisor.broker.request import JobRequest, Rejected, Source
 from supervisor.contract import clock
 from supervisor.contract.messages import Ending
@@ -32,6 +32,7 @@ class Claimed:
     attempt: int
     failures: int
     is_staged: bool = False  # the attempt's result stands in the spool: only its commit is missing
+    pointer: Optional[Pointer] = None  # to where an earlier attempt came
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def claim(records: RecordTable, request: JobRequest, hold: Hold) -> Union[Claime
         answer = records.update(request.record_key, record.claim(request, hold, now_unix_s, again=True))
         if not isinstance(answer, Applied):
             return Busy(lease.record_wait_s(float(answer.item.get("remLeaseUnix", now_unix_s)), now_unix_s))
-    return Claimed(int(answer.item.get("remAttempt", 1)), int(answer.item.get("remFailures", 0)))
+    attempt, failures = int(answer.item.get("remAttempt", 1)), int(answer.item.get("remFailures", 0))
+    return Claimed(attempt, failures, pointer=record.pointer_of(answer.item))
 
 
 def take_over(records: RecordTable, request: JobRequest, hold: Hold, attempt: int) -> Optional[Claimed]:
@@ -87,13 +89,17 @@ def publish(
     Afterwards the record is DONE by this attempt. Repeating it after any failure ends the
     same way, also when an earlier try got further than its caller learnt.
     """
-    if not _fenced(records, work, deadline_at_s):
+    fenced = _fenced(records, work, deadline_at_s)
+    if fenced is None:
         return
     for suffix in ("txt", "json"):
         _check_deadline(deadline_at_s)
         objects.put(
             work.bucket, work.key_of(suffix), work.folder / f"transcript.{suffix}", CONTENT_TYPES[suffix]
         )
+    if "remCheckpoint" in fenced:
+        # Before the last word: who dies between the two leaves nothing behind for ever.
+        checkpoints.clear(objects, work.bucket, work.request)
     change = record.complete(work.key_of("json"), work.hold, work.result, work.source, clock.wall_unix_s())
     answer = records.update(work.request.record_key, change)
     if not isinstance(answer, Applied) and not _is_our_own(answer.item, work):
@@ -139,14 +145,14 @@ def reject(records: RecordTable, rejected: Rejected) -> None:
         records.update(key, record.reject(rejected.reason, clock.wall_unix_s()))
 
 
-def _fenced(records: RecordTable, work: Work, deadline_at_s: Callable[[], float]) -> bool:
-    """Fence the record; False where an earlier try of ours has completed it already."""
+def _fenced(records: RecordTable, work: Work, deadline_at_s: Callable[[], float]) -> Optional[Item]:
+    """Fence the record and give it; None where an earlier try of ours has completed it already."""
     _check_deadline(deadline_at_s)
     answer = records.update(work.request.record_key, record.fence(work.hold, clock.wall_unix_s()))
     if isinstance(answer, Applied):
-        return True
+        return answer.item
     if _is_our_own(answer.item, work):
-        return False
+        return None
     raise LeaseLost("the record was taken over before the commit")
 
 

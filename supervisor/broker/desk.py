@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Callable, Optional, Union
 
 from supervisor.broker import commit, lease, losses
+from supervisor.broker.courier import Courier
 from supervisor.broker.crew import COUNT, POLL, QUICK
 from supervisor.broker.errors import BrokerError, Forbidden, TryLater
 from supervisor.broker.held import LiveJob, Phase, Settled
@@ -51,7 +52,13 @@ class Desk:
     """Owns the broker's state; every method runs in the main thread."""
 
     def __init__(
-        self, tools: Tools, intake: Intake, outlet: Outlet, keeper: Keeper, files: LeaseFiles
+        self,
+        tools: Tools,
+        intake: Intake,
+        outlet: Outlet,
+        keeper: Keeper,
+        courier: Courier,
+        files: LeaseFiles,
     ) -> None:
         self.is_over = False
         self._tools = tools
@@ -59,6 +66,7 @@ class Desk:
         self._intake = intake
         self._outlet = outlet
         self._keeper = keeper
+        self._courier = courier
         self._files = files
         self._is_polling = False
         self._is_resting = False  # between two questions
@@ -87,7 +95,7 @@ class Desk:
         elif isinstance(message, Leave):
             self._leave(message.deadline_at_s)
         elif isinstance(message, Checkpoint):
-            pass
+            self._share(message)
         else:
             self._hear_of_job(message)
         self._look_for_the_end()
@@ -263,6 +271,11 @@ class Desk:
             if job_id in self._holdings.jobs:
                 self._holdings.jobs[job_id].kept_at_s = now_s
 
+    def _share(self, message: Checkpoint) -> None:
+        job = self._holdings.jobs.get(message.job_id)
+        if job is not None and job.phase is Phase.READY:
+            self._courier.share(job, message.done_s)
+
     def _hear_of_job(self, message: Union[Commit, Fail, Release]) -> None:
         job = self._holdings.jobs.get(message.job_id)
         if job is None:
@@ -278,7 +291,8 @@ class Desk:
         elif isinstance(message, Fail):
             self._outlet.fail(job, message.failure, message.detail)
         else:
-            self._outlet.release(job, message.why)
+            why = message.why
+            self._courier.afterwards(job, lambda: self._outlet.release(job, why))
 
     def _leave(self, deadline_at_s: float) -> None:
         self._tools.is_leaving = True

@@ -263,3 +263,9 @@ class FakeObjects:
         data = source.read_bytes()
         self.stored[bucket, key] = data
         self.puts.append((bucket, key))
+
+    def delete(self, bucket: str, key: str) -> None:
+        self.stored.pop((bucket, key), None)
+
+    def names(self, bucket: str, prefix: str) -> list[str]:
+        return sorted(key for where, key in self.stored if where == bucket and key.startswith(prefix))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Union
 
-from supervisor.broker import commit, lease
+from supervisor.broker import checkpoints, commit, lease
 from supervisor.broker.commit import Claimed
 from supervisor.broker.crew import FETCH, QUICK
 from supervisor.broker.envelope import EnvelopePolicy, parse
@@ -162,7 +162,8 @@ class Intake:
 
     def _claimed(self, job: LiveJob, outcome: Union[Claimed, Busy, Finished, GivenUp, BrokerError]) -> None:
         if isinstance(outcome, Claimed):
-            job.attempt, job.failures = outcome.attempt, outcome.failures
+            job.attempt, job.failures, job.pointer = outcome.attempt, outcome.failures, outcome.pointer
+            job.resumed_s = outcome.pointer.done_s if outcome.pointer is not None else 0.0
             job.renew_at_s = clock.now_s() + lease.RECORD_RENEW_S
             receives = self._holdings.receive_count(job)
             if receives > self._max_receives:
@@ -193,19 +194,25 @@ class Intake:
             job,
             Phase.FETCHING,
             FETCH,
-            lambda: self._fetch_once(job.request, job.hold),
+            lambda: self._fetch_once(job),
             lambda outcome: self._fetched(job, outcome),
             ("audio", "spool"),
             tools.lease_s,
             hopeless=(Forbidden,),
         )
 
-    def _fetch_once(self, request: JobRequest, hold: Hold) -> ObjectFacts:
-        """Bring the audio into the spool; runs in a lane."""
-        spool, key = self._tools.spool, request.record_key
+    def _fetch_once(self, job: LiveJob) -> ObjectFacts:
+        """Bring the audio into the spool, and what an earlier attempt had reached; runs in a lane."""
+        tools, request = self._tools, job.request
+        spool, key = tools.spool, request.record_key
         folder = spool.empty(key)
         # The name is this hold's own: a late fetch of a lost job can't rename a newer one's file.
-        part = folder / f"part-{hold.token}"
+        part = folder / f"part-{job.hold.token}"
+        if job.pointer is not None and tools.shares:
+            objects, bucket = tools.backend.objects, tools.backend.transcripts_bucket
+            reason = checkpoints.bring(objects, bucket, request, job.pointer, job.failures, folder)
+            if reason:
+                log.warning("job starts over", extra={"job_id": job.id, "reason": reason})
         facts = self._tools.backend.objects.fetch(
             request.source.bucket, request.source.key, part, lambda size_bytes: spool.admit(key, size_bytes)
         )

@@ -27,6 +27,7 @@ _BATCH_COUNT = 10
 _RENEWED = (Phase.FETCHING, Phase.READY, Phase.COMMITTING, Phase.ENDING)
 _WORTH_EXTENDING_S = 2.0
 _TOO_LONG = "It was not done in the time for which the queue lets a message be held."
+_CARRIES_ON = "The queue lets no message be held longer; it carries on from its checkpoint."
 _AGAIN_MOST_S = 5.0  # a beat that failed is tried again soon: the lease runs
 
 
@@ -70,15 +71,20 @@ class Keeper:
                 self._free(job)
 
     def _begin_anew(self, held: Lease) -> None:
-        """Give a message back before the queue takes it away, its job counted as failed once.
+        """Give a message back before the queue takes it away; the next receipt's time begins anew.
 
-        Counted, for what did not end in all this time may never end.
+        A job that got on since it was claimed carries on from its checkpoint, whoever gets it. One
+        that did not counts as failed once, for what did not end in all this time may never end.
         """
         held.is_worn = True
         log.warning("message held as long as the queue allows", extra={"jobs": len(held.open)})
         self._outlet.release_waiting(held, _TOO_LONG)
         for job in [self._holdings.jobs[job_id] for job_id in held.open if job_id in self._holdings.jobs]:
-            if job.phase in (Phase.FETCHING, Phase.READY):
+            if job.phase not in (Phase.FETCHING, Phase.READY):
+                continue
+            if job.pointer is not None and job.pointer.done_s > job.resumed_s:
+                self._outlet.release(job, _CARRIES_ON)
+            else:
                 self._outlet.fail(job, Failure.FAILURE, _TOO_LONG)
 
     def _free(self, job: LiveJob) -> None:

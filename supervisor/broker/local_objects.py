@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import tempfile
@@ -109,6 +110,20 @@ class LocalObjects:
                     self._syncs.clear()  # who waits on one of these goes on with it
                 found = self._syncs[folder] = SharedSync(folder)
             return found
+
+    def delete(self, bucket: str, key: str) -> None:
+        path = self.path_of(bucket, key)
+        with _errors("transcripts", bucket, key), contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()  # the last one of its folder takes it along
+
+    def names(self, bucket: str, prefix: str) -> list[str]:
+        top = self._root / bucket
+        folder = self.path_of(bucket, prefix.rstrip("/"))
+        with _errors("transcripts", bucket, prefix):
+            files = sorted(path for path in folder.rglob("*") if path.is_file())
+        return [str(path.relative_to(top)) for path in files[:1_000]]
 
     def _scratch(self) -> Path:
         """Give the folder for unfinished files: no bucket can have its name."""

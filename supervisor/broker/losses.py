@@ -18,6 +18,10 @@ SEND = (
     "sqs:SendMessage",
     "a message given back often can't be replaced by a copy: it may be buried without having failed",
 )
+CHECKPOINTS = (
+    "s3:GetObject, s3:DeleteObject or s3:ListBucket under checkpoints/",
+    "what one machine gives back in mid-recording begins anew on the next",
+)
 BURY = (
     "sqs:SendMessage on the dead-letter queue",
     "failed messages come again until the queue's own redrive moves them, without a reason beside them",

@@ -7,7 +7,7 @@ import platform
 from pathlib import Path
 from typing import Callable, Union
 
-from supervisor.broker import commit, lease, losses
+from supervisor.broker import checkpoints, commit, lease, losses
 from supervisor.broker.commit import Work
 from supervisor.broker.crew import COMMIT, QUICK
 from supervisor.broker.errors import BrokerError, LeaseLost, ResultBroken, TryLater
@@ -78,6 +78,8 @@ class Outlet:
 
         def write_down() -> None:
             commit.end(tools.backend.beat_records, job.request.record_key, job.hold, verdict)
+            if verdict.is_final and job.pointer is not None:
+                checkpoints.clear(tools.backend.objects, tools.backend.transcripts_bucket, job.request)
             if kept is not None:
                 tools.failed_jobs.keep(kept)
 

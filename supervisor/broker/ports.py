@@ -197,3 +197,9 @@ class ObjectStore(Protocol):
 
     def put(self, bucket: str, key: str, source: Path, content_type: str) -> None:
         """Write the object from a file; readers see the old one or the new one, whole."""
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Remove the object. Doing it twice is no error."""
+
+    def names(self, bucket: str, prefix: str) -> list[str]:
+        """Give the keys under a prefix that ends in a slash: the first thousand."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 from supervisor.broker import lease
 from supervisor.broker.ports import (
@@ -46,6 +46,15 @@ class Result:
     language: str
     duration_s: float
     sha256_json: str
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """Where the newest checkpoint lies; the sum says that it is the one its holder meant."""
+
+    key: str
+    sha256: str
+    done_s: float
 
 
 @dataclass(frozen=True)
@@ -147,6 +156,23 @@ def read_refusal(item: Item, request: JobRequest, now_unix_s: float) -> Union[Bu
 def renew(hold: Hold, now_unix_s: float) -> Change:
     """Say to other hosts that we are still at it."""
     return Change(_is_ours(hold), put={"remLeaseUnix": _lease_end(now_unix_s)})
+
+
+def point(hold: Hold, pointer: Pointer) -> Change:
+    """Name the newest checkpoint, while the job is ours and not yet published."""
+    parts = {"key": pointer.key, "sha256": pointer.sha256, "doneSeconds": round(pointer.done_s, 2)}
+    return Change(AllOf((_is_ours(hold), Equals("remState", CLAIMED))), put={"remCheckpoint": parts})
+
+
+def pointer_of(item: Item) -> Optional[Pointer]:
+    """Read where the newest checkpoint lies; None where there is none, or nothing to be understood."""
+    found = item.get("remCheckpoint")
+    if not isinstance(found, dict):
+        return None
+    try:
+        return Pointer(str(found["key"]), str(found["sha256"]), float(found["doneSeconds"]))
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def fence(hold: Hold, now_unix_s: float) -> Change:

@@ -43,6 +43,15 @@ class S3Objects:
             # One request: an object appears whole or not at all, and its bytes are checked on arrival.
             self._client.put_object(Bucket=bucket, Key=key, Body=file, ContentType=content_type)
 
+    def delete(self, bucket: str, key: str) -> None:
+        with translated("transcripts", f"delete {bucket}/{key[:200]}"):
+            self._client.delete_object(Bucket=bucket, Key=key)
+
+    def names(self, bucket: str, prefix: str) -> list[str]:
+        with translated("transcripts", f"list {bucket}/{prefix[:200]}"):
+            answer = self._client.list_objects_v2(Bucket=bucket, Prefix=prefix)
+        return [str(entry["Key"]) for entry in answer.get("Contents", ())]
+
     def _write(self, body: Any, to: Path, size_bytes: int, doing: str) -> None:
         with spool_errors(to):
             target = open(to, "xb")  # noqa: SIM115  # closed below; its errors are the spool's, the stream's are not

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Callable
 
 from supervisor.broker import backend as backends
+from supervisor.broker.courier import Courier
 from supervisor.broker.crew import Crew
 from supervisor.broker.desk import Desk
 from supervisor.broker.errors import BrokerError, CannotServe
@@ -93,11 +94,12 @@ def put_together(
         identity(state_dir),
         float(settings.queue.lease_s),
         settings.queue.hold_most_s,
+        shares=settings.spool.share_checkpoints,
         chance=chance,
     )
     outlet = Outlet(tools)
     intake = Intake(tools, outlet, backends.envelope_policy(settings, backend), settings.queue.max_receives)
-    return Desk(tools, intake, outlet, Keeper(tools, outlet), files)
+    return Desk(tools, intake, outlet, Keeper(tools, outlet), Courier(tools), files)
 
 
 def identity(state_dir: Path) -> str:

@@ -26,6 +26,7 @@ from supervisor.broker.record import Result
 from supervisor.contract import clock
 
 AUDIO, TEXT, JSON, STAGED = "audio", "transcript.txt", "transcript.json", "staged.json"
+CHECKPOINT = "checkpoint.json"
 _SPARE_BYTES = 64 * 1024**2  # left free on the disk for everybody else
 _MAX_STAGED_BYTES = 64 * 1024
 _LEFT_MOST_S = 86_400.0
@@ -164,6 +165,7 @@ class Spool:
             shutil.rmtree(self._root / name, ignore_errors=True)
         if stays:
             _remove(folder / AUDIO)
+            _remove(folder / CHECKPOINT)
 
     def staged(self, key: RecordKey, attempt: int) -> Result:
         """Read the result of this attempt. Raises ResultBroken where it is not there, whole."""

@@ -56,6 +56,7 @@ class Tools:
     lease_s: float
     hold_most_s: float = 43_200.0  # from a message's receipt on: then the job begins anew
     can_hold: bool = True
+    shares: bool = True  # checkpoints, with other hosts
     receives_most: Optional[int] = None  # after so many deliveries the queue buries a message
     losses: Losses = field(default_factory=Losses)
     is_leaving: bool = False

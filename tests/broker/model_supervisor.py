@@ -10,6 +10,7 @@ from typing import Any, Callable
 
 from supervisor.contract.messages import (
     Adopted,
+    Checkpoint,
     Commit,
     Done,
     Ending,
@@ -45,6 +46,7 @@ class Plan:
     work_s: float = 20.0
     wanted: int = 3
     failures: tuple[tuple[str, Failure], ...] = ()  # recordings that fail in the worker
+    checkpoint_s: float = 0.0  # between two checkpoints; 0: none
 
 
 class Supervisor:
@@ -63,6 +65,7 @@ class Supervisor:
         self.on_staged: Callable[[], None] = lambda: None
         self._tell = tell
         self._after = after
+        self.resumed: list[tuple[str, int, float]] = []  # job, attempt that wrote it, seconds that were done
         self._runs = 0
         after(KEEP_EVERY_S, self._keep)
 
@@ -119,11 +122,35 @@ class Supervisor:
         self._want()
 
     def _begin(self, work: Work) -> None:
-        self._after(self.plan.work_s, lambda: self._finish(work))
+        done_s = self._resume(work)
+        self._after(max(0.0, self.plan.work_s - done_s), lambda: self._finish(work))
+        if self.plan.checkpoint_s:
+            self._after(self.plan.checkpoint_s, lambda: self._keep_checkpoint(work, done_s))
+
+    def _resume(self, work: Work) -> float:
+        """Carry on from the checkpoint in the job's folder, as far as there is one."""
+        try:
+            found = json.loads((Path(work.card.folder) / "checkpoint.json").read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return 0.0
+        assert found["recording"] == work.card.recording_id
+        self.resumed.append((work.card.job_id, found["attempt"], found["done_s"]))
+        return float(found["done_s"])
+
+    def _keep_checkpoint(self, work: Work, done_s: float) -> None:
+        if not self._has(work) or work.is_staged:
+            return
+        done_s += self.plan.checkpoint_s
+        leave_checkpoint(work.card, done_s)
+        self._tell(Checkpoint(work.card.job_id, done_s))
+        self._after(self.plan.checkpoint_s, lambda: self._keep_checkpoint(work, done_s))
+
+    def _has(self, work: Work) -> bool:
+        return not self.is_gone and self.jobs.get(work.card.job_id) is work and work.word is None
 
     def _finish(self, work: Work) -> None:
         job_id = work.card.job_id
-        if self.is_gone or self.jobs.get(job_id) is not work or work.word is not None:
+        if not self._has(work):
             return
         failure = dict(self.plan.failures).get(work.card.recording_id)
         if failure is not None:
@@ -146,6 +173,14 @@ class Supervisor:
 
     def _want(self) -> None:
         self._tell(Wanted(max(0, self.plan.wanted - len(self.jobs))))
+
+
+def leave_checkpoint(card: JobCard, done_s: float) -> None:
+    """Be a worker that writes down how far it is."""
+    plain = {"recording": card.recording_id, "attempt": card.attempt, "done_s": done_s}
+    draft = Path(card.folder) / ".checkpoint.part"
+    draft.write_text(json.dumps(plain))
+    draft.rename(Path(card.folder) / "checkpoint.json")
 
 
 def text_of(recording_id: str) -> str:

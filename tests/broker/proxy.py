@@ -105,7 +105,8 @@ class Proxy:
         answer = connection.getresponse()
         document = answer.read()
         connection.close()
-        if answer.status == 404 and not call and self.permitted is not None:
+        may_list = name.replace("s3:GetObject", "s3:GetBucket") in (self.permitted or ())
+        if answer.status == 404 and not call and self.permitted is not None and not may_list:
             # Who may not list a bucket may not learn what is not in it.
             self._refuse(request, "")
             return

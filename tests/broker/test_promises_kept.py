@@ -130,6 +130,20 @@ def test_put_again_replaces(ports: Ports, tmp_path: Path) -> None:
     assert (tmp_path / "out").read_text() == "second"
 
 
+def test_deleted_object_is_gone_and_deleting_it_again_is_no_error(ports: Ports, tmp_path: Path) -> None:
+    (tmp_path / "in").write_text("x")
+    for key in ("c/u/r/2", "c/u/r/1", "c/u/r-other/1", "c/u/else"):
+        ports.objects.put(ports.bucket, key, tmp_path / "in", "text/plain")
+    assert ports.objects.names(ports.bucket, "c/u/r/") == ["c/u/r/1", "c/u/r/2"]
+
+    for key in ("c/u/r/1", "c/u/r/1", "c/u/r/2", "c/never/there"):
+        ports.objects.delete(ports.bucket, key)
+
+    assert ports.objects.names(ports.bucket, "c/u/r/") == []
+    assert ports.objects.names(ports.bucket, "nothing/") == []
+    assert len(ports.objects.names(ports.bucket, "c/")) == 2
+
+
 def test_missing_object_can_never_become_a_job(ports: Ports, tmp_path: Path) -> None:
     with pytest.raises(JobRejected, match="no object 'nowhere"):
         ports.objects.fetch(ports.bucket, "nowhere.wav", tmp_path / "out", lambda size_bytes: None)

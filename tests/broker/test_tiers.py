@@ -1,7 +1,4 @@
-"""The broker with just the permissions of each tier: every other call is refused on the way.
-
-Tier 2 (checkpoints) is not here yet: nothing writes them before checkpoints exist.
-"""
+"""The broker with just the permissions of each tier: every other call is refused on the way."""
 
 from __future__ import annotations
 
@@ -13,7 +10,18 @@ from typing import Any
 import pytest
 
 from supervisor.broker.check import Finding, findings
-from supervisor.contract.messages import Commit, Done, Ending, Fail, Failure, Ready, Release, Wanted
+from supervisor.contract.messages import (
+    Checkpoint,
+    Commit,
+    Done,
+    Ending,
+    Fail,
+    Failure,
+    JobCard,
+    Ready,
+    Release,
+    Wanted,
+)
 from tests.broker.aws_servers import Deployment, deploy
 from tests.broker.harness import BrokerProcess, rem_message, stage, until
 from tests.broker.proxy import Proxy
@@ -59,6 +67,12 @@ def tier_1(made: Deployment) -> frozenset[str]:
         f"sqs:ChangeMessageVisibility {queue}",
         f"sqs:ChangeMessageVisibilityBatch {queue}",
     }
+
+
+def tier_2(made: Deployment) -> frozenset[str]:
+    bucket = made.transcripts_bucket
+    more = (f"s3:GetObject {bucket}", f"s3:DeleteObject {bucket}", f"s3:GetBucket {bucket}")  # the last: list
+    return tier_1(made) | frozenset(more)
 
 
 def tier_3(made: Deployment) -> frozenset[str]:
@@ -272,3 +286,54 @@ def test_doctor_finds_all_permissions_without_sending_anything(
         "redrive": "warn"
     }
     assert left(made, made.queue_url) == left(made, f"{made.queue_url}-dlq") == (0, 0)
+
+
+def checkpoints_in(made: Deployment) -> list[str]:
+    found = made.server.client("s3").list_objects_v2(Bucket=made.transcripts_bucket, Prefix="checkpoints/")
+    return [entry["Key"] for entry in found.get("Contents", [])]
+
+
+def leave_and_give_back(broker: BrokerProcess, card: JobCard) -> None:
+    """Be a worker that is put down: its last checkpoint, then the job."""
+    (Path(card.folder) / "checkpoint.json").write_text('{"so": "far"}')
+    broker.say(Checkpoint(card.job_id, 12.5))
+    broker.say(Release(card.job_id, "drain"))
+    assert broker.hear(Done).ending is Ending.RELEASED
+
+
+def test_checkpoint_reaches_the_next_host_where_its_bucket_may_hold_it(
+    made: Deployment, proxy: Proxy, tmp_path: Path
+) -> None:
+    proxy.permitted = tier_2(made)
+    send(made)
+    with BrokerProcess(made.settings(tmp_path / "one"), proxy.environ(made)) as broker:
+        leave_and_give_back(broker, broker.take_one())
+    assert len(checkpoints_in(made)) == 1
+
+    with BrokerProcess(made.settings(tmp_path / "two"), proxy.environ(made)) as broker:
+        card = broker.take_one()
+        found = (Path(card.folder) / "checkpoint.json").read_text()
+        ending = broker.finish(card)
+
+    assert found == '{"so": "far"}'
+    assert ending.ending is Ending.DONE
+    assert checkpoints_in(made) == []
+    assert "remCheckpoint" not in record(made)
+    assert lost(broker) == []
+
+
+def test_checkpoint_that_may_not_be_kept_leaves_nothing_and_is_told_once(
+    made: Deployment, proxy: Proxy, tmp_path: Path
+) -> None:
+    proxy.permitted = tier_1(made)
+    send(made)
+    with BrokerProcess(made.settings(tmp_path / "one"), proxy.environ(made)) as broker:
+        card = broker.take_one()
+        broker.say(Checkpoint(card.job_id, 5.0))
+        leave_and_give_back(broker, card)
+
+    told = lost(broker)
+    assert checkpoints_in(made) == []
+    assert "remCheckpoint" not in record(made)
+    assert [right for right in told if "checkpoints/" in right] == told
+    assert len(told) == 1
