@@ -230,13 +230,18 @@ def _followed(run: Run, model: _Marking, segments: Iterator[Any]) -> Iterator[Se
     """Give each segment as ours, counted on from the mark; keep the run's mark up to date."""
     before = count = run.mark.segments
     window = model.seek
-    for segment in segments:
-        if model.mark.seek != window:
-            # A new window began, so all that came up to here belongs to earlier ones.
-            window = model.mark.seek
+    try:
+        for segment in segments:
+            if model.mark.seek != window:
+                # A new window began, so all that came up to here belongs to earlier ones.
+                window = model.mark.seek
+                run.mark = dataclasses.replace(model.mark, segments=count)
+            count += 1
+            yield _ours_segment(segment, before + segment.id)
+    except errors.JobStopped:
+        if model.mark.seek != window:  # stopped within a new window: what came before it is whole
             run.mark = dataclasses.replace(model.mark, segments=count)
-        count += 1
-        yield _ours_segment(segment, before + segment.id)
+        raise
     run.mark = dataclasses.replace(model.mark, segments=count)
 
 

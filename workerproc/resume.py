@@ -50,6 +50,7 @@ class Checkpoints:
         self._work: Optional[Work] = None
         self._written_at_s = clock.now_s()
         self._written: Optional[Mark] = None
+        self.resumed_from_s = 0.0  # seconds of audio that were through when this worker began
 
     def find(self) -> Optional[Checkpoint]:
         """Give the checkpoint to carry on from. The log says where that is, or why it starts over."""
@@ -65,16 +66,17 @@ class Checkpoints:
         if found is not None:
             log.info("job carries on", extra={**facts, "from_s": round(found.done_s, 2)})
             self._written = found.mark
+            self.resumed_from_s = found.done_s
         return found
 
-    def look(self, mark: Optional[Mark], segments: Sequence[Segment]) -> None:
+    def look(self, mark: Mark, segments: Sequence[Segment]) -> None:
         """Write a checkpoint where it is time for one."""
         if clock.now_s() - self._written_at_s >= self._settings.checkpoint_s:
             self.keep(mark, segments)
 
-    def keep(self, mark: Optional[Mark], segments: Sequence[Segment]) -> None:
+    def keep(self, mark: Mark, segments: Sequence[Segment]) -> None:
         """Write a checkpoint now, if anything was reached since the last one."""
-        if mark is None or mark == self._written:
+        if not mark.seek or mark == self._written:
             return
         self._written_at_s = clock.now_s()
         try:

@@ -210,7 +210,9 @@ class Worker:
         facts = {"job_id": card.job_id, "attempt": card.attempt}
         try:
             self._board.begin(card.job_id)
-            staged = transcribe_job(card, self._settings, recogniser, batch, self._engine, self._board)
+            staged = transcribe_job(
+                card, self._settings, recogniser, batch, self._engine, self._board, self._link.send
+            )
         except errors.JobPutDown:
             self._link.send(Stopped(card.job_id))
             log.info("job put down", extra=facts)

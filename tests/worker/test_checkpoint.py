@@ -211,7 +211,7 @@ def test_put_down_before_the_first_window_leaves_what_was_there(folder: Path) ->
     second = checkpoints(folder, [])
     second.find()
 
-    second.keep(None, [])
+    second.keep(Mark(), [])
     second.keep(MARK, SEGMENTS)
 
     assert checkpoints(folder, []).find() is not None
