@@ -16,7 +16,7 @@ README = (TOP / "README.md").read_text(encoding="utf-8")
 CODE = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", README, flags=re.DOTALL))
 BLOCKS = "\n".join(re.findall(r"```\n(.*?)```", README, flags=re.DOTALL))
 # Made by commands, or somebody else's.
-NOT_HERE = {"demo-output/", ".env", ".venv"}
+NOT_HERE = {"demo-output/", ".env", ".venv", "checkpoints/"}
 NOT_OURS = {"AWS_ENDPOINT_URL", "CUDA_VISIBLE_DEVICES", "AWS_EC2_METADATA_SERVICE_ENDPOINT"}
 
 

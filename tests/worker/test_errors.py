@@ -66,7 +66,7 @@ class BrokenEngine:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    def transcribe(self, samples: Any, options: Any, lane: Any) -> Any:
+    def transcribe(self, tape: Any, options: Any, lane: Any, mark: Any) -> Any:
         raise self.error
 
 
