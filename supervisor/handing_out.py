@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from supervisor import read_ahead
 from supervisor.contract import messages as m
 from supervisor.ledger import Entry
 from supervisor.pool_types import BROKER, Member, Mode
@@ -39,10 +40,10 @@ def _suits(pool: Pool, member: Member, entry: Entry) -> bool:
 def tell_wanted(pool: Pool) -> None:
     """Ask the broker for as many jobs as there are free places, and a few more to have them here in time."""
     ready = [w for w in pool.takers() if w.slot.state is SlotState.READY]
-    places = sum(w.free for w in ready)
     wanted = 0
     if pool.mode is Mode.RUNNING and ready:
-        wanted = max(0, places + pool.read_ahead - len(pool.ledger.waiting()))
+        ahead = read_ahead.ahead(ready, pool.read_ahead)
+        wanted = max(0, sum(w.free for w in ready) + ahead - len(pool.ledger.waiting()))
     broker = pool.members.get(BROKER)
     if broker is not None and broker.slot.state is SlotState.READY and wanted != pool.wanted:
         pool.wanted = wanted

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Optional
 
+from supervisor import read_ahead
 from supervisor import slot as sl
 from supervisor.contract import messages as m
 from supervisor.ledger import Entry, Stage
@@ -35,7 +36,9 @@ def _hear_room(pool: Pool, member: Member, message: m.Room, now_s: float) -> Non
     on_the_way = 0
     if message.holding is not None:
         on_the_way = max(0, len(pool.ledger.given_to(member.slot.name)) - message.holding)
-    member.free = max(0, min(message.free, 10_000) - on_the_way)
+    free = min(message.free, 10_000)
+    member.places = free + (message.holding or 0)
+    member.free = max(0, free - on_the_way)
     pool.decide(member, sl.Heartbeat(), now_s)
 
 
@@ -54,6 +57,7 @@ def _hear_staged(pool: Pool, member: Member, message: m.Staged, now_s: float) ->
     member.done += 1
     member.audio_s_done += message.audio_s
     member.took_s += message.took_s
+    member.job_s = read_ahead.measured(member.job_s, message.took_s)
     entry.audio_s = message.audio_s
     pool.decide(member, sl.FinishedJob(), now_s)
     pool.send(BROKER, pool.ledger.end(entry, m.Commit(message.job_id)))

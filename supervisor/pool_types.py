@@ -30,6 +30,8 @@ class Member:
     slot: Slot
     policy: sl.Policy
     free: int = 0  # places for jobs, after what was given
+    places: int = 0  # for jobs, free or not
+    job_s: Optional[float] = None  # how long one is in work, of late
     moves: int = -1
     facts: Mapping[str, str] = field(default_factory=dict)
     done: int = 0

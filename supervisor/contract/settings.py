@@ -47,7 +47,7 @@ class LocalSettings:
 @dataclass(frozen=True)
 class QueueSettings:
     lease_s: int = 60  # a dead host's job is seen again after this long
-    read_ahead: int = 1  # jobs fetched beyond the free places, for the whole host
+    read_ahead: int = 1  # jobs fetched beyond the free places at least, for the whole host
     max_receives: int = 100  # a guess: far beyond what drains and outages cause
     hold_most_s: float = 43_200.0  # SQS's cap on one receive: 12 hours
 
