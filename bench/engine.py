@@ -1,10 +1,10 @@
-"""Speed of the engine and of the whole service, against plain faster-whisper on the same cores.
+"""Speed, memory and accuracy of the engine and of the whole service, against plain faster-whisper.
 
-    python bench/engine.py [--repeats 5] [--recordings 48] [--rows service,batch,ready] [--json FILE]
+    python bench/engine.py [--repeats 5] [--recordings 48] [--rows service,loop,batch,...] [--write]
 
-Each row is measured in turns (ours, theirs, ours, ...), so that a machine that is busy with
-other things is unfair to both; medians and ranges are printed, and how many cores were free. The recordings
-are pieces of 5 to 14 s, cut from the shipped samples and from `shared/audio` where it is at hand.
+Each row is measured in turns (ours, theirs, ours, ...), so that a machine that is busy with other
+things is unfair to both; medians count, ranges and the load stand beside them. `--write` puts the table
+into RESULTS.md. README.md says what each row means.
 """
 
 from __future__ import annotations
@@ -13,106 +13,56 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import wave
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
 
 TOP = Path(__file__).resolve().parent.parent
-SHARED = TOP.parent / "shared" / "audio"
-RATE_HZ = 16_000
-PIECES_S = (5, 7, 9, 11, 14)
-LIMIT_S = 600.0
+sys.path.insert(0, str(TOP))
 
-PLAIN = """
-import sys, time
-from faster_whisper import WhisperModel
-model = WhisperModel(sys.argv[1], device="cpu", compute_type="int8", cpu_threads=2, local_files_only=True)
-vad = {"min_silence_duration_ms": 500}
-def once(path):
-    segments, _ = model.transcribe(path, beam_size=5, vad_filter=True, vad_parameters=vad)
-    return " ".join(segment.text.strip() for segment in segments)
-once(sys.argv[2])
-began_s = time.perf_counter()
-for path in sys.argv[2:]:
-    once(path)
-print(time.perf_counter() - began_s)
-"""
+import engine_corpus as corpus  # noqa: E402
+import engine_programs as programs  # noqa: E402
+import engine_services as services  # noqa: E402
+from engine_table import Row, table, write_between  # noqa: E402
 
-BATCH = """
-import sys, threading, time
-from pathlib import Path
-from workerproc import audio
-from workerproc.batch import Batch
-from supervisor.contract.options import of_profile
-from workerproc.recogniser import Recogniser
-from workerproc.tape import Tape
-rows, model, paths = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
-recogniser = Recogniser(model, "cpu", "int8", 1, lambda: None)
-recogniser.warm_up()
-sounds = [Tape(Path(paths[0]).parent) for _ in paths]
-for path, tape in zip(paths, sounds):
-    audio.decode(Path(path), tape, 1e6, lambda done_s, audio_s: None)
-batch, texts, numbers = Batch(recogniser.native, rows, 1), {}, iter(range(len(sounds)))
-guard = threading.Lock()
-def work():
-    while True:
-        with guard:
-            n = next(numbers, None)
-        if n is None:
-            return
-        with batch.lane() as lane:
-            run = recogniser.transcribe(sounds[n], of_profile("fast"), lane)
-            texts[n] = [segment.text for segment in run.segments]
-threads = [threading.Thread(target=work) for _ in range(rows + 1 if rows > 1 else 1)]
-def close():
-    for thread in threads:
-        thread.join()
-    batch.close()
-began_s, cpu_s = time.perf_counter(), time.process_time()
-for thread in (*threads, threading.Thread(target=close)):
-    thread.start()
-batch.run()
-print(time.perf_counter() - began_s, time.process_time() - cpu_s, hash(str(sorted(texts.items()))))
-"""
+from tests.broker.aws_servers import run_server  # noqa: E402
 
-BY_HAND = """
-import sys, time
-import numpy as np
-from faster_whisper import WhisperModel
-model = WhisperModel(sys.argv[1], device="cpu", compute_type="int8", cpu_threads=1, local_files_only=True)
-segments, _ = model.transcribe(np.zeros(480000, dtype=np.float32), language="en", temperature=0.0)
-list(segments)
-print("ready", flush=True)
-import os
-os._exit(0)
-"""
+RESULTS = TOP / "bench" / "RESULTS.md"
+WORKERS = 2
+ROWS = 8
+SLOW_CALL_S = 0.15
+LONG_S = 480.0
+HOUR_S = 3600.0
+
+Measure = Callable[[], float]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--recordings", type=int, default=48)
-    parser.add_argument("--rows", default="service,batch,ready")
-    parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="rem-bench-") as folder:
-        paths = corpus(Path(folder), asked.recordings)
-        rows: dict[str, Callable[[], dict[str, Any]]] = {
-            "service": lambda: service_row(Path(folder), paths, asked.repeats),
-            "batch": lambda: batch_row(paths, asked.repeats),
-            "ready": lambda: ready_row(Path(folder), asked.repeats),
-        }
-        found = {name: rows[name]() for name in asked.rows.split(",")}
-    for name, row in found.items():
-        print(f"{name}: {json.dumps(row)}", flush=True)
-    if asked.json:
-        asked.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
+@dataclass
+class Bench:
+    """What all rows need."""
+
+    folder: Path
+    paths: list[str]
+    repeats: int
+    stack: ExitStack
+
+    def program(self, program: str, *arguments: str) -> programs.Measured:
+        return self.stack.enter_context(programs.Measured(program, model_path(), *arguments))
+
+    def in_turns(self, ways: Mapping[str, Measure]) -> dict[str, list[float]]:
+        """Measure each way once, then each again; the first time of all, when things grow, does not count."""
+        for measure in ways.values():
+            measure()
+        taken: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(self.repeats):
+            for name, measure in ways.items():
+                taken[name].append(measure())
+        return taken
 
 
 def model_path() -> str:
@@ -123,167 +73,195 @@ def model_path() -> str:
     return str(folder)
 
 
-def corpus(folder: Path, count: int) -> list[str]:
-    """Cut `count` short recordings, the same each time."""
-    sources = sorted([*(TOP / "supervisor" / "samples").glob("*.*"), *SHARED.glob("*.*")])
-    sounds = [
-        _decoded(path, folder)
-        for path in sources
-        if path.suffix in (".wav", ".flac", ".ogg", ".mp3", ".opus")
-    ]
-    whole = [piece for sound in sounds for piece in _pieces(sound)]
-    paths = []
-    for n in range(count):
-        path = folder / f"recording-{n:02}.wav"
-        with wave.open(str(path), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(RATE_HZ)
-            file.writeframes((whole[n % len(whole)] * 32_767).astype("<i2").tobytes())
-        paths.append(str(path))
-    return paths
-
-
-def _decoded(path: Path, folder: Path) -> Any:
-    from workerproc import audio
-    from workerproc.tape import Tape
-
-    with Tape(folder) as tape:
-        audio.decode(path, tape, 1e6, lambda done_s, audio_s: None)
-        return tape.read(0, len(tape))
-
-
-def _pieces(sound: Any) -> list[Any]:
-    pieces, at = [], 0
-    while len(sound) - at >= PIECES_S[0] * RATE_HZ:
-        length = PIECES_S[len(pieces) % len(PIECES_S)] * RATE_HZ
-        pieces.append(sound[at : at + length])
-        at += length
-    return pieces
-
-
 # --- the rows
 
 
-def service_row(folder: Path, paths: list[str], repeats: int) -> dict[str, Any]:
-    """All recordings through a running service with an embedded queue, against one plain process."""
-    environ = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "REM_"))},
-        "PYTHONPATH": str(TOP),
-        "REM_BACKEND": "local",
-        "REM_STATE_DIR": str(folder / "state"),
-        "REM_SOCKET": str(folder / "s"),
-        "REM_PROFILE": "fast",
-        "WHISPER_MODEL": "tiny.en",
-        "WHISPER_DEVICE": "cpu",
-    }
-    command = [sys.executable, "-m", "supervisor"]
-    log = (folder / "service.log").open("wb")
-    service = subprocess.Popen([*command, "run"], env=environ, stdout=log, stderr=log, cwd=folder)
-    try:
-        _until_ready(command, environ, folder)
+def service_rows(bench: Bench) -> list[Row]:
+    """All recordings through a service on SQLite, one on ministack, plainly, and through our loop alone."""
+    plain = bench.program(programs.PLAIN, bench.paths[0])
+    loops = [
+        bench.program(programs.LOOP, str(bench.folder), *bench.paths[n::WORKERS]) for n in range(WORKERS)
+    ]
+    environ = bench.stack.enter_context(services.on_sqlite(bench.folder / "sqlite"))
+    server = bench.stack.enter_context(_server())
+    aws, _ = bench.stack.enter_context(services.on_aws(bench.folder / "aws", server))
 
-        def ours() -> float:
-            began_s = time.perf_counter()
-            subprocess.run(
-                [*command, "submit", *paths, "--wait", "--output", str(folder / "out")],
-                env=environ,
-                cwd=folder,
-                check=True,
-                stdout=subprocess.DEVNULL,
-                timeout=LIMIT_S,
-            )
-            return time.perf_counter() - began_s
+    def loop() -> float:
+        for one in loops:
+            one.begin(ROWS)
+        return max(one.answer()["wall_s"] for one in loops)
 
-        ours()  # whatever grows with the first jobs has grown
-
-        return _in_turns(ours, lambda: float(_run(PLAIN, model_path(), *paths)[0]), repeats)
-    finally:
-        service.terminate()
-        service.wait(60)
-        log.close()
+    taken = bench.in_turns(
+        {
+            "sqlite": lambda: services.submit(environ, bench.paths, bench.folder / "out"),
+            "plain": lambda: float(plain.measure(bench.paths)["wall_s"]),
+            "aws": lambda: aws.run(bench.paths),
+            "loop": loop,
+        }
+    )
+    recordings = f"{len(bench.paths)} short recordings"
+    return [
+        Row(f"{recordings}, service on SQLite, against plain", taken["sqlite"], taken["plain"], 3.3),
+        Row(f"{recordings}, service on ministack, against plain", taken["aws"], taken["plain"], 3.3),
+        Row("the same on SQLite, against the engine's own loop", taken["sqlite"], taken["loop"], 0.95),
+        _accuracy(bench, environ, plain),
+    ]
 
 
-def batch_row(paths: list[str], repeats: int) -> dict[str, Any]:
-    """One thread: windows of eight recordings in a call against one; wall and processor time, same text."""
+def _accuracy(bench: Bench, environ: Mapping[str, str], plain: programs.Measured) -> Row:
+    known = corpus.known_ones()
+    output = bench.folder / "known"
+    services.submit(environ, list(known), output)
+    ours = [(output / f"{Path(path).stem}.txt").read_text(encoding="utf-8") for path in known]
+    theirs = plain.measure(list(known))["texts"]
+    said = list(known.values())
+    errors = [corpus.word_error_ratio(said, heard) for heard in (ours, theirs)]
+    return Row(f"word error rate of {len(known)} recordings", [errors[0]], [errors[1]], 1.0, "")
+
+
+def slow_row(bench: Bench) -> list[Row]:
+    """A service on ministack with 150 ms added to each call, against the same service without."""
+    server = bench.stack.enter_context(_server())
+    aws, proxy = bench.stack.enter_context(services.on_aws(bench.folder / "slow", server))
+
+    def run(delay_s: float) -> float:
+        proxy.delay_s = delay_s
+        try:
+            return aws.run(bench.paths)
+        finally:
+            proxy.delay_s = 0.0
+
+    taken = bench.in_turns({"slow": lambda: run(SLOW_CALL_S), "fast": lambda: run(0.0)})
+    return [Row("150 ms more for every SQS, S3 and DynamoDB call", taken["slow"], taken["fast"], 0.95)]
+
+
+def long_row(bench: Bench) -> list[Row]:
+    """One recording of eight minutes over two slots."""
+    from supervisor.contract.settings import TranscriptionSettings
+
+    name = "one 8-minute recording over two slots, against plain"
+    if not hasattr(TranscriptionSettings(), "split"):
+        return [Row(name, [], [], 3.5, note="not built")]
+    path = corpus.long_one(bench.folder, LONG_S)
+    plain = bench.program(programs.PLAIN, bench.paths[0])
+    environ = bench.stack.enter_context(services.on_sqlite(bench.folder / "long"))
+    taken = bench.in_turns(
+        {
+            "ours": lambda: services.submit(environ, [path], bench.folder / "long-out"),
+            "plain": lambda: float(plain.measure([path])["wall_s"]),
+        }
+    )
+    return [Row(name, taken["ours"], taken["plain"], 3.5)]
+
+
+def batch_row(bench: Bench) -> list[Row]:
+    """One thread: windows of eight recordings in a call against one; and the same in CTranslate2 alone."""
+    loop = bench.program(programs.LOOP, str(bench.folder), *bench.paths)
+    bare = bench.program(programs.BARE, *bench.paths[:8])
     texts: set[str] = set()
-    processor: dict[int, list[float]] = {1: [], 8: []}
+    cost_s: dict[str, list[float]] = {}
+    sizes = (1, 2, 4, ROWS)
 
-    def with_rows(rows: int) -> float:
-        wall_s, cpu_s, text = _run(BATCH, str(rows), model_path(), *paths)
-        texts.add(text)
-        processor[rows].append(float(cpu_s))
-        return float(wall_s)
+    def rows(count: int) -> float:
+        answer = loop.measure(count)
+        texts.add(json.dumps(answer["texts"]))
+        return float(answer["cpu_s"])
 
-    row = _in_turns(lambda: with_rows(8), lambda: with_rows(1), repeats)
-    cpu = statistics.median(processor[1]) / statistics.median(processor[8])
-    return {**row, "ratio_of_processor_time": round(cpu, 2), "text_identical": len(texts) == 1}
+    def ceiling() -> float:
+        for name, value in bare.measure().items():
+            cost_s.setdefault(name, []).append(value)
+        return 0.0
+
+    taken = bench.in_turns({str(n): lambda n=n: rows(n) for n in sizes} | {"bare": ceiling})  # type: ignore[misc]
+    assert len(texts) == 1, "the texts differ between batch sizes"
+    own = [
+        Row(f"batch {n} against 1, one thread, CPU time, same text", taken[str(n)], taken["1"], 1.2)
+        for n in sizes[1:]
+    ]
+    calls = {n: [e + g for e, g in zip(cost_s["encode_1"], cost_s[f"generate_{n}"])] for n in sizes}
+    most = Row(f"the same in bare calls of CTranslate2, {ROWS} against 1", calls[ROWS], calls[1], 1.0)
+    parts = ", ".join(
+        f"{name.replace('_', ' by ')} {statistics.median(v) * 1e3:.0f}" for name, v in cost_s.items()
+    )
+    return [*own, Row(most.name, most.ours, most.theirs, None, note=f"ms a row: {parts}")]
 
 
-def ready_row(folder: Path, repeats: int) -> dict[str, Any]:
+def memory_row(bench: Bench) -> list[Row]:
+    """Peak memory until the first segment of an hour, each time in a new process."""
+    path = corpus.long_one(bench.folder, HOUR_S)
+
+    def peak(program: str) -> float:
+        with programs.Measured(program, model_path(), path) as measured:
+            return float(measured.measure()["peak_bytes"]) / 1e6
+
+    return [
+        Row("peak memory, 1 hour of audio", [peak(programs.OWN_PEAK)], [peak(programs.PLAIN_PEAK)], 5.0, "MB")
+    ]
+
+
+def ready_row(bench: Bench) -> list[Row]:
     """From exec to a worker's word that it is ready, against doing the same by hand."""
-    sys.path.insert(0, str(TOP))
     from tests.worker.process import worker_in
 
     def ours() -> float:
         began_s = time.perf_counter()
-        with worker_in(folder) as worker:
+        with worker_in(bench.folder) as worker:
             worker.ready()
             return time.perf_counter() - began_s
 
     def by_hand() -> float:
         began_s = time.perf_counter()
-        _run(BY_HAND, model_path())
-        return time.perf_counter() - began_s
+        with programs.Measured(programs.BY_HAND, model_path()):
+            return time.perf_counter() - began_s
 
-    return _in_turns(ours, by_hand, repeats)
-
-
-# --- how it is measured
+    taken = bench.in_turns({"ours": ours, "by hand": by_hand})
+    return [Row("exec to ready, tiny.en, against by hand", taken["ours"], taken["by hand"], 1 / 1.2)]
 
 
-def _in_turns(ours: Callable[[], float], theirs: Callable[[], float], repeats: int) -> dict[str, Any]:
-    taken: dict[str, list[float]] = {"ours_s": [], "theirs_s": []}
-    load = os.getloadavg()[0]
-    for _ in range(repeats):
-        taken["ours_s"].append(ours())
-        taken["theirs_s"].append(theirs())
-    medians = {name: round(statistics.median(values), 2) for name, values in taken.items()}
-    ranges = {f"{name}_range": [round(min(v), 2), round(max(v), 2)] for name, v in taken.items()}
-    ratio = round(statistics.median(taken["theirs_s"]) / statistics.median(taken["ours_s"]), 2)
-    return {**medians, "times_faster": ratio, **ranges, "load_before": round(load, 1), "repeats": repeats}
+def _server() -> Any:
+    from contextlib import contextmanager
+
+    return contextmanager(run_server)("ministack")
 
 
-def _run(program: str, *arguments: str) -> list[str]:
-    environ = {**os.environ, "PYTHONPATH": str(TOP), "HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0"}
-    if program is BATCH:
-        from supervisor import environments
+ALL: dict[str, Callable[[Bench], list[Row]]] = {
+    "service": service_rows,
+    "slow": slow_row,
+    "long": long_row,
+    "batch": batch_row,
+    "memory": memory_row,
+    "ready": ready_row,
+}
 
-        environ = {**environ, **environments.for_worker({}, "{}", "", 1, str(TOP)), "PYTHONHASHSEED": "0"}
-    ended = subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        env=environ,
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    return ended.stdout.split()
-
-
-def _until_ready(command: list[str], environ: dict[str, str], folder: Path) -> None:
-    ends_s = time.perf_counter() + LIMIT_S
-    while time.perf_counter() < ends_s:
-        asked = subprocess.run(
-            [*command, "status", "--json"], env=environ, cwd=folder, capture_output=True, check=False
-        )
-        slots = json.loads(asked.stdout)["slots"] if asked.stdout.startswith(b"{") else []
-        states = [slot["state"] for slot in slots if slot["kind"] == "worker"]
-        if states and set(states) == {"ready"}:
-            return
-        time.sleep(0.2)
-    raise AssertionError("the service did not become ready")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--recordings", type=int, default=48)
+    parser.add_argument("--rows", default=",".join(ALL))
+    parser.add_argument("--write", action="store_true", help="put the table into RESULTS.md")
+    asked = parser.parse_args(arguments)
+    rows: list[Row] = []
+    loads = [os.getloadavg()[0]]
+    with tempfile.TemporaryDirectory(prefix="rem-bench-") as name:
+        paths = corpus.short_ones(Path(name), asked.recordings)
+        for row in asked.rows.split(","):
+            with ExitStack() as stack:
+                rows += ALL[row](Bench(Path(name), paths, asked.repeats, stack))
+            loads.append(os.getloadavg()[0])
+            print(table(rows[-1:]).splitlines()[-1], flush=True)
+    command = f"python bench/engine.py --repeats {asked.repeats} --recordings {asked.recordings}"
+    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    load = f"load {min(loads):.1f} to {max(loads):.1f}"
+    text = (
+        f"{when}, Python {sys.version.split()[0]}, {load}. `{command} --rows {asked.rows}`\n\n{table(rows)}"
+    )
+    print(text)
+    if asked.write:
+        write_between(RESULTS, "engine", text)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
