@@ -182,7 +182,7 @@ class Crew:
         )
         members = self._pool.members
         if self._places and NO_DEVICE not in self._places:
-            members.pop(NO_DEVICE, None)
+            self._pool.remove(NO_DEVICE)
         for name in self._places or (NO_DEVICE,):
             if name not in members:
                 self._pool.add(name, "worker", policy)

@@ -81,13 +81,16 @@ class Pool:
         self._keep_at_s: Optional[float] = None
         self._actions: list[Action] = []
 
-    # --- what others call -----------------------------------------------------------
-
     def add(self, name: str, kind: str, policy: sl.Policy) -> None:
         """Make a slot; it rests until a Begin."""
         self.members[name] = member = Member(Slot(name, kind), policy)
         if kind == "worker":
             self._workers.append(member)
+
+    def remove(self, name: str) -> None:
+        """Forget a slot that has no process."""
+        gone = self.members.pop(name, None)
+        self._workers = [worker for worker in self._workers if worker is not gone]
 
     def take(self, event: PoolEvent, now_s: float) -> list[Action]:
         """Decide what follows from `event`: actions to carry out in this order."""
@@ -106,8 +109,6 @@ class Pool:
 
     def workers(self) -> list[Member]:
         return self._workers
-
-    # --- events ---------------------------------------------------------------------
 
     def _on_heard(self, event: Heard, now_s: float) -> None:
         member = self.members.get(event.name)
@@ -261,8 +262,6 @@ class Pool:
         """Workers are still to come: what a dead supervisor left waits for them, not for the queue."""
         fresh = all(w.slot.state is SlotState.STOPPED and not w.slot.spawned_at_s for w in self.workers())
         return self.mode is Mode.RUNNING and fresh
-
-    # --- small things ---------------------------------------------------------------
 
     def decide(self, member: Member, event: sl.Event, now_s: float) -> None:
         """Let one slot decide; note its move; pass its commands on."""

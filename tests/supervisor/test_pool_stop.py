@@ -42,6 +42,21 @@ def test_nothing_is_received_while_drained() -> None:
     assert host.state("w0") == host.state("w1") == "stopped"
 
 
+def test_slot_that_was_removed_is_not_begun_by_resume() -> None:
+    """The slot that says why there is no device goes when CPU places are found: `drain` and `resume`
+    then met it all the same, and the supervisor answered with a KeyError."""
+    host = working()
+    host.pool.add("gpu0", "worker", sl.Policy())
+    host.pool.remove("gpu0")
+    host.drain()
+    host.run(60)
+
+    host.post(Resume(()))
+    host.run(60)
+
+    assert host.state("w0") == host.state("w1") == "ready"
+
+
 def test_resume_takes_up_work_again() -> None:
     host = working()
     host.drain()
