@@ -108,7 +108,7 @@ class Outlet:
 
     def close(self, held: Lease) -> None:
         """Delete, give back, bury or leave the message, as its jobs ended."""
-        end_message = self._action(held)
+        end_message, handle = self._action(held), held.message.handle
 
         def action() -> None:
             end_message()
@@ -126,6 +126,10 @@ class Outlet:
                     return
             else:
                 self._tools.troubles.over("queue")
+                if held.message.handle != handle:
+                    # Our own poll had it again at once, before we knew that it was given back.
+                    self.close(held)
+                    return
             self.forget(held)
 
         self._tools.crew.do(QUICK, action, closed)

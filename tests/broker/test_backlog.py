@@ -12,6 +12,7 @@ from supervisor.broker.ports import Counts
 from supervisor.contract.messages import Done, Ending, Fail, Failure, Leave, Ready, Release, Wanted
 from tests.broker.harness import BrokerProcess, local_settings
 from tests.broker.model import World, new_world
+from tests.broker.model_faults import Script
 from tests.broker.model_supervisor import Plan
 from tests.broker.worlds import local_world
 
@@ -121,3 +122,25 @@ def test_leaving_broker_gives_a_line_back_at_once(tmp_path: Path, audio: Path) -
         assert broker.ended() == 0
 
     assert world.queue.counts() == Counts(1, 0)
+
+
+def test_message_that_our_own_parked_poll_has_again_at_once_is_given_back_too(tmp_path: Path) -> None:
+    """The answer to the poll was dealt with before the answer to the release: its handle was adopted by
+    a lease that was then forgotten, and nobody saw the message for a whole visibility."""
+    with new_world(tmp_path) as world:
+        host = world.host(Plan(work_s=10.0, wanted=1))
+        world.send()
+        world.run(lambda: bool(host.supervisor.jobs))
+        desk = host.desk
+        assert desk is not None
+
+        def own_poll() -> None:
+            (again,) = world.queue.receive(1, 60.0, 0.0)
+            host.crew.post(lambda: desk._intake.take(again, world.now_s + 60.0))
+
+        Script(world).after("queue.release", own_poll)
+        host.tell(Release("rec-1", "drain"))
+        host.tell(Wanted(0))
+        world.run(lambda: not desk._holdings.leases)
+
+        assert len(world.queue.receive(1, 60.0, 0.0)) == 1, "hidden from everybody"
