@@ -111,7 +111,8 @@ class Runit(Peer):
         for n in range(slots):
             run = folder / "services" / f"w{n}" / "run"
             run.parent.mkdir(parents=True)
-            run.write_text(f"#!/bin/sh\nexec /bin/sh {WORKER} {fifo} {' '.join(REST)}\n")
+            # What it runs is a script in any case: the worker's own statements, not a shell that starts it.
+            run.write_text(f"#!/bin/sh\necho $$ > {fifo}\nexec {' '.join(REST)}\n")
             run.chmod(0o755)
         path = f"{self.bin}:{os.environ['PATH']}"
         return (str(self.bin / "runsvdir"), str(folder / "services")), {"PATH": path}

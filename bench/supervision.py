@@ -1,24 +1,26 @@
 """Our supervision beside its peers', in one run: `make bench`, or
 
-    python bench/supervision.py [--rounds 3] [--slots 8,64] [--kills 16] [--idle-s 30] [--restarts 5000]
+    python bench/supervision.py [--rounds 3] [--slots 8,64] [--kills 16] [--idle-s 30] [--write]
 
 Every round measures all tools one after the other, so that what else the machine does hits
-all alike. Prints tables in Markdown; README.md says what each figure means.
+all alike. Prints tables in Markdown, and puts them into RESULTS.md with `--write`; README.md says what
+each figure means.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
+import os
 import sys
 import tempfile
 import time
-from datetime import datetime, timezone
 from pathlib import Path
 
 import measure
 import peers
 import real_worker
+import report
+from floor import Floor
 from measure import Figures
 from ours import OurCrew, Ours
 from tools import HERE, Tool, running
@@ -26,6 +28,21 @@ from tools import HERE, Tool, running
 MANY_SLOTS = 256
 TRAFFIC_S = 30.0
 STATUS_EVERY_S = 1.0
+TARGETS = (  # what our medians should not exceed
+    ("kill to replacement ms / 8", 3.0),
+    ("kill to replacement ms / 64", 3.0),
+    ("idle CPU s / 8", 0.02),
+    ("idle CPU s / 64", 0.02),
+    ("resident MB / 8", 30.0),
+    ("resident MB / 64", 30.0),
+    ("stop to gone ms / 64", 200.0),
+    ("status ms / 8", 80.0),
+    ("status ms / 64", 80.0),
+    ("supervisor killed: workers gone ms", 1000.0),
+    ("CPU % at work, status each second / 64", 1.0),
+    ("5000 restarts: descriptors more", 0.0),
+    ("real worker: kill to its job on a neighbour ms", 50.0),
+)
 
 
 def measure_tool(tool: Tool, slots: int, folder: Path, figures: Figures, kills: int, idle_s: float) -> None:
@@ -92,14 +109,30 @@ def measure_growth(folder: Path, restarts: int, figures: Figures) -> None:
 
 def table(figures: Figures, names: list[str]) -> str:
     """All figures, medians with the worst in brackets."""
-    rows = [["median (worst)", *names], ["---"] * (len(names) + 1)]
+    rows = [["median (worst)", *names]]
     for what, by_tool in figures.values.items():
         cells = []
         for name in names:
             values = by_tool.get(name)
             cells.append(f"{_short(figures.median(what, name))} ({_short(max(values))})" if values else "")
         rows.append([what, *cells])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return report.table(rows)
+
+
+def targets(figures: Figures) -> str:
+    """Each target whose figure was measured, and whether our median met it."""
+    rows = [["target", "median", "met"]]
+    for what, most in TARGETS:
+        if Ours.name in figures.values.get(what, {}):
+            median = figures.median(what, Ours.name)
+            rows.append([f"{what}: at most {most:g}", _short(median), "yes" if median <= most else "no"])
+    for what in [what for what in figures.values if what.startswith("kill to replacement")]:
+        for name, share in (("runit", 1.0), ("supervisord 4.3", 0.01)):
+            if name in figures.values[what] and Ours.name in figures.values[what]:
+                ratio = figures.median(what, Ours.name) / figures.median(what, name)
+                met = "yes" if ratio <= share else "no"
+                rows.append([f"{what}: at most {share:g} times {name}", f"{ratio:.3f} times", met])
+    return report.table(rows)
 
 
 def _short(value: float) -> str:
@@ -119,12 +152,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--many", action="store_true", help="256 slots and the traffic of 64 as well")
     parser.add_argument("--real", type=int, default=0, help="kills of real workers with tiny.en")
     parser.add_argument("--alone", action="store_true", help="without the peers")
+    parser.add_argument("--write", action="store_true", help="put the tables into RESULTS.md")
     parser.add_argument(
         "--home", type=Path, default=HERE.parent / ".venvs" / "bench", help="where peers are put"
     )
     args = parser.parse_args(argv)
     sizes = [int(size) for size in args.slots.split(",")]
-    tools: list[Tool] = [Ours(), *([] if args.alone else peers.install(args.home))]
+    tools: list[Tool] = [Ours(), *([] if args.alone else [Floor(), *peers.install(args.home)])]
+    load_before = os.getloadavg()[0]
     figures = Figures()
     with tempfile.TemporaryDirectory(prefix="bench-") as top:
         for number in range(args.rounds):
@@ -134,7 +169,7 @@ def main(argv: list[str]) -> int:
                     folder = Path(top) / f"{number}-{slots}-{tools.index(tool)}"
                     idle_s = args.idle_s if number == 0 else 0.0  # once: it takes long and varies little
                     measure_tool(tool, slots, folder, figures, args.kills, idle_s)
-        for tool in tools:
+        for tool in [tool for tool in tools if not isinstance(tool, Floor)]:
             measure_survivors(tool, sizes[0], Path(top) / f"s-{tools.index(tool)}", figures)
         if args.many:
             _say(f"{MANY_SLOTS} slots")
@@ -147,9 +182,10 @@ def main(argv: list[str]) -> int:
         if args.real:
             _say("real workers")
             real_worker.measure(Path(top) / "real", args.real, figures)
-    when = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    print(f"{when}, Python {platform.python_version()}, Linux {platform.release().split('-')[0]}\n")
-    print(table(figures, [tool.name for tool in tools]))
+    parts = [report.heading(load_before), targets(figures), table(figures, [tool.name for tool in tools])]
+    print("\n\n".join(parts))
+    if args.write:
+        report.write("supervision", "\n\n".join(parts))
     return 0
 
 
