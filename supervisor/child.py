@@ -318,5 +318,7 @@ def _start(recipe: Recipe, life: str, link_fd: int, out_fd: int, lock_fd: int) -
     inherited = [fd for fd in (link_fd, lock_fd) if fd >= 0]
     pid = spawn(recipe.command, environment, out_fd, inherited)
     if lock_fd >= 0:
-        os.pwrite(lock_fd, f"{pid}\n".encode().ljust(16), 0)
+        # For those who find the place taken. On a full disk they read an older pid, or none; the lock holds.
+        with contextlib.suppress(OSError):
+            os.pwrite(lock_fd, f"{pid}\n".encode().ljust(16), 0)
     return pid

@@ -141,6 +141,23 @@ def test_place_is_taken_until_the_last_process_of_the_life_before_is_gone(
     play(story)
 
 
+def test_full_disk_keeps_no_child_from_its_place(
+    play: Callable[[Play], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was started, then given up for the pid that could not be written, and never reaped."""
+
+    def refuse(fd: int, data: bytes, offset: int) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", refuse)
+
+    async def story(nursery: Nursery) -> None:
+        nursery.start('say(m.Up("warm")); os._exit(3)', "first", str(tmp_path / "gpu0.lock"))
+        assert await nursery.until_dead("first") == 3
+
+    play(story)
+
+
 def test_place_is_taken_while_the_child_lives_and_free_when_it_died(
     play: Callable[[Play], None], tmp_path: Path
 ) -> None:
