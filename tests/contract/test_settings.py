@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Optional
 
 import pytest
 
 from supervisor.contract import settings
-from supervisor.contract.settings import Loaded, SettingsWrong
+from supervisor.contract.settings import SettingsWrong
+from tests.contract.settings_folder import Folder
 
 REM = {
     "SQS_QUEUE_URL": "https://sqs/q",
@@ -17,29 +17,6 @@ REM = {
     "TRANSCRIPTS_BUCKET": "texts",
     "DYNAMODB_TABLE": "recordings",
 }
-
-
-class Folder:
-    """A folder with config.toml and .env in it, and what `load` makes of them."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.config = path / "config.toml"
-        self.dotenv = path / ".env"
-        self.config.write_text("")
-
-    def load(self, flags: Optional[dict[str, Any]] = None, **environ: str) -> Loaded:
-        return settings.load(str(self.config), flags or {}, {"HOME": "/home/rem", **environ})
-
-    def mistakes(self, flags: Optional[dict[str, Any]] = None, **environ: str) -> list[str]:
-        with pytest.raises(SettingsWrong) as caught:
-            self.load(flags, **environ)
-        return [str(mistake).replace(f"{self.path}/", "") for mistake in caught.value.mistakes]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    return Folder(tmp_path)
 
 
 def test_without_any_source_defaults_are_in_force(folder: Folder) -> None:

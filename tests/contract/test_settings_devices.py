@@ -2,36 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Optional
-
 import pytest
 
-from supervisor.contract import settings
-from supervisor.contract.settings import Loaded, SettingsWrong
-
-
-class Folder:
-    """A folder with config.toml and .env in it, and what `load` makes of them."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.config = path / "config.toml"
-        self.dotenv = path / ".env"
-        self.config.write_text("")
-
-    def load(self, flags: Optional[dict[str, Any]] = None, **environ: str) -> Loaded:
-        return settings.load(str(self.config), flags or {}, {"HOME": "/home/rem", **environ})
-
-    def mistakes(self, flags: Optional[dict[str, Any]] = None, **environ: str) -> list[str]:
-        with pytest.raises(SettingsWrong) as caught:
-            self.load(flags, **environ)
-        return [str(mistake).replace(f"{self.path}/", "") for mistake in caught.value.mistakes]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    return Folder(tmp_path)
+from tests.contract.settings_folder import Folder
 
 
 def test_lists_and_tables_of_devices_are_read(folder: Folder) -> None:

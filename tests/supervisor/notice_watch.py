@@ -1,0 +1,88 @@
+"""A watch for notices inside a loop, and what it was heard to say."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Callable, Optional
+
+from supervisor.contract import clock
+from supervisor.contract.settings import NoticesSettings, Settings
+from supervisor.fake_metadata import FakeMetadata
+from supervisor.notice import PATHS, Kind, Notice
+from supervisor.notices import Notices, Pace
+from supervisor.plain_http import Limits
+
+QUICK = Pace(every_s=0.01, others_every=1, gate_most_s=5.0, limits=Limits(0.5, 0.1))
+LIMIT_S = 10.0
+
+
+class Ears:
+    """Writes down what the watch says, in order."""
+
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+
+    def noticed(self, notice: Notice) -> None:
+        self.heard.append(notice)
+
+    def notices_settled(self) -> None:
+        self.heard.append("settled")
+
+    def notices_in_trouble(self, text: str) -> None:
+        self.heard.append(f"trouble {text}" if text else "well")
+
+    @property
+    def notices(self) -> list[Notice]:
+        return [one for one in self.heard if isinstance(one, Notice)]
+
+    @property
+    def words(self) -> list[str]:
+        """Everything heard but the notices' figures: `spot terminate`, `settled`, `trouble`, `well`."""
+        return [
+            f"{one.kind.value} {one.action}" if isinstance(one, Notice) else str(one).split()[0]
+            for one in self.heard
+        ]
+
+
+class Watch:
+    """A watch at work inside a loop."""
+
+    def __init__(self, fake: Optional[FakeMetadata], settings: NoticesSettings, pace: Pace) -> None:
+        environ = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": fake.endpoint} if fake else {}
+        self.fake = fake
+        self.ears = Ears()
+        self.notices = Notices(Settings(notices=settings), environ, self.ears, pace)
+
+    async def until(self, fact: Callable[[], object]) -> None:
+        until_s = clock.now_s() + LIMIT_S
+        while not fact():
+            assert clock.now_s() < until_s, self.ears.heard
+            await asyncio.sleep(0.005)
+
+    async def rounds(self, count: int) -> None:
+        """Let it ask about everything so many times more."""
+        assert self.fake is not None
+        asked = self.fake.requests
+        last = f"GET {PATHS[Kind.ASG]}"
+        wanted = asked.count(last) + count + 1  # the one under way may be an old one
+        await self.until(lambda: asked.count(last) >= wanted)
+
+
+def watched(
+    fake: Optional[FakeMetadata],
+    story: Callable[[Watch], object],
+    settings: Optional[NoticesSettings] = None,
+    pace: Pace = QUICK,
+) -> Ears:
+    """Run a watch through a story (a coroutine function); give what was heard."""
+
+    async def run() -> Ears:
+        watch = Watch(fake, settings or NoticesSettings(), pace)
+        watch.notices.start()
+        try:
+            await story(watch)  # type: ignore[misc]  # a coroutine function, as the name of the parameter says
+        finally:
+            watch.notices.stop()
+        return watch.ears
+
+    return asyncio.run(run())
