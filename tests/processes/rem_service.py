@@ -153,11 +153,17 @@ class Service:
 
 
 @contextmanager
-def running(state_dir: Path, program: Sequence[str] = RUN, **environ: str) -> Iterator[Service]:
+def running(
+    state_dir: Path, program: Sequence[str] = RUN, slots: int = 0, **environ: str
+) -> Iterator[Service]:
     """Run a service; afterwards it is gone and has left no process behind.
 
-    `program`: what Python runs instead of `rem-supervisor run`.
+    `program`: what Python runs instead of `rem-supervisor run`. `slots`: CPU slots, each of which costs
+    two seconds of a core to begin with; 0: as many as the machine has, or as config.toml says.
     """
+    if slots:
+        with (state_dir.parent / "config.toml").open("x", encoding="utf-8") as file:
+            file.write(f"[devices]\ncpu_slots = {slots}\n")
     service = Service(state_dir, clean_environment(state_dir, **environ), program)
     known: set[int] = set()
     try:

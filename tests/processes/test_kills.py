@@ -12,14 +12,15 @@ import pytest
 
 from tests.processes.rem_service import SAMPLES, Service, running, wait_for
 from tests.processes.senders import LocalSender, Sender, finished, transcript_of
+from tests.worker.recordings import two_windows
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 def at_work(service: Service, sender: Sender) -> tuple[str, dict[str, Any]]:
-    """Send the long recording and wait until a worker is in the middle of it."""
+    """Send a recording that takes some seconds and wait until a worker is in the middle of it."""
     service.wait_ready(1)
-    job = sender.send(SAMPLES / "lighthouse.ogg")
+    job = sender.send(two_windows(service.state_dir.parent))
     return job, wait_for(service.busy_slot, "a worker in the middle of a recording")
 
 
@@ -47,7 +48,7 @@ def test_killed_workers_job_goes_on_without_a_trip_through_the_queue(sender: Sen
 
 
 def test_killed_broker_loses_nothing_and_the_worker_works_on(sender: Sender, tmp_path: Path) -> None:
-    with running(tmp_path / "state", **sender.environ()) as service:
+    with running(tmp_path / "state", slots=1, **sender.environ()) as service:
         job, slot = at_work(service, sender)
 
         os.kill(service.pid_of("broker"), signal.SIGKILL)
@@ -60,7 +61,7 @@ def test_killed_broker_loses_nothing_and_the_worker_works_on(sender: Sender, tmp
 
 
 def test_killed_supervisor_gives_back_and_its_successor_finishes(sender: Sender, tmp_path: Path) -> None:
-    with running(tmp_path / "state", **sender.environ()) as service:
+    with running(tmp_path / "state", slots=1, **sender.environ()) as service:
         job, _ = at_work(service, sender)
 
         service.process.kill()
@@ -74,7 +75,7 @@ def test_supervisor_and_broker_killed_at_once_and_the_successor_takes_the_lease_
     sender: Sender, tmp_path: Path
 ) -> None:
     """As systemd does it to the whole control group: the broker has no time to give anything back."""
-    with running(tmp_path / "state", **sender.environ()) as service:
+    with running(tmp_path / "state", slots=1, **sender.environ()) as service:
         job, _ = at_work(service, sender)
         broker = service.pid_of("broker")
 
@@ -92,9 +93,10 @@ def test_supervisor_and_broker_killed_at_once_and_the_successor_takes_the_lease_
 def test_two_services_on_one_queue_do_each_recording_once(sender: Sender, tmp_path: Path) -> None:
     environ = sender.environ()
     second_dir = tmp_path / "second"
+    shared = "[devices]\ncpu_slots = 1\n"
     if isinstance(sender, LocalSender):
-        shared = f"[local]\nfolder = '{tmp_path / 'state' / 'local'}'\n"
-        (tmp_path / "config.toml").write_text(shared, encoding="utf-8")
+        shared += f"[local]\nfolder = '{tmp_path / 'state' / 'local'}'\n"
+    (tmp_path / "config.toml").write_text(shared, encoding="utf-8")
     with running(tmp_path / "state", **environ) as first, running(second_dir, **environ) as second:
         first.wait_ready(1)
         second.wait_ready(1)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.processes.quick_service import NULL
 from tests.processes.rem_service import REPOSITORY, SAMPLES, Service, is_alive, running, wait_for
 from tests.processes.senders import LocalSender, finished
 
@@ -40,14 +41,14 @@ def crashes(service: Service) -> list[dict[str, Any]]:
 
 def test_crash_leaves_one_record_with_all_that_is_known(tmp_path: Path) -> None:
     sender = LocalSender(tmp_path / "s" / "local")
-    with running(tmp_path / "s") as service:
+    with running(tmp_path / "s", slots=1) as service:
         service.wait_ready(1)
         job = sender.send(SAMPLES / "lighthouse.ogg")
         slot = wait_for(service.busy_slot, "a worker at work")
 
         os.kill(slot["pid"], signal.SIGSEGV)
         record = wait_for(lambda: next(iter(crashes(service)), None), "a crash record")
-        wait_for(lambda: finished(sender, job), "the job on another slot")
+        wait_for(lambda: finished(sender, job), "the job in the next worker")
 
     assert (record["slot"], record["pid"], record["death"]) == (slot["name"], slot["pid"], "crash")
     assert "SIGSEGV" in record["ended"]
@@ -60,7 +61,7 @@ def test_crash_leaves_one_record_with_all_that_is_known(tmp_path: Path) -> None:
 def test_worker_that_dies_at_once_is_held_with_the_reason_and_released_by_hand(tmp_path: Path) -> None:
     environ = misbehaving(tmp_path / "site", 'os.write(2, b"cannot even begin\\n")\nos._exit(9)')
     quick_settings(tmp_path, "[supervisor]\nhold_after = 2\n[devices]\ncpu_slots = 1\n")
-    with running(tmp_path / "s", **environ) as service:
+    with running(tmp_path / "s", NULL, **environ) as service:
         held = wait_for(lambda: [one for one in service.slots() if one["state"] == "held"], "a held slot")
         degraded = service.command("status")
         (tmp_path / "site" / "sitecustomize.py").unlink()
@@ -197,7 +198,7 @@ def test_grandchild_that_hides_keeps_the_place_and_is_named(tmp_path: Path) -> N
     """Double fork with a session and an environment of its own: only its lock tells of it."""
     environ = misbehaving(tmp_path / "site", leaves_an_orphan(tmp_path, "{}"))
     quick_settings(tmp_path, "[devices]\ncpu_slots = 1\n")
-    with running(tmp_path / "s", **environ) as service:
+    with running(tmp_path / "s", NULL, **environ) as service:
         service.wait_ready(1)
         orphan = int((tmp_path / "orphan").read_text())
         try:
@@ -231,7 +232,7 @@ def test_all_workers_killed_at_once_come_back_and_no_job_is_lost(tmp_path: Path)
 def test_eight_workers_are_gone_a_moment_after_their_supervisor(tmp_path: Path) -> None:
     quick_settings(tmp_path, "[devices]\ncpu_slots = 8\n[supervisor]\nloading_most = 8\n")
     with running(tmp_path / "s") as service:
-        service.wait_ready(8)
+        wait_for(lambda: len(service.pids()) == 11, "eight workers on their way")
         pids = service.pids()
 
         service.process.kill()

@@ -35,7 +35,7 @@ def sender(tmp_path: Path) -> LocalSender:
 @contextmanager
 def watching(tmp_path: Path, fake: FakeMetadata) -> Iterator[Service]:
     endpoint = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": fake.endpoint, "AWS_EC2_METADATA_DISABLED": "false"}
-    with running(tmp_path / "state", **endpoint) as service:
+    with running(tmp_path / "state", slots=1, **endpoint) as service:
         yield service
 
 
@@ -222,7 +222,7 @@ def test_a_blocked_token_is_told_once_and_workers_begin_all_the_same(
 
 
 def test_a_drill_ends_in_drained_and_resume_ends_the_drill(tmp_path: Path) -> None:
-    with running(tmp_path / "state", AWS_EC2_METADATA_DISABLED="true") as service:
+    with running(tmp_path / "state", slots=1, AWS_EC2_METADATA_DISABLED="true") as service:
         service.wait_ready()
 
         drill = service.command("drill", "spot", "--in", "60")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes.quick_service import NULL
 from tests.processes.rem_service import SAMPLES, Service, running, wait_for
 from tests.processes.senders import LocalSender, finished, transcript_of
 from workerproc import models
@@ -25,7 +26,7 @@ def pids(service: Service) -> dict[str, int]:
 
 
 def test_reload_rolls_one_worker_after_the_other(tmp_path: Path) -> None:
-    with running(tmp_path / "s") as service:
+    with running(tmp_path / "s", NULL) as service:
         service.wait_ready(2)
         before = pids(service)
         fewest = len(before)
@@ -47,7 +48,7 @@ def test_reload_rolls_one_worker_after_the_other(tmp_path: Path) -> None:
 
 
 def test_wrong_settings_are_refused_and_the_old_ones_stay(tmp_path: Path) -> None:
-    with running(tmp_path / "s") as service:
+    with running(tmp_path / "s", NULL) as service:
         service.wait_ready(1)
         before = pids(service)
         settings_of(service, "[transcription]\nbeam_size = 0\nbeem = 3\n")
@@ -62,7 +63,7 @@ def test_wrong_settings_are_refused_and_the_old_ones_stay(tmp_path: Path) -> Non
 
 
 def test_what_cannot_change_while_running_is_said(tmp_path: Path) -> None:
-    with running(tmp_path / "s") as service:
+    with running(tmp_path / "s", NULL) as service:
         service.wait_ready(1)
         settings_of(service, "[spool]\nmax_audio_s = 60.0\n")
 

@@ -18,7 +18,7 @@ MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 def run_one(sender: Sender, tmp_path: Path) -> tuple[str, dict[str, object]]:
     """Let a service work on one recording; give its id and its record."""
-    with running(tmp_path / "state", **sender.environ()) as service:
+    with running(tmp_path / "state", slots=1, **sender.environ()) as service:
         service.wait_ready()
         job = sender.send(SAMPLES / "harbour.wav")
         record = wait_for(lambda: finished(sender, job), "a finished record")
@@ -94,7 +94,7 @@ def test_queue_that_is_not_there_is_told_once_and_served_when_it_comes(tmp_path:
     environ = AwsSender(deploy(first)).environ()
     server.close()
 
-    with running(tmp_path / "state", **environ) as service:
+    with running(tmp_path / "state", slots=1, **environ) as service:
         service.wait_ready()
         wait_for(lambda: (service.status() or {})["supervisor"]["troubles"], "a trouble in the status")
         told = service.log.count("something outside does not answer")

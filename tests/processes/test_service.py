@@ -146,7 +146,7 @@ def test_status_shows_every_slot_in_text_and_json(service: Service) -> None:
 
 def test_worker_has_no_credentials_and_no_network_library(tmp_path: Path) -> None:
     secrets = {"AWS_SECRET_ACCESS_KEY": "s3cr3t-value", "HF_TOKEN": "t0ken-value", "REM_BACKEND": "local"}
-    with running(tmp_path / "state", **secrets) as service:
+    with running(tmp_path / "state", slots=1, **secrets) as service:
         service.wait_ready()
         pid = service.pid_of("cpu0")
         environment = Path(f"/proc/{pid}/environ").read_bytes()
@@ -164,7 +164,7 @@ def test_stop_in_the_middle_finishes_the_recording_and_exits_0(
     tmp_path: Path, signum: signal.Signals
 ) -> None:
     sender = LocalSender(tmp_path / "state" / "local")
-    with running(tmp_path / "state") as service:
+    with running(tmp_path / "state", slots=1) as service:
         service.wait_ready()
         job = sender.send(SAMPLES / "lighthouse.ogg")
         wait_for(service.busy_slot, "a worker at work")
@@ -178,7 +178,7 @@ def test_stop_in_the_middle_finishes_the_recording_and_exits_0(
 
 def test_second_stop_gives_back_at_once_and_a_successor_finishes(tmp_path: Path) -> None:
     sender = LocalSender(tmp_path / "state" / "local")
-    with running(tmp_path / "state") as service:
+    with running(tmp_path / "state", slots=1) as service:
         service.wait_ready()
         job = sender.send(SAMPLES / "lighthouse.ogg")
         wait_for(service.busy_slot, "a worker at work")
@@ -198,7 +198,7 @@ def test_second_stop_gives_back_at_once_and_a_successor_finishes(tmp_path: Path)
 
 def test_drain_and_resume_stop_and_start_the_work(tmp_path: Path) -> None:
     sender = LocalSender(tmp_path / "state" / "local")
-    with running(tmp_path / "state") as service:
+    with running(tmp_path / "state", slots=1) as service:
         service.wait_ready()
         drained = service.command("drain")
         wait_for(lambda: (service.status() or {})["supervisor"]["state"] == "drained", "drained")
@@ -231,7 +231,7 @@ def test_wrong_settings_start_nothing_and_name_every_mistake(tmp_path: Path) -> 
 
 
 def test_workers_die_with_their_supervisor_and_nothing_is_left(tmp_path: Path) -> None:
-    with running(tmp_path / "state") as service:
+    with running(tmp_path / "state", slots=1) as service:
         service.wait_ready(1)
         pids = service.pids()
 

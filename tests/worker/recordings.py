@@ -48,6 +48,11 @@ def _clips(table: Path, column: str) -> list[Clip]:
     return [Clip(table.parent / row["file"], row[column]) for row in rows]
 
 
+def two_windows(folder: Path) -> Path:
+    """The beginning of the long sample: two windows, a worker's work for some seconds; half of it all."""
+    return wav(folder / "lighthouse.wav", samples_of(SAMPLES / "lighthouse.ogg")[: 40 * RATE_HZ])
+
+
 def tone(seconds: float, rate_hz: int = RATE_HZ) -> npt.NDArray[np.int16]:
     """A loud tone: audio without speech."""
     return (np.sin(np.arange(int(seconds * rate_hz)) / 9.0) * 9_000).astype(np.int16)

@@ -28,7 +28,7 @@ FAR_AWAY_S = 1e9
 def in_mid_job(worker: Worker, folder: Path) -> None:
     """Bring a worker to the middle of a recording."""
     worker.ready()
-    worker.send(Job(card(folder, LONG)))
+    worker.send(Job(card(folder, recordings.two_windows(folder.parent))))
     worker.next_beat(lambda beat: any(job.phase == "transcribing" for job in beat.jobs))
 
 
