@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Callable, TypeVar, Union
 
 from supervisor.broker import backend as backends
-from supervisor.broker import losses
+from supervisor.broker import checkpoints, losses
 from supervisor.broker.errors import BrokerError, CannotServe, Forbidden, JobRejected, TryLater
 from supervisor.broker.ports import Change, Equals, RecordKey
 from supervisor.broker.tools import Backend
@@ -60,6 +60,8 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield _look_at_table(backend, settings)
     yield _look_at_audio(backend)
     yield _about_transcripts(backend)
+    if backend.kind == "aws" and settings.spool.share_checkpoints:
+        yield _about_checkpoints(backend)
 
 
 def _look_at_spool(settings: Settings) -> Finding:
@@ -182,6 +184,17 @@ def _about_transcripts(backend: Backend) -> Finding:
     if isinstance(answer, TryLater) and not isinstance(answer, Forbidden):
         return _bad("transcripts", answer, "s3:PutObject", "TRANSCRIPTS_BUCKET")
     return Finding("transcripts", "ok", f"bucket {backend.transcripts_bucket} answers; writing was not tried")
+
+
+def _about_checkpoints(backend: Backend) -> Finding:
+    answer = _try(lambda: checkpoints.try_rights(backend.objects, backend.transcripts_bucket))
+    right, costs = losses.CHECKPOINTS
+    if isinstance(answer, Forbidden):
+        cure = "Grant them to this role, or set [spool] share_checkpoints = false."
+        return Finding(f"permission {right}", "warn", f"not granted: {costs}", cure)
+    if isinstance(answer, BrokerError):
+        return _bad("checkpoints", answer, right, "TRANSCRIPTS_BUCKET")
+    return Finding(f"permission {right}", "ok", "other machines can carry on with what this one gives back")
 
 
 def _try(call: Callable[[], T]) -> Union[T, BrokerError]:

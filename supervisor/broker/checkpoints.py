@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import uuid
 from pathlib import Path
 from typing import Optional
@@ -61,8 +62,7 @@ def share(
     # A name of our own: the worker may put the next one in its place meanwhile.
     still = folder / f"shared-{hold.token}"
     with spool_errors(still):
-        still.unlink(missing_ok=True)
-        os.link(folder / CHECKPOINT, still)
+        shutil.copyfile(folder / CHECKPOINT, still)
     key = f"{prefix_of(request)}{hold.token}-{uuid.uuid4().hex[:12]}.json"
     pointer = Pointer(key, _sum_of(still), done_s)
     try:

@@ -267,6 +267,7 @@ def test_doctor_names_what_rems_own_role_lacks_and_what_that_costs(
         "permission sqs:ChangeMessageVisibility",
         "permission sqs:SendMessage",
         "permission sqs:SendMessage on the dead-letter queue",
+        "permission s3:GetObject, s3:DeleteObject or s3:ListBucket under checkpoints/",
         "redrive",
         "audio",
     }

@@ -1,0 +1,155 @@
+"""Work outlives who did it: after kill -9 at random moments, and on another host, with the same text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import pytest
+
+from tests.broker.aws_servers import deploy
+from tests.processes.rem_service import Service, running, wait_for
+from tests.processes.senders import USER, AwsSender, LocalSender, Sender, finished, transcript_of
+from tests.worker import recordings
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+KILLS = 10  # one for each seed
+LIMIT_S = 300.0
+# One job a worker, each window conditioned on the text before it: a wrong text history would show.
+CONFIG = """
+[transcription]
+profile = "rem"
+[spool]
+checkpoint_s = 1.0
+[devices]
+device = "cpu"
+"""
+
+
+def speech(folder: Path, seconds: float) -> Path:
+    """Clear speech only: where the engine is not sure it draws lots, and no two runs are alike."""
+    said = np.concatenate([recordings.samples_of(clip.path) for clip in recordings.samples()])
+    times = int(seconds * recordings.RATE_HZ / len(said)) + 1
+    length = int(seconds * recordings.RATE_HZ)
+    return recordings.wav(folder / "speech.wav", np.concatenate([said] * times)[:length])
+
+
+def lines_of(service: Service, sentence: str, job: str) -> list[dict[str, Any]]:
+    """The log lines of this sentence about this job."""
+    told = (line for line in service.log.splitlines() if sentence in line and job in line)
+    return [json.loads(line) for line in told if line.startswith("{")]
+
+
+def carried_on(service: Service, job: str) -> list[float]:
+    """From where workers went on with this job."""
+    return [line["from_s"] for line in lines_of(service, "job carries on", job)]
+
+
+def holder(service: Service, job: str) -> Optional[int]:
+    """The pid of the worker that has this job."""
+    for slot in service.slots():
+        if slot["pid"] and any(one["id"] == job for one in slot["jobs"]):
+            return int(slot["pid"])
+    return None
+
+
+def kept_s(service: Service, job: str) -> float:
+    """How far the checkpoint in the spool is; 0 where there is none."""
+    name = hashlib.sha256(f"{USER}/{job}".encode()).hexdigest()[:32]
+    try:
+        plain = json.loads((service.state_dir / "spool" / name / "checkpoint.json").read_bytes())
+    except OSError:
+        return 0.0
+    ends = [segment["end_s"] for segment in plain["segments"]]
+    return float(max([plain["mark"]["seek"] / 100, *ends[-1:]]))
+
+
+def kill_at_random(service: Service, job: str, seed: int, least_s: float) -> float:
+    """Kill the job's worker some time after it has got beyond `least_s`; gives how far it surely was."""
+    pid = wait_for(
+        lambda: holder(service, job) if kept_s(service, job) > least_s else None, "a checkpoint", LIMIT_S
+    )
+    time.sleep(random.Random(seed).uniform(0.0, 1.5))
+    reached_s = kept_s(service, job)
+    os.kill(pid, signal.SIGKILL)
+    return reached_s
+
+
+def test_kills_at_random_moments_cost_no_more_than_the_work_since_the_last_checkpoint(tmp_path: Path) -> None:
+    """Ten kills, five of each of two recordings of five minutes; a third one is left in peace."""
+    sender = LocalSender(tmp_path / "state" / "local")
+    spare = "cpu_slots = 4\n[supervisor]\nhold_after = 1000\n[queue]\nread_ahead = 0\n"
+    (tmp_path / "config.toml").write_text(CONFIG + spare, encoding="utf-8")
+    audio = speech(tmp_path, 300.0)
+    with running(tmp_path / "state") as service:
+        service.wait_ready(2)
+        in_peace, *disturbed = [sender.send(audio) for _ in range(3)]
+        reached: dict[str, list[float]] = {job: [] for job in disturbed}
+        for seed in range(KILLS):
+            job = disturbed[seed % 2]
+            reached[job].append(kill_at_random(service, job, seed, max([0.0, *reached[job]])))
+            wait_for(lambda job=job: len(carried_on(service, job)) == len(reached[job]), "the next", LIMIT_S)  # type: ignore[misc]
+        documents = {job: document(sender, job) for job in (in_peace, *disturbed)}
+        resumed = {job: carried_on(service, job) for job in disturbed}
+
+    peace = documents.pop(in_peace)
+    assert {segment["temperature"] for segment in peace["segments"]} == {0.0}, "lots were drawn"
+    assert peace["resumedFrom"] == 0
+    for job, found in documents.items():
+        assert found["segments"] == peace["segments"]
+        assert found["resumedFrom"] == resumed[job][-1]
+        # Nothing that stood in a checkpoint was done again; tests/worker shows how often one is written.
+        assert all(from_s + 0.01 >= done_s > 0 for from_s, done_s in zip(resumed[job], reached[job]))
+        assert sender.record(job)["remAttempt"] == 1
+
+
+def document(sender: Sender, job: str) -> dict[str, Any]:
+    record = wait_for(lambda: finished(sender, job), f"the record of {job}", LIMIT_S)
+    return transcript_of(sender, record)
+
+
+@pytest.fixture(params=["local", "ministack"])
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Sender:
+    """A backend for two hosts; a host that stops has no time to finish anything."""
+    local = tmp_path / "local"
+    config = f"{CONFIG}cpu_slots = 2\n[supervisor]\ndrain_s = 10.0\n[local]\nfolder = '{local}'\n"
+    (tmp_path / "config.toml").write_text(config, encoding="utf-8")
+    if request.param == "local":
+        return LocalSender(local)
+    return AwsSender(deploy(request.getfixturevalue("ministack"), max_receive_count=20))
+
+
+def test_host_that_stops_hands_its_work_to_another_which_carries_on(shared: Sender, tmp_path: Path) -> None:
+    audio = speech(tmp_path, 120.0)
+    environ = shared.environ()
+    with running(tmp_path / "one", **environ) as first:
+        first.wait_ready()
+        job = shared.send(audio)
+        wait_for(lambda: lines_of(first, "checkpoint shared", job), "a checkpoint in the bucket", LIMIT_S)
+        assert first.stop() == 0
+    (weighed,) = lines_of(first, "running job is weighed", job)
+    reached_s = lines_of(first, "checkpoint shared", job)[-1]["done_s"]
+
+    with running(tmp_path / "other", **environ) as second:
+        second.wait_ready()
+        quiet = shared.send(audio)
+        found, in_peace = document(shared, job), document(shared, quiet)
+        wait_for(lambda: shared.left() == 0, "an empty queue")
+        carried = carried_on(second, job)
+
+    assert weighed["choice"] == "put-down"
+    assert found["segments"] == in_peace["segments"]
+    assert found["resumedFrom"] == reached_s > 0
+    assert in_peace["resumedFrom"] == 0
+    assert carried == [reached_s]
+    assert not [key for key in shared.transcripts() if key.startswith("checkpoints/")]
+    record = shared.record(job)
+    assert (record["remAttempt"], record["remReleases"]) == (2, 1)
