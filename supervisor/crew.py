@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from supervisor import gpu_places, places, recipes
 from supervisor import pool as pl
 from supervisor import slot as sl
+from supervisor.child import Recipe
 from supervisor.contract.messages import Devices
 from supervisor.contract.settings import Settings
 from supervisor.effects import Effects
@@ -56,6 +57,7 @@ class Crew:
         self._places: dict[str, places.Place] = {}
         self._present: tuple[str, ...] = ()
         self._problem = ""
+        self._steps_known = 0  # of the memory ladder
 
     @property
     def fetch(self) -> ModelFetch:
@@ -115,7 +117,7 @@ class Crew:
             path = self._fetch_for(name).path
             if not path:
                 continue  # another model is on its way to it: until then it goes on with the old one
-            recipe = self._make_worker(settings, self._environ, place, path)
+            recipe = self._recipe(place, path)
             if recipe != self._effects.recipes[name]:
                 self._places[name], self._effects.recipes[name] = place, recipe
                 changed.append(self._pool.members[name].slot)
@@ -195,11 +197,25 @@ class Crew:
         """A slot that has a recipe for the first time, or was held for want of model or device."""
         first = name not in self._effects.recipes
         if first:
-            place = self._places[name]
-            self._effects.recipes[name] = self._make_worker(
-                self._settings, self._environ, place, self._fetch_for(name).path
-            )
+            self._effects.recipes[name] = self._recipe(self._places[name], self._fetch_for(name).path)
         return first
+
+    def fit_memory(self) -> None:
+        """Start workers with what fits into their memory from now on, where that was learnt since."""
+        if self._pool.memory.steps == self._steps_known:
+            return
+        self._steps_known = self._pool.memory.steps
+        for name in [name for name in self._places if name in self._effects.recipes]:
+            path = self._fetch_for(name).path
+            if path:
+                self._effects.recipes[name] = self._recipe(self._places[name], path)
+
+    def _recipe(self, place: places.Place, path: str) -> Recipe:
+        rung = self._pool.memory.rung(place.device, places.model_of(self._settings, place))
+        rows = place.batch_size if rung.rows is None else min(place.batch_size, rung.rows)
+        compute_type = rung.compute_type or place.compute_type
+        fitted = dataclasses.replace(place, batch_size=rows, compute_type=compute_type)
+        return self._make_worker(self._settings, self._environ, fitted, path)
 
 
 def _why_no_model(fetch: ModelFetch) -> sl.Event:

@@ -15,9 +15,13 @@ from supervisor.contract import messages as m
 from supervisor.ledger import Entry, Stage
 from supervisor.patience import still_most
 from supervisor.pool_types import BROKER, Member
+from supervisor.slot import SlotState
 
 if TYPE_CHECKING:
     from supervisor.pool import Pool
+
+# After a lack of memory: what the worker computes beside may still end.
+_FRESH_START_WITHIN_S = 300.0
 
 
 def hear(pool: Pool, member: Member, message: Any, now_s: float) -> None:
@@ -39,6 +43,9 @@ def _hear_room(pool: Pool, member: Member, message: m.Room, now_s: float) -> Non
     free = min(message.free, 10_000)
     member.places = free + (message.holding or 0)
     member.free = max(0, free - on_the_way)
+    member.rows = message.rows
+    if message.rows_fit is not None and pool.memory.learn_rows(*_engine_of(member), message.rows_fit):
+        _note_memory(pool, member)
     pool.decide(member, sl.Heartbeat(), now_s)
 
 
@@ -72,6 +79,21 @@ def _hear_failed(pool: Pool, member: Member, message: m.Failed, now_s: float) ->
         pool.decide(member, sl.FinishedJob(), now_s)  # it judged the audio: the slot works
     fail = m.Fail(message.job_id, message.failure, message.detail)
     pool.send(BROKER, pool.ledger.end(entry, fail))
+    if message.failure is m.Failure.OUT_OF_MEMORY and member.slot.state is SlotState.READY:
+        kind, compute_type = (member.facts.get(name, "") for name in ("device", "compute_type"))
+        pool.memory.step_down(*_engine_of(member), kind, compute_type)
+        _note_memory(pool, member)
+        order = sl.Drain(now_s + _FRESH_START_WITHIN_S, "out of memory: a fresh start", sl.Next.RESTART)
+        pool.decide(member, order, now_s)
+
+
+def _engine_of(member: Member) -> tuple[str, str]:
+    return member.device, member.facts.get("model", "")
+
+
+def _note_memory(pool: Pool, member: Member) -> None:
+    words = pool.memory.rung(*_engine_of(member)).words
+    pool.note("warning", "a worker ran out of memory", {"slot": member.slot.name, "now": words})
 
 
 def _hear_checkpoint(pool: Pool, member: Member, message: m.Checkpoint, now_s: float) -> None:

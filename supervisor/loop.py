@@ -296,6 +296,7 @@ class Service:
     def _after_events(self) -> None:
         """Set the next timer, tell systemd, keep the written status fresh: once a turn of the loop."""
         self._is_after_due = False
+        self.crew.fit_memory()
         self._step_roll()
         if self._timer is not None:
             self._timer.cancel()

@@ -19,6 +19,7 @@ from supervisor.finishing import Finishing
 from supervisor.handing_out import hand_out, tell_wanted
 from supervisor.hearing import hear
 from supervisor.ledger import Death, Ledger, Stage
+from supervisor.memory_ladder import MemoryLadder
 from supervisor.pool_types import (
     BROKER,
     GPUWATCH,
@@ -70,6 +71,7 @@ class Pool:
         self.queue: Optional[m.QueueState] = None
         self.devices: Optional[m.Devices] = None
         self.care = Care()
+        self.memory = MemoryLadder()
         self.troubles: dict[str, str] = {}
         self.read_ahead = read_ahead
         self._loading_most = loading_most

@@ -32,6 +32,7 @@ class Member:
     free: int = 0  # places for jobs, after what was given
     places: int = 0  # for jobs, free or not
     job_s: Optional[float] = None  # how long one is in work, of late
+    rows: Optional[int] = None  # jobs that its worker computes together
     moves: int = -1
     facts: Mapping[str, str] = field(default_factory=dict)
     done: int = 0

@@ -112,6 +112,8 @@ def _slots(status: Mapping[str, Any], paint: Paint) -> list[str]:
             shorten(row, WIDTH).replace(f" {state} ", f" {paint(state, STATE_STYLES.get(state, 'bold'))} ", 1)
         )
         lines += [paint(line, "faint") for line in _reason(slot)]
+        if slot.get("memory"):
+            lines += [paint(line, "warn") for line in _indented(printable(slot["memory"]))]
     return lines
 
 
@@ -127,7 +129,7 @@ def _slot_cells(slot: Mapping[str, Any]) -> list[str]:
         count_text(slot.get("done")) if works else "",
         count_text(slot.get("failed")) if works else "",
         factor_text(slot.get("realtime_factor")) if works else "",
-        _device(_mapping(slot.get("device"))),
+        _device(_mapping(slot.get("device")), slot.get("batch_size")),
     ]
 
 
@@ -135,9 +137,11 @@ def _state(slot: Mapping[str, Any]) -> str:
     return shorten(printable(slot.get("state")) or "?", 12)
 
 
-def _device(device: Mapping[str, Any]) -> str:
+def _device(device: Mapping[str, Any], batch_size: Any) -> str:
     """`NVIDIA L4 sick 3.1G/22G 67C 88% 72W`: what is known of it; health where it is not well."""
     parts = [printable(device.get("name")) or printable(device.get("uuid"))]
+    if (number(batch_size) or 0) > 1:
+        parts.append(f"batch {count_text(batch_size)}")
     if device.get("health") not in (None, "", "ok"):
         unknown = device["health"] == "unknown"
         parts.append("health unknown" if unknown else printable(device["health"]))
@@ -162,7 +166,11 @@ def _reason(slot: Mapping[str, Any]) -> list[str]:
         return []
     if slot.get("state") == "held" and number(slot.get("state_s")) is not None:
         reason = f"for {span_text(slot['state_s'])}: {reason}"
-    return textwrap.wrap(reason, WIDTH, initial_indent="    ", subsequent_indent="    ")
+    return _indented(reason)
+
+
+def _indented(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent="    ", subsequent_indent="    ")
 
 
 def _jobs(status: Mapping[str, Any], paint: Paint) -> list[str]:

@@ -110,6 +110,8 @@ def _slot(pool: Pool, member: Member, facts: Facts) -> dict[str, Any]:
         "failed": member.failed,
         "audio_s_done": round(member.audio_s_done, 2),
         "realtime_factor": round(speed, 2) if speed is not None else None,
+        "batch_size": member.rows if alive else None,
+        "memory": pool.memory.rung(member.device, member.facts.get("model", "")).words or None,
     }
 
 

@@ -88,6 +88,7 @@ class Batch:
         self.preparing = threading.Semaphore(_PREPARING_MOST)
         self._engine = engine
         self._rows_most = rows
+        self.rows_fit: Optional[int] = None  # known since more of them ran out of memory
         self._encode_most = encode_most
         self._row_s: dict[str, float] = {}  # by kind, measured
         self._news = threading.Condition()
@@ -185,7 +186,7 @@ class Batch:
             group[0].is_made.set()
             return
         if errors.classify(error) is Failure.OUT_OF_MEMORY:
-            self._rows_most = max(1, min(self._rows_most, len(group)) // 2)
+            self._rows_most = self.rows_fit = max(1, min(self._rows_most, len(group)) // 2)
         for call in group:
             self._make([call])
 

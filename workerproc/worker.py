@@ -201,7 +201,8 @@ class Worker:
     def _tell_room(self, batch: Batch) -> None:
         with self._room_lock:  # a number that was counted later must not be sent earlier
             holding = self._board.known_count
-            self._link.send(Room(max(0, _places(batch.rows) - holding), holding))
+            rows = batch.rows
+            self._link.send(Room(max(0, _places(rows) - holding), holding, rows, batch.rows_fit))
 
     def do(self, card: JobCard, recogniser: Recogniser, batch: Batch) -> None:
         """Do one job and say what became of it. Nothing escapes but `DeviceBroken`."""

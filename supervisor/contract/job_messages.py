@@ -60,11 +60,14 @@ class Room:
     """How many more jobs the worker would take now: an absolute number.
 
     `holding` is how many it counted as its own when it said so: a job that is on its way
-    meanwhile takes one of the free places.
+    meanwhile takes one of the free places. `rows`: how many it computes together; `rows_fit`: how
+    many at most, since more of them ran out of memory (None: they never did).
     """
 
     free: int
     holding: Optional[int] = None
+    rows: Optional[int] = None
+    rows_fit: Optional[int] = None
 
 
 @dataclass(frozen=True)

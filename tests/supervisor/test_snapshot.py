@@ -15,7 +15,7 @@ from tests.supervisor.simulator import Host
 SUPERVISOR = {"pid", "uptime_s", "state", "drain_deadline_s", "backend", "profile"}
 SLOT = {
     *("name", "kind", "state", "reason", "pid", "uptime_s", "restarts", "rss_bytes", "device", "jobs"),
-    *("done", "failed", "audio_s_done", "realtime_factor"),
+    *("done", "failed", "audio_s_done", "realtime_factor", "batch_size", "memory"),
 }
 DEVICE = {
     *("uuid", "name", "memory_used_bytes", "memory_total_bytes", "utilization_ratio", "temperature_c"),

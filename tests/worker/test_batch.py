@@ -116,6 +116,7 @@ def test_lack_of_memory_halves_the_round_and_no_job_fails_that_fits_alone() -> N
 
     assert results == [100 * n + 6 for n in range(8)]
     assert batch.rows <= 4
+    assert batch.rows_fit == batch.rows
 
 
 def test_job_that_dawdles_between_calls_does_not_stop_the_others() -> None:

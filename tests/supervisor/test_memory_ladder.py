@@ -1,0 +1,116 @@
+"""Out of memory: smaller rounds, then a fresh process with a smaller compute type; nobody learns it twice."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from supervisor import pool as pl
+from supervisor import snapshot
+from supervisor.contract import messages as m
+from supervisor.contract.settings import DevicesSettings, Settings, TranscriptionSettings
+from supervisor.crew import Crew
+from supervisor.memory_ladder import MemoryLadder, Rung
+from supervisor.model_fetch import NAME as MODEL
+from supervisor.places import Place
+from tests.supervisor.simulator import Host
+from tests.supervisor.test_snapshot import facts as facts_of
+
+ENGINE = {"model": "large-v3", "device": "cuda", "compute_type": "float16"}
+
+
+def test_rounds_only_ever_get_smaller() -> None:
+    ladder = MemoryLadder()
+
+    assert ladder.learn_rows("GPU-a", "large-v3", 8)
+    assert ladder.learn_rows("GPU-a", "large-v3", 4)
+    assert not ladder.learn_rows("GPU-a", "large-v3", 6)
+    assert ladder.rung("GPU-a", "large-v3").rows == 4
+    assert ladder.rung("GPU-b", "large-v3") == Rung() == ladder.rung("GPU-a", "tiny")
+
+
+@pytest.mark.parametrize(
+    ("kind", "compute_type", "then"),
+    [
+        ("cuda", "float32", "float16"),
+        ("cuda", "float16", "int8_float16"),
+        ("cuda", "bfloat16", "int8_bfloat16"),
+        ("cuda", "int8_float16", ""),
+        ("cpu", "float32", "int8"),
+        ("cpu", "int8_float32", ""),
+        ("", "", ""),  # a worker that never said what it computes as
+    ],
+)
+def test_each_compute_type_is_followed_by_the_next_smaller_one_of_its_device(
+    kind: str, compute_type: str, then: str
+) -> None:
+    assert MemoryLadder().step_down("GPU-a", "large-v3", kind, compute_type).compute_type == then
+
+
+def test_what_was_learnt_is_said_in_a_sentence_and_nothing_where_nothing_lacked() -> None:
+    ladder = MemoryLadder()
+    ladder.learn_rows("", "small", 2)
+    ladder.step_down("", "small", "cpu", "float32")
+    ladder.step_down("", "small", "cpu", "int8_float32")
+
+    assert ladder.rung("", "small").words == (
+        "memory ran out: batches of 2 at most, computing as int8, 2 fresh starts"
+    )
+    assert Rung().words == ""
+
+
+def test_worker_that_halved_its_rounds_is_remembered_by_its_device_and_shown() -> None:
+    host = Host(workers=2).begin().run(5)
+    host.pool.members["w0"].facts = ENGINE
+
+    host.processes["w0"].say(m.Room(5, 0, rows=4, rows_fit=4))
+
+    assert host.pool.memory.rung("", "large-v3").rows == 4
+    shown = {slot["name"]: slot for slot in snapshot.take(host.pool, facts_of(host))["slots"]}
+    assert (shown["w0"]["batch_size"], shown["w0"]["memory"]) == (4, "memory ran out: batches of 4 at most")
+    assert shown["w1"]["memory"] is None
+
+
+def test_recording_that_does_not_fit_alone_is_handed_back_and_a_fresh_process_takes_the_next() -> None:
+    host = Host(workers=1).begin("huge").run(5)
+    host.pool.members["w0"].facts = ENGINE
+    first = host.slot("w0").pid
+    host.failures["huge"] = m.Failure.OUT_OF_MEMORY
+
+    host.run(60)
+
+    assert host.pool.memory.rung("", "large-v3").compute_type == "int8_float16"
+    assert (host.state("w0"), host.slot("w0").failures) == ("ready", 0)
+    assert host.slot("w0").pid != first
+    assert not host.leases
+
+
+def test_next_process_begins_with_what_fits() -> None:
+    made: list[Place] = []
+
+    def make_worker(settings: Any, environ: Any, place: Place, path: str) -> Any:
+        made.append(place)
+        return place
+
+    settings = Settings(
+        devices=DevicesSettings(device="cpu", cpu_slots=1),
+        transcription=TranscriptionSettings(model="tiny.en", batch_size=8),
+    )
+    pool = pl.Pool()
+    pool.devices = m.Devices(())
+    effects: Any = SimpleNamespace(recipes={}, children={})
+    crew = Crew(settings, {}, pool, effects, make_worker)
+    crew.fetches[MODEL].path = "/models/tiny.en"
+    crew.staff()
+    crew.fit_memory()
+    assert [place.batch_size for place in made] == [8]
+
+    pool.memory.learn_rows("", "tiny.en", 2)
+    pool.memory.step_down("", "tiny.en", "cpu", "float32")
+    crew.fit_memory()
+    crew.fit_memory()
+
+    assert [(place.batch_size, place.compute_type) for place in made] == [(8, ""), (2, "int8")]
+    assert effects.recipes == {"cpu0": made[-1]}
