@@ -3,7 +3,7 @@
 Each is weighed by its own measured speed against the moment at which its worker would be killed,
 less what publishing takes: it is finished, or it is told to write a checkpoint and stop, and is
 free for others at once. It is weighed again while it runs, for speeds change. A job of which
-nothing is known yet is given time to show its speed, as long as there is any.
+nothing is known yet has half of the time to show its speed, or to end.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ class Verdict:
     why: str
 
 
-def weigh(job: Running, time_s: float) -> Verdict:
-    """Say what to do with a job that has `time_s` left until its worker is killed."""
+def weigh(job: Running, time_s: float, given_s: float) -> Verdict:
+    """Say what to do with a job that has `time_s` left, of `given_s`, until its worker is killed."""
     usable_s = time_s - PUBLISH_S
     if job.left_s is None or job.speed is None:
-        if time_s > ROUND_S:
+        if time_s > min(ROUND_S, given_s / 2):
             return Verdict(Choice.WAIT, f"its speed is not known yet, and {time_s:.0f} s are left")
         return Verdict(Choice.PUT_DOWN, f"its speed is not known, and only {time_s:.0f} s are left")
     takes_s = job.left_s / job.speed
@@ -82,7 +82,10 @@ class Finishing:
 
 def _judge(pool: Pool, worker: Member, entry: Entry, now_s: float) -> None:
     kill_at_s = worker.slot.wake_at_s
-    verdict = weigh(_running(worker, entry, now_s), (kill_at_s or now_s) - now_s)
+    time_s = (kill_at_s or now_s) - now_s
+    if not entry.weighed:
+        entry.given_to_finish_s = time_s
+    verdict = weigh(_running(worker, entry, now_s), time_s, entry.given_to_finish_s)
     if verdict.choice.value == entry.weighed:
         return
     entry.weighed = verdict.choice.value

@@ -63,14 +63,14 @@ class Checkpoint:
 
     @property
     def done_s(self) -> float:
-        """Seconds of the recording that are through: the end of its last segment, or of silence."""
-        end_s = self.segments[-1].end_s if self.segments else 0.0
-        return max(end_s, self.mark.seek / _FRAMES_A_SECOND)
+        """Seconds of the recording that are through."""
+        return done_s(self.mark, self.segments)
 
 
-def take(work: Work, mark: Mark, segments: Sequence[Segment]) -> Checkpoint:
-    """Make a checkpoint of a run; segments beyond the mark are left out."""
-    return Checkpoint(work, mark, tuple(segments[: mark.segments]))
+def done_s(mark: Mark, segments: Sequence[Segment]) -> float:
+    """Say how many seconds of the recording are before a mark: to the last segment's end, or to speech."""
+    end_s = segments[mark.segments - 1].end_s if mark.segments else 0.0
+    return max(end_s, mark.seek / _FRAMES_A_SECOND)
 
 
 def plain_options(options: Any) -> dict[str, str]:
@@ -78,15 +78,15 @@ def plain_options(options: Any) -> dict[str, str]:
     return {name: json.dumps(value) for name, value in dataclasses.asdict(options).items()}
 
 
-def write(checkpoint: Checkpoint) -> bytes:
-    """Write a checkpoint as its file has it."""
-    head = {
-        "format": FORMAT,
-        "work": codec.to_plain(checkpoint.work),
-        "mark": codec.to_plain(checkpoint.mark),
-    }
-    segments = [codec.to_plain(segment) for segment in checkpoint.segments]
-    return json.dumps({**head, "segments": segments}, ensure_ascii=False).encode("utf-8")
+def write_segment(segment: Segment) -> str:
+    """Write one segment; it never changes, so a long recording's need not be written again and again."""
+    return json.dumps(codec.to_plain(segment), ensure_ascii=False)
+
+
+def write(work: Work, mark: Mark, segments: Sequence[str]) -> bytes:
+    """Write a checkpoint as its file has it; of the written segments those before the mark."""
+    head = json.dumps({"format": FORMAT, "work": codec.to_plain(work), "mark": codec.to_plain(mark)})
+    return f'{head[:-1]}, "segments": [{", ".join(segments[: mark.segments])}]}}'.encode()
 
 
 def read(data: bytes) -> Checkpoint:

@@ -50,6 +50,7 @@ class Checkpoints:
         self._work: Optional[Work] = None
         self._written_at_s = clock.now_s()
         self._written: Optional[Mark] = None
+        self._lines: list[str] = []  # segments as they are written
         self.resumed_from_s = 0.0  # seconds of audio that were through when this worker began
 
     def find(self) -> Optional[Checkpoint]:
@@ -80,14 +81,14 @@ class Checkpoints:
             return
         self._written_at_s = clock.now_s()
         try:
-            kept = checkpoint.take(self._present_work(), mark, segments)
-            self._write(checkpoint.write(kept))
+            self._lines += map(checkpoint.write_segment, segments[len(self._lines) : mark.segments])
+            self._write(checkpoint.write(self._present_work(), mark, self._lines))
         except OSError as error:
             facts = {"job_id": self._card.job_id, "reason": str(error)}
             log.warning("checkpoint can't be written", extra=facts)
             return
         self._written = mark
-        self._tell(CheckpointTold(self._card.job_id, kept.done_s))
+        self._tell(CheckpointTold(self._card.job_id, checkpoint.done_s(mark, segments)))
 
     def _read(self) -> Optional[Checkpoint]:
         try:

@@ -27,14 +27,22 @@ from tests.supervisor.simulator import Host
     ],
 )
 def test_job_is_weighed_by_speed_and_time(left_s: float, speed: float, time_s: float, choice: Choice) -> None:
-    verdict = weigh(Running(left_s, speed), time_s)
+    verdict = weigh(Running(left_s, speed), time_s, 110.0)
 
     assert verdict.choice is choice
     assert verdict.why
 
 
 def test_reason_can_be_checked_by_hand() -> None:
-    assert weigh(Running(370.0, 10.0), 105.0).why == "370 s of audio at 10.0 a second take 37 s of 100 s"
+    assert (
+        weigh(Running(370.0, 10.0), 105.0, 105.0).why == "370 s of audio at 10.0 a second take 37 s of 100 s"
+    )
+
+
+def test_short_time_leaves_half_of_it_for_a_job_of_unknown_speed() -> None:
+    assert weigh(Running(None, None), 15.0, 15.0).choice is Choice.WAIT
+    assert weigh(Running(None, None), 7.6, 15.0).choice is Choice.WAIT
+    assert weigh(Running(None, None), 7.5, 15.0).choice is Choice.PUT_DOWN
 
 
 def put_down(host: Host, name: str) -> list[str]:

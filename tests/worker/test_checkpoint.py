@@ -16,13 +16,23 @@ from supervisor.contract import child_env, clock
 from supervisor.contract.messages import Checkpoint as Told
 from supervisor.contract.messages import JobCard
 from workerproc import checkpoint
+from workerproc.board import Board
 from workerproc.checkpoint import BadCheckpoint, Checkpoint, Mark, Work
+from workerproc.errors import JobPutDown, JobStopped
 from workerproc.resume import FILE, Checkpoints
-from workerproc.transcript import Segment
+from workerproc.transcript import Segment, Word
 
 WORK = Work(1_000, "ab" * 32, "tiny.en", {"beam_size": "5"}, {"ctranslate2": "4.8.5", "compute_type": "int8"})
 SEGMENTS = tuple(Segment(n, 5.0 * n - 5, 5.0 * n, f" part {n}") for n in range(1, 5))
 MARK = Mark(seek=1_800, language="en", tokens=(50_363, 12), last_speech_s=14.5, segments=3)
+
+
+KEPT = Checkpoint(WORK, MARK, SEGMENTS[:3])
+
+
+def written() -> bytes:
+    """A checkpoint as its file has it."""
+    return checkpoint.write(WORK, MARK, [checkpoint.write_segment(segment) for segment in SEGMENTS])
 
 
 @dataclass(frozen=True)
@@ -32,17 +42,24 @@ class Options:
 
 
 def test_written_checkpoint_reads_as_it_was() -> None:
-    kept = checkpoint.take(WORK, MARK, SEGMENTS)
+    kept = checkpoint.read(written())
 
-    assert checkpoint.read(checkpoint.write(kept)) == kept
-    assert kept.segments == SEGMENTS[:3]
+    assert kept == KEPT
     assert kept.done_s == 18.0
 
 
-def test_silence_at_the_beginning_is_progress_too() -> None:
-    kept = checkpoint.take(WORK, Mark(3_000, "en", (), 0.0, 0), ())
+def test_segments_may_say_anything() -> None:
+    words = (Word(0.1, 0.3, " w", 0.5),)
+    said = Segment(1, 0.1 + 0.2, 2.0, 'quotes " and \\ and\nlines, grüße 🎧', words=words)
+    mark = Mark(seek=100, segments=1)
 
-    assert kept.done_s == 30.0
+    kept = checkpoint.read(checkpoint.write(WORK, mark, [checkpoint.write_segment(said)]))
+
+    assert kept.segments == (said,)
+
+
+def test_silence_at_the_beginning_is_progress_too() -> None:
+    assert Checkpoint(WORK, Mark(seek=3_000)).done_s == 30.0
 
 
 @pytest.mark.parametrize(
@@ -58,21 +75,19 @@ def test_silence_at_the_beginning_is_progress_too() -> None:
     ],
 )
 def test_other_work_starts_over_and_says_why(changed: dict[str, Any], words: str) -> None:
-    kept = checkpoint.take(WORK, MARK, SEGMENTS)
-
-    reason = checkpoint.unusable(kept, dataclasses.replace(WORK, **changed))
+    reason = checkpoint.unusable(KEPT, dataclasses.replace(WORK, **changed))
 
     assert reason is not None
     assert words in reason
 
 
 def test_same_work_carries_on() -> None:
-    assert checkpoint.unusable(checkpoint.take(WORK, MARK, SEGMENTS), WORK) is None
+    assert checkpoint.unusable(KEPT, WORK) is None
 
 
 def spoilt(**changed: Any) -> bytes:
     """A checkpoint with something else in it."""
-    plain = json.loads(checkpoint.write(checkpoint.take(WORK, MARK, SEGMENTS)))
+    plain = json.loads(written())
     for name, value in changed.items():
         part, _, key = name.partition("__")
         if key:
@@ -105,7 +120,7 @@ def spoilt(**changed: Any) -> bytes:
         spoilt(segments={"1": 2}),
         spoilt(segments=[{"id": 1}] * 3),
         spoilt(segments=[{"id": 2, "start_s": 0.0, "end_s": 1.0, "text": "x"}] * 3),
-        checkpoint.write(checkpoint.take(WORK, MARK, SEGMENTS))[:-40],
+        written()[:-40],
     ],
 )
 def test_garbage_is_no_checkpoint(data: bytes) -> None:
@@ -115,8 +130,7 @@ def test_garbage_is_no_checkpoint(data: bytes) -> None:
 
 @given(st.binary(max_size=400), st.integers(0, 300))
 def test_no_damage_gets_through_unnoticed(noise: bytes, at: int) -> None:
-    kept = checkpoint.take(WORK, MARK, SEGMENTS)
-    data = checkpoint.write(kept)
+    data = written()
     try:
         found = checkpoint.read(data[:at] + noise + data[at + len(noise) :])
     except BadCheckpoint:
@@ -215,6 +229,25 @@ def test_put_down_before_the_first_window_leaves_what_was_there(folder: Path) ->
     second.keep(MARK, SEGMENTS)
 
     assert checkpoints(folder, []).find() is not None
+
+
+def test_job_is_put_down_at_its_next_step_unless_it_is_no_longer_ours() -> None:
+    board = Board()
+    for job_id in ("a", "b"):
+        board.await_job(job_id)
+
+    assert board.put_down("a")
+    assert board.put_down("b")
+    assert board.stop("b")
+    assert board.put_down("b")
+    assert not board.put_down("never here")
+
+    with pytest.raises(JobPutDown):
+        board.begin("a")
+    board.end("a")
+    with pytest.raises(JobStopped) as caught:
+        board.begin("b")
+    assert not isinstance(caught.value, JobPutDown)
 
 
 def test_full_disk_costs_the_checkpoint_and_not_the_job(
