@@ -100,7 +100,7 @@ def test_two_services_on_one_queue_do_each_recording_once(sender: Sender, tmp_pa
     with running(tmp_path / "state", **environ) as first, running(second_dir, **environ) as second:
         first.wait_ready(1)
         second.wait_ready(1)
-        jobs = [sender.send(SAMPLES / name) for name in ("harbour.wav", "soup.mp3") * 4]
+        jobs = [sender.send(SAMPLES / name) for name in ("harbour.wav", "soup.mp3") * 3]
 
         for job in jobs:
             record = wait_for(lambda job=job: finished(sender, job), f"the record of {job}")
