@@ -227,6 +227,13 @@ class Service:
         """The machine will be taken: finish or give back in time, then rest. The process stays."""
         self.post(pl.DrainSlots((), notice.deadline_at_s, notice.why))
 
+    def awoke(self, notice: Notice) -> None:
+        """Back from hibernation: take work again, unless something else stopped it."""
+        is_the_cause = self.pool.why == notice.why
+        log.info("back from hibernation", extra={"at": notice.time or None, "takes_work": is_the_cause})
+        if is_the_cause:
+            self.post(pl.Resume(()))
+
     def notices_settled(self) -> None:
         self._staff()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional, Protocol
 
@@ -59,6 +59,9 @@ def why_off(own: NoticesSettings, environ: Mapping[str, str]) -> Optional[Off]:
     return Off("this is not an EC2 instance", "Where it is one: [notices] enabled = on")
 
 
+SLEPT_LEAST_S = 1.0  # no clock of a machine that is awake runs apart by so much
+
+
 def kinds_of(own: NoticesSettings) -> list[Kind]:
     """Give what is asked for, the most urgent first."""
     return [kind for kind in Kind if kind is not Kind.REBALANCE or own.rebalance == "drain"]
@@ -69,6 +72,9 @@ class Hears(Protocol):
 
     def noticed(self, notice: Notice) -> None:
         """A notice is news."""
+
+    def awoke(self, notice: Notice) -> None:
+        """The machine went to sleep as this notice said, and is back."""
 
     def notices_settled(self) -> None:
         """From now on workers may begin."""
@@ -81,7 +87,12 @@ class Notices:
     """The notices of one host."""
 
     def __init__(
-        self, settings: Settings, environ: Mapping[str, str], hears: Hears, pace: Pace = Pace()
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        hears: Hears,
+        pace: Pace = Pace(),
+        slept_s: Callable[[], float] = clock.slept_s,
     ) -> None:
         own = settings.notices
         self.settled = False
@@ -92,6 +103,8 @@ class Notices:
         self._policy = Policy(settings.supervisor.drain_s, own.rebalance_s)
         self._kinds = kinds_of(own)
         self._board = Board()
+        self._slept_s = slept_s
+        self._slept_before_s = 0.0  # when the newest notice came
         self._trouble: Optional[Trouble] = None
         self._task: Optional[asyncio.Task[None]] = None
 
@@ -171,12 +184,23 @@ class Notices:
         found = read(kind, answer, _now(), self._policy)
         self._board, news, is_withdrawn = self._board.take(kind, found)
         if news is not None:
+            self._slept_before_s = self._slept_s()
             self._tell(news)
-        if is_withdrawn:
+        slept = self._slept_through() if is_withdrawn else None
+        if slept is not None:
+            self._hears.awoke(slept)
+        elif is_withdrawn:
             log.warning(
                 "notice is no longer told; what was drained stays so until `rem-supervisor resume`",
                 extra={"kind": kind.value},
             )
+
+    def _slept_through(self) -> Optional[Notice]:
+        """Give the hibernation that is over, if nothing else is told; not on the service's word alone."""
+        notice = self._board.known[-1]
+        has_slept = self._slept_s() - self._slept_before_s >= SLEPT_LEAST_S
+        is_over = notice.action == "hibernate" and not notice.is_drill and not self._board.told
+        return notice if has_slept and is_over else None
 
     def _tell(self, notice: Notice) -> None:
         left_s = max(0.0, notice.deadline_at_s - clock.now_s())

@@ -20,6 +20,11 @@ def now_s() -> float:
     return time.clock_gettime(_CLOCK)
 
 
+def slept_s() -> float:
+    """Say how long this host has slept or hibernated since its boot, as far as the kernel can tell."""
+    return now_s() - time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
 def wall_unix_s() -> float:
     """Read the wall clock, for records and people only: it may jump."""
     return time.time()

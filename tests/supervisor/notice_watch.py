@@ -25,6 +25,9 @@ class Ears:
     def noticed(self, notice: Notice) -> None:
         self.heard.append(notice)
 
+    def awoke(self, notice: Notice) -> None:
+        self.heard.append(f"awoke {notice.action}")
+
     def notices_settled(self) -> None:
         self.heard.append("settled")
 
@@ -51,7 +54,8 @@ class Watch:
         environ = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": fake.endpoint} if fake else {}
         self.fake = fake
         self.ears = Ears()
-        self.notices = Notices(Settings(notices=settings), environ, self.ears, pace)
+        self.slept_s = 0.0
+        self.notices = Notices(Settings(notices=settings), environ, self.ears, pace, lambda: self.slept_s)
 
     async def until(self, fact: Callable[[], object]) -> None:
         until_s = clock.now_s() + LIMIT_S

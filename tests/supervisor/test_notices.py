@@ -107,6 +107,24 @@ def test_a_notice_in_the_past_leaves_nothing(fake: FakeMetadata) -> None:
     assert watched(fake, story).words[0] == "spot terminate"
 
 
+@pytest.mark.parametrize(
+    ("action", "slept_s", "awakes"), [("hibernate", 900.0, 1), ("hibernate", 0.0, 0), ("stop", 900.0, 0)]
+)
+def test_a_machine_that_hibernated_and_is_back_is_told_of(
+    fake: FakeMetadata, action: str, slept_s: float, awakes: int
+) -> None:
+    """It stayed drained until a person came. A notice that is only withdrawn is no sign of a sleep."""
+
+    async def story(watch: Watch) -> None:
+        fake.tell(Kind.SPOT, action)
+        await watch.until(lambda: watch.ears.notices)
+        watch.slept_s += slept_s
+        fake.withdraw(Kind.SPOT)
+        await watch.rounds(3)
+
+    assert watched(fake, story).words.count("awoke") == awakes
+
+
 def test_a_changed_notice_is_told_again_and_a_withdrawn_one_stays_known(
     fake: FakeMetadata, caplog: pytest.LogCaptureFixture
 ) -> None:
