@@ -15,6 +15,7 @@ import boto3
 import botocore.exceptions
 from botocore.config import Config
 
+from supervisor.broker.crew import LANES
 from supervisor.broker.errors import Forbidden, TryLater
 
 _LONGEST_POLL_S = 20
@@ -59,7 +60,7 @@ class Clients:
             connect_timeout=connect_s,
             read_timeout=read_s,
             retries={"total_max_attempts": attempts, "mode": "standard"},
-            max_pool_connections=20,
+            max_pool_connections=sum(LANES.values()),  # as many as ever call at once
         )
         with translated("queue", "connect"):
             return self._session.client(service, config=config)

@@ -22,7 +22,7 @@ T = TypeVar("T")
 Event = Callable[[], None]
 
 POLL, BEAT, QUICK, FETCH, COMMIT, COUNT = "poll", "beat", "quick", "fetch", "commit", "count"
-LANES = {POLL: 1, BEAT: 1, QUICK: 4, FETCH: 8, COMMIT: 16, COUNT: 1}
+LANES = {POLL: 1, BEAT: 1, QUICK: 8, FETCH: 8, COMMIT: 16, COUNT: 1}
 
 
 class Crew:

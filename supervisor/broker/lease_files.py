@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -179,7 +180,12 @@ class LeaseFiles:
         return found
 
     def _path(self, message_id: str) -> Path:
-        return self._folder / f"{hashlib.sha256(message_id.encode()).hexdigest()[:32]}.json"
+        return self._folder / _name_of(message_id)
+
+
+@functools.lru_cache(maxsize=1_024)
+def _name_of(message_id: str) -> str:
+    return f"{hashlib.sha256(message_id.encode()).hexdigest()[:32]}.json"
 
 
 def saved_jobs(folder: Path) -> dict[str, str]:
