@@ -113,6 +113,9 @@ IN_THE_MODEL: dict[str, tuple[str, ...]] = {
         f"{DEATHS}::test_drain_deadline_during_an_upload",
         f"{DEATHS}::test_drain_deadline_passed_in_an_upload",
     ),
+    "checkpoint written by a fenced zombie": (
+        "broker/test_checkpoints.py::test_checkpoint_of_a_fenced_zombie_is_never_used",
+    ),
     "poison between innocents": (
         f"{DEATHS}::test_poison_between_innocents_is_failed_and_they_are_not_charged",
         f"{KILLS}::test_recording_that_kills_every_worker_is_failed_and_innocents_are_not",
@@ -133,7 +136,6 @@ IN_THE_MODEL: dict[str, tuple[str, ...]] = {
     ),
     "clock stepped by an hour": (f"{PEERS}::test_wall_clock_stepped_by_an_hour_in_mid_job",),
 }
-# "Checkpoint written by a fenced zombie" stands with the checkpoints.
 
 
 @pytest.mark.parametrize("name", [*STARRED, *IN_THE_MODEL])
