@@ -24,7 +24,7 @@ SHORT, LONG = CLIPS["harbour"].path, CLIPS["lighthouse"].path
 def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     with worker_in(tmp_path_factory.mktemp("fast"), profile="fast", batch_size=4) as worker:
         worker.up = worker.next(Up)
-        assert worker.next(Room) == Room(5, holding=0)
+        assert worker.next(Room) == Room(5, holding=0, rows=4)
         yield worker
 
 
