@@ -16,20 +16,24 @@ from typing import Any, Optional
 
 TOP = Path(__file__).resolve().parent.parent
 
-# faster-whisper as REM's worker uses it: one process, all cores, REM's options.
+# faster-whisper in one process. As REM's worker has it: two threads, conditioned on the text before.
 PLAIN = """
 import json, sys, time
 from faster_whisper import WhisperModel
-model = WhisperModel(sys.argv[1], device="cpu", compute_type="int8", cpu_threads=2, local_files_only=True)
+model = WhisperModel(
+    sys.argv[1], device="cpu", compute_type="int8", cpu_threads=int(sys.argv[3]), local_files_only=True
+)
 vad = {"min_silence_duration_ms": 500}
-def once(path):
-    segments, _ = model.transcribe(path, beam_size=5, vad_filter=True, vad_parameters=vad)
+def once(path, conditioned=True):
+    segments, _ = model.transcribe(path, beam_size=5, vad_filter=True, vad_parameters=vad,
+        condition_on_previous_text=conditioned)
     return " ".join(segment.text.strip() for segment in segments)
 once(sys.argv[2])
 print("up", flush=True)
 for line in sys.stdin:
+    wish = json.loads(line)
     began_s = time.perf_counter()
-    texts = [once(path) for path in json.loads(line)]
+    texts = [once(path, wish["conditioned"]) for path in wish["paths"]]
     print(json.dumps({"wall_s": time.perf_counter() - began_s, "texts": texts}), flush=True)
 """
 

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 _MIB = 1024**2
 
 # What each further recording takes of the host's memory. tiny: measured, 390 MB idle and 770 MB with
-# eight at work; the others are guesses.
+# eight at work, when windows were encoded together; the others are guesses.
 _CPU_ROW_BYTES = {"tiny": 60 * _MIB, "base": 80 * _MIB, "small": 150 * _MIB, "medium": 300 * _MIB}
 # The same on a GPU in float16. large: published for faster-whisper 1.1 and large-v2, 4,525 MB alone and
 # 6,090 MB in batches of 8; the others are guesses.
 _GPU_ROW_BYTES = {"tiny": 50 * _MIB, "base": 70 * _MIB, "small": 120 * _MIB, "medium": 180 * _MIB}
 _CPU_ROW_OTHERWISE, _GPU_ROW_OTHERWISE = 500 * _MIB, 250 * _MIB
-_CPU_MOST = 8
+# Measured, one thread, tiny: a row costs no less in calls of eight than of four; eight take more memory, and
+# a recording waits twice as long for the end of its round.
+CPU_MOST = 4
 _GPU_MOST = 16  # beyond it the published figures hardly grow
 _GPU_UNKNOWN = 8  # a guess, for a GPU that does not tell its memory
 
@@ -29,7 +31,7 @@ _GPU_UNKNOWN = 8  # a guess, for a GPU that does not tell its memory
 def on_cpu(settings: Settings, model: str, share_bytes: int, need_bytes: int) -> int:
     """Give the batch size of a worker that needs `need_bytes` of its share of free memory by itself."""
     row_bytes = _row_bytes(_CPU_ROW_BYTES, model, _CPU_ROW_OTHERWISE)
-    return _size(settings, (share_bytes - need_bytes) // row_bytes, _CPU_MOST)
+    return _size(settings, (share_bytes - need_bytes) // row_bytes, CPU_MOST)
 
 
 def on_gpu(settings: Settings, model: str, gpu: Device, need_bytes: int) -> int:
