@@ -1,9 +1,9 @@
 """Finish or put down: what becomes of running jobs whose worker must go. PURE.
 
-Each is weighed by its own measured speed against the moment at which its worker would be killed,
-less what publishing takes: it is finished, or it is told to write a checkpoint and stop, and is
-free for others at once. It is weighed again while it runs, for speeds change. A job of which
-nothing is known yet has half of the time to show its speed, or to end.
+Each is weighed by its own measured speed against the moment at which its worker would be killed
+(5 s before the deadline, which leaves the broker time to publish): it is finished, or it is told
+to write a checkpoint and stop, and is free for others at once. It is weighed again while it runs, for
+speeds change. A job of which nothing is known yet has half of the time to show its speed, or to end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from supervisor.pool import Pool
 
 WEIGH_EVERY_S = 1.0
-PUBLISH_S = 5.0  # a guess: from the last window to the record, with slow networks
+WRITE_S = 2.0  # a guess: writing the transcript, and speeds that change
 ROUND_S = 20.0  # what a worker may take until it hears: its longest round (workerproc/batch.py)
 MEASURED_AFTER_S = 2.0  # a beat's length: less says nothing
 
@@ -48,7 +48,7 @@ class Verdict:
 
 def weigh(job: Running, time_s: float, given_s: float) -> Verdict:
     """Say what to do with a job that has `time_s` left, of `given_s`, until its worker is killed."""
-    usable_s = time_s - PUBLISH_S
+    usable_s = time_s - WRITE_S
     if job.left_s is None or job.speed is None:
         if time_s > min(ROUND_S, given_s / 2):
             return Verdict(Choice.WAIT, f"its speed is not known yet, and {time_s:.0f} s are left")

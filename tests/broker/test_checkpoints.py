@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from pathlib import Path
 from typing import Callable
 
@@ -347,6 +348,31 @@ def test_dying_at_any_call_of_a_job_with_checkpoints_leaves_one_transcript(
             world.run(world.is_quiet)
             assert_once(world)
             assert len(left(world)) <= 1  # one that no record ever named, of a host that is no more
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+def test_random_orders_and_deaths_lose_no_job_and_mix_up_no_checkpoints(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    names = [f"rec-{n}" for n in range(3)]
+    with new_world(tmp_path) as world:
+        world.choose = chance.randrange
+
+        def maybe_die(number: int, name: str) -> None:
+            if number < 400 and chance.random() < 0.02:  # bounded, so that it ends
+                raise Killed
+
+        world.before = world.after = maybe_die
+        hosts = [world.host(Plan(work_s=chance.uniform(60.0, 150.0), checkpoint_s=7.0)) for _ in range(2)]
+        for name in names:
+            world.send(name)
+        for host in hosts:
+            for _ in range(4):
+                world.timers.add(world.now_s + chance.uniform(15.0, 120.0), host.supervisor.worker_dies)
+        world.run(world.is_quiet)
+
+        assert_once(world, *names)
+        assert any(host.supervisor.resumed for host in hosts)
 
 
 def test_broker_that_dies_in_the_middle_of_sharing_leaves_a_heir_that_goes_on(tmp_path: Path) -> None:

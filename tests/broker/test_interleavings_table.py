@@ -15,7 +15,7 @@ TESTS = Path(__file__).resolve().parents[1]
 DEATHS, PEERS = "broker/test_interleavings_deaths.py", "broker/test_interleavings_peers.py"
 FAULTS, HOLD = "broker/test_interleavings_faults.py", "broker/test_long_hold.py"
 REAL, WORKER = "processes/test_interleavings.py", "processes/test_worker_killed.py"
-KILLS = "processes/test_kills.py"
+KILLS, CHECKPOINTS = "processes/test_kills.py", "broker/test_checkpoints.py"
 
 MOMENTS = (
     "before the first heartbeat",
@@ -113,9 +113,6 @@ IN_THE_MODEL: dict[str, tuple[str, ...]] = {
         f"{DEATHS}::test_drain_deadline_during_an_upload",
         f"{DEATHS}::test_drain_deadline_passed_in_an_upload",
     ),
-    "checkpoint written by a fenced zombie": (
-        "broker/test_checkpoints.py::test_checkpoint_of_a_fenced_zombie_is_never_used",
-    ),
     "poison between innocents": (
         f"{DEATHS}::test_poison_between_innocents_is_failed_and_they_are_not_charged",
         f"{KILLS}::test_recording_that_kills_every_worker_is_failed_and_innocents_are_not",
@@ -133,6 +130,10 @@ IN_THE_MODEL: dict[str, tuple[str, ...]] = {
     "12-hour cap scaled down": (
         f"{HOLD}::test_job_that_takes_longer_is_given_back_in_time_and_begins_anew",
         f"{HOLD}::test_what_never_ends_in_that_time_fails_at_the_third_time",
+        f"{CHECKPOINTS}::test_job_longer_than_the_queue_allows_carries_on_and_is_not_charged",
+    ),
+    "checkpoint written by a fenced zombie": (
+        f"{CHECKPOINTS}::test_checkpoint_of_a_fenced_zombie_is_never_used",
     ),
     "clock stepped by an hour": (f"{PEERS}::test_wall_clock_stepped_by_an_hour_in_mid_job",),
 }

@@ -120,7 +120,7 @@ def document(sender: Sender, job: str) -> dict[str, Any]:
 def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Sender:
     """A backend for two hosts; a host that stops has no time to finish anything."""
     local = tmp_path / "local"
-    config = f"{CONFIG}cpu_slots = 2\n[supervisor]\ndrain_s = 10.0\n[local]\nfolder = '{local}'\n"
+    config = f"{CONFIG}cpu_slots = 2\n[supervisor]\ndrain_s = 8.0\n[local]\nfolder = '{local}'\n"
     (tmp_path / "config.toml").write_text(config, encoding="utf-8")
     if request.param == "local":
         return LocalSender(local)

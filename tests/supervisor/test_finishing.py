@@ -15,11 +15,11 @@ from tests.supervisor.simulator import Host
     ("left_s", "speed", "time_s", "choice"),
     [
         (100.0, 10.0, 20.0, Choice.FINISH),
-        (100.0, 10.0, 15.0, Choice.FINISH),  # 10 s of work and 5 s to publish
-        (100.0, 10.0, 14.9, Choice.PUT_DOWN),
+        (100.0, 10.0, 12.0, Choice.FINISH),  # 10 s of work and 2 s to write
+        (100.0, 10.0, 11.9, Choice.PUT_DOWN),
         (3_600.0, 20.0, 110.0, Choice.PUT_DOWN),
         (0.0, 1.0, 5.0, Choice.FINISH),
-        (0.0, 1.0, 1.0, Choice.PUT_DOWN),  # no time to publish it
+        (0.0, 1.0, 1.0, Choice.PUT_DOWN),  # no time to write it
         (None, 10.0, 110.0, Choice.WAIT),
         (100.0, None, 110.0, Choice.WAIT),
         (100.0, None, 20.0, Choice.PUT_DOWN),  # what its round may take
@@ -35,7 +35,7 @@ def test_job_is_weighed_by_speed_and_time(left_s: float, speed: float, time_s: f
 
 def test_reason_can_be_checked_by_hand() -> None:
     assert (
-        weigh(Running(370.0, 10.0), 105.0, 105.0).why == "370 s of audio at 10.0 a second take 37 s of 100 s"
+        weigh(Running(370.0, 10.0), 105.0, 105.0).why == "370 s of audio at 10.0 a second take 37 s of 103 s"
     )
 
 
