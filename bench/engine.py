@@ -35,7 +35,7 @@ from tests.broker.aws_servers import run_server  # noqa: E402
 
 RESULTS = TOP / "bench" / "RESULTS.md"
 CORES = 2
-WORKERS = 2
+WORKERS = 1 if programs.on_gpu() else 2
 ROWS = 8
 SLOW_CALL_S = 0.15
 LONG_S = 480.0
@@ -90,7 +90,7 @@ def service_rows(bench: Bench) -> list[Row]:
 
     def loop() -> float:
         for one in loops:
-            one.begin(batch_sizes.CPU_MOST)  # as the service's workers have
+            one.begin(16 if programs.on_gpu() else batch_sizes.CPU_MOST)  # as the service's workers have
         return max(one.answer()["wall_s"] for one in loops)
 
     taken = bench.in_turns(

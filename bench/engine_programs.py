@@ -18,10 +18,12 @@ TOP = Path(__file__).resolve().parent.parent
 
 # faster-whisper in one process. As REM's worker has it: two threads, conditioned on the text before.
 PLAIN = """
-import json, sys, time
+import json, os, sys, time
 from faster_whisper import WhisperModel
+device = os.environ.get("WHISPER_DEVICE", "cpu")
+kind = "float16" if device == "cuda" else "int8"
 model = WhisperModel(
-    sys.argv[1], device="cpu", compute_type="int8", cpu_threads=int(sys.argv[3]), local_files_only=True
+    sys.argv[1], device=device, compute_type=kind, cpu_threads=int(sys.argv[3]), local_files_only=True
 )
 vad = {"min_silence_duration_ms": 500}
 def once(path, conditioned=True):
@@ -39,7 +41,7 @@ for line in sys.stdin:
 
 # Our engine without broker, supervisor, disk or queue: decoded already, so many lanes as a worker has.
 LOOP = """
-import json, sys, threading, time
+import json, os, sys, threading, time
 from pathlib import Path
 from supervisor.contract.options import of_profile
 from workerproc import audio
@@ -47,13 +49,15 @@ from workerproc.batch import Batch
 from workerproc.recogniser import Recogniser
 from workerproc.tape import Tape
 model, folder, paths = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
-recogniser = Recogniser(model, "cpu", "int8", 1, lambda: None)
+device = os.environ.get("WHISPER_DEVICE", "cpu")
+kind, encode_most = ("float16", 4) if device == "cuda" else ("int8", 1)
+recogniser = Recogniser(model, device, kind, 1, lambda: None)
 recogniser.warm_up()
 tapes = [Tape(folder) for _ in paths]
 for path, tape in zip(paths, tapes):
     audio.decode(Path(path), tape, 1e6, lambda done_s, audio_s: None)
 def once(rows):
-    batch, texts, numbers = Batch(recogniser.native, rows, 1), {}, iter(range(len(tapes)))
+    batch, texts, numbers = Batch(recogniser.native, rows, encode_most), {}, iter(range(len(tapes)))
     guard = threading.Lock()
     def work():
         while True:
@@ -93,7 +97,7 @@ model = WhisperModel(sys.argv[1], device="cpu", compute_type="int8", cpu_threads
 def window(path):
     features = model.feature_extractor(decode_audio(path))[:, :3000]
     return np.pad(features, ((0, 0), (0, 3000 - features.shape[1]))).astype(np.float32)
-windows = np.stack([window(path) for path in sys.argv[2:10]])
+windows = np.stack([window(sys.argv[2 + n % (len(sys.argv) - 2)]) for n in range(8)])
 view = lambda rows: ctranslate2.StorageView.from_array(np.ascontiguousarray(rows))
 prompt = [model.hf_tokenizer.token_to_id("<|startoftranscript|>")]
 def encode(most):
@@ -165,6 +169,10 @@ os._exit(0)
 """
 
 
+def on_gpu() -> bool:
+    return os.environ.get("WHISPER_DEVICE", "cpu") == "cuda"
+
+
 class Measured:
     """One of the programs, running, warm and waiting."""
 
@@ -174,7 +182,8 @@ class Measured:
         if program in (LOOP, BARE, OWN_PEAK):
             from supervisor import environments
 
-            environ = {**environ, **environments.for_worker({}, "{}", "", 1, str(TOP))}
+            device = os.environ.get("CUDA_VISIBLE_DEVICES", "0") if on_gpu() else ""
+            environ = {**environ, **environments.for_worker({}, "{}", device, 1, str(TOP))}
         self._process = subprocess.Popen(
             [sys.executable, "-c", program, *arguments],
             env=environ,

@@ -46,7 +46,7 @@ def service(folder: Path, more: Mapping[str, str]) -> Iterator[dict[str, str]]:
         "REM_SOCKET": str(folder / "s"),
         "REM_PROFILE": "fast",
         "WHISPER_MODEL": "tiny.en",
-        "WHISPER_DEVICE": "cpu",
+        "WHISPER_DEVICE": os.environ.get("WHISPER_DEVICE", "cpu"),
         **more,
     }
     with (folder / "log").open("wb") as log:
