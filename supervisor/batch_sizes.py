@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 _MIB = 1024**2
 
-# What each further recording takes of the host's memory. tiny: measured at 30 MB (405 MB alone, 614 with eight),
-# doubled for longer texts; the others are guesses.
+# What each further recording takes of the host's memory. tiny: measured at 30 MB (405 MB alone, 614 with
+# eight), doubled for longer texts; the others are guesses.
 _CPU_ROW_BYTES = {"tiny": 60 * _MIB, "base": 80 * _MIB, "small": 150 * _MIB, "medium": 300 * _MIB}
 # The same on a GPU in float16. large: published for faster-whisper 1.1 and large-v2, 4,525 MB alone and
 # 6,090 MB in batches of 8; the others are guesses.
