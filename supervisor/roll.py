@@ -28,6 +28,7 @@ ROLLED = (
     "transcription.vad_threshold",
     "transcription.vad_min_silence_ms",
     "transcription.vad_speech_pad_ms",
+    "transcription.split",
     "devices.cpu_threads",
 )
 """Settings that a new worker takes up. All others need a restart of the service."""

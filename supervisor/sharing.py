@@ -50,11 +50,13 @@ class Sharing:
             if not _is_shared(entry) or not entry.parts_left:
                 continue
             owner = pool.members[entry.slot]
-            for helper in [w for w in self._idle(pool) if _are_alike(w, owner)][: entry.parts_left]:
+            asked = [w for w in self._idle(pool) if _are_alike(w, owner)][: entry.parts_left]
+            here = list(self._helping.values()).count(entry.card.job_id)
+            for helper in asked:
                 self._helping[helper.slot.name] = entry.card.job_id
                 entry.parts_left -= 1
                 helper.free -= 1
-                pool.send(helper.slot.name, m.Help(entry.card))
+                pool.send(helper.slot.name, m.Help(entry.card, 1 + here + len(asked)))
 
     def ended(self, slot: str, job_id: str) -> None:
         """A helper found nothing more to take."""

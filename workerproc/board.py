@@ -70,6 +70,10 @@ class Board:
             self._present[job_id] = Progress(job_id, "decoding", 0.0, 0.0)
         self.step()
 
+    def join(self, job_id: str) -> None:
+        """Work on a job that another thread took up: it can be stopped here as well."""
+        self._mine.job_id = job_id
+
     def end(self, job_id: str) -> None:
         """Lay the job down, whatever became of it."""
         self._mine.job_id = None

@@ -20,6 +20,7 @@ FORMAT = 1
 MOST_BYTES = 64 * 1024**2  # twelve hours with a time for each word are a seventh of it
 _MOST_SEGMENTS = 500_000
 _MOST_TOKENS = 1_000  # more than a prompt can hold
+_MOST_PARTS = 10_000
 _FRAMES_A_SECOND = 100
 
 
@@ -60,6 +61,7 @@ class Checkpoint:
     work: Work
     mark: Mark
     segments: Sequence[Segment] = field(default_factory=tuple)
+    is_done: bool = False  # nothing is left to do: the segments are all there are
 
     @property
     def done_s(self) -> float:
@@ -83,18 +85,51 @@ def write_segment(segment: Segment) -> str:
     return json.dumps(codec.to_plain(segment), ensure_ascii=False)
 
 
-def write(work: Work, mark: Mark, segments: Sequence[str]) -> bytes:
+def write(work: Work, mark: Mark, segments: Sequence[str], is_done: bool = False) -> bytes:
     """Write a checkpoint as its file has it; of the written segments those before the mark."""
-    head = json.dumps({"format": FORMAT, "work": codec.to_plain(work), "mark": codec.to_plain(mark)})
+    plain = {"work": codec.to_plain(work), "mark": codec.to_plain(mark), "done": is_done}
+    head = json.dumps({"format": FORMAT, **plain})
     return f'{head[:-1]}, "segments": [{", ".join(segments[: mark.segments])}]}}'.encode()
+
+
+def pack(parts: Sequence[Optional[bytes]]) -> bytes:
+    """Write the checkpoints of a recording's parts, as their files have them, as one; None: it has none."""
+    return b'{"format": %d, "parts": [%s]}' % (FORMAT, b", ".join(part or b"null" for part in parts))
+
+
+def unpack(data: bytes) -> list[Optional[Checkpoint]]:
+    """Read what `pack` wrote; empty where this is the checkpoint of a recording that was not cut.
+
+    Raises `BadCheckpoint` on everything else.
+    """
+    plain = _read_json(data)
+    if "parts" not in plain:
+        return []
+    parts = plain["parts"]
+    if not isinstance(parts, list) or len(parts) > _MOST_PARTS:
+        raise BadCheckpoint("the checkpoint has no list of parts")
+    return [None if part is None else _checkpoint(part) for part in parts]
 
 
 def read(data: bytes) -> Checkpoint:
     """Read what `write` wrote. Raises `BadCheckpoint` on everything else."""
+    plain = _read_json(data)
+    if "parts" in plain:
+        raise BadCheckpoint("it is of a recording in parts")
+    return _checkpoint(plain)
+
+
+def _read_json(data: bytes) -> dict[str, Any]:
     try:
         plain = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise BadCheckpoint("the checkpoint is not whole") from error
+    if not isinstance(plain, dict) or plain.get("format") != FORMAT:
+        raise BadCheckpoint("the checkpoint was written by another version")
+    return plain
+
+
+def _checkpoint(plain: Any) -> Checkpoint:
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         raise BadCheckpoint("the checkpoint was written by another version")
     try:
@@ -104,7 +139,7 @@ def read(data: bytes) -> Checkpoint:
     except codec.BadValue as error:
         raise BadCheckpoint(f"the checkpoint makes no sense: {error}") from error
     _check(mark, segments)
-    return Checkpoint(work, mark, segments)
+    return Checkpoint(work, mark, segments, plain.get("done") is True)
 
 
 def unusable(checkpoint: Checkpoint, now: Work) -> Optional[str]:

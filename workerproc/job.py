@@ -6,96 +6,126 @@ Raises what stands in its way; the worker's outermost loop turns that into a mes
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 from supervisor.contract import clock, options
-from supervisor.contract.child_env import WorkerSettings
-from supervisor.contract.messages import Checkpoint, JobCard, Staged
+from supervisor.contract.messages import Help, Job, JobCard, Parts, Staged
 from supervisor.contract.options import Options
-from workerproc import audio, staging, transcript
+from workerproc import audio, cuts, staging, transcript
 from workerproc.audio import Sound
-from workerproc.batch import Batch, Lane
-from workerproc.board import Board
+from workerproc.batch import Lane
 from workerproc.errors import AudioRejected, JobPutDown
-from workerproc.recogniser import Recogniser
+from workerproc.recogniser import Prepared
 from workerproc.resume import Checkpoints
-from workerproc.tape import Tape
+from workerproc.split import Split
+from workerproc.tape import RATE_HZ, Tape
+from workerproc.tools import Tools
 from workerproc.transcript import Heard, Segment
 
+Cut = Sequence[list[cuts.Stretch]]
 
-def transcribe_job(
-    card: JobCard,
-    settings: WorkerSettings,
-    recogniser: Recogniser,
-    batch: Batch,
-    engine: Mapping[str, str],
-    board: Board,
-    tell: Callable[[Checkpoint], None],
-) -> Staged:
+
+def transcribe_job(job: Job, tools: Tools) -> Staged:
     """Take one job from its audio to a staged transcript; give the message that says so.
 
-    Begins where an earlier worker's checkpoint ends. `tell` passes word of checkpoints on.
+    Begins where an earlier worker's checkpoint ends.
     """
-    began_at_s = clock.now_s()
-    folder = Path(card.folder)
-    wish = _options(card, settings)
-    checkpoints = Checkpoints(card, settings, wish, engine, tell)
+    card, began_at_s = job.card, clock.now_s()
+    wish = _options(card, tools)
+    checkpoints = Checkpoints(card, tools.settings, wish, tools.engine, tools.say)
 
-    with batch.lane() as lane, Tape(folder) as tape:
-        sound = audio.decode(
-            folder / "audio",
-            tape,
-            settings.max_audio_s,
-            lambda done_s, audio_s: board.reach("decoding", done_s, audio_s),
-        )
+    with tools.batch.lane() as lane, Tape(Path(card.folder)) as tape:
+        sound = _decoded(card, tape, tools)
         decoded_at_s = clock.now_s()
-        heard = _listen(sound, tape, wish, recogniser, lane, board, checkpoints)
-    heard_at_s = clock.now_s()
-    timings = {"decode_s": decoded_at_s - began_at_s, "transcribe_s": heard_at_s - decoded_at_s}
+        prepared = tools.recogniser.prepare(tape, wish, lane)
+        cut = _cut(prepared)
+        if len(cut) > 1:
+            lane.leave()  # the parts have lanes of their own
+            segments = _split(card, prepared, cut, checkpoints, tools).finish(
+                job.sharers, checkpoints, lambda untaken: tools.say(Parts(card.job_id, untaken))
+            )
+        else:
+            segments = _listen(prepared, lane, checkpoints, tools)
+    heard = Heard(prepared.language, sound.audio_s, segments, _cuts_s(cut))
+    timings = {"decode_s": decoded_at_s - began_at_s, "transcribe_s": clock.now_s() - decoded_at_s}
     warnings = (*sound.warnings, *_surprises(wish, heard))
-    origin = _origin(card, settings, engine, wish, warnings, timings, checkpoints.resumed_from_s)
+    origin = _origin(card, tools, wish, warnings, timings, checkpoints.resumed_from_s)
     document = transcript.build(origin, heard)
 
-    board.reach("writing", sound.audio_s, sound.audio_s)
+    tools.board.reach("writing", sound.audio_s, sound.audio_s)
     took_s = clock.now_s() - began_at_s
-    staging.stage(folder, card.job_id, card.attempt, document, took_s)
+    staging.stage(Path(card.folder), card.job_id, card.attempt, document, took_s)
     return Staged(card.job_id, sound.audio_s, took_s)
 
 
-def _options(card: JobCard, settings: WorkerSettings) -> Options:
+def help_with(wanted: Help, tools: Tools) -> None:
+    """Work on parts of a recording that another worker has, until none is to be had."""
+    card = wanted.card
+    wish = _options(card, tools)
+    checkpoints = Checkpoints(card, tools.settings, wish, tools.engine, tools.say)
+    with tools.batch.lane() as lane, Tape(Path(card.folder)) as tape:
+        _decoded(card, tape, tools)
+        prepared = tools.recogniser.prepare(tape, wish, lane)
+        cut = _cut(prepared)
+        if len(cut) > 1:
+            lane.leave()
+            _split(card, prepared, cut, checkpoints, tools).help(wanted.sharers)
+
+
+def _decoded(card: JobCard, tape: Tape, tools: Tools) -> Sound:
+    return audio.decode(
+        Path(card.folder) / "audio",
+        tape,
+        tools.settings.max_audio_s,
+        lambda done_s, audio_s: tools.board.reach("decoding", done_s, audio_s),
+    )
+
+
+def _options(card: JobCard, tools: Tools) -> Options:
     """Give the service's options with the job's own in their place."""
     try:
-        wish = options.changed(settings.options, card.options)
+        wish = options.changed(tools.settings.options, card.options)
     except options.BadOption as error:
         raise AudioRejected(str(error)) from error
     return dataclasses.replace(wish, language=card.language or wish.language)
 
 
-def _listen(
-    sound: Sound,
-    tape: Tape,
-    wish: Options,
-    recogniser: Recogniser,
-    lane: Lane,
-    board: Board,
-    checkpoints: Checkpoints,
-) -> Heard:
+def _cut(prepared: Prepared) -> Cut:
+    """Cut a long recording; only where no window needs the text before it."""
+    wish, stretches = prepared.options, prepared.stretches
+    if wish.split == "off" or wish.is_alone or not stretches:
+        return []
+    return cuts.parts(stretches)
+
+
+def _cuts_s(cut: Cut) -> list[float]:
+    return [part[0]["start"] / RATE_HZ for part in cut[1:]]
+
+
+def _split(card: JobCard, prepared: Prepared, cut: Cut, checkpoints: Checkpoints, tools: Tools) -> Split:
+    split = Split(card, prepared, cut, checkpoints.present_work(), tools)
+    split.take_up(checkpoints)
+    return split
+
+
+def _listen(prepared: Prepared, lane: Lane, checkpoints: Checkpoints, tools: Tools) -> list[Segment]:
     """Run the engine over the samples, from where an earlier worker stopped; here the job may be stopped."""
-    found = checkpoints.find()
+    found, board, audio_s = checkpoints.find(), tools.board, prepared.tape.length_s
     segments: list[Segment] = list(found.segments) if found is not None else []
-    board.reach("transcribing", min(checkpoints.resumed_from_s, sound.audio_s), sound.audio_s)
-    run = recogniser.transcribe(tape, wish, lane, found.mark if found is not None else None)
+    board.reach("transcribing", min(checkpoints.resumed_from_s, audio_s), audio_s)
+    mark = found.mark if found is not None else None
+    run = tools.recogniser.run(prepared, prepared.stretches, lane, mark)
     try:
         for segment in run.segments:
             segments.append(segment)
-            board.reach("transcribing", min(segment.end_s, sound.audio_s), sound.audio_s)
+            board.reach("transcribing", min(segment.end_s, audio_s), audio_s)
             checkpoints.look(run.mark, segments)
     except JobPutDown:
         checkpoints.keep(run.mark, segments)
         raise
-    return Heard(run.language, sound.audio_s, segments)
+    return segments
 
 
 def _surprises(wish: Options, heard: Heard) -> Iterator[str]:
@@ -106,8 +136,7 @@ def _surprises(wish: Options, heard: Heard) -> Iterator[str]:
 
 def _origin(
     card: JobCard,
-    settings: WorkerSettings,
-    engine: Mapping[str, str],
+    tools: Tools,
     wish: Options,
     warnings: tuple[str, ...],
     timings: Mapping[str, float],
@@ -117,11 +146,11 @@ def _origin(
         recording_id=card.recording_id,
         user_id=card.user_id,
         device_id=card.device_id,
-        model=settings.model,
+        model=tools.settings.model,
         transcribed_at=clock.iso_utc(clock.wall_unix_s()),
         attempt=card.attempt,
-        engine=engine,
-        options=_plain(wish, settings.profile),
+        engine=tools.engine,
+        options=_plain(wish, tools.settings.profile),
         warnings=warnings,
         resumed_from_s=resumed_from_s,
         timings=timings,

@@ -58,7 +58,7 @@ class Checkpoints:
         facts = {"job_id": self._card.job_id, "attempt": self._card.attempt}
         try:
             found = self._read()
-            reason = checkpoint.unusable(found, self._present_work()) if found is not None else None
+            reason = checkpoint.unusable(found, self.present_work()) if found is not None else None
         except (BadCheckpoint, OSError) as error:
             found, reason = None, str(error)
         if reason is not None:
@@ -80,37 +80,65 @@ class Checkpoints:
         if not mark.seek or mark == self._written:
             return
         self._written_at_s = clock.now_s()
+        self._lines += map(checkpoint.write_segment, segments[len(self._lines) : mark.segments])
+        if self._wrote(checkpoint.write(self.present_work(), mark, self._lines)):
+            self._written = mark
+            self._tell(CheckpointTold(self._card.job_id, checkpoint.done_s(mark, segments)))
+
+    # --- of a recording in parts
+
+    def find_parts(self) -> list[Optional[Checkpoint]]:
+        """Give the checkpoints of all parts that an earlier worker packed; empty where there are none."""
+        facts = {"job_id": self._card.job_id, "attempt": self._card.attempt}
         try:
-            self._lines += map(checkpoint.write_segment, segments[len(self._lines) : mark.segments])
-            self._write(checkpoint.write(self._present_work(), mark, self._lines))
-        except OSError as error:
-            facts = {"job_id": self._card.job_id, "reason": str(error)}
-            log.warning("checkpoint can't be written", extra=facts)
-            return
-        self._written = mark
-        self._tell(CheckpointTold(self._card.job_id, checkpoint.done_s(mark, segments)))
+            found = checkpoint.unpack(read_bounded(self._path))
+            for part in found:
+                reason = None if part is None else checkpoint.unusable(part, self.present_work())
+                if reason is not None:
+                    raise BadCheckpoint(reason)
+        except FileNotFoundError:
+            return []
+        except (BadCheckpoint, OSError) as error:
+            log.warning("job starts over", extra={**facts, "reason": str(error)})
+            return []
+        return found
+
+    def carry_on(self, done_s: float) -> None:
+        """Note how much earlier workers did of a recording in parts."""
+        self.resumed_from_s = done_s
+        if done_s:
+            facts = {"job_id": self._card.job_id, "attempt": self._card.attempt}
+            log.info("job carries on", extra={**facts, "from_s": round(done_s, 2)})
+
+    def look_parts(self, packed: Callable[[], bytes], done_s: float) -> None:
+        """Keep the parts' packed checkpoints where it is time for that."""
+        if clock.now_s() - self._written_at_s >= self._settings.checkpoint_s:
+            self.keep_parts(packed(), done_s)
+
+    def keep_parts(self, packed: bytes, done_s: float) -> None:
+        """Keep the parts' packed checkpoints now, for whoever carries on without this host's folder."""
+        self._written_at_s = clock.now_s()
+        if done_s and self._wrote(packed):
+            self._tell(CheckpointTold(self._card.job_id, done_s))
+
+    # --- inside
 
     def _read(self) -> Optional[Checkpoint]:
         try:
-            with open(self._path, "rb") as file:
-                data = file.read(checkpoint.MOST_BYTES + 1)
+            return checkpoint.read(read_bounded(self._path))
         except FileNotFoundError:
             return None
-        if len(data) > checkpoint.MOST_BYTES:
-            raise BadCheckpoint(f"the checkpoint has more than {checkpoint.MOST_BYTES} bytes")
-        return checkpoint.read(data)
 
-    def _write(self, data: bytes) -> None:
-        draft = self._path.with_name(f".{FILE}.{os.getpid()}.part")
+    def _wrote(self, data: bytes) -> bool:
         try:
-            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(data)
-            os.replace(draft, self._path)
-        except OSError:
-            draft.unlink(missing_ok=True)
-            raise
+            write_beside(self._path, data)
+        except OSError as error:
+            facts = {"job_id": self._card.job_id, "reason": str(error)}
+            log.warning("checkpoint can't be written", extra=facts)
+            return False
+        return True
 
-    def _present_work(self) -> Work:
+    def present_work(self) -> Work:
         """Name all that decides this job's text. Reads the whole audio, once, and only if it must."""
         if self._work is None:
             audio = Path(self._card.folder) / "audio"
@@ -122,6 +150,27 @@ class Checkpoints:
                 _fingerprint(self._settings, self._engine),
             )
         return self._work
+
+
+def read_bounded(path: Path) -> bytes:
+    """Read a checkpoint's file. Raises OSError, or `BadCheckpoint` where it is too large to be one."""
+    with open(path, "rb") as file:
+        data = file.read(checkpoint.MOST_BYTES + 1)
+    if len(data) > checkpoint.MOST_BYTES:
+        raise BadCheckpoint(f"the checkpoint has more than {checkpoint.MOST_BYTES} bytes")
+    return data
+
+
+def write_beside(path: Path, data: bytes) -> None:
+    """Write a file for this user alone, beside its name first. Raises OSError."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(data)
+        os.replace(draft, path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def _fingerprint(settings: WorkerSettings, engine: Mapping[str, str]) -> dict[str, str]:

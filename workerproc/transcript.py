@@ -57,6 +57,7 @@ class Heard:
     language: Optional[str]
     audio_s: float  # the recording's, silence included
     segments: Sequence[Segment]
+    cuts_s: Sequence[float] = ()  # where its parts begin, but for the first; empty: it was not cut
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ def build(origin: Origin, heard: Heard) -> dict[str, Any]:
         "warnings": list(origin.warnings),
         "attempts": origin.attempt,
         "resumedFrom": round(origin.resumed_from_s, 2),
+        "cuts": [round(cut_s, 2) for cut_s in heard.cuts_s],
         "timings": {phase: round(took_s, 3) for phase, took_s in origin.timings.items()},
     }
 

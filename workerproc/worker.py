@@ -13,7 +13,7 @@ import logging
 import queue
 import threading
 import time
-from typing import TYPE_CHECKING, Callable, NoReturn, Optional
+from typing import TYPE_CHECKING, Callable, NoReturn, Union
 
 from supervisor.contract import child_env, clock, logline
 from supervisor.contract.child_env import WorkerSettings
@@ -41,6 +41,7 @@ from workerproc.link import Link
 if TYPE_CHECKING:
     # Heavy: imported in `_load`, when this process can be seen, stopped and asked already.
     from workerproc.recogniser import Recogniser
+    from workerproc.tools import Tools
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class Worker:
         self._link = link
         self._die = die
         self._board = Board()
-        self._inbox: queue.SimpleQueue[Optional[Job]] = queue.SimpleQueue()  # None: leave
+        self._inbox: queue.SimpleQueue[Union[Job, Help, None]] = queue.SimpleQueue()  # None: leave
         self._leaving = threading.Event()
         self._stirred = threading.Event()  # a job came: the idle pace of beats is over
         self._room_lock = threading.Lock()
@@ -112,7 +113,7 @@ class Worker:
     # --- heard from the link's thread and SIGTERM's
 
     def _hear(self, message: ToWorker) -> None:
-        if isinstance(message, Job):
+        if isinstance(message, (Job, Help)):
             self._board.await_job(message.card.job_id)
             self._inbox.put(message)
             self._stirred.set()
@@ -122,8 +123,6 @@ class Worker:
         elif isinstance(message, PutDown):
             if self._board.put_down(message.job_id):
                 log.info("job is to be put down", extra={"job_id": message.job_id, "reason": message.why})
-        elif isinstance(message, Help):
-            self._link.send(Helped(message.card.job_id))
         else:
             _: Drain = message
             self._leave("drain")
@@ -188,12 +187,18 @@ class Worker:
 
     def _work(self, recogniser: Recogniser, batch: Batch) -> None:
         """Take jobs one by one until the worker leaves, or breaks."""
+        from workerproc.tools import Tools
+
+        tools = Tools(self._settings, recogniser, batch, self._engine, self._board, self._link.send)
         try:
             while True:
-                job = self._inbox.get()
-                if job is None or self._leaving.is_set():
+                wanted = self._inbox.get()
+                if wanted is None or self._leaving.is_set():
                     return
-                self.do(job.card, recogniser, batch)
+                if isinstance(wanted, Help):
+                    self._help(wanted, tools)
+                else:
+                    self._do(wanted, tools)
                 self._tell_room(batch)
         except BaseException as error:  # noqa: BLE001  # the main thread raises it
             batch.close(error)
@@ -204,16 +209,15 @@ class Worker:
             rows = batch.rows
             self._link.send(Room(max(0, _places(rows) - holding), holding, rows, batch.rows_fit))
 
-    def do(self, card: JobCard, recogniser: Recogniser, batch: Batch) -> None:
+    def _do(self, job: Job, tools: Tools) -> None:
         """Do one job and say what became of it. Nothing escapes but `DeviceBroken`."""
         from workerproc.job import transcribe_job
 
+        card = job.card
         facts = {"job_id": card.job_id, "attempt": card.attempt}
         try:
             self._board.begin(card.job_id)
-            staged = transcribe_job(
-                card, self._settings, recogniser, batch, self._engine, self._board, self._link.send
-            )
+            staged = transcribe_job(job, tools)
         except errors.JobPutDown:
             self._link.send(Stopped(card.job_id))
             log.info("job put down", extra=facts)
@@ -228,6 +232,26 @@ class Worker:
             )
         finally:
             self._board.end(card.job_id)
+
+    def _help(self, wanted: Help, tools: Tools) -> None:
+        """Work on another worker's recording; whatever goes wrong here, that worker does the rest."""
+        from workerproc.job import help_with
+
+        card = wanted.card
+        facts = {"job_id": card.job_id, "attempt": card.attempt}
+        try:
+            self._board.begin(card.job_id)
+            help_with(wanted, tools)
+            log.info("helped", extra=facts)
+        except errors.JobStopped:
+            log.info("help is over", extra=facts)
+        except Exception as error:
+            log.warning("help failed", extra={**facts, "reason": errors.sentence(error)}, exc_info=error)
+            if errors.classify(error) is Failure.SICK_DEVICE:
+                raise errors.DeviceBroken(errors.sentence(error)) from error
+        finally:
+            self._board.end(card.job_id)
+            self._link.send(Helped(card.job_id))
 
     def _give_up(self, card: JobCard, error: Exception, facts: dict[str, object]) -> None:
         failure, reason = errors.classify(error), errors.sentence(error)

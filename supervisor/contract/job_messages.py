@@ -154,6 +154,7 @@ class Help:
     """Take parts of this long recording, which another worker has, until none is left; then say Helped."""
 
     card: JobCard
+    sharers: int = 2  # as in Job
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 
 PROFILES = ("fast", "rem")
 TASKS = ("transcribe", "translate")
+SPLITS = ("auto", "off")
 MAX_JSON_BYTES = 16_384
 MAX_PROMPT_CHARS = 2_000  # some 450 tokens: the engine itself keeps the last 223
 MAX_BEAM = 32
 MAX_TEMPERATURES = 10
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
-_AS_SET = frozenset(
-    {"task", "beam_size", "temperature", "initial_prompt", "hotwords", "word_timestamps", "vad_filter"}
-)  # options that are settings of the same name and kind
+# Options that are settings of the same name and kind.
+_AS_SET = (
+    *("task", "beam_size", "temperature", "initial_prompt", "hotwords", "word_timestamps", "vad_filter"),
+    "split",
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Options:
     word_timestamps: bool = False
     vad_filter: bool = True
     vad_parameters: VadParameters = field(default_factory=VadParameters)
+    split: str = "auto"  # a long recording in parts, side by side, unless it is to run alone; or off
 
     @property
     def is_alone(self) -> bool:
@@ -74,7 +78,6 @@ def of_profile(profile: str) -> Options:
 
 def in_force(transcription: TranscriptionSettings) -> Options:
     """Give the options of a service's settings."""
-    names = [field.name for field in dataclasses.fields(Options) if field.name in _AS_SET]
     conditioned = {"auto": transcription.profile != "fast", "on": True, "off": False}
     return Options(
         language=transcription.language or None,
@@ -84,7 +87,7 @@ def in_force(transcription: TranscriptionSettings) -> Options:
             min_silence_duration_ms=transcription.vad_min_silence_ms,
             speech_pad_ms=transcription.vad_speech_pad_ms,
         ),
-        **{name: getattr(transcription, name) for name in names},
+        **{name: getattr(transcription, name) for name in _AS_SET},
     )
 
 
@@ -138,6 +141,8 @@ def mistakes(options: Options) -> Iterator[tuple[str, str]]:
         yield "language", f"{options.language[:40]!r} is not a code such as en or de"
     if options.task not in TASKS:
         yield "task", f"{options.task[:40]!r} is none of {', '.join(TASKS)}"
+    if options.split not in SPLITS:
+        yield "split", f"{options.split[:40]!r} is none of {', '.join(SPLITS)}"
     if not 1 <= options.beam_size <= MAX_BEAM:
         yield "beam_size", f"{options.beam_size} is not within 1 and {MAX_BEAM}"
     ladder = options.temperature

@@ -78,6 +78,7 @@ class TranscriptionSettings:
     vad_threshold: float = 0.5
     vad_min_silence_ms: int = 500  # REM's
     vad_speech_pad_ms: int = 400
+    split: str = "auto"  # long recordings in parts, side by side, where nothing is conditioned; or off
     batch_size: int = 0  # windows computed in one call, profile fast alone; 0: from memory and model
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from supervisor.contract.options import MAX_BEAM, MAX_PROMPT_CHARS, MAX_TEMPERATURES, TASKS
+from supervisor.contract.options import MAX_BEAM, MAX_PROMPT_CHARS, MAX_TEMPERATURES, SPLITS, TASKS
 
 if TYPE_CHECKING:
     from supervisor.contract.settings import Settings
@@ -23,6 +23,7 @@ CHOICES = {
     "transcription.profile": ("rem", "fast"),
     "transcription.task": TASKS,
     "transcription.condition_on_previous_text": ("auto", "on", "off"),
+    "transcription.split": SPLITS,
     "notices.enabled": ("auto", "on", "off"),
     "notices.rebalance": ("drain", "ignore"),
     "log.level": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),

@@ -29,6 +29,7 @@ HEARD = Heard(
         Segment(1, 0.0, 2.345678, " One. ", -0.25, 0.01, 1.2, 0.0, (Word(0.104, 0.5, " One.", 0.98765),)),
         Segment(3, 60.0, 61.2, "Two  & <three>"),
     ],
+    [30.5],
 )
 
 
@@ -75,6 +76,7 @@ def test_transcript_has_rems_keys_first_and_ours_after_them() -> None:
         "warnings": ["cut"],
         "attempts": 2,
         "resumedFrom": 0.0,
+        "cuts": [30.5],
         "timings": {"decode_s": 0.123},
     }
 

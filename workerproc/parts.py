@@ -1,0 +1,139 @@
+"""The parts of one recording in the job's folder: who has which, and how far each is.
+
+Workers share a recording by these files alone. A part is taken by a lock on its file, which
+ends with the process whatever becomes of it; how far it is stands in a checkpoint of its own.
+Parts of another audio, model or set of options lie in another folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional
+
+from supervisor.contract import codec
+from workerproc import checkpoint
+from workerproc.checkpoint import BadCheckpoint, Checkpoint, Mark, Work
+from workerproc.resume import read_bounded, write_beside
+from workerproc.transcript import Segment
+
+log = logging.getLogger(__name__)
+
+
+class Parts:
+    """All parts of one recording, by number from 0."""
+
+    def __init__(self, folder: Path, work: Work, count: int) -> None:
+        """`folder` is the job's; `work` names what decides the text. Raises OSError."""
+        name = hashlib.sha256(json.dumps(codec.to_plain(work), sort_keys=True).encode()).hexdigest()[:16]
+        self._folder = folder / f"parts-{name}"
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._work = work
+        self.numbers = range(count)
+
+    @property
+    def is_whole(self) -> bool:
+        """True when every part is done."""
+        return all(self.is_done(number) for number in self.numbers)
+
+    @property
+    def untaken(self) -> int:
+        """How many parts nobody ever took."""
+        return sum(1 for n in self.numbers if not self.is_done(n) and not self._lock_path(n).exists())
+
+    def is_done(self, number: int) -> bool:
+        """Say whether a part is done, here or elsewhere."""
+        return self._path(number, "done").exists()
+
+    def take(self) -> Optional[Taken]:
+        """Take the first part that is not done and that nobody has. None: there is none."""
+        for number in self.numbers:
+            if self.is_done(number):
+                continue
+            lock_fd = _locked(self._lock_path(number))
+            if lock_fd is None:
+                continue
+            if not self.is_done(number):  # it may have been finished a moment ago
+                return Taken(self, number, lock_fd)
+            os.close(lock_fd)
+        return None
+
+    def put(self, number: int, mark: Mark, segments: Sequence[Segment], is_done: bool) -> None:
+        """Keep how far a part is. Raises OSError."""
+        lines = [checkpoint.write_segment(segment) for segment in segments]
+        data = checkpoint.write(self._work, mark, lines, is_done)
+        write_beside(self._path(number, "done" if is_done else "json"), data)
+
+    def get(self, number: int) -> Optional[Checkpoint]:
+        """Give how far a part is; None where nothing usable is known."""
+        for ending in ("done", "json"):
+            try:
+                found = checkpoint.read(read_bounded(self._path(number, ending)))
+            except FileNotFoundError:
+                continue
+            except (BadCheckpoint, OSError) as error:
+                log.warning("part starts over", extra={"part": number, "reason": str(error)})
+                continue
+            if checkpoint.unusable(found, self._work) is None:
+                return found
+        return None
+
+    def packed(self) -> bytes:
+        """Give how far all parts are as one checkpoint."""
+        return checkpoint.pack([self._raw(number) for number in self.numbers])
+
+    def _raw(self, number: int) -> Optional[bytes]:
+        for ending in ("done", "json"):
+            try:
+                return read_bounded(self._path(number, ending))
+            except (OSError, BadCheckpoint):
+                continue
+        return None
+
+    def spread(self, packed: Sequence[Optional[Checkpoint]]) -> None:
+        """Lay out what came packed from another host, where nothing is known here. Raises OSError."""
+        if len(packed) != len(self.numbers):
+            return
+        for number, reached in zip(self.numbers, packed):
+            if reached is not None and not self.is_done(number) and not self._path(number, "json").exists():
+                self.put(number, reached.mark, reached.segments, reached.is_done)
+
+    def _path(self, number: int, ending: str) -> Path:
+        return self._folder / f"{number:04}.{ending}"
+
+    def _lock_path(self, number: int) -> Path:
+        return self._path(number, "lock")
+
+
+class Taken:
+    """A part that this thread has until it lets go."""
+
+    def __init__(self, parts: Parts, number: int, lock_fd: int) -> None:
+        self.number = number
+        self._parts = parts
+        self._lock_fd = lock_fd
+
+    def __enter__(self) -> Taken:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._lock_fd)
+
+
+def _locked(path: Path) -> Optional[int]:
+    """Lock a file for this open descriptor alone; None where somebody else has it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor

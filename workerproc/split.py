@@ -1,0 +1,191 @@
+"""One long recording in parts, side by side: in this worker's lanes, and in other workers that help.
+
+Each thread takes part after part and runs the windows of each as if it were a recording of its
+own; the text follows from the cuts alone, whoever runs them. The worker that has the job waits for
+all parts and joins them; what a helper that died leaves behind it does itself.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Callable
+
+from supervisor.contract import clock
+from supervisor.contract.messages import JobCard
+from workerproc.checkpoint import Mark, Work
+from workerproc.cuts import Stretch
+from workerproc.errors import JobPutDown, JobStopped
+from workerproc.parts import Parts, Taken
+from workerproc.recogniser import Prepared
+from workerproc.resume import Checkpoints
+from workerproc.tape import RATE_HZ
+from workerproc.tools import Tools
+from workerproc.transcript import Segment
+
+_LOOK_S = 0.05  # for what others do
+_BETWEEN_LOOKS_S = 0.5  # while there is work here
+
+Cut = Sequence[list[Stretch]]
+
+
+class Split:
+    """A recording that was cut, as one worker sees it."""
+
+    def __init__(self, card: JobCard, prepared: Prepared, cut: Cut, work: Work, tools: Tools) -> None:
+        """`cut` has two parts at least; `work` names what decides the text. Raises OSError."""
+        self._card = card
+        self._prepared = prepared
+        self._cut = cut
+        self._work = work
+        self._tools = tools
+        self._parts = Parts(Path(card.folder), work, len(cut))
+        self._reached_s = [0.0] * len(cut)
+        self._broken = threading.Event()  # a thread failed: the others need not go on
+
+    def take_up(self, checkpoints: Checkpoints) -> None:
+        """Find out what is done already, here or, as a checkpoint brought along, on another host."""
+        self._parts.spread(checkpoints.find_parts())
+        for number in self._parts.numbers:
+            found = self._parts.get(number)
+            if found is not None and found.segments:
+                self._reached_s[number] = found.segments[-1].end_s - self._begins_s(number)
+        checkpoints.carry_on(self.done_s)
+
+    def help(self, sharers: int) -> None:
+        """Work on parts until none is to be had. Raises what a part raises."""
+        self._work_off(sharers, lambda: None)
+
+    def finish(
+        self, sharers: int, checkpoints: Checkpoints, tell_untaken: Callable[[int], None]
+    ) -> list[Segment]:
+        """Work until every part is done, here or elsewhere; give all segments, counted on.
+
+        `sharers`: how many workers take parts, so that each begins with its share. `tell_untaken` hears
+        how many parts nobody took.
+        """
+        told = -1
+
+        def look() -> None:
+            nonlocal told
+            untaken = self._parts.untaken
+            if untaken != told:
+                told = untaken
+                tell_untaken(untaken)
+            self._tell_progress()
+            checkpoints.look_parts(self._parts.packed, self.done_s)
+
+        try:
+            while not self._parts.is_whole:
+                self._work_off(sharers, look)
+                if not self._parts.is_whole:
+                    time.sleep(_LOOK_S)
+                    look()
+        except JobPutDown:
+            checkpoints.keep_parts(self._parts.packed(), self.done_s)
+            raise
+        return self._joined()
+
+    @property
+    def done_s(self) -> float:
+        """Seconds of the recording that are through, in all parts together."""
+        for n in self._parts.numbers:
+            if self._parts.is_done(n):
+                self._reached_s[n] = self._length_s(n)
+        return sum(self._reached_s)
+
+    def _work_off(self, sharers: int, look: Callable[[], None]) -> None:
+        """Take parts, as many at a time as this worker's share and its rows, until there is none to take."""
+        share = -(-len(self._cut) // max(1, sharers))
+        threads = max(1, min(share, self._tools.batch.rows))
+        with concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="part") as pool:
+            running = [pool.submit(self._take_parts) for _ in range(threads)]
+            patience_s = _LOOK_S  # others hear at once what there is to take
+            while True:
+                ended, _ = concurrent.futures.wait(running, patience_s)
+                if len(ended) == len(running):
+                    break
+                patience_s = _BETWEEN_LOOKS_S
+                if not self._broken.is_set():
+                    try:
+                        look()
+                    except BaseException:
+                        self._broken.set()
+                        raise
+        errors = [error for error in (future.exception() for future in running) if error is not None]
+        for error in sorted(errors, key=lambda error: isinstance(error, _Broken)):
+            raise error
+
+    def _take_parts(self) -> None:
+        self._tools.board.join(self._card.job_id)
+        try:
+            while not self._broken.is_set():
+                taken = self._parts.take()
+                if taken is None:
+                    return
+                with taken:
+                    self._run(taken)
+        except BaseException:
+            self._broken.set()
+            raise
+
+    def _run(self, taken: Taken) -> None:
+        """Run one part, from where somebody left it."""
+        number, found = taken.number, self._parts.get(taken.number)
+        segments = list(found.segments) if found is not None else []
+        mark = found.mark if found is not None else Mark()
+        kept_at_s = clock.now_s()
+        with self._tools.batch.lane() as lane:
+            run = self._tools.recogniser.run(self._prepared, self._cut[number], lane, mark)
+            try:
+                for segment in run.segments:
+                    segments.append(segment)
+                    self._reached_s[number] = segment.end_s - self._begins_s(number)
+                    self._tools.board.step()
+                    if self._broken.is_set():
+                        raise _Broken
+                    if clock.now_s() - kept_at_s >= self._tools.settings.checkpoint_s:
+                        kept_at_s = clock.now_s()
+                        self._put(number, run.mark, segments, is_done=False)
+            except JobPutDown:
+                self._put(number, run.mark, segments, is_done=False)
+                raise
+            self._put(number, run.mark, segments, is_done=True)
+
+    def _put(self, number: int, mark: Mark, segments: Sequence[Segment], is_done: bool) -> None:
+        if mark.seek or is_done:
+            self._parts.put(number, mark, segments, is_done)
+
+    def _joined(self) -> list[Segment]:
+        segments: list[Segment] = []
+        for number in self._parts.numbers:
+            reached = self._parts.get(number)
+            if reached is None or not reached.is_done:
+                raise RuntimeError(f"part {number} was done and is not any more: the spool was changed")
+            before = len(segments)
+            segments += [dataclasses.replace(one, id=before + one.id) for one in reached.segments]
+        return segments
+
+    def _tell_progress(self) -> None:
+        audio_s = self._prepared.tape.length_s
+        self._tools.board.reach("transcribing", min(self.done_s, audio_s), audio_s)
+
+    def _begins_s(self, number: int) -> float:
+        return self._cut[number][0]["start"] / RATE_HZ if number else 0.0
+
+    def _length_s(self, number: int) -> float:
+        """How much of the recording a part stands for: from its beginning to the next one's."""
+        is_last = number + 1 == len(self._cut)
+        ends_s = self._prepared.tape.length_s if is_last else self._begins_s(number + 1)
+        return ends_s - self._begins_s(number)
+
+
+class _Broken(JobStopped):
+    """Another thread of the same recording met an error, which is the one to tell."""
+
+    def __init__(self) -> None:
+        super().__init__("another part failed")
