@@ -97,7 +97,7 @@ def _cut(prepared: Prepared) -> Cut:
     wish, stretches = prepared.options, prepared.stretches
     if wish.split == "off" or wish.is_alone or not stretches:
         return []
-    return cuts.parts(stretches)
+    return cuts.parts(stretches, prepared.pauses)
 
 
 def _cuts_s(cut: Cut) -> list[float]:

@@ -41,6 +41,7 @@ from workerproc.transcript import Segment, Word
 Step = Callable[[], None]
 
 WINDOW_S = 30
+SHORTEST_PAUSE_MS = 100  # between words; shorter ones are within them
 # The default of every option that we don't name.
 _DEFAULTS = {
     name: parameter.default
@@ -56,6 +57,7 @@ class Prepared:
     tape: Tape
     options: Options
     stretches: Optional[list[Stretch]]  # of speech, in samples; None where nothing is left out
+    pauses: list[Stretch]  # all silences in and between them, however short
     features: LogMel
     language: str
 
@@ -116,11 +118,11 @@ class Recogniser:
 
     def prepare(self, tape: Tape, options: Options, lane: Lane, language: Optional[str] = None) -> Prepared:
         """Find speech, the features' maximum, and the language where `language` does not tell it already."""
-        stretches = self._stretches(tape, options)
+        stretches, pauses = self._stretches(tape, options)
         waveform = tape if stretches is None else Speech(tape, stretches)
         features = LogMel(self._model.feature_extractor, waveform, self._step)
         found = language or self._language(self._job_model(lane, options, Mark()), features, options)
-        return Prepared(tape, options, stretches, features, found)
+        return Prepared(tape, options, stretches, pauses, features, found)
 
     def run(
         self, prepared: Prepared, part: Optional[list[Stretch]], lane: Lane, mark: Optional[Mark] = None
@@ -149,17 +151,20 @@ class Recogniser:
         native = JobModel(self._model.model, lane, self._step, self._no_timestamps, is_alone=options.is_alone)
         return _Marking.of(self._model, native, mark)
 
-    def _stretches(self, tape: Tape, options: Options) -> Optional[list[Stretch]]:
-        """Find where somebody speaks; None where nothing is to be left out."""
+    def _stretches(self, tape: Tape, options: Options) -> tuple[Optional[list[Stretch]], list[Stretch]]:
+        """Find where somebody speaks, and where somebody pauses; None where nothing is to be left out."""
         if not options.vad_filter:
-            return None
+            return None, []
         session = faster_whisper.vad.get_vad_model().session
         known = _Known(len(tape), voice_probabilities(session, tape, self._step))
         vad = dataclasses.asdict(options.vad_parameters)
         vad["max_speech_duration_s"] = vad["max_speech_duration_s"] or math.inf
         with_known = _with_detector(faster_whisper.vad.get_speech_timestamps)
         stretches: list[Stretch] = with_known(known, faster_whisper.vad.VadOptions(**vad))
-        return stretches
+        short = {**vad, "min_silence_duration_ms": SHORTEST_PAUSE_MS, "speech_pad_ms": 0}
+        voiced: list[Stretch] = with_known(known, faster_whisper.vad.VadOptions(**short))
+        pauses = [{"start": one["end"], "end": two["start"]} for one, two in zip(voiced, voiced[1:])]
+        return stretches, pauses
 
     def _language(self, model: Any, features: LogMel, options: Options) -> str:
         if not self._model.model.is_multilingual:
