@@ -163,7 +163,9 @@ class Recogniser:
         stretches: list[Stretch] = with_known(known, faster_whisper.vad.VadOptions(**vad))
         short = {**vad, "min_silence_duration_ms": SHORTEST_PAUSE_MS, "speech_pad_ms": 0}
         voiced: list[Stretch] = with_known(known, faster_whisper.vad.VadOptions(**short))
-        pauses = [{"start": one["end"], "end": two["start"]} for one, two in zip(voiced, voiced[1:])]
+        pauses: list[Stretch] = [
+            {"start": one["end"], "end": two["start"]} for one, two in zip(voiced, voiced[1:])
+        ]
         return stretches, pauses
 
     def _language(self, model: Any, features: LogMel, options: Options) -> str:

@@ -92,7 +92,7 @@ def test_put_down_in_the_middle_it_is_carried_on_from_all_its_parts_elsewhere(
         job, moved = card(tmp_path / "job", long_speech), card(tmp_path / "moved", long_speech)
         first.send(Job(job))
         first.next_beat(
-            lambda beat: any(one.done_s > 30.0 for one in beat.jobs if one.phase == "transcribing")
+            lambda beat: any(one.done_s > 75.0 for one in beat.jobs if one.phase == "transcribing")
         )
         first.send(PutDown(job.job_id, "drain"))
         first.next(Stopped)
