@@ -33,7 +33,7 @@ from supervisor.contract.messages import (
     ToWorker,
     Up,
 )
-from workerproc import birth, errors, models, rounds
+from workerproc import birth, errors, models, recycling, rounds
 from workerproc.batch import Batch
 from workerproc.board import Board
 from workerproc.link import Link
@@ -91,6 +91,12 @@ class Worker:
         self._stirred = threading.Event()  # a job came: the idle pace of beats is over
         self._room_lock = threading.Lock()
         self._engine: dict[str, str] = {}
+        self._born_at_s = clock.now_s()
+        self._jobs_ended = 0
+        self._way_is_made = False  # it takes nothing more, and ends when all that it has is done
+        self._bounds = recycling.bounds_of(
+            settings.slot, settings.recycle_jobs, settings.recycle_s, settings.recycle_bytes
+        )
 
     def live(self) -> None:
         """Load, then take jobs until it is asked to leave. Raises `ModelBroken` or `DeviceBroken`."""
@@ -199,6 +205,7 @@ class Worker:
                     self._help(wanted, tools)
                 else:
                     self._do(wanted, tools)
+                    self._jobs_ended += 1
                 self._tell_room(batch)
         except BaseException as error:  # noqa: BLE001  # the main thread raises it
             batch.close(error)
@@ -207,7 +214,22 @@ class Worker:
         with self._room_lock:  # a number that was counted later must not be sent earlier
             holding = self._board.known_count
             rows = batch.rows
-            self._link.send(Room(max(0, _places(rows) - holding), holding, rows, batch.rows_fit))
+            free = max(0, _places(rows) - holding)
+            if self._makes_way():
+                free = 0
+            self._link.send(Room(free, holding, rows, batch.rows_fit))
+            if self._way_is_made and not holding:
+                self._die(Exit.RECYCLE)
+
+    def _makes_way(self) -> bool:
+        """Find out, and say once, whether this worker has lived long enough."""
+        if not self._way_is_made:
+            age_s = clock.now_s() - self._born_at_s
+            why = recycling.reason(self._bounds, self._jobs_ended, age_s, recycling.resident_bytes())
+            if why is not None:
+                self._way_is_made = True
+                log.info("worker makes way", extra={"reason": why})
+        return self._way_is_made
 
     def _do(self, job: Job, tools: Tools) -> None:
         """Do one job and say what became of it. Nothing escapes but `DeviceBroken`."""

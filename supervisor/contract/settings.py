@@ -108,6 +108,9 @@ class SupervisorSettings:
     hold_after: int = 5  # failed lives in a row
     probe_s: float = 300.0  # a held slot is tried again this often
     loading_most: int = 2  # models loading at the same time
+    recycle_jobs: int = 10_000  # a guess: engines keep the memory that they once took
+    recycle_s: float = 86_400.0  # the same
+    recycle_bytes: int = 0  # of resident memory; 0: whatever it takes
     nothing_ready_s: float = 3600.0  # a guess: end as failed when no worker was ready for so long
 
 

@@ -61,6 +61,9 @@ BOUNDS = {
     "supervisor.hold_after": (1, 1_000),
     "supervisor.probe_s": (1, 86_400),
     "supervisor.loading_most": (1, 256),
+    "supervisor.recycle_jobs": (0, 10**9),
+    "supervisor.recycle_s": (0, 365 * 86_400),
+    "supervisor.recycle_bytes": (0, 2**50),
     "supervisor.nothing_ready_s": (10, 30 * 86_400),
 }
 
