@@ -63,7 +63,7 @@ class Board:
 
     def begin(self, job_id: str) -> None:
         """Take up a job in this thread. Raises as `step` does where that was asked before."""
-        self._mine.job_id = job_id
+        self._mine.job_id, self._mine.is_in_windows = job_id, False
         with self._lock:
             self._phase = "working"
             self._known.setdefault(job_id, None)
@@ -101,13 +101,24 @@ class Board:
             return True
 
     def step(self) -> None:
-        """Count one achievement. Raises `JobStopped` or `JobPutDown` where this thread's job is to end so."""
+        """Count one achievement. Raises `JobStopped` or `JobPutDown` where this thread's job is to end so.
+
+        Not `JobPutDown` once windows have begun: it would cost what the window had reached.
+        """
         job_id: Optional[str] = getattr(self._mine, "job_id", None)
         with self._lock:
             self._moves += 1
             order = self._known.get(job_id) if job_id is not None else None
+        if order is JobPutDown and getattr(self._mine, "is_in_windows", False):
+            return
         if order is not None:
             raise order(job_id)
+
+    def begin_window(self) -> None:
+        """Say that this thread's job stands between two windows. Raises as `step` does, and `JobPutDown`."""
+        self._mine.is_in_windows = False
+        self.step()
+        self._mine.is_in_windows = True
 
     def reach(self, phase: str, done_s: float, audio_s: float) -> None:
         """Say how far this thread's job is, and count it. Raises as `step` does."""

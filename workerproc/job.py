@@ -16,6 +16,7 @@ from supervisor.contract.options import Options
 from workerproc import audio, cuts, staging, transcript
 from workerproc.audio import Sound
 from workerproc.batch import Lane
+from workerproc.checkpoint import Mark
 from workerproc.errors import AudioRejected, JobPutDown
 from workerproc.recogniser import Prepared
 from workerproc.resume import Checkpoints
@@ -115,13 +116,17 @@ def _listen(prepared: Prepared, lane: Lane, checkpoints: Checkpoints, tools: Too
     found, board, audio_s = checkpoints.find(), tools.board, prepared.tape.length_s
     segments: list[Segment] = list(found.segments) if found is not None else []
     board.reach("transcribing", min(checkpoints.resumed_from_s, audio_s), audio_s)
+
+    def at_mark(mark: Mark) -> None:
+        checkpoints.look(mark, segments)
+        board.begin_window()
+
     mark = found.mark if found is not None else None
-    run = tools.recogniser.run(prepared, prepared.stretches, lane, mark)
+    run = tools.recogniser.run(prepared, prepared.stretches, lane, mark, at_mark)
     try:
         for segment in run.segments:
             segments.append(segment)
             board.reach("transcribing", min(segment.end_s, audio_s), audio_s)
-            checkpoints.look(run.mark, segments)
     except JobPutDown:
         checkpoints.keep(run.mark, segments)
         raise

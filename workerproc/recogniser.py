@@ -72,6 +72,7 @@ class Run:
     language: Optional[str]
     segments: Iterator[Segment]
     mark: Mark
+    given: int = 0  # segments so far, with those before the first mark
 
 
 class Recogniser:
@@ -111,10 +112,17 @@ class Recogniser:
         except Exception as error:
             raise _ours(error, "the first window could not be computed") from error
 
-    def transcribe(self, tape: Tape, options: Options, lane: Lane, mark: Optional[Mark] = None) -> Run:
+    def transcribe(
+        self,
+        tape: Tape,
+        options: Options,
+        lane: Lane,
+        mark: Optional[Mark] = None,
+        at_mark: Callable[[Mark], None] = lambda mark: None,
+    ) -> Run:
         """Begin a recording, or go on with it: `prepare` and `run` in one."""
         prepared = self.prepare(tape, options, lane, mark.language if mark else None)
-        return self.run(prepared, prepared.stretches, lane, mark)
+        return self.run(prepared, prepared.stretches, lane, mark, at_mark)
 
     def prepare(self, tape: Tape, options: Options, lane: Lane, language: Optional[str] = None) -> Prepared:
         """Find speech, the features' maximum, and the language where `language` does not tell it already."""
@@ -125,11 +133,17 @@ class Recogniser:
         return Prepared(tape, options, stretches, pauses, features, found)
 
     def run(
-        self, prepared: Prepared, part: Optional[list[Stretch]], lane: Lane, mark: Optional[Mark] = None
+        self,
+        prepared: Prepared,
+        part: Optional[list[Stretch]],
+        lane: Lane,
+        mark: Optional[Mark] = None,
+        at_mark: Callable[[Mark], None] = lambda mark: None,
     ) -> Run:
         """Begin the windows of a recording (`part` has all its stretches) or of a part, or go on with them.
 
-        The work is done while the segments are taken. Raises `AudioRejected` for an option that this
+        The work is done while the segments are taken. `at_mark` is called before each window, with the
+        run's mark there; what it raises ends the run. Raises `AudioRejected` for an option that this
         model does not know.
         """
         options, features = prepared.options, prepared.features
@@ -143,8 +157,15 @@ class Recogniser:
         segments = model.generate_segments(windows, tokenizer, _theirs(options, tokenizer, mark), False)
         if part:
             segments = faster_whisper.transcribe.restore_speech_timestamps(segments, part, RATE_HZ)
-        run = Run(prepared.language, iter(()), mark)
-        run.segments = _followed(run, model, segments)
+        run = Run(prepared.language, iter(()), mark, mark.segments)
+
+        def note() -> None:
+            # All segments that were given so far belong to earlier windows.
+            run.mark = dataclasses.replace(model.mark, segments=run.given)
+            at_mark(run.mark)
+
+        model.at_mark = note
+        run.segments = _followed(run, segments)
         return run
 
     def _job_model(self, lane: Lane, options: Options, mark: Mark) -> _Marking:
@@ -194,6 +215,7 @@ class _Marking(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster_whi
     mark: Mark
     seek: int
     last_speech_s: float
+    at_mark: Step
 
     @classmethod
     def of(cls, model: Any, native: JobModel, mark: Mark) -> _Marking:
@@ -209,6 +231,7 @@ class _Marking(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster_whi
         self.mark = dataclasses.replace(
             self.mark, seek=self.seek, tokens=tokens, last_speech_s=self.last_speech_s
         )
+        self.at_mark()
         return super().get_prompt(tokenizer, previous_tokens, **rest)
 
     def add_word_timestamps(self, segments: Any, *rest: Any, last_speech_timestamp: float) -> Any:
@@ -233,23 +256,13 @@ class _Windows:
         return self._features[key]
 
 
-def _followed(run: Run, model: _Marking, segments: Iterator[Any]) -> Iterator[Segment]:
-    """Give each segment as ours, counted on from the mark; keep the run's mark up to date."""
-    before = count = run.mark.segments
-    window = model.seek
-    try:
-        for segment in segments:
-            if model.mark.seek != window:
-                # A new window began, so all that came up to here belongs to earlier ones.
-                window = model.mark.seek
-                run.mark = dataclasses.replace(model.mark, segments=count)
-            count += 1
-            yield _ours_segment(segment, before + segment.id)
-    except errors.JobStopped:
-        if model.mark.seek != window:  # stopped within a new window: what came before it is whole
-            run.mark = dataclasses.replace(model.mark, segments=count)
-        raise
-    run.mark = dataclasses.replace(model.mark, segments=count)
+def _followed(run: Run, segments: Iterator[Any]) -> Iterator[Segment]:
+    """Give each segment as ours, counted on from the mark."""
+    before = run.given
+    for segment in segments:
+        run.given += 1
+        yield _ours_segment(segment, before + segment.id)
+    run.mark = dataclasses.replace(run.mark, segments=run.given)  # all of it is through
 
 
 def _ours_segment(segment: Any, number: int) -> Segment:

@@ -250,6 +250,27 @@ def test_job_is_put_down_at_its_next_step_unless_it_is_no_longer_ours() -> None:
     assert not isinstance(caught.value, JobPutDown)
 
 
+def test_job_is_put_down_between_windows_and_not_in_one() -> None:
+    board = Board()
+    board.await_job("a")
+    board.begin("a")
+    board.begin_window()
+
+    board.put_down("a")
+    board.step()
+    board.reach("transcribing", 1.0, 2.0)
+    with pytest.raises(JobPutDown):
+        board.begin_window()
+    board.end("a")
+
+    board.await_job("b")
+    board.begin("b")
+    board.begin_window()
+    board.stop("b")
+    with pytest.raises(JobStopped):
+        board.step()
+
+
 def test_full_disk_costs_the_checkpoint_and_not_the_job(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
