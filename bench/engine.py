@@ -28,12 +28,12 @@ sys.path.insert(0, str(TOP))
 import engine_corpus as corpus  # noqa: E402
 import engine_programs as programs  # noqa: E402
 import engine_services as services  # noqa: E402
-from engine_table import Row, table, write_between  # noqa: E402
+import report  # noqa: E402
+from engine_table import Row, table  # noqa: E402
 
 from supervisor import batch_sizes  # noqa: E402
 from tests.broker.aws_servers import run_server  # noqa: E402
 
-RESULTS = TOP / "bench" / "RESULTS.md"
 CORES = 2
 WORKERS = 1 if programs.on_gpu() else 2
 ROWS = 8
@@ -280,7 +280,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     print(text)
     if asked.write:
-        write_between(RESULTS, "engine", text)
+        report.write("engine", text)
 
 
 if __name__ == "__main__":
