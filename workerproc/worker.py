@@ -204,7 +204,7 @@ class Worker:
                 if isinstance(wanted, Help):
                     self._help(wanted, tools)
                 else:
-                    self._do(wanted, tools)
+                    self.do(wanted, tools)
                     self._jobs_ended += 1
                 self._tell_room(batch)
         except BaseException as error:  # noqa: BLE001  # the main thread raises it
@@ -231,7 +231,7 @@ class Worker:
                 log.info("worker makes way", extra={"reason": why})
         return self._way_is_made
 
-    def _do(self, job: Job, tools: Tools) -> None:
+    def do(self, job: Job, tools: Tools) -> None:
         """Do one job and say what became of it. Nothing escapes but `DeviceBroken`."""
         from workerproc.job import transcribe_job
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from supervisor.contract import messages
-from supervisor.contract.messages import Failed, Failure, Progress
+from supervisor.contract.messages import Failed, Failure, Job, Progress
 from tests.worker import recordings
 from tests.worker.process import card, settings_in
 from workerproc import errors
@@ -20,6 +20,7 @@ from workerproc.batch import Batch
 from workerproc.board import Board
 from workerproc.errors import AudioRejected, DeviceBroken, JobStopped
 from workerproc.link import Link
+from workerproc.tools import Tools
 from workerproc.worker import Worker
 
 
@@ -66,7 +67,7 @@ class BrokenEngine:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    def transcribe(self, tape: Any, options: Any, lane: Any, mark: Any) -> Any:
+    def prepare(self, tape: Any, options: Any, lane: Any) -> Any:
         raise self.error
 
 
@@ -83,12 +84,14 @@ def test_job_in_a_broken_engine_is_given_up_and_only_a_sick_device_ends_the_work
 ) -> None:
     ours, theirs = socket.socketpair()
     job = card(tmp_path, recordings.wav(tmp_path / "tone.wav", recordings.tone(1.0)))
-    worker = Worker(settings_in(tmp_path), Link(theirs, die=pytest.fail), die=pytest.fail)
+    settings, link = settings_in(tmp_path), Link(theirs, die=pytest.fail)
+    worker = Worker(settings, link, die=pytest.fail)
     engine: Any = BrokenEngine(RuntimeError(text))
+    tools = Tools(settings, engine, Batch(engine, rows=1), {}, Board(), link.send)
 
     with ours, theirs:
         with pytest.raises(DeviceBroken) if ends else contextlib.nullcontext():
-            worker.do(job, engine, Batch(engine, rows=1))
+            worker.do(Job(job), tools)
         line = ours.recv(65_536)
 
     told = messages.read(line.rstrip(b"\n"), messages.FROM_WORKER)
