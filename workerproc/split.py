@@ -139,19 +139,24 @@ class Split:
         segments = list(found.segments) if found is not None else []
         mark = found.mark if found is not None else Mark()
         kept_at_s = clock.now_s()
+
+        def at_mark(mark: Mark) -> None:
+            nonlocal kept_at_s
+            if clock.now_s() - kept_at_s >= self._tools.settings.checkpoint_s:
+                kept_at_s = clock.now_s()
+                self._put(number, mark, segments, is_done=False)
+            self._tools.board.begin_window()
+            if self._broken.is_set():
+                raise _Broken
+
         with self._tools.batch.lane() as lane:
-            run = self._tools.recogniser.run(self._prepared, self._cut[number], lane, mark)
+            run = self._tools.recogniser.run(self._prepared, self._cut[number], lane, mark, at_mark)
             try:
                 for segment in run.segments:
                     segments.append(segment)
                     self._reached_s[number] = segment.end_s - self._begins_s(number)
                     self._tools.board.step()
-                    if self._broken.is_set():
-                        raise _Broken
-                    if clock.now_s() - kept_at_s >= self._tools.settings.checkpoint_s:
-                        kept_at_s = clock.now_s()
-                        self._put(number, run.mark, segments, is_done=False)
-            except JobPutDown:
+            except (JobPutDown, _Broken):
                 self._put(number, run.mark, segments, is_done=False)
                 raise
             self._put(number, run.mark, segments, is_done=True)
