@@ -7,10 +7,13 @@ with one JSON object a line; what it says on stderr is kept for the case that it
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
+import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Callable, Optional
@@ -49,15 +52,9 @@ class Errand:
         self, module: str, args: Sequence[str], env: Mapping[str, str], stdin: Optional[IO[Any]] = None
     ):
         self.name = f"{module} {args[0] if args else ''}".strip()
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__
-        self._child = subprocess.Popen(
-            module_command(module, args),
-            cwd=PACKAGE_HOME,
-            env=_finding_us(env),
-            stdin=stdin or subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=self._complaints,
-        )
+        self._command = module_command(module, args)
+        self._env = _finding_us(env)
+        self._stdin = stdin
 
     @property
     def pid(self) -> int:
@@ -65,6 +62,19 @@ class Errand:
         return self._child.pid
 
     def __enter__(self) -> Errand:
+        self._complaints = tempfile.TemporaryFile()  # closed in __exit__
+        with _ctrl_c_waits() as came:
+            self._child = subprocess.Popen(
+                self._command,
+                cwd=PACKAGE_HOME,
+                env=self._env,
+                stdin=self._stdin or subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=self._complaints,
+            )
+        if came:
+            self.__exit__()
+            raise KeyboardInterrupt
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -119,6 +129,20 @@ class Errand:
             if not data:
                 return
             yield data
+
+
+@contextlib.contextmanager
+def _ctrl_c_waits() -> Iterator[list[int]]:
+    """Give a list that holds SIGINT afterwards if it came: a child must be in our hands before we leave."""
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield came  # Python tells the main thread alone
+        return
+    before = signal.signal(signal.SIGINT, lambda signum, _frame: came.append(signum))
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _finding_us(env: Mapping[str, str]) -> dict[str, str]:

@@ -27,6 +27,7 @@ LIMIT_S = 300.0
 CONFIG = """
 [transcription]
 profile = "rem"
+beam_size = 2
 [spool]
 checkpoint_s = 1.0
 [devices]

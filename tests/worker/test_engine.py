@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from dataclasses import replace
 from typing import Any, Optional
@@ -51,9 +50,9 @@ def recogniser() -> Recogniser:
 
 @pytest.fixture(scope="module")
 def speech() -> Any:
-    """Several windows of speech: all samples, one behind the other, two minutes at most."""
+    """Three windows of speech and a bit: the samples, one behind the other."""
     joined = np.concatenate([recordings.samples_of(clip.path) for clip in recordings.samples()])
-    return joined[: 120 * recordings.RATE_HZ]
+    return joined[: 70 * recordings.RATE_HZ]
 
 
 def plain(model: WhisperModel, pcm: Any, options: Options) -> Text:
@@ -127,9 +126,9 @@ def test_text_equals_a_plain_call_and_goes_on_from_every_mark(
 
     assert whole == plain(direct, speech, options)
     assert len(marks) > 2, "the recording has several windows"
-    for mark, taken in itertools.islice(marks, 1, None, 2):
+    for mark, taken in (marks[1], marks[-1]):
         rest, _ = heard(recogniser, speech, options, mark)
-        assert taken >= mark.segments
+        assert taken >= mark.segments > 0
         assert [*whole[: mark.segments], *rest] == whole, f"from {mark.seek / 100} s on"
 
 
