@@ -119,17 +119,17 @@ def heard(
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS.keys())
-def test_text_equals_a_plain_call_and_goes_on_from_every_mark(
+def test_text_equals_a_plain_call_and_goes_on_from_a_mark(
     direct: WhisperModel, recogniser: Recogniser, speech: Any, options: Options
 ) -> None:
     whole, marks = heard(recogniser, speech, options)
 
     assert whole == plain(direct, speech, options)
     assert len(marks) > 2, "the recording has several windows"
-    for mark, taken in (marks[1], marks[-1]):
-        rest, _ = heard(recogniser, speech, options, mark)
-        assert taken >= mark.segments > 0
-        assert [*whole[: mark.segments], *rest] == whole, f"from {mark.seek / 100} s on"
+    mark, taken = marks[1]
+    rest, _ = heard(recogniser, speech, options, mark)
+    assert taken >= mark.segments > 0
+    assert [*whole[: mark.segments], *rest] == whole, f"from {mark.seek / 100} s on"
 
 
 def test_language_of_a_model_that_knows_one_is_that_one(recogniser: Recogniser) -> None:

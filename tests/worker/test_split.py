@@ -1,4 +1,4 @@
-"""A long recording in parts: the same text from one worker, from two, and after one of them died."""
+"""A long recording in parts: the same text from one worker, after a helper died, and carried on elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from supervisor.contract.messages import Help, Helped, Job, Parts, PutDown, Staged, Stopped
+from supervisor.contract.messages import Help, Job, Parts, PutDown, Staged, Stopped
 from tests.worker import recordings
 from tests.worker.process import Worker, card, worker_in
 
@@ -52,20 +52,6 @@ def test_long_recording_is_cut_and_every_segment_keeps_its_time(whole: dict[str,
     assert starts_s == sorted(starts_s)
     assert max(starts_s) > whole["cuts"][0] > 90.0
     assert whole["durationSeconds"] >= segments[-1]["end"]
-
-
-def test_two_workers_give_the_text_of_one(tmp_path: Path, long_speech: Path, whole: dict[str, Any]) -> None:
-    with two(tmp_path) as (owner, helper):
-        job = card(tmp_path / "job", long_speech)
-        owner.send(Job(job, sharers=2))
-        assert owner.next(Parts).left == 1
-        helper.send(Help(job))
-
-        owner.next(Staged)
-        helper.next(Helped)
-        assert [line["job_id"] for line in helper.log_lines() if line["message"] == "helped"] == [job.job_id]
-
-    assert document(tmp_path / "job")["segments"] == whole["segments"]
 
 
 def test_what_a_dead_helper_had_is_done_by_the_worker_that_has_the_job(
