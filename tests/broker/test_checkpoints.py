@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import random
 from pathlib import Path
 from typing import Callable
 
@@ -12,10 +11,9 @@ import pytest
 from supervisor.broker.crew import COMMIT
 from supervisor.broker.fake import QueueRules
 from supervisor.contract.messages import Checkpoint, Ending, Failure, Release
-from tests.broker.model import Host, Killed, World, assert_once, new_world
-from tests.broker.model_faults import Script, die, forbidden, later, stop_for
+from tests.broker.model import Host, World, assert_once, new_world
+from tests.broker.model_faults import Script, forbidden, later, stop_for
 from tests.broker.model_supervisor import Plan, leave_checkpoint
-from tests.broker.test_dies_anywhere import SIDES, broker_alone, host_for_ever
 
 CAP_S = 3_600.0
 LONG = Plan(work_s=100.0, checkpoint_s=10.0, wanted=1)
@@ -310,78 +308,3 @@ def test_job_that_gets_nowhere_in_all_that_time_is_charged(tmp_path: Path) -> No
         host.supervisor.plan.checkpoint_s = 0.0
 
         world.run(lambda: world.item().get("remFailures") == 1, 2 * CAP_S)
-
-
-# --- a process dies at each call
-
-
-def calls_of_a_long_job(folder: Path) -> list[str]:
-    with new_world(folder) as world:
-        world.send()
-        world.host(plan(work_s=25.0))
-        world.run(world.is_quiet)
-        assert_once(world)
-        assert left(world) == []
-        return list(world.calls)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("death", [broker_alone, host_for_ever])
-@pytest.mark.parametrize("side", SIDES)
-def test_dying_at_any_call_of_a_job_with_checkpoints_leaves_one_transcript(
-    tmp_path: Path, side: str, death: Callable[[World, Host], None]
-) -> None:
-    names = calls_of_a_long_job(tmp_path / "good")
-    assert names.count("objects.delete") >= 3
-    for number in range(len(names)):
-        with new_world(tmp_path / str(number), QueueRules(max_receive_count=3)) as world:
-
-            def die_at(at: int, name: str, world: World = world, number: int = number) -> None:
-                if at == number:
-                    world.timers.add(world.now_s, lambda: death(world, world.hosts[0]))
-                    raise Killed
-
-            setattr(world, side, die_at)
-            world.send()
-            world.host(plan(work_s=25.0))
-            world.run(lambda: len(world.calls) > number)  # noqa: B023
-            world.run(world.is_quiet)
-            assert_once(world)
-            assert len(left(world)) <= 1  # one that no record ever named, of a host that is no more
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(6))
-def test_random_orders_and_deaths_lose_no_job_and_mix_up_no_checkpoints(tmp_path: Path, seed: int) -> None:
-    chance = random.Random(seed)
-    names = [f"rec-{n}" for n in range(3)]
-    with new_world(tmp_path) as world:
-        world.choose = chance.randrange
-
-        def maybe_die(number: int, name: str) -> None:
-            if number < 400 and chance.random() < 0.02:  # bounded, so that it ends
-                raise Killed
-
-        world.before = world.after = maybe_die
-        hosts = [world.host(Plan(work_s=chance.uniform(60.0, 150.0), checkpoint_s=7.0)) for _ in range(2)]
-        for name in names:
-            world.send(name)
-        for host in hosts:
-            for _ in range(4):
-                world.timers.add(world.now_s + chance.uniform(15.0, 120.0), host.supervisor.worker_dies)
-        world.run(world.is_quiet)
-
-        assert_once(world, *names)
-        assert any(host.supervisor.resumed for host in hosts)
-
-
-def test_broker_that_dies_in_the_middle_of_sharing_leaves_a_heir_that_goes_on(tmp_path: Path) -> None:
-    with new_world(tmp_path) as world:
-        host = at_work(world, 50.0)
-        Script(world).after("objects.put", die)
-
-        world.run(world.is_quiet)
-
-        assert_once(world)
-        assert left(world) == []
-        assert host.lives == 2
