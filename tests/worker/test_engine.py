@@ -12,7 +12,6 @@ from faster_whisper import WhisperModel
 
 from supervisor.contract.options import Options, VadParameters, of_profile
 from tests.worker import recordings
-from tests.worker.process import model_path
 from workerproc.batch import Batch
 from workerproc.checkpoint import Mark
 from workerproc.recogniser import Recogniser, Run
@@ -36,16 +35,6 @@ KINDS = {
 }
 
 Text = list[tuple[Any, ...]]
-
-
-@pytest.fixture(scope="module")
-def direct() -> WhisperModel:
-    return WhisperModel(model_path(), device="cpu", compute_type="int8", cpu_threads=1, local_files_only=True)
-
-
-@pytest.fixture(scope="module")
-def recogniser() -> Recogniser:
-    return Recogniser(model_path(), "cpu", "int8", 1, step=lambda: None)
 
 
 @pytest.fixture(scope="module")

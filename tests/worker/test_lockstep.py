@@ -37,16 +37,6 @@ def sounds() -> list[Any]:
     return [*(sound for sound in whole if len(sound) < LONG_S * recordings.RATE_HZ), *pieces]
 
 
-@pytest.fixture(scope="module")
-def direct() -> WhisperModel:
-    return WhisperModel(model_path(), device="cpu", compute_type="int8", cpu_threads=1, local_files_only=True)
-
-
-@pytest.fixture(scope="module")
-def recogniser() -> Recogniser:
-    return Recogniser(model_path(), "cpu", "int8", 1, step=lambda: None)
-
-
 def alone(model: WhisperModel, sound: Any, options: Options) -> Text:
     """What a plain call with the same options gives."""
     segments, _ = model.transcribe(
