@@ -132,13 +132,35 @@ class Worker:
         return ending
 
     def ends(self) -> int:
-        return self.process.wait(LIMIT_S)
+        """Wait for its end, and until all that it said was heard; gives the exit code."""
+        code = self.process.wait(LIMIT_S)
+        with self._news:
+            assert self._news.wait_for(lambda: self._is_over, LIMIT_S)
+        return code
 
     def log(self) -> str:
         return self.log_path.read_text(encoding="utf-8", errors="replace")
 
     def log_lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
+        """All lines of a worker that has ended; of a living one those that have reached the file."""
+        whole, _, _ = self.log().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
+
+    def logged(self, sentence: str, **fields: Any) -> dict[str, Any]:
+        """Wait for a line with this sentence and these fields; gives the first.
+
+        What a living worker says on its socket may be heard before a line that it logged earlier can be
+        read: its log goes through a thread of its own.
+        """
+        wanted = {"message": sentence, **fields}.items()
+        ends_s = time.monotonic() + LIMIT_S
+        while True:
+            for line in self.log_lines():
+                if wanted <= line.items():
+                    return line
+            if time.monotonic() > ends_s:
+                raise AssertionError(f"no {dict(wanted)} within {LIMIT_S} s; log: {self.log()[-2000:]}")
+            time.sleep(0.02)
 
     def listen(self) -> None:
         lines = framing.LineSplitter()

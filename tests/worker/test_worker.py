@@ -33,8 +33,8 @@ def staged(worker: Worker, job_folder: Path, audio: Path, **changes: Any) -> dic
     return document
 
 
-def failed(worker: Worker, job_folder: Path, audio: Any) -> Failed:
-    ending = worker.do(card(job_folder, audio))
+def failed(worker: Worker, job_folder: Path, audio: Any, **changes: Any) -> Failed:
+    ending = worker.do(card(job_folder, audio, **changes))
     assert isinstance(ending, Failed), ending
     assert not (job_folder / "staged.json").exists()
     return ending
@@ -227,12 +227,12 @@ def test_error_that_nobody_foresaw_fails_the_job_with_its_stack_in_the_log(
 ) -> None:
     (tmp_path / "transcript.json").mkdir()
 
-    ending = failed(worker, tmp_path, SHORT.path)
+    ending = failed(worker, tmp_path, SHORT.path, job_id="unforeseen")
 
     assert ending.failure is Failure.FAILURE
     assert "IsADirectoryError" in ending.detail
-    line = [line for line in worker.log_lines() if line["message"] == "job failed"][-1]
-    assert (line["slot"], line["job_id"], line["failure"]) == ("cpu0", "job-1", "failure")
+    line = worker.logged("job failed", job_id="unforeseen")
+    assert (line["slot"], line["failure"]) == ("cpu0", "failure")
     assert "Traceback" in line["error"]
 
 
