@@ -31,9 +31,10 @@ def hand_out(pool: Pool, now_s: float) -> None:
 
 def _suits(pool: Pool, member: Member, entry: Entry) -> bool:
     """A suspect runs alone, and beside a suspect runs nothing."""
-    beside = pool.ledger.given_to(member.slot.name)
-    if entry.suspect and pool.sharing.is_helping(member.slot.name):
+    name = member.slot.name
+    if pool.sharing.helps_with(name, entry.card.job_id) or (entry.suspect and pool.sharing.is_helping(name)):
         return False
+    beside = pool.ledger.given_to(name)
     return not beside or not (entry.suspect or any(other.suspect for other in beside))
 
 

@@ -57,8 +57,8 @@ class Entry:
     began_from_s: float = 0.0  # seconds of audio that were through by then
     weighed: str = ""  # what was last decided for it while its worker leaves
     given_to_finish_s: float = 0.0  # when that was decided first
-    parts_left: int = 0  # of a recording that was cut: how many nobody has begun
-    is_unshared: bool = False  # a helper died of it: its own worker does the rest
+    parts_left: int = 0  # of a recording that was cut: how many nobody works on
+    helpers_lost: int = 0  # workers that died while they helped with it
 
     @property
     def progress_ratio(self) -> float:

@@ -3,8 +3,8 @@
 A worker that cuts a recording tells how many of its parts nobody has begun. Slots with the same
 engine and nothing to do are asked to help: the workers share the parts out among themselves by
 files in the job's folder (`workerproc/parts.py`). The job stays with its slot, which joins the
-parts. A helper's death costs what it did of its parts, and that job gets no more help: whatever is
-the matter with it happens to one worker alone.
+parts. A helper's death costs what it did since its parts' last checkpoints, and others may be asked in
+its place; but not for ever: whatever is the matter with that job then happens to its own worker alone.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from supervisor.slot import SlotState
 if TYPE_CHECKING:
     from supervisor.pool import Pool
 
+_HELPERS_LOST_MOST = 3  # a guess: kills from outside come seldom, a recording that kills comes each time
 # What a worker tells of itself that says nothing of the text it would give.
 _OWN_FACTS = frozenset({"detail", "load_s", "warmup_s"})
 
@@ -28,10 +29,15 @@ class Sharing:
 
     def __init__(self) -> None:
         self._helping: dict[str, str] = {}  # slot -> job
+        self._called_off: set[str] = set()  # of these slots: it was said, and they are not through yet
 
     def is_helping(self, slot: str) -> bool:
         """Say whether a slot works on parts of another's job."""
         return slot in self._helping
+
+    def helps_with(self, slot: str, job_id: str) -> bool:
+        """Say whether a slot works on parts of this job: until it is through it can't have the job itself."""
+        return self._helping.get(slot) == job_id
 
     def sharers(self, pool: Pool, owner: Member) -> int:
         """Say among how many slots a recording may be shared out now, `owner` among them."""
@@ -39,10 +45,11 @@ class Sharing:
 
     def settle(self, pool: Pool) -> None:
         """Ask idle slots to help where there are parts to take; call helpers off whose job is over."""
-        for slot, job_id in list(self._helping.items()):
+        for slot, job_id in self._helping.items():
             entry = pool.ledger.entries.get(job_id)
-            if not _is_shared(entry) or pool.members[slot].slot.state is not SlotState.READY:
-                del self._helping[slot]
+            is_ready = pool.members[slot].slot.state is SlotState.READY
+            if slot not in self._called_off and not (_is_shared(entry) and is_ready):
+                self._called_off.add(slot)
                 pool.send(slot, m.PutDown(job_id, "no help is needed any more"))
         if pool.ledger.waiting():
             return
@@ -51,7 +58,7 @@ class Sharing:
                 continue
             owner = pool.members[entry.slot]
             asked = [w for w in self._idle(pool) if _are_alike(w, owner)][: entry.parts_left]
-            here = list(self._helping.values()).count(entry.card.job_id)
+            here = sum(self.helps_with(slot, entry.card.job_id) for slot in self._helping)
             for helper in asked:
                 self._helping[helper.slot.name] = entry.card.job_id
                 entry.parts_left -= 1
@@ -60,15 +67,17 @@ class Sharing:
 
     def ended(self, slot: str, job_id: str) -> None:
         """A helper found nothing more to take."""
-        if self._helping.get(slot) == job_id:
+        if self.helps_with(slot, job_id):
             del self._helping[slot]
+            self._called_off.discard(slot)
 
     def died(self, pool: Pool, slot: str, is_ordered: bool) -> None:
         """A helper is gone."""
         job_id = self._helping.pop(slot, "")
+        self._called_off.discard(slot)
         entry = pool.ledger.entries.get(job_id)
         if entry is not None and not is_ordered:
-            entry.is_unshared = True
+            entry.helpers_lost += 1
 
     def _idle(self, pool: Pool) -> list[Member]:
         return [
@@ -85,7 +94,8 @@ def _is_shared(entry: Optional[Entry]) -> bool:
     return (
         entry is not None
         and entry.stage is Stage.GIVEN
-        and not (entry.suspect or entry.is_unshared or entry.weighed)
+        and entry.helpers_lost < _HELPERS_LOST_MOST
+        and not (entry.suspect or entry.weighed)
     )
 
 

@@ -43,8 +43,8 @@ class Parts:
 
     @property
     def untaken(self) -> int:
-        """How many parts nobody ever took."""
-        return sum(1 for n in self.numbers if not self.is_done(n) and not self._lock_path(n).exists())
+        """How many parts are to be done and nobody has, also because whoever had them is dead."""
+        return sum(1 for n in self.numbers if not self.is_done(n) and not _is_held(self._lock_path(n)))
 
     def is_done(self, number: int) -> bool:
         """Say whether a part is done, here or elsewhere."""
@@ -129,11 +129,32 @@ def _locked(path: Path) -> Optional[int]:
     """Lock a file for this open descriptor alone; None where somebody else has it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
+        while not _got(descriptor, fcntl.LOCK_EX):
+            if not _got(descriptor, fcntl.LOCK_SH):
+                os.close(descriptor)
+                return None
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # it was only looked at, for a moment
     except OSError:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _is_held(path: Path) -> bool:
+    """Say whether somebody has locked a file."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _got(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def _got(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

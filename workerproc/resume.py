@@ -51,6 +51,7 @@ class Checkpoints:
         self._written_at_s = clock.now_s()
         self._written: Optional[Mark] = None
         self._lines: list[str] = []  # segments as they are written
+        self._packed_digest = b""  # of all parts' checkpoints, as they were told last
         self.resumed_from_s = 0.0  # seconds of audio that were through when this worker began
 
     def find(self) -> Optional[Checkpoint]:
@@ -118,7 +119,9 @@ class Checkpoints:
     def keep_parts(self, packed: bytes, done_s: float) -> None:
         """Keep the parts' packed checkpoints now, for whoever carries on without this host's folder."""
         self._written_at_s = clock.now_s()
-        if done_s and self._wrote(packed):
+        digest = hashlib.sha256(packed).digest()
+        if done_s and digest != self._packed_digest and self._wrote(packed):
+            self._packed_digest = digest
             self._tell(CheckpointTold(self._card.job_id, done_s))
 
     # --- inside

@@ -121,7 +121,7 @@ class Stopped:
 
 @dataclass(frozen=True)
 class Parts:
-    """This recording is cut into parts, and so many of them nobody has begun."""
+    """This recording is cut into parts; so many of them are to be done and nobody works on them."""
 
     job_id: str
     left: int

@@ -98,18 +98,51 @@ def test_helpers_are_called_off_when_the_recording_is_done() -> None:
     assert [message.job_id for message in told(host, helper, m.PutDown)] == ["long"]
 
 
-def test_helpers_death_leaves_the_recording_where_it_is_and_unhelped() -> None:
-    host = sharing(workers=2, parts_left=3)
+def test_helpers_death_leaves_the_recording_where_it_is_and_its_heir_is_asked() -> None:
+    host = sharing(workers=2, parts_left=1)
     (helper,) = helpers(host)
 
-    host.processes[helper].end(-11)
-    host.run(20)
-    says(host, owner(host), m.Parts("long", 2))
-    host.run(LONG_S)
+    host.processes[helper].end(-9)
+    says(host, owner(host), m.Parts("long", 1))
+    host.run(10)
 
+    assert len([job for job, _ in host.begins if job == "long"]) == 1
+    assert helpers(host) == [helper]
+
+
+def test_recording_that_costs_helper_after_helper_is_left_to_its_own_worker() -> None:
+    host = sharing(workers=2, parts_left=1)
+    (helper,) = helpers(host)
+
+    asked = 0
+    while told(host, helper, m.Help):
+        asked += 1
+        host.processes[helper].end(-11)
+        says(host, owner(host), m.Parts("long", 1))
+        host.run(20)
+
+    assert asked == 3
+    host.run(LONG_S)
     assert host.ended_as(m.Ending.DONE) == ["long"]
     assert len([job for job, _ in host.begins if job == "long"]) == 1
-    assert helpers(host) == []
+
+
+def test_helper_gets_the_recording_itself_only_when_it_is_through_with_its_part() -> None:
+    """Its owner's death once made its helper the owner at once: two lanes with one job's orders."""
+    host = sharing(workers=2, parts_left=1)
+    first, (helper,) = owner(host), helpers(host)
+    host.starts_fail.add(first)
+
+    host.processes[first].end(-9)
+    host.run(1)
+    assert told(host, helper, m.PutDown)
+    assert not told(host, helper, m.Job)
+
+    says(host, helper, m.Helped("long"))
+    says(host, helper, m.Room(1))
+    host.run(LONG_S * 2)
+    assert owner(host) == helper
+    assert host.ended_as(m.Ending.DONE) == ["long"]
 
 
 def test_owners_death_calls_its_helpers_off_and_the_recording_goes_to_another() -> None:
