@@ -3,12 +3,15 @@
 Each is weighed by its own measured speed against the moment at which its worker would be killed
 (5 s before the deadline, which leaves the broker time to publish): it is finished, or it is told
 to write a checkpoint and stop, and is free for others at once. It is weighed again while it runs, for
-speeds change. A job of which nothing is known yet has half of the time to show its speed, or to end.
+speeds change. A job that has no speed of its own yet goes by what its worker did before, then by what
+all workers here did. Where nothing was ever measured it is put down at once: it has shown no progress,
+so little is lost, and another host may have it in less than the time it takes to find out.
 """
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
@@ -22,14 +25,12 @@ if TYPE_CHECKING:
 
 WEIGH_EVERY_S = 1.0
 WRITE_S = 2.0  # a guess: writing the transcript, and speeds that change
-ROUND_S = 20.0  # what a worker may take until it hears: its longest round (workerproc/batch.py)
 MEASURED_AFTER_S = 2.0  # a beat's length: less says nothing
 
 
 class Choice(str, enum.Enum):
     FINISH = "finish"
     PUT_DOWN = "put-down"
-    WAIT = "wait"  # its speed will show
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,13 @@ class Verdict:
     why: str
 
 
-def weigh(job: Running, time_s: float, given_s: float) -> Verdict:
-    """Say what to do with a job that has `time_s` left, of `given_s`, until its worker is killed."""
+def weigh(job: Running, time_s: float) -> Verdict:
+    """Say what to do with a job that has `time_s` left until its worker is killed."""
     usable_s = time_s - WRITE_S
-    if job.left_s is None or job.speed is None:
-        if time_s > min(ROUND_S, given_s / 2):
-            return Verdict(Choice.WAIT, f"its speed is not known yet, and {time_s:.0f} s are left")
-        return Verdict(Choice.PUT_DOWN, f"its speed is not known, and only {time_s:.0f} s are left")
+    if job.left_s is None:
+        return Verdict(Choice.PUT_DOWN, "its length is not known yet: it has hardly begun")
+    if job.speed is None:
+        return Verdict(Choice.PUT_DOWN, "no speed was ever measured here: it has hardly begun")
     takes_s = job.left_s / job.speed
     sum_ = f"{job.left_s:.0f} s of audio at {job.speed:.1f} a second take {takes_s:.0f} s of {usable_s:.0f} s"
     return Verdict(Choice.FINISH if takes_s <= usable_s else Choice.PUT_DOWN, sum_)
@@ -83,9 +84,7 @@ class Finishing:
 def _judge(pool: Pool, worker: Member, entry: Entry, now_s: float) -> None:
     kill_at_s = worker.slot.wake_at_s
     time_s = (kill_at_s or now_s) - now_s
-    if not entry.weighed:
-        entry.given_to_finish_s = time_s
-    verdict = weigh(_running(worker, entry, now_s), time_s, entry.given_to_finish_s)
+    verdict = weigh(_running(pool, worker, entry, now_s), time_s)
     if verdict.choice.value == entry.weighed:
         return
     entry.weighed = verdict.choice.value
@@ -95,8 +94,8 @@ def _judge(pool: Pool, worker: Member, entry: Entry, now_s: float) -> None:
         pool.send(worker.slot.name, m.PutDown(entry.card.job_id, verdict.why))
 
 
-def _running(worker: Member, entry: Entry, now_s: float) -> Running:
-    """Measure a job: by its own progress, or by what its worker did before."""
+def _running(pool: Pool, worker: Member, entry: Entry, now_s: float) -> Running:
+    """Measure a job: by its own progress, by what its worker did before, or by what all workers did."""
     if entry.audio_s <= 0:
         return Running(None, None)
     done_s = entry.done_s if entry.phase != "decoding" else 0.0
@@ -104,6 +103,11 @@ def _running(worker: Member, entry: Entry, now_s: float) -> Running:
     began_at_s = entry.began_at_s
     if began_at_s is not None and done_s > entry.began_from_s and now_s - began_at_s >= MEASURED_AFTER_S:
         return Running(left_s, (done_s - entry.began_from_s) / (now_s - began_at_s))
-    if worker.took_s > 0 and worker.audio_s_done > 0:
-        return Running(left_s, worker.audio_s_done / worker.took_s)
-    return Running(left_s, None)
+    return Running(left_s, _speed_of([worker]) or _speed_of(pool.workers()))
+
+
+def _speed_of(workers: Sequence[Member]) -> Optional[float]:
+    """Tell how many seconds of audio these workers did in a second of work. None: none yet."""
+    took_s = sum(worker.took_s for worker in workers)
+    done_s = sum(worker.audio_s_done for worker in workers)
+    return done_s / took_s if took_s > 0 and done_s > 0 else None

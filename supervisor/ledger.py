@@ -56,7 +56,6 @@ class Entry:
     began_at_s: Optional[float] = None  # transcribing, as far as its beats tell
     began_from_s: float = 0.0  # seconds of audio that were through by then
     weighed: str = ""  # what was last decided for it while its worker leaves
-    given_to_finish_s: float = 0.0  # when that was decided first
     parts_left: int = 0  # of a recording that was cut: how many nobody works on
     helpers_lost: int = 0  # workers that died while they helped with it
 

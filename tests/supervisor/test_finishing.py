@@ -8,6 +8,7 @@ from supervisor import slot as sl
 from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit
 from supervisor.finishing import Choice, Running, weigh
+from tests.supervisor.puppets import BEAT_S
 from tests.supervisor.simulator import Host
 
 
@@ -20,29 +21,20 @@ from tests.supervisor.simulator import Host
         (3_600.0, 20.0, 110.0, Choice.PUT_DOWN),
         (0.0, 1.0, 5.0, Choice.FINISH),
         (0.0, 1.0, 1.0, Choice.PUT_DOWN),  # no time to write it
-        (None, 10.0, 110.0, Choice.WAIT),
-        (100.0, None, 110.0, Choice.WAIT),
-        (100.0, None, 20.0, Choice.PUT_DOWN),  # what its round may take
-        (None, None, 3.0, Choice.PUT_DOWN),
+        (None, 10.0, 110.0, Choice.PUT_DOWN),  # it has hardly begun
+        (100.0, None, 110.0, Choice.PUT_DOWN),
+        (None, None, 110.0, Choice.PUT_DOWN),
     ],
 )
 def test_job_is_weighed_by_speed_and_time(left_s: float, speed: float, time_s: float, choice: Choice) -> None:
-    verdict = weigh(Running(left_s, speed), time_s, 110.0)
+    verdict = weigh(Running(left_s, speed), time_s)
 
     assert verdict.choice is choice
     assert verdict.why
 
 
 def test_reason_can_be_checked_by_hand() -> None:
-    assert (
-        weigh(Running(370.0, 10.0), 105.0, 105.0).why == "370 s of audio at 10.0 a second take 37 s of 103 s"
-    )
-
-
-def test_short_time_leaves_half_of_it_for_a_job_of_unknown_speed() -> None:
-    assert weigh(Running(None, None), 15.0, 15.0).choice is Choice.WAIT
-    assert weigh(Running(None, None), 7.6, 15.0).choice is Choice.WAIT
-    assert weigh(Running(None, None), 7.5, 15.0).choice is Choice.PUT_DOWN
+    assert weigh(Running(370.0, 10.0), 105.0).why == "370 s of audio at 10.0 a second take 37 s of 103 s"
 
 
 def put_down(host: Host, name: str) -> list[str]:
@@ -102,17 +94,28 @@ def test_restart_of_the_only_slot_keeps_the_job_for_its_next_life() -> None:
     assert host.slots_of("a") == ["w0", "w0"]
 
 
-def test_job_of_unknown_speed_has_time_to_show_it() -> None:
+def test_job_of_which_nothing_is_known_is_free_for_others_at_once() -> None:
     host = Host(workers=1)
     host.tells_progress = False
     host.begin("a", takes_s=500).run(10)
 
     host.stop(within_s=110)
-    host.run(80)
-    assert put_down(host, "w0") == []
+    heard = host.worker("w0").heard
+    host.run(1)
 
-    host.run(10)
+    assert m.PutDown in [type(message) for message in heard]
     assert host.endings == [("a", m.Ending.RELEASED)]
+
+
+def test_new_job_is_weighed_by_what_the_neighbours_did() -> None:
+    host = Host(workers=2).begin("before", takes_s=20).run(60)
+    host.enqueue("a", "b", takes_s=10)
+    host.run_until(lambda: host.slots_of("a") and host.slots_of("b")).run(BEAT_S)
+
+    host.stop(within_s=110)
+    host.run(1)
+
+    assert put_down(host, "w0") == put_down(host, "w1") == []
 
 
 def test_job_that_becomes_slower_than_it_seemed_is_put_down_after_all() -> None:
