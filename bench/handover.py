@@ -1,6 +1,6 @@
 """How fast a job changes hosts: from the order, or its last worker's end, to another host's broker.
 
-    python bench/handover.py [rounds]
+    python bench/handover.py [rounds] [--write]
 
 A whole service (the real supervisor and broker, one worker of `busy_worker.py`) has the job; another
 host's real broker waits for one. Timed on ministack and on SQLite:
@@ -11,6 +11,7 @@ Both to that broker's Ready, so that claim and download (1 MB) are in it. Target
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import statistics
@@ -24,6 +25,7 @@ from typing import Any, Callable, Optional
 TOP = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TOP))
 
+from bench import report, stand_in  # noqa: E402
 from supervisor.contract.messages import Adopted, Done, JobCard, Keep, Ready, Release, Wanted  # noqa: E402
 from tests.broker.aws_servers import AwsServer, deploy, run_server  # noqa: E402
 from tests.broker.harness import BrokerProcess, local_settings  # noqa: E402
@@ -40,28 +42,6 @@ cpu_slots = 1
 [queue]
 lease_s = {LEASE_S}
 """
-
-
-def serve() -> None:
-    """Be the service, with a busy worker in the place of a real one."""
-    import dataclasses
-    import json
-
-    from supervisor import recipes, run
-    from supervisor.contract import settings
-
-    real_fetch = recipes.model_fetch
-
-    def busy_worker(*what: Any) -> Any:
-        command = (sys.executable, "-m", "bench.busy_worker")
-        return dataclasses.replace(recipes.worker(*what), command=command)
-
-    def no_fetch(*what: Any) -> Any:
-        said = json.dumps({"event": "ready", "path": "/", "source": "none"})
-        return dataclasses.replace(real_fetch(*what), command=("/bin/echo", said))
-
-    recipes.model_fetch = no_fetch
-    sys.exit(run.run_service(settings.load(), busy_worker))
 
 
 class BusyService(Service):
@@ -104,7 +84,8 @@ def put_right(service: BusyService, how: How) -> None:
         service.order(do="release", slot=service.slots()[0]["name"])
 
 
-def measure(how: How, service: BusyService, other: BrokerProcess, rounds: int) -> str:
+def measure(how: How, service: BusyService, other: BrokerProcess, rounds: int) -> list[float]:
+    """Give the milliseconds of each round."""
     took_ms = []
     for _ in range(rounds):
         wait_for(service.holder, "the job in the worker")
@@ -120,11 +101,18 @@ def measure(how: How, service: BusyService, other: BrokerProcess, rounds: int) -
         service.wait_ready(1)
         other.say(Release(card.job_id, "a bench"))
         other.hear(Done)
-    return f"{statistics.median(took_ms):7.1f} ms median, {max(took_ms):.1f} ms worst of {rounds}"
+    return took_ms
 
 
-def show(sender: Sender, other: BrokerProcess, folder: Path, more: str, rounds: int) -> None:
-    """Measure both ways on one backend, in this folder."""
+def row(backend: str, label: str, took_ms: list[float]) -> list[str]:
+    median_ms = statistics.median(took_ms)
+    met = "yes" if median_ms < TARGET_MS else "no"
+    return [label, backend, f"{median_ms:.0f}", f"{max(took_ms):.0f}", str(len(took_ms)), met]
+
+
+def both(sender: Sender, other: BrokerProcess, folder: Path, more: str, rounds: int) -> list[list[str]]:
+    """Measure both ways on one backend, in this folder, which bears its name."""
+    found = []
     audio = folder / "audio.wav"
     audio.write_bytes(b"RIFF" + bytes(AUDIO_BYTES))
     (folder / "config.toml").write_text(CONFIG + more)
@@ -135,41 +123,50 @@ def show(sender: Sender, other: BrokerProcess, folder: Path, more: str, rounds: 
             other.hear(Adopted)
             sender.send(audio)
             for how, label in ((drain, "drain"), (break_device, "last slot")):
-                print(f"{folder.name:9} {label:9} {measure(how, service, other, rounds)}", flush=True)
+                found.append(row(folder.name, label, measure(how, service, other, rounds)))
+                print(" | ".join(found[-1]), flush=True)
     except AssertionError:
         print(service.log[-3_000:])
         raise
     finally:
         service.process.kill()
         service.process.wait()
+    return found
 
 
-def on_sqlite(folder: Path, rounds: int) -> None:
+def on_sqlite(folder: Path, rounds: int) -> list[list[str]]:
     settings = local_settings(folder, LEASE_S)
     shared = f"[local]\nfolder = '{settings.local.folder}'\n"
-    show(LocalSender(Path(settings.local.folder)), BrokerProcess(settings), folder, shared, rounds)
+    return both(LocalSender(Path(settings.local.folder)), BrokerProcess(settings), folder, shared, rounds)
 
 
-def on_ministack(server: AwsServer, folder: Path, rounds: int) -> None:
+def on_ministack(server: AwsServer, folder: Path, rounds: int) -> list[list[str]]:
     made = deploy(server, max_receive_count=1_000)
     other = BrokerProcess(made.settings(folder, LEASE_S), made.server.environ)
-    show(AwsSender(made), other, folder, "", rounds)
+    return both(AwsSender(made), other, folder, "", rounds)
 
 
 def main() -> None:
-    rounds = int((sys.argv[1:] or ["10"])[0])
-    print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    print(f"target: under {TARGET_MS:.0f} ms, claim and download of 1 MB included")
+    parser = argparse.ArgumentParser(description="how fast a job changes hosts")
+    parser.add_argument("rounds", nargs="?", type=int, default=10)
+    parser.add_argument("--write", action="store_true", help="put the table into RESULTS.md")
+    arguments = parser.parse_args()
+    load = os.getloadavg()[0]
+    rows = [["from", "backend", "median ms", "worst ms", "rounds", f"under {TARGET_MS:.0f} ms"]]
     with tempfile.TemporaryDirectory(prefix="rem-bench-") as name:
         for backend in ("SQLite", "ministack"):
             (Path(name) / backend).mkdir()
-        on_sqlite(Path(name) / "SQLite", rounds)
+        rows += on_sqlite(Path(name) / "SQLite", arguments.rounds)
         serving = run_server("ministack")
         try:
-            on_ministack(next(serving), Path(name) / "ministack", rounds)
+            rows += on_ministack(next(serving), Path(name) / "ministack", arguments.rounds)
         finally:
             serving.close()
+    text = report.heading(load) + "\n" + report.table(rows)
+    print(text)
+    if arguments.write:
+        report.write("handover", text)
 
 
 if __name__ == "__main__":
-    serve() if sys.argv[1:] == ["--serve"] else main()
+    stand_in.serve(sys.executable, "-m", "bench.busy_worker") if sys.argv[1:] == ["--serve"] else main()

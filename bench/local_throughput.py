@@ -1,6 +1,6 @@
 """How many jobs a second the whole service does on the embedded queue when recognising costs nothing.
 
-    python bench/local_throughput.py [jobs] [backlog ...]
+    python bench/local_throughput.py [jobs] [backlog ...] [--write]
 
 The real supervisor and broker, four workers of `null_worker.py`, a fresh state directory each.
 For each backlog (default 100, 1,000, 100,000 messages in the queue) the first `jobs` (default 1,000)
@@ -9,6 +9,7 @@ are timed, from the first transcript on. Target: 200 jobs/s, whatever the backlo
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import resource
@@ -18,34 +19,15 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 TOP = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(TOP))
+
+from bench import report, stand_in  # noqa: E402
+
 WORKERS = 4
 TARGET_PER_S = 200.0
 WAIT_S = 60.0
-
-
-def serve() -> None:
-    """Be the service, with null workers in the place of real ones."""
-    import dataclasses
-
-    from supervisor import recipes, run
-    from supervisor.contract import settings
-
-    real_fetch = recipes.model_fetch
-
-    def null_worker(*what: Any) -> Any:
-        return dataclasses.replace(
-            recipes.worker(*what), command=(sys.executable, str(TOP / "bench" / "null_worker.py"))
-        )
-
-    def no_fetch(*what: Any) -> Any:
-        said = json.dumps({"event": "ready", "path": "/", "source": "none"})
-        return dataclasses.replace(real_fetch(*what), command=("/bin/echo", said))
-
-    recipes.model_fetch = no_fetch
-    sys.exit(run.run_service(settings.load(), null_worker))
 
 
 def fill(folder: Path, count: int) -> None:
@@ -133,18 +115,24 @@ def _timed(folder: Path, jobs: int, service: subprocess.Popen[bytes], log: Path)
 
 
 def main() -> None:
-    numbers = [int(text) for text in sys.argv[1:]]
-    jobs, backlogs = (numbers or [1_000])[0], numbers[1:] or [100, 1_000, 100_000]
-    print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, {WORKERS} null workers")
-    print(f"target: {TARGET_PER_S:.0f} jobs/s, whatever the backlog")
-    for backlog in backlogs:
-        rate, cpu_s = measure(jobs, backlog)
-        load = os.getloadavg()[0]
-        print(
-            f"{backlog:>8} queued: {rate:7.1f} jobs/s, {cpu_s * 1e3:.1f} CPU ms a job, load {load:.1f}",
-            flush=True,
-        )
+    parser = argparse.ArgumentParser(description="jobs a second on the embedded queue")
+    parser.add_argument("jobs", nargs="?", type=int, default=1_000)
+    parser.add_argument("backlogs", nargs="*", type=int, default=[100, 1_000, 100_000])
+    parser.add_argument("--write", action="store_true", help="put the table into RESULTS.md")
+    arguments = parser.parse_args()
+    load = os.getloadavg()[0]
+    rows = [["queued", "jobs/s", "CPU ms a job, all processes", f"at least {TARGET_PER_S:.0f} jobs/s"]]
+    for backlog in arguments.backlogs:
+        rate, cpu_s = measure(arguments.jobs, backlog)
+        met = "yes" if rate >= TARGET_PER_S else "no"
+        rows.append([f"{backlog:,}", f"{rate:.0f}", f"{cpu_s * 1e3:.1f}", met])
+        print(" | ".join(rows[-1]), flush=True)
+    text = report.heading(load) + "\n" + report.table(rows)
+    print(text)
+    if arguments.write:
+        report.write("jobs a second", text)
 
 
 if __name__ == "__main__":
-    serve() if sys.argv[1:] == ["--serve"] else main()
+    null_worker = str(TOP / "bench" / "null_worker.py")
+    stand_in.serve(sys.executable, null_worker) if sys.argv[1:] == ["--serve"] else main()
