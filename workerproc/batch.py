@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Hashable, Sequence
-from typing import Any, Optional, Protocol
+from typing import Any, Callable, Optional, Protocol
 
 from supervisor.contract.messages import Failure
 from workerproc import errors, rounds
@@ -43,13 +43,14 @@ class _Call:
         self.request = request
         self.answer: Any = None
         self.error: Optional[BaseException] = None
-        self.is_made = threading.Event()
+        self.is_made = False
 
 
 class Lane:
     """One job's way to the engine; used by one thread, in a `with` statement.
 
     Until its first call it prepares (decodes, looks for speech), as few others do at the same time.
+    Wherever it waits, an order to end its job reaches it at once (`Batch.stir`).
     """
 
     def __init__(self, batch: Batch, age: int) -> None:
@@ -58,7 +59,7 @@ class Lane:
         self._is_preparing = False
 
     def __enter__(self) -> Lane:
-        self._batch.preparing.acquire()
+        self._batch.begin_preparing()
         self._is_preparing = True
         return self
 
@@ -78,15 +79,23 @@ class Lane:
     def _be_prepared(self) -> None:
         if self._is_preparing:
             self._is_preparing = False
-            self._batch.preparing.release()
+            self._batch.end_preparing()
 
 
 class Batch:
     """All lanes of a worker before its one engine."""
 
-    def __init__(self, engine: Engine, rows: int, encode_most: int = rounds.ENCODE_MOST) -> None:
-        self.preparing = threading.Semaphore(_PREPARING_MOST)
+    def __init__(
+        self,
+        engine: Engine,
+        rows: int,
+        encode_most: int = rounds.ENCODE_MOST,
+        heed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`heed` is asked in a lane's thread while it waits, and raises where its job is to end now."""
         self._engine = engine
+        self._heed = heed
+        self._preparing_count = 0
         self._rows_most = rows
         self.rows_fit: Optional[int] = None  # known since more of them ran out of memory
         self._encode_most = encode_most
@@ -97,6 +106,11 @@ class Batch:
         self._calls: dict[int, _Call] = {}  # by age: a job waits for one call at a time
         self._is_closed = False
         self._error: Optional[BaseException] = None
+
+    @property
+    def is_broken(self) -> bool:
+        """True when `run` raises, or will."""
+        return self._error is not None
 
     @property
     def rows(self) -> int:
@@ -129,13 +143,33 @@ class Batch:
 
     # --- from the lanes' threads
 
-    def answer(self, call: _Call) -> Any:
-        """Wait until a call is made; give its answer or raise its error."""
+    def begin_preparing(self) -> None:
+        """Wait until this job may be prepared. Raises what `heed` raises."""
         with self._news:
-            self._members.add(call.want.age)
-            self._calls[call.want.age] = call
+            self._wait_for(lambda: self._preparing_count < _PREPARING_MOST)
+            self._preparing_count += 1
+
+    def end_preparing(self) -> None:
+        """Let the next job be prepared."""
+        with self._news:
+            self._preparing_count -= 1
             self._news.notify_all()
-        call.is_made.wait()
+
+    def answer(self, call: _Call) -> Any:
+        """Wait until a call is made; give its answer, or raise its error or what `heed` raises.
+
+        A call that is given up is not made, or made in vain: the engine can't be interrupted.
+        """
+        age = call.want.age
+        with self._news:
+            self._members.add(age)
+            self._calls[age] = call
+            self._news.notify_all()
+            try:
+                self._wait_for(lambda: call.is_made)
+            except BaseException:
+                self._calls.pop(age, None)
+                raise
         if call.error is not None:
             raise call.error
         return call.answer
@@ -144,6 +178,18 @@ class Batch:
         """A job is through with the engine."""
         with self._news:
             self._members.discard(age)
+            self._news.notify_all()
+
+    def _wait_for(self, fact: Callable[[], bool]) -> None:
+        while not fact():
+            self._heed()
+            self._news.wait()
+
+    # --- from whoever hears an order
+
+    def stir(self) -> None:
+        """Have all lanes that wait ask `heed` again."""
+        with self._news:
             self._news.notify_all()
 
     # --- the engine's thread
@@ -175,15 +221,17 @@ class Batch:
             self._cope(group, error)
             return
         self._measure(kind, (time.perf_counter() - began_at_s) / len(group))
-        for call, answer in zip(group, answers):
-            call.answer = answer
-            call.is_made.set()
+        with self._news:
+            for call, answer in zip(group, answers):
+                call.answer, call.is_made = answer, True
+            self._news.notify_all()
 
     def _cope(self, group: Sequence[_Call], error: Exception) -> None:
         """Find out whose fault a failed call was by making it for each job alone."""
         if len(group) == 1:
-            group[0].error = error
-            group[0].is_made.set()
+            with self._news:
+                group[0].error, group[0].is_made = error, True
+                self._news.notify_all()
             return
         if errors.classify(error) is Failure.OUT_OF_MEMORY:
             self._rows_most = self.rows_fit = max(1, min(self._rows_most, len(group)) // 2)

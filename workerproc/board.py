@@ -100,10 +100,22 @@ class Board:
                 self._known[job_id] = how
             return True
 
+    def heed(self) -> None:
+        """Raise `JobStopped` or `JobPutDown` where this thread's job is to end so; for where it waits.
+
+        What a window had reached is lost then: another worker has done it again before this one could
+        tell that it was through.
+        """
+        job_id: Optional[str] = getattr(self._mine, "job_id", None)
+        with self._lock:
+            order = self._known.get(job_id) if job_id is not None else None
+        if order is not None:
+            raise order(job_id)
+
     def step(self) -> None:
         """Count one achievement. Raises `JobStopped` or `JobPutDown` where this thread's job is to end so.
 
-        Not `JobPutDown` once windows have begun: it would cost what the window had reached.
+        Not `JobPutDown` once a window is through the engine: its text is on the way, and takes no time.
         """
         job_id: Optional[str] = getattr(self._mine, "job_id", None)
         with self._lock:

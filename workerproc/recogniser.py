@@ -225,6 +225,13 @@ class _Marking(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster_whi
         marking.mark, marking.seek, marking.last_speech_s = mark, mark.seek, mark.last_speech_s
         return marking
 
+    def encode(self, features: Any) -> Any:
+        """As the base does. An order to put the job down waits for the window's mark, which comes next."""
+        try:
+            return super().encode(features)
+        except errors.JobPutDown:
+            return None
+
     def get_prompt(self, tokenizer: Any, previous_tokens: list[int], **rest: Any) -> Any:
         """Called once for each window, when all that comes before it is known."""
         tokens = tuple(previous_tokens[-(self.max_length // 2 - 1) :])

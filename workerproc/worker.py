@@ -13,7 +13,8 @@ import logging
 import queue
 import threading
 import time
-from typing import TYPE_CHECKING, Callable, NoReturn, Union
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Callable, NoReturn, Optional, Union
 
 from supervisor.contract import child_env, clock, logline
 from supervisor.contract.child_env import WorkerSettings
@@ -91,6 +92,7 @@ class Worker:
         self._stirred = threading.Event()  # a job came: the idle pace of beats is over
         self._room_lock = threading.Lock()
         self._engine: dict[str, str] = {}
+        self._batch: Optional[Batch] = None
         self._born_at_s = clock.now_s()
         self._jobs_ended = 0
         self._way_is_made = False  # it takes nothing more, and ends when all that it has is done
@@ -105,7 +107,8 @@ class Worker:
         threading.Thread(target=self._beat, name="beat", daemon=True).start()
         recogniser = self._load()
         encode_most = rounds.ENCODE_MOST_ON_CPU if self._settings.device == "cpu" else rounds.ENCODE_MOST
-        batch = Batch(recogniser.native, self._settings.batch_size, encode_most)
+        batch = Batch(recogniser.native, self._settings.batch_size, encode_most, self._board.heed)
+        self._batch = batch
         self._tell_room(batch)
         lanes = [
             threading.Thread(target=self._work, args=(recogniser, batch), name=f"lane-{n}", daemon=True)
@@ -113,7 +116,7 @@ class Worker:
         ]
         for lane in lanes:
             lane.start()
-        threading.Thread(target=_close_after, args=(lanes, batch), name="last", daemon=True).start()
+        threading.Thread(target=self._close_after, args=(lanes, batch), name="last", daemon=True).start()
         batch.run()
 
     # --- heard from the link's thread and SIGTERM's
@@ -126,12 +129,18 @@ class Worker:
         elif isinstance(message, StopJob):
             if self._board.stop(message.job_id):
                 log.info("job is to be forgotten", extra={"job_id": message.job_id, "reason": message.why})
+                self._stir_lanes()
         elif isinstance(message, PutDown):
             if self._board.put_down(message.job_id):
                 log.info("job is to be put down", extra={"job_id": message.job_id, "reason": message.why})
+                self._stir_lanes()
         else:
             _: Drain = message
             self._leave("drain")
+
+    def _stir_lanes(self) -> None:
+        if self._batch is not None:
+            self._batch.stir()
 
     def _leave(self, reason: str) -> None:
         """Finish the jobs that have begun, then leave. Said twice, it changes nothing."""
@@ -154,6 +163,15 @@ class Worker:
                 self._stirred.clear()
             else:
                 time.sleep(self._settings.beat_s)
+
+    def _close_after(self, lanes: Sequence[threading.Thread], batch: Batch) -> None:
+        """End the worker when its last lane has ended; an engine that is still in a call works in vain."""
+        for lane in lanes:
+            lane.join()
+        if batch.is_broken:
+            batch.close()
+        else:
+            self._die(Exit.OK)
 
     # --- the main thread
 
@@ -291,10 +309,3 @@ class Worker:
 def _places(rows: int) -> int:
     """Say how many jobs may be here: those of a round, and one to be prepared where rounds are shared."""
     return rows + 1 if rows > 1 else 1
-
-
-def _close_after(lanes: list[threading.Thread], batch: Batch) -> None:
-    """Let the engine stop when the last lane has."""
-    for lane in lanes:
-        lane.join()
-    batch.close()

@@ -165,3 +165,79 @@ def test_round_shrinks_when_rows_take_long(monkeypatch: pytest.MonkeyPatch) -> N
     do_all(batch, [generating(0, windows=4)])
 
     assert batch.rows == 5  # 20 s of 4 s each
+
+
+class Stuck(Adder):
+    """An engine that stays in its first call until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_in_call, self.may_go = threading.Event(), threading.Event()
+
+    def make(self, kind: str, requests: Sequence[Any]) -> list[Any]:
+        self.is_in_call.set()
+        assert self.may_go.wait(LIMIT_S)
+        return super().make(kind, requests)
+
+
+class Order(Exception):
+    """What a board raises in the thread whose job is to end."""
+
+
+def test_order_to_end_reaches_a_job_while_the_engine_works_on_it_and_no_neighbour() -> None:
+    engine, ordered, mine = Stuck(), threading.Event(), threading.local()
+    results: dict[str, object] = {}
+
+    def heed() -> None:
+        if ordered.is_set() and mine.name == "ended":
+            raise Order
+
+    batch = Batch(engine, rows=2, heed=heed)
+
+    def run(name: str, lane: Any) -> None:
+        mine.name = name
+        try:
+            with lane:
+                results[name] = lane.call("generate", "same", 1)
+        except Order as order:
+            results[name] = order
+
+    lanes = [threading.Thread(target=run, args=(name, batch.lane())) for name in ("ended", "other")]
+    with running(batch):
+        for lane in lanes:
+            lane.start()
+        assert engine.is_in_call.wait(LIMIT_S)
+        ordered.set()
+        batch.stir()
+        lanes[0].join(LIMIT_S)
+        assert isinstance(results["ended"], Order)
+        assert "other" not in results
+
+        engine.may_go.set()
+        lanes[1].join(LIMIT_S)
+
+    assert results["other"] == 2
+
+
+def test_order_to_end_reaches_a_job_that_waits_to_be_prepared() -> None:
+    ordered = threading.Event()
+
+    def heed() -> None:
+        if ordered.is_set():
+            raise Order
+
+    batch = Batch(Adder(), rows=8, heed=heed)
+    ended = threading.Event()
+
+    def run() -> None:
+        with contextlib.suppress(Order), batch.lane():
+            pass
+        ended.set()
+
+    with batch.lane(), batch.lane():  # as many as may be prepared at once
+        waiting = threading.Thread(target=run)
+        waiting.start()
+        ordered.set()
+        batch.stir()
+        assert ended.wait(LIMIT_S)
+        waiting.join(LIMIT_S)
