@@ -2,6 +2,7 @@
 
 impatient   seconds, not a minute, for a watch that hangs; for a device's memory, not twenty
 null        workers that recognise nothing: no model is loaded, every job is through at once
+held        workers that recognise nothing, and are through with what they have once `go` (below) says so
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import dataclasses
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from supervisor import care, recipes
 from supervisor import pool as pl
@@ -19,20 +21,39 @@ from supervisor.crew import OWN_POLICIES
 from supervisor.places import Place
 from supervisor.run import run_service
 
-NULL_WORKER = Path(__file__).resolve().parents[2] / "bench" / "null_worker.py"
+if TYPE_CHECKING:
+    from tests.processes.rem_service import Service
+
+TOP = Path(__file__).resolve().parents[2]
 IMPATIENT = (__file__, "impatient")
 NULL = (__file__, "null")
 NULL_AND_IMPATIENT = (__file__, "null", "impatient")
+HELD = (__file__, "held")
 
 
 def null_worker(settings: Settings, environ: Mapping[str, str], place: Place, model_path: str) -> Recipe:
     """A worker's environment, link and lock; another command line."""
     real = recipes.worker(settings, environ, place, model_path)
-    return dataclasses.replace(real, command=(sys.executable, str(NULL_WORKER)))
+    return dataclasses.replace(real, command=(sys.executable, str(TOP / "bench" / "null_worker.py")))
+
+
+def held_worker(settings: Settings, environ: Mapping[str, str], place: Place, model_path: str) -> Recipe:
+    """The same; it waits for the file `go` in the state directory."""
+    real = recipes.worker(settings, environ, place, model_path)
+    command = (sys.executable, "-m", "tests.processes.held_worker", str(Path(settings.state_dir) / "go"))
+    return dataclasses.replace(real, command=command)
+
+
+def go(service: Service) -> None:
+    """Let held workers be through with all they have, and will have."""
+    (service.state_dir / "go").touch()
 
 
 if __name__ == "__main__":
     if "impatient" in sys.argv:
         OWN_POLICIES[pl.GPUWATCH] = dataclasses.replace(OWN_POLICIES[pl.GPUWATCH], silence_s=5.0, gone_s=1.0)
         care.GATE_S = 3.0
-    sys.exit(run_service(load(), null_worker if "null" in sys.argv else recipes.worker))
+    workers = {"null": null_worker, "held": held_worker}
+    sys.exit(
+        run_service(load(), next((workers[word] for word in sys.argv if word in workers), recipes.worker))
+    )
