@@ -21,7 +21,7 @@ from supervisor.contract.settings import BackendSettings, LocalSettings, QueueSe
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 def local_settings(folder: Path, lease_s: int = 10) -> Settings:

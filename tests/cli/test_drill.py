@@ -83,7 +83,7 @@ def test_the_imitation_tells_the_notice_until_it_is_interrupted() -> None:
             found = _asked(endpoint)
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(10)
+            process.wait(60)
 
     assert name == "AWS_EC2_METADATA_SERVICE_ENDPOINT"
     assert endpoint.startswith("http://127.0.0.1:")

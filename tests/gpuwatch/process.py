@@ -15,7 +15,7 @@ from supervisor.contract.child_env import GpuwatchSettings
 from supervisor.contract.messages import Devices, Fault, Look
 
 TOP = Path(__file__).resolve().parents[2]
-LIMIT_S = 30.0
+LIMIT_S = 60.0
 NO_SETTINGS = GpuwatchSettings()
 
 
@@ -48,7 +48,7 @@ class Gpuwatch:
                 data = self.link.recv(65_536)
             except socket.timeout:  # on 3.9 it is not TimeoutError
                 continue
-            assert data, f"it ended with {self.process.wait(5)}"
+            assert data, f"it ended with {self.process.wait(LIMIT_S)}"
             self.told += [messages.read(line, messages.FROM_GPUWATCH) for line in self._splitter.feed(data)]
         raise AssertionError("it did not tell what was waited for")
 

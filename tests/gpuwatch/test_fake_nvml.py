@@ -13,7 +13,7 @@ import pytest
 from supervisor.contract.child_env import GpuwatchSettings
 from supervisor.contract.messages import Act, Device, Devices, Up, Xid
 from tests.fake_nvml.build import FakeNvml, build
-from tests.gpuwatch.process import NO_SETTINGS, Gpuwatch
+from tests.gpuwatch.process import LIMIT_S, NO_SETTINGS, Gpuwatch
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +45,7 @@ def start(nvml: FakeNvml) -> Iterator[Start]:
         one.link.close()
     for one in started:
         try:
-            assert one.process.wait(5) == 0
+            assert one.process.wait(LIMIT_S) == 0
         finally:
             one.process.kill()
 
@@ -282,7 +282,7 @@ def test_a_driver_that_hangs_is_told_as_unknown_and_holds_nothing_up(nvml: FakeN
     assert "has not answered for 10 s" in told.problem
     assert [one.health for one in told.devices] == ["unknown", "unknown"]
     watch.link.close()
-    assert watch.process.wait(5) == 0
+    assert watch.process.wait(LIMIT_S) == 0
 
 
 def test_event_sets_that_fail_at_once_do_not_spin(nvml: FakeNvml, start: Start) -> None:
@@ -306,5 +306,5 @@ def test_a_damaged_order_ends_it(start: Start) -> None:
 
     watch.link.sendall(b'{"is": "Drain", "deadline_at_s": 1.0}\n')
 
-    assert watch.process.wait(10) == 76
+    assert watch.process.wait(LIMIT_S) == 76
     watch.process.wait = lambda *_: 0  # type: ignore[method-assign]  # the fixture asks how it ended

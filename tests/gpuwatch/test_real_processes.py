@@ -12,7 +12,7 @@ from typing import Optional
 import pytest
 
 from tests.fake_nvml.build import FakeNvml, build
-from tests.gpuwatch.process import TOP, Gpuwatch
+from tests.gpuwatch.process import LIMIT_S, TOP, Gpuwatch
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +57,7 @@ def test_the_real_library_without_a_driver_says_so() -> None:
         told = watch.tells_devices()
     finally:
         watch.link.close()
-        watch.process.wait(10)
+        watch.process.wait(LIMIT_S)
 
     assert told.failed
     assert "NVML error 9" in told.problem

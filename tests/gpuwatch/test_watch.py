@@ -183,7 +183,7 @@ def test_the_real_process_tells_devices_ignores_signals_and_leaves_with_the_link
 
     assert isinstance(devices, Devices)
     assert isinstance(up, Up)
-    assert started.wait(2) == 0
+    assert started.wait(30) == 0
     assert started.stdout.read() == ""
 
 

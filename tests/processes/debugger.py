@@ -41,4 +41,4 @@ def holding(pid: int) -> Iterator[None]:
             yield
         finally:
             tracer.stdin.close()
-            tracer.wait(10)
+            tracer.wait(60)

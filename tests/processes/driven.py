@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from tests.fake_nvml.build import FakeNvml
-from tests.processes.rem_service import Service, wait_for
+from tests.processes.rem_service import LIMIT_S, Service, wait_for
 
 
 def on(nvml: FakeNvml, **more: str) -> dict[str, str]:
@@ -16,10 +16,11 @@ def on(nvml: FakeNvml, **more: str) -> dict[str, str]:
 
 
 def slot(service: Service, name: str) -> dict[str, Any]:
-    return next(one for one in service.slots() if one["name"] == name)
+    """The slot as it is now, once there is one."""
+    return wait_for(lambda: next((one for one in service.slots() if one["name"] == name), None), name)
 
 
-def wait_state(service: Service, name: str, state: str, limit_s: float = 60) -> dict[str, Any]:
+def wait_state(service: Service, name: str, state: str, limit_s: float = LIMIT_S) -> dict[str, Any]:
     """Wait until a slot is in that state; gives it."""
 
     def reached() -> Optional[dict[str, Any]]:

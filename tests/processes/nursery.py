@@ -17,7 +17,7 @@ from supervisor.child import Child, Recipe
 from supervisor.contract import messages as m
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 HEAD = """
 import os, socket, sys, time

@@ -74,7 +74,13 @@ class Service:
 
     @property
     def log(self) -> str:
-        return self.log_path.read_text(encoding="utf-8", errors="replace")
+        """What it has logged, in whole lines.
+
+        While it lives, what it shows elsewhere may be seen before a line that it logged earlier can be read:
+        a thread of its own writes them. Wait for a line, or read it when the service has ended.
+        """
+        whole, newline, _ = self.log_path.read_text(encoding="utf-8", errors="replace").rpartition("\n")
+        return whole + newline
 
     def ask(self, request: Mapping[str, Any]) -> Optional[dict[str, Any]]:
         """Ask over the control socket, as the command line does; None while nobody answers."""
@@ -175,7 +181,7 @@ def running(
             known |= service.pids()
             service.process.kill()
             service.process.wait(LIMIT_S)
-    gone = wait_for(lambda: not [pid for pid in known if is_alive(pid)], f"the end of {known}", 10)
+    gone = wait_for(lambda: not [pid for pid in known if is_alive(pid)], f"the end of {known}")
     assert gone
 
 

@@ -107,16 +107,14 @@ def test_child_that_never_reads_is_cut_off_and_holds_nobody_up(play: Callable[[P
         word = m.StopJob("a", "x" * 60_000)
         size_bytes = len(m.write(word))
 
-        began_s, count = time.monotonic(), 0
+        count = 0
         while not nursery.ears.of("broke"):
             child.send(word)
             count += 1
             assert count < 1000
-        took_s = time.monotonic() - began_s
 
         assert nursery.ears.of("broke") == ["it does not read its messages"]
         assert count * size_bytes >= ch.WRITE_BYTES_MOST
-        assert took_s < 5.0
         child.send(word)
         assert len(nursery.ears.of("broke")) == 1
 
@@ -149,16 +147,14 @@ def test_flood_of_output_leaves_the_loop_time_for_others(play: Callable[[Play], 
             """
         )
         await nursery.until(lambda: nursery.ears.of("printed"))
-        ticks, worst_s, until_s = 0, 0.0, time.monotonic() + 1.0
-        while time.monotonic() < until_s:
-            before_s = time.monotonic()
-            await asyncio.sleep(0.005)
-            worst_s = max(worst_s, time.monotonic() - before_s)
-            ticks += 1
+        most = heard = 0
+        while heard < 200:
+            await asyncio.sleep(0)  # one turn of the loop
+            before, heard = heard, len(nursery.ears.of("printed"))
+            most = max(most, heard - before)
 
-        assert ticks >= 30
-        assert worst_s < 0.5
-        assert len(nursery.ears.of("printed")) > 100
+        # A read's worth each turn: two lines of the shorter kind, one of the longer, and a rest.
+        assert most <= 10, "others had to wait for this many lines"
         assert max(len(line) for line in nursery.ears.of("printed")) <= ch.OUTPUT_LINE_BYTES
         child.signal(signal.SIGKILL)
         assert await nursery.until_dead() == -9

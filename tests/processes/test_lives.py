@@ -232,11 +232,10 @@ def test_all_workers_killed_at_once_come_back_and_no_job_is_lost(tmp_path: Path)
 def test_eight_workers_are_gone_a_moment_after_their_supervisor(tmp_path: Path) -> None:
     quick_settings(tmp_path, "[devices]\ncpu_slots = 8\n[supervisor]\nloading_most = 8\n")
     with running(tmp_path / "s") as service:
-        wait_for(lambda: len(service.pids()) == 11, "eight workers on their way")
-        pids = service.pids()
+        pids = wait_for(lambda: found if len(found := service.pids()) == 11 else None, "eight on their way")
 
         service.process.kill()
         service.process.wait()
 
-        wait_for(lambda: not [pid for pid in pids if is_alive(pid)], "the end of all of them", 10)
+        wait_for(lambda: not [pid for pid in pids if is_alive(pid)], "the end of all of them")
     assert len(pids) == 11  # supervisor, broker, gpuwatch and eight workers

@@ -45,6 +45,7 @@ def test_a_worker_that_lacks_cudnn_is_held_with_the_cure_and_its_neighbour_works
         assert (held["hold"], held["restarts"], held["pid"]) == ("settings", 0, None)
         assert slot(service, "gpu0")["restarts"] == 0
         assert (service.status() or {})["totals"]["crashed"] == 1
+        wait_for(lambda: log_lines(service, "child died"), "the line about its death")
         assert len(log_lines(service, "child died")) == 1
 
         assert service.command("release", "gpu1").returncode == 0  # nothing was installed: the same again

@@ -15,7 +15,7 @@ import pytest
 
 from supervisor.fake_metadata import FakeMetadata, Fault
 from supervisor.notice import Kind
-from tests.processes.rem_service import SAMPLES, Service, running, wait_for
+from tests.processes.rem_service import LIMIT_S, SAMPLES, Service, running, wait_for
 from tests.processes.senders import LocalSender, finished
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -53,7 +53,7 @@ def own(service: Service) -> dict[str, Any]:
 
 
 def wait_drained(service: Service) -> dict[str, Any]:
-    return wait_for(lambda: own(service) if own(service).get("state") == "drained" else None, "drained")
+    return wait_for(lambda: now if (now := own(service)).get("state") == "drained" else None, "drained")
 
 
 def test_terminate_in_mid_job_ends_in_drained_and_the_job_is_finished(
@@ -155,10 +155,11 @@ def test_a_withdrawn_notice_leaves_the_service_drained_and_says_so(
         fake.withdraw(Kind.SPOT)
 
         shown = wait_for(
-            lambda: own(service)["notice"] if own(service)["notice"]["withdrawn"] else None, "withdrawn"
+            lambda: told if (told := own(service).get("notice") or {}).get("withdrawn") else None, "withdrawn"
         )
         assert shown["kind"] == "spot"
         assert own(service)["state"] == "drained"
+        wait_for(lambda: "no longer told" in service.log, "the line about it")
         assert service.log.count("no longer told") == 1
         assert service.command("resume").returncode == 0
         service.wait_ready()
@@ -177,9 +178,9 @@ def test_spot_asg_and_sigterm_at_once_are_one_drain_to_the_earliest_deadline(
         service.process.send_signal(signal.SIGTERM)
         began_s = time.monotonic()
         stopping = wait_for(
-            lambda: own(service) if own(service)["reason"].startswith("spot") else None, "the notice", 6
+            lambda: now if (now := own(service)).get("reason", "").startswith("spot") else None, "the notice"
         )
-        code = service.process.wait(30)
+        code = service.process.wait(LIMIT_S)
 
         assert 10 < time.monotonic() - began_s < 20
         assert stopping["state"] in ("draining", "stopping")
@@ -218,7 +219,7 @@ def test_a_blocked_token_is_told_once_and_workers_begin_all_the_same(
         assert service.log.count("hop-limit 2") == 1
         assert "hop-limit" in own(service)["troubles"]["metadata"]
         fake.fault = Fault.NONE
-        wait_for(lambda: not own(service)["troubles"], "the end of the trouble")
+        wait_for(lambda: own(service).get("troubles") == {}, "the end of the trouble")
 
 
 def test_a_drill_ends_in_drained_and_resume_ends_the_drill(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ def settings_of(service: Service, text: str) -> None:
 
 def pids(service: Service) -> dict[str, int]:
     """Give the pids of the ready workers."""
-    return {slot["name"]: slot["pid"] for slot in service.slots() if slot["state"] == "ready"}
+    slots = wait_for(service.slots, "a status")
+    return {slot["name"]: slot["pid"] for slot in slots if slot["state"] == "ready"}
 
 
 def test_reload_rolls_one_worker_after_the_other(tmp_path: Path) -> None:

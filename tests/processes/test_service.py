@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes.rem_service import (
+    LIMIT_S,
     REPOSITORY,
     SAMPLES,
     Service,
@@ -216,7 +217,7 @@ def test_wrong_settings_start_nothing_and_name_every_mistake(tmp_path: Path) -> 
     wrong = {"SQS_QUEUE_URL": "http://127.0.0.1:1/q", "WHISPER_DEVICE": "gpu", "MAX_MESSAGES": "many"}
     service = Service(tmp_path / "state", clean_environment(tmp_path / "state", **wrong))
 
-    code = service.process.wait(30)
+    code = service.process.wait(LIMIT_S)
 
     assert code == 78
     for name in (
@@ -238,4 +239,4 @@ def test_workers_die_with_their_supervisor_and_nothing_is_left(tmp_path: Path) -
         service.process.kill()
         service.process.wait()
 
-        wait_for(lambda: not [pid for pid in pids if is_alive(pid)], "the end of all children", 10)
+        wait_for(lambda: not [pid for pid in pids if is_alive(pid)], "the end of all children")

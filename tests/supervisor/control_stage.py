@@ -18,7 +18,7 @@ from supervisor.requests import Requests
 from tests.supervisor.simulator import Host
 from tests.supervisor.test_snapshot import facts
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 
 
 class Desk:

@@ -13,7 +13,7 @@ from supervisor.notices import Notices, Pace
 from supervisor.plain_http import Limits
 
 QUICK = Pace(every_s=0.01, others_every=1, gate_most_s=5.0, limits=Limits(0.5, 0.1))
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 
 
 class Ears:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.processes.rem_service import wait_for
 from tests.systemd.machine import Machine
 from tests.systemd.root_folder import HOME
 from tests.systemd.unit import NAME, Unit
@@ -71,7 +72,7 @@ def test_spot_notice_in_mid_job_ends_in_drained_and_stays_so_after_a_restart(uni
 
         unit.wait_done_once(job)
         assert unit.get("ActiveState") == "active"
-        assert unit.get("StatusText").startswith("drained")
+        wait_for(lambda: unit.get("StatusText").startswith("drained"), "systemd to be told")
         assert unit.worker_pids() == []
 
         # Not only in order: a supervisor that dies is started again by systemd, on a doomed machine.

@@ -85,7 +85,7 @@ def test_watchdog_replaces_a_supervisor_that_stands_still(unit: Unit) -> None:
 
     assert unit.restarts() == 1
     assert not set(before) & set(unit.processes())
-    assert "Watchdog timeout" in unit.journal()
+    wait_for(lambda: "Watchdog timeout" in unit.journal(), "systemd's word in the journal")
     unit.wait_done_once(job)
 
 
@@ -141,7 +141,7 @@ def test_wrong_settings_end_the_service_and_are_not_tried_again(unit: Unit) -> N
     ended = unit.show("ActiveState", "SubState", "ExecMainStatus", "NRestarts")
     # `auto-restart` would be the substate of one that is tried again.
     assert ended == {"ActiveState": "failed", "SubState": "failed", "ExecMainStatus": "78", "NRestarts": "0"}
-    assert all(key in unit.journal() for key in ("cpu_slots", "worker.beats"))
+    wait_for(lambda: all(key in unit.journal() for key in ("cpu_slots", "worker.beats")), "both mistakes")
 
 
 def test_reload_takes_good_settings_and_refuses_wrong_ones(unit: Unit) -> None:
@@ -154,7 +154,7 @@ def test_reload_takes_good_settings_and_refuses_wrong_ones(unit: Unit) -> None:
     taken = unit.machine.run("systemctl", "reload", NAME, check=False)
 
     assert refused.returncode != 0
-    assert "drain_s" in unit.journal()
+    wait_for(lambda: "drain_s" in unit.journal(), "the mistake in the journal")
     assert taken.returncode == 0, unit.journal()[-2000:]
     assert unit.show("ActiveState", "MainPID") == {"ActiveState": "active", "MainPID": str(was)}
 

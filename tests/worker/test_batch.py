@@ -11,7 +11,7 @@ import pytest
 
 from workerproc.batch import Batch
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 class Adder:
