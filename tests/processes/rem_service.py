@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar
 
@@ -194,16 +195,18 @@ def is_alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
 
 
-def direct_text(path: Path, threads: int = 1) -> str:
-    """What faster-whisper says of a file, called directly with REM's options, in this interpreter."""
+@lru_cache(maxsize=1)
+def _model() -> Any:
     from faster_whisper import WhisperModel
 
     from workerproc import models
 
-    model = WhisperModel(
-        str(models.packaged("tiny.en")), device="cpu", compute_type="int8", cpu_threads=threads
-    )
-    segments, _ = model.transcribe(
+    return WhisperModel(str(models.packaged("tiny.en")), device="cpu", compute_type="int8", cpu_threads=1)
+
+
+def direct_text(path: Path) -> str:
+    """What faster-whisper says of a file, called directly with REM's options, in this interpreter."""
+    segments, _ = _model().transcribe(
         str(path), beam_size=5, vad_filter=True, vad_parameters={"min_silence_duration_ms": 500}
     )
     return " ".join(segment.text.strip() for segment in segments)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.processes.quick_service import NULL
+from tests.processes.quick_service import HELD, NULL, go
 from tests.processes.rem_service import REPOSITORY, SAMPLES, Service, is_alive, running, wait_for
 from tests.processes.senders import LocalSender, finished
 
@@ -125,7 +125,7 @@ def test_worker_that_ignores_every_word_is_killed_before_the_deadline(tmp_path: 
     """It neither reads its link nor heeds SIGTERM: stopped, as far as anybody can see."""
     sender = LocalSender(tmp_path / "s" / "local")
     quick_settings(tmp_path, "[supervisor]\ndrain_s = 8\n[devices]\ncpu_slots = 1\n")
-    with running(tmp_path / "s") as service:
+    with running(tmp_path / "s", HELD) as service:
         service.wait_ready(1)
         sender.send(SAMPLES / "lighthouse.ogg")
         slot = wait_for(service.busy_slot, "a worker at work")
@@ -177,7 +177,7 @@ def test_grandchild_that_outlives_its_worker_or_supervisor_is_ended_wherever_it_
     """No signal to the group finds it: its mark does, in this life and in the next."""
     environ = misbehaving(tmp_path / "site", leaves_an_orphan(tmp_path, "None"))
     quick_settings(tmp_path, "[devices]\ncpu_slots = 1\n")
-    with running(tmp_path / "s", **environ) as service:
+    with running(tmp_path / "s", NULL, **environ) as service:
         service.wait_ready(1)
         first = int((tmp_path / "orphan").read_text())
         (tmp_path / "orphan").unlink()
@@ -189,7 +189,7 @@ def test_grandchild_that_outlives_its_worker_or_supervisor_is_ended_wherever_it_
         service.process.wait()
         assert is_alive(second)
 
-    with running(tmp_path / "s", **environ) as service:
+    with running(tmp_path / "s", NULL, **environ) as service:
         wait_for(lambda: not is_alive(second), "the end of what the former life left")
         service.wait_ready(1)
 
@@ -216,13 +216,14 @@ def test_grandchild_that_hides_keeps_the_place_and_is_named(tmp_path: Path) -> N
 
 def test_all_workers_killed_at_once_come_back_and_no_job_is_lost(tmp_path: Path) -> None:
     sender = LocalSender(tmp_path / "s" / "local")
-    with running(tmp_path / "s") as service:
+    with running(tmp_path / "s", HELD, slots=2) as service:
         service.wait_ready(2)
         jobs = [sender.send(SAMPLES / "soup.mp3") for _ in range(3)]
         wait_for(lambda: sum(len(one["jobs"]) for one in service.slots()) >= 2, "two workers at work")
 
         for one in service.slots():
             os.kill(one["pid"], signal.SIGKILL)
+        go(service)
 
         for job in jobs:
             record = wait_for(lambda job=job: finished(sender, job), "a finished recording")

@@ -14,7 +14,7 @@ from tests.fake_nvml.build import FakeNvml
 from tests.processes import debugger
 from tests.processes.driven import log_lines, on, slot, wait_state
 from tests.processes.nursery import Nursery, Play
-from tests.processes.quick_service import IMPATIENT
+from tests.processes.quick_service import NULL, NULL_AND_IMPATIENT
 from tests.processes.rem_service import Service, is_alive, running, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -28,7 +28,7 @@ def test_a_hanging_watch_that_does_not_die_is_left_behind_reported_and_reaped_wh
     tmp_path: Path, nvml: FakeNvml
 ) -> None:
     nvml.set({"count": 1})
-    with running(tmp_path / "state", IMPATIENT, **on(nvml)) as service:
+    with running(tmp_path / "state", NULL_AND_IMPATIENT, **on(nvml)) as service:
         service.wait_ready(1)
         worker, stuck = slot(service, "gpu0")["pid"], service.pid_of("gpuwatch")
         with debugger.holding(stuck):
@@ -56,7 +56,7 @@ def test_a_worker_that_does_not_die_is_reported_with_its_device_and_the_others_g
     tmp_path: Path, nvml: FakeNvml
 ) -> None:
     nvml.set({"count": 2})
-    with running(tmp_path / "state", **on(nvml)) as service:
+    with running(tmp_path / "state", NULL, **on(nvml)) as service:
         service.wait_ready(2)
         stuck, other = slot(service, "gpu0")["pid"], slot(service, "gpu1")["pid"]
         with debugger.holding(stuck):

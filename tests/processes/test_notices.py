@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ import pytest
 
 from supervisor.fake_metadata import FakeMetadata, Fault
 from supervisor.notice import Kind
-from tests.processes.rem_service import LIMIT_S, SAMPLES, Service, running, wait_for
+from tests.processes.quick_service import HELD, NULL
+from tests.processes.rem_service import LIMIT_S, RUN, SAMPLES, Service, running, wait_for
 from tests.processes.senders import LocalSender, finished
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -33,9 +34,9 @@ def sender(tmp_path: Path) -> LocalSender:
 
 
 @contextmanager
-def watching(tmp_path: Path, fake: FakeMetadata) -> Iterator[Service]:
+def watching(tmp_path: Path, fake: FakeMetadata, program: Sequence[str] = RUN) -> Iterator[Service]:
     endpoint = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": fake.endpoint, "AWS_EC2_METADATA_DISABLED": "false"}
-    with running(tmp_path / "state", slots=1, **endpoint) as service:
+    with running(tmp_path / "state", program, slots=1, **endpoint) as service:
         yield service
 
 
@@ -86,7 +87,7 @@ def test_a_job_that_can_not_be_finished_is_back_in_the_queue_in_time(
     fake: FakeMetadata, sender: LocalSender, tmp_path: Path, action: str, in_s: float
 ) -> None:
     """Little time, none with hibernation, a notice in the past: given back before the machine is gone."""
-    with watching(tmp_path, fake) as service:
+    with watching(tmp_path, fake, HELD) as service:
         job = at_work(service, sender)
 
         fake.tell(Kind.SPOT, action, in_s)
@@ -109,7 +110,7 @@ def test_a_restart_on_a_doomed_machine_takes_no_work_until_a_person_says_so(
 ) -> None:
     job = sender.send(SAMPLES / "harbour.wav")
     fake.tell(Kind.SPOT, in_s=100)
-    with watching(tmp_path, fake) as service:
+    with watching(tmp_path, fake, NULL) as service:
         wait_drained(service)
         wait_for(lambda: "model found" in service.log, "all that a worker needs")
         service.process.kill()
@@ -137,7 +138,7 @@ def test_a_restart_on_a_doomed_machine_takes_no_work_until_a_person_says_so(
 def test_no_worker_begins_before_a_slow_service_has_answered(fake: FakeMetadata, tmp_path: Path) -> None:
     fake.tell(Kind.SPOT, in_s=100)
     fake.delay_s = 1.5
-    with watching(tmp_path, fake) as service:
+    with watching(tmp_path, fake, NULL) as service:
         wait_for(lambda: "model found" in service.log, "all that a worker needs")
         wait_drained(service)
 
@@ -147,7 +148,7 @@ def test_no_worker_begins_before_a_slow_service_has_answered(fake: FakeMetadata,
 def test_a_withdrawn_notice_leaves_the_service_drained_and_says_so(
     fake: FakeMetadata, tmp_path: Path
 ) -> None:
-    with watching(tmp_path, fake) as service:
+    with watching(tmp_path, fake, NULL) as service:
         service.wait_ready()
         fake.tell(Kind.SPOT, in_s=100)
         wait_drained(service)
@@ -169,9 +170,9 @@ def test_spot_asg_and_sigterm_at_once_are_one_drain_to_the_earliest_deadline(
     fake: FakeMetadata, sender: LocalSender, tmp_path: Path
 ) -> None:
     """A worker that is stopped can't finish: it is killed 5 s before the spot notice's end, not SIGTERM's."""
-    with watching(tmp_path, fake) as service:
+    with watching(tmp_path, fake, HELD) as service:
         at_work(service, sender)
-        os.kill(wait_for(service.busy_slot, "the worker at work")["pid"], signal.SIGSTOP)
+        os.kill(service.pid_of("cpu0"), signal.SIGSTOP)
 
         fake.tell(Kind.ASG)
         fake.tell(Kind.SPOT, in_s=20)
@@ -211,7 +212,7 @@ def test_a_blocked_token_is_told_once_and_workers_begin_all_the_same(
     fake: FakeMetadata, tmp_path: Path
 ) -> None:
     fake.fault = Fault.HOP_LIMIT
-    with watching(tmp_path, fake) as service:
+    with watching(tmp_path, fake, NULL) as service:
         service.wait_ready()
         wait_for(lambda: "--http-put-response-hop-limit 2" in service.log, "the message")
         wait_for(lambda: fake.requests.count("PUT /latest/api/token") > 5, "some more rounds")
@@ -223,7 +224,7 @@ def test_a_blocked_token_is_told_once_and_workers_begin_all_the_same(
 
 
 def test_a_drill_ends_in_drained_and_resume_ends_the_drill(tmp_path: Path) -> None:
-    with running(tmp_path / "state", slots=1, AWS_EC2_METADATA_DISABLED="true") as service:
+    with running(tmp_path / "state", NULL, slots=1, AWS_EC2_METADATA_DISABLED="true") as service:
         service.wait_ready()
 
         drill = service.command("drill", "spot", "--in", "60")

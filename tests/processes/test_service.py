@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes.quick_service import NULL
 from tests.processes.rem_service import (
     LIMIT_S,
     REPOSITORY,
@@ -24,15 +25,16 @@ from tests.processes.senders import LocalSender, finished, transcript_of
 
 pytestmark = pytest.mark.slow
 HUMAN = REPOSITORY.parent / "shared" / "audio"
+SECRETS = {"AWS_SECRET_ACCESS_KEY": "s3cr3t-value", "HF_TOKEN": "t0ken-value", "REM_BACKEND": "local"}
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service with one worker, left alone by the tests that use it."""
+    """A service with one worker, left alone by the tests that use it; its environment holds secrets."""
     folder = tmp_path_factory.mktemp("service")
     config = folder / "config.toml"
     config.write_text("[devices]\ncpu_slots = 1\n", encoding="utf-8")
-    with running(folder / "state") as service:
+    with running(folder / "state", **SECRETS) as service:
         service.wait_ready()
         yield service
 
@@ -145,13 +147,10 @@ def test_status_shows_every_slot_in_text_and_json(service: Service) -> None:
     assert {slot["kind"] for slot in status["slots"]} == {"worker", "broker", "gpuwatch"}
 
 
-def test_worker_has_no_credentials_and_no_network_library(tmp_path: Path) -> None:
-    secrets = {"AWS_SECRET_ACCESS_KEY": "s3cr3t-value", "HF_TOKEN": "t0ken-value", "REM_BACKEND": "local"}
-    with running(tmp_path / "state", slots=1, **secrets) as service:
-        service.wait_ready()
-        pid = service.pid_of("cpu0")
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
-        loaded = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
+def test_worker_has_no_credentials_and_no_network_library(service: Service) -> None:
+    pid = service.pid_of("cpu0")
+    environment = Path(f"/proc/{pid}/environ").read_bytes()
+    loaded = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
 
     assert b"s3cr3t-value" not in environment
     assert b"t0ken-value" not in environment
@@ -199,7 +198,7 @@ def test_second_stop_gives_back_at_once_and_a_successor_finishes(tmp_path: Path)
 
 def test_drain_and_resume_stop_and_start_the_work(tmp_path: Path) -> None:
     sender = LocalSender(tmp_path / "state" / "local")
-    with running(tmp_path / "state", slots=1) as service:
+    with running(tmp_path / "state", NULL, slots=1) as service:
         service.wait_ready()
         drained = service.command("drain")
         wait_for(lambda: (service.status() or {})["supervisor"]["state"] == "drained", "drained")

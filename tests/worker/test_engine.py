@@ -39,9 +39,9 @@ Text = list[tuple[Any, ...]]
 
 @pytest.fixture(scope="module")
 def speech() -> Any:
-    """Three windows of speech and a bit: the samples, one behind the other."""
+    """Two windows of speech, most of them full: the samples, one behind the other."""
     joined = np.concatenate([recordings.samples_of(clip.path) for clip in recordings.samples()])
-    return joined[: 70 * recordings.RATE_HZ]
+    return joined[: 50 * recordings.RATE_HZ]
 
 
 def plain(model: WhisperModel, pcm: Any, options: Options) -> Text:
@@ -114,7 +114,7 @@ def test_text_equals_a_plain_call_and_goes_on_from_a_mark(
     whole, marks = heard(recogniser, speech, options)
 
     assert whole == plain(direct, speech, options)
-    assert len(marks) > 2, "the recording has several windows"
+    assert len(marks) > 1, "the recording has several windows"
     mark, taken = marks[1]
     rest, _ = heard(recogniser, speech, options, mark)
     assert taken >= mark.segments > 0

@@ -17,7 +17,7 @@ from tests.worker.process import Worker, card, worker_in
 pytestmark = pytest.mark.slow
 
 CLIPS = {clip.path.stem: clip for clip in recordings.samples()}
-SHORT, LONG = CLIPS["harbour"].path, CLIPS["lighthouse"].path
+SHORT = CLIPS["harbour"].path
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +26,12 @@ def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
         worker.up = worker.next(Up)
         assert worker.next(Room) == Room(5, holding=0, rows=4)
         yield worker
+
+
+@pytest.fixture
+def long(tmp_path: Path) -> Path:
+    """A recording that takes a worker a while: two windows."""
+    return recordings.two_windows(tmp_path)
 
 
 def give(worker: Worker, folder: Path, **recordings_by_name: Path) -> None:
@@ -47,9 +53,11 @@ def document(folder: Path) -> dict[str, Any]:
     return read
 
 
-def test_recordings_are_worked_on_together_and_each_tells_its_progress(fast: Worker, tmp_path: Path) -> None:
+def test_recordings_are_worked_on_together_and_each_tells_its_progress(
+    fast: Worker, tmp_path: Path, long: Path
+) -> None:
     first = len(fast.heard)
-    give(fast, tmp_path, a=LONG, b=LONG, c=SHORT, d=LONG)
+    give(fast, tmp_path, a=long, b=long, c=SHORT, d=long)
 
     ended = endings(fast, "a", "b", "c", "d")
 
@@ -108,8 +116,8 @@ def test_option_that_makes_no_sense_fails_its_recording_by_name_and_no_neighbour
     assert "words" not in plain["segments"][0]
 
 
-def test_one_of_several_recordings_can_be_stopped(fast: Worker, tmp_path: Path) -> None:
-    give(fast, tmp_path, stopped=LONG, goes_on=LONG)
+def test_one_of_several_recordings_can_be_stopped(fast: Worker, tmp_path: Path, long: Path) -> None:
+    give(fast, tmp_path, stopped=long, goes_on=long)
     fast.next_beat(lambda beat: len([job for job in beat.jobs if job.phase == "transcribing"]) == 2)
 
     fast.send(StopJob("stopped", "lease lost"))
@@ -119,10 +127,10 @@ def test_one_of_several_recordings_can_be_stopped(fast: Worker, tmp_path: Path) 
     assert [path.name for path in (tmp_path / "stopped").iterdir()] == ["audio"]
 
 
-def test_drained_worker_finishes_all_that_it_began(tmp_path: Path) -> None:
+def test_drained_worker_finishes_all_that_it_began(tmp_path: Path, long: Path) -> None:
     with worker_in(tmp_path, profile="fast", batch_size=2) as worker:
         worker.ready()
-        give(worker, tmp_path, a=LONG, b=LONG)
+        give(worker, tmp_path, a=long, b=long)
         worker.next_beat(lambda beat: len([job for job in beat.jobs if job.phase == "transcribing"]) == 2)
 
         worker.send(Drain(1e9))

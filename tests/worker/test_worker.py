@@ -295,7 +295,7 @@ def test_job_wakes_the_beats_of_a_worker_that_speaks_seldom(tmp_path: Path) -> N
         seldom.ready()
         first = len(seldom.heard)
 
-        staged(seldom, tmp_path / "job", LONG.path, job_id="told")
+        staged(seldom, tmp_path / "job", recordings.two_windows(tmp_path), job_id="told")
 
         beats = [message for message in seldom.heard[first:] if isinstance(message, Beat)]
     assert sum(job.job_id == "told" for beat in beats for job in beat.jobs) > 3
