@@ -34,6 +34,22 @@ def parts(stretches: Sequence[Stretch], pauses: Sequence[Stretch]) -> list[list[
         found.append(before)
 
 
+def parts_at(stretches: Sequence[Stretch], at: Sequence[int]) -> Optional[list[list[Stretch]]]:
+    """Share stretches of speech out to parts that begin at these samples; None where one would be empty."""
+    found: list[list[Stretch]] = []
+    rest = list(stretches)
+    for sample in at:
+        before, rest = _divided(rest, sample)
+        found.append(before)
+    found.append(rest)
+    return found if all(found) else None
+
+
+def begins(parts: Sequence[Sequence[Stretch]]) -> list[int]:
+    """Say at which samples the parts begin, but for the first: cut there, they are the same again."""
+    return [part[0]["start"] for part in parts[1:]]
+
+
 def _cut(stretches: Sequence[Stretch], pauses: Sequence[Stretch]) -> Optional[int]:
     """Say at which sample the first part ends; None where what is left stays in one."""
     whole_s = _speech_s(stretches)

@@ -13,7 +13,7 @@ from typing import Any
 from supervisor.contract import clock, options
 from supervisor.contract.messages import Help, Job, JobCard, Parts, Staged
 from supervisor.contract.options import Options
-from workerproc import audio, cuts, staging, transcript
+from workerproc import audio, cut_file, cuts, staging, transcript
 from workerproc.audio import Sound
 from workerproc.batch import Lane
 from workerproc.checkpoint import Mark
@@ -41,7 +41,7 @@ def transcribe_job(job: Job, tools: Tools) -> Staged:
         sound = _decoded(card, tape, tools)
         decoded_at_s = clock.now_s()
         prepared = tools.recogniser.prepare(tape, wish, lane)
-        cut = _cut(prepared)
+        cut = _cut(card, prepared, checkpoints)
         if len(cut) > 1:
             lane.leave()  # the parts have lanes of their own
             segments = _split(card, prepared, cut, checkpoints, tools).finish(
@@ -49,7 +49,7 @@ def transcribe_job(job: Job, tools: Tools) -> Staged:
             )
         else:
             segments = _listen(prepared, lane, checkpoints, tools)
-    heard = Heard(prepared.language, sound.audio_s, segments, _cuts_s(cut))
+    heard = Heard(prepared.language, sound.audio_s, segments, [at / RATE_HZ for at in cuts.begins(cut)])
     timings = {"decode_s": decoded_at_s - began_at_s, "transcribe_s": clock.now_s() - decoded_at_s}
     warnings = (*sound.warnings, *_surprises(wish, heard))
     origin = _origin(card, tools, wish, warnings, timings, checkpoints.resumed_from_s)
@@ -69,7 +69,7 @@ def help_with(wanted: Help, tools: Tools) -> None:
     with tools.batch.lane() as lane, Tape(Path(card.folder)) as tape:
         _decoded(card, tape, tools)
         prepared = tools.recogniser.prepare(tape, wish, lane)
-        cut = _cut(prepared)
+        cut = _cut(card, prepared, checkpoints)
         if len(cut) > 1:
             lane.leave()
             _split(card, prepared, cut, checkpoints, tools).help(wanted.sharers)
@@ -93,20 +93,27 @@ def _options(card: JobCard, tools: Tools) -> Options:
     return dataclasses.replace(wish, language=card.language or wish.language)
 
 
-def _cut(prepared: Prepared) -> Cut:
-    """Cut a long recording; only where no window needs the text before it."""
+def _cut(card: JobCard, prepared: Prepared, checkpoints: Checkpoints) -> Cut:
+    """Cut a long recording, as it was cut before if it was; only where no window needs the text before it."""
     wish, stretches = prepared.options, prepared.stretches
+    folder = Path(card.folder)
     if wish.split == "off" or wish.is_alone or not stretches:
+        cut_file.forget(folder)
         return []
-    return cuts.parts(stretches, prepared.pauses)
-
-
-def _cuts_s(cut: Cut) -> list[float]:
-    return [part[0]["start"] / RATE_HZ for part in cut[1:]]
+    known = cut_file.read(folder, checkpoints.present_work)
+    cut = cuts.parts_at(stretches, known) if known is not None else None
+    if cut is None:
+        cut = cuts.parts(stretches, prepared.pauses)
+        if len(cut) > 1:
+            cut_file.write(folder, checkpoints.present_work(), cuts.begins(cut))
+        else:
+            cut_file.forget(folder)
+    return cut
 
 
 def _split(card: JobCard, prepared: Prepared, cut: Cut, checkpoints: Checkpoints, tools: Tools) -> Split:
-    split = Split(card, prepared, cut, checkpoints.present_work(), tools)
+    work = cut_file.of_parts(checkpoints.present_work(), cuts.begins(cut))
+    split = Split(card, prepared, cut, work, tools)
     split.take_up(checkpoints)
     return split
 

@@ -88,13 +88,13 @@ class Checkpoints:
 
     # --- of a recording in parts
 
-    def find_parts(self) -> list[Optional[Checkpoint]]:
-        """Give the checkpoints of all parts that an earlier worker packed; empty where there are none."""
+    def find_parts(self, work: Work) -> list[Optional[Checkpoint]]:
+        """Give the checkpoints of all parts that were packed for this work; empty where there are none."""
         facts = {"job_id": self._card.job_id, "attempt": self._card.attempt}
         try:
             found = checkpoint.unpack(read_bounded(self._path))
             for part in found:
-                reason = None if part is None else checkpoint.unusable(part, self.present_work())
+                reason = None if part is None else checkpoint.unusable(part, work)
                 if reason is not None:
                     raise BadCheckpoint(reason)
         except FileNotFoundError:

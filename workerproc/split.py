@@ -49,7 +49,7 @@ class Split:
 
     def take_up(self, checkpoints: Checkpoints) -> None:
         """Find out what is done already, here or, as a checkpoint brought along, on another host."""
-        self._parts.spread(checkpoints.find_parts())
+        self._parts.spread(checkpoints.find_parts(self._work))
         for number in self._parts.numbers:
             found = self._parts.get(number)
             if found is not None and found.segments:

@@ -14,7 +14,7 @@ import uuid
 from pathlib import Path
 from typing import Optional
 
-from supervisor.broker import record
+from supervisor.broker import cuts, record
 from supervisor.broker.errors import Forbidden, JobRejected, LeaseLost, TryLater
 from supervisor.broker.ports import Applied, ObjectStore, RecordTable
 from supervisor.broker.record import Hold, Pointer
@@ -69,7 +69,8 @@ def share(
         objects.put(bucket, pointer.key, still, "application/json")
     finally:
         still.unlink(missing_ok=True)
-    if not isinstance(records.update(request.record_key, record.point(hold, pointer)), Applied):
+    change = record.point(hold, pointer, cuts.read(folder))
+    if not isinstance(records.update(request.record_key, change), Applied):
         objects.delete(bucket, pointer.key)
         raise LeaseLost("the record belongs to somebody else, or is published")
     if before is not None:

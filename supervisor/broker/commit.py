@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional, Union
 
-from supervisor.broker import checkpoints, lease, record
+from supervisor.broker import checkpoints, cuts, lease, record
 from supervisor.broker.errors import LeaseLost, TryLater
 from supervisor.broker.held import Settled
 from supervisor.broker.outcome import Verdict
 from supervisor.broker.ports import Applied, Item, ObjectStore, RecordKey, RecordTable
-from supervisor.broker.record import Busy, Finished, GivenUp, Hold, Pointer, Redo, Result
+from supervisor.broker.record import Busy, Cuts, Finished, GivenUp, Hold, Pointer, Redo, Result
 from supervisor.broker.request import JobRequest, Rejected, Source
 from supervisor.contract import clock
 from supervisor.contract.messages import Ending
@@ -33,6 +33,7 @@ class Claimed:
     failures: int
     is_staged: bool = False  # the attempt's result stands in the spool: only its commit is missing
     pointer: Optional[Pointer] = None  # to where an earlier attempt came
+    cuts: Optional[Cuts] = None  # into the parts of an earlier attempt
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ def claim(records: RecordTable, request: JobRequest, hold: Hold) -> Union[Claime
         if not isinstance(answer, Applied):
             return Busy(lease.record_wait_s(float(answer.item.get("remLeaseUnix", now_unix_s)), now_unix_s))
     attempt, failures = int(answer.item.get("remAttempt", 1)), int(answer.item.get("remFailures", 0))
-    return Claimed(attempt, failures, pointer=record.pointer_of(answer.item))
+    item = answer.item
+    return Claimed(attempt, failures, pointer=record.pointer_of(item), cuts=record.cuts_of(item))
 
 
 def take_over(records: RecordTable, request: JobRequest, hold: Hold, attempt: int) -> Optional[Claimed]:
@@ -100,15 +102,23 @@ def publish(
     if "remCheckpoint" in fenced:
         # Before the last word: who dies between the two leaves nothing behind for ever.
         checkpoints.clear(objects, work.bucket, work.request)
-    change = record.complete(work.key_of("json"), work.hold, work.result, work.source, clock.wall_unix_s())
+    change = record.complete(
+        work.key_of("json"),
+        work.hold,
+        work.result,
+        work.source,
+        clock.wall_unix_s(),
+        cuts.read(work.folder),
+    )
     answer = records.update(work.request.record_key, change)
     if not isinstance(answer, Applied) and not _is_our_own(answer.item, work):
         raise LeaseLost("the record was taken over during the commit")
 
 
-def renew(records: RecordTable, key: RecordKey, hold: Hold) -> None:
+def renew(records: RecordTable, key: RecordKey, hold: Hold, folder: Path) -> None:
     """Lengthen the record's lease. Raises LeaseLost where it is no longer ours."""
-    if not isinstance(records.update(key, record.renew(hold, clock.wall_unix_s())), Applied):
+    change = record.renew(hold, clock.wall_unix_s(), cuts.read(folder))
+    if not isinstance(records.update(key, change), Applied):
         raise LeaseLost("the record belongs to somebody else")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from supervisor.broker.ports import Message, RecordKey
-from supervisor.broker.record import Hold, Pointer
+from supervisor.broker.record import Cuts, Hold, Pointer
 from supervisor.broker.request import JobRequest, Source
 from supervisor.contract import clock
 from supervisor.contract.messages import Ending
@@ -41,6 +41,7 @@ class LiveJob:
     announced: bool = False  # the supervisor knows it
     # Of this process's life only:
     pointer: Optional[Pointer] = None  # the newest checkpoint that other hosts can have
+    cuts: Optional[Cuts] = None  # as the record had them when it was claimed
     resumed_s: float = 0.0  # what was through when it was claimed
     kept_at_s: float = 0.0
     since_s: float = 0.0  # when this phase began

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Union
 
-from supervisor.broker import checkpoints, commit, lease
+from supervisor.broker import checkpoints, commit, cuts, lease
 from supervisor.broker.commit import Claimed
 from supervisor.broker.crew import FETCH, QUICK
 from supervisor.broker.envelope import EnvelopePolicy, parse
@@ -163,6 +163,7 @@ class Intake:
     def _claimed(self, job: LiveJob, outcome: Union[Claimed, Busy, Finished, GivenUp, BrokerError]) -> None:
         if isinstance(outcome, Claimed):
             job.attempt, job.failures, job.pointer = outcome.attempt, outcome.failures, outcome.pointer
+            job.cuts = outcome.cuts
             job.resumed_s = outcome.pointer.done_s if outcome.pointer is not None else 0.0
             job.renew_at_s = clock.now_s() + lease.RECORD_RENEW_S
             receives = self._holdings.receive_count(job)
@@ -213,6 +214,8 @@ class Intake:
             reason = checkpoints.bring(objects, bucket, request, job.pointer, job.failures, folder)
             if reason:
                 log.warning("job starts over", extra={"job_id": job.id, "reason": reason})
+        if job.cuts is not None:
+            cuts.bring(job.cuts, folder)
         facts = self._tools.backend.objects.fetch(
             request.source.bucket, request.source.key, part, lambda size_bytes: spool.admit(key, size_bytes)
         )

@@ -176,7 +176,8 @@ class Keeper:
             elif isinstance(outcome, LeaseLost) and job.phase in (Phase.FETCHING, Phase.READY):
                 self._outrun(job, str(outcome))
 
-        self._tools.crew.do(BEAT, lambda: commit.renew(records, job.request.record_key, job.hold), renewed)
+        key, folder = job.request.record_key, self._tools.spool.folder(job.request.record_key)
+        self._tools.crew.do(BEAT, lambda: commit.renew(records, key, job.hold, folder), renewed)
 
     def _outrun(self, job: LiveJob, why: str) -> None:
         """Somebody took the record over: stop, and leave the message alone too."""

@@ -58,6 +58,17 @@ class Pointer:
 
 
 @dataclass(frozen=True)
+class Cuts:
+    """Where a long recording was cut into parts: samples in order, with blanks between them.
+
+    `of` names the audio and options that this holds for. Only workers read either.
+    """
+
+    of: str
+    at: str
+
+
+@dataclass(frozen=True)
 class Busy:
     """Somebody else holds it: come again after so long."""
 
@@ -153,15 +164,17 @@ def read_refusal(item: Item, request: JobRequest, now_unix_s: float) -> Union[Bu
     return Busy(lease.record_wait_s(float(item.get("remLeaseUnix", now_unix_s)), now_unix_s))
 
 
-def renew(hold: Hold, now_unix_s: float) -> Change:
-    """Say to other hosts that we are still at it."""
-    return Change(_is_ours(hold), put={"remLeaseUnix": _lease_end(now_unix_s)})
+def renew(hold: Hold, now_unix_s: float, cuts: Optional[Cuts] = None) -> Change:
+    """Say to other hosts that we are still at it, and in which parts."""
+    return Change(_is_ours(hold), put={"remLeaseUnix": _lease_end(now_unix_s), **_cuts_map(cuts)})
 
 
-def point(hold: Hold, pointer: Pointer) -> Change:
-    """Name the newest checkpoint, while the job is ours and not yet published."""
+def point(hold: Hold, pointer: Pointer, cuts: Optional[Cuts] = None) -> Change:
+    """Name the newest checkpoint and the parts that it is of; while the job is ours and not yet published."""
     parts = {"key": pointer.key, "sha256": pointer.sha256, "doneSeconds": round(pointer.done_s, 2)}
-    return Change(AllOf((_is_ours(hold), Equals("remState", CLAIMED))), put={"remCheckpoint": parts})
+    return Change(
+        AllOf((_is_ours(hold), Equals("remState", CLAIMED))), put={"remCheckpoint": parts, **_cuts_map(cuts)}
+    )
 
 
 def pointer_of(item: Item) -> Optional[Pointer]:
@@ -175,12 +188,28 @@ def pointer_of(item: Item) -> Optional[Pointer]:
         return None
 
 
+def cuts_of(item: Item) -> Optional[Cuts]:
+    """Read where the recording was cut; None where it was not, or nothing is to be understood."""
+    found = item.get("remCuts")
+    if not isinstance(found, dict):
+        return None
+    of, at = found.get("of"), found.get("at")
+    return Cuts(of, at) if isinstance(of, str) and isinstance(at, str) else None
+
+
 def fence(hold: Hold, now_unix_s: float) -> Change:
     """Close the record to everybody else; only then may final names be written."""
     return Change(_is_ours(hold), put={"remState": PUBLISHING, "remLeaseUnix": _lease_end(now_unix_s)})
 
 
-def complete(json_key: str, hold: Hold, result: Result, source: Source, now_unix_s: float) -> Change:
+def complete(
+    json_key: str,
+    hold: Hold,
+    result: Result,
+    source: Source,
+    now_unix_s: float,
+    cuts: Optional[Cuts] = None,
+) -> Change:
     """Say that JSON and text are in place: the last word on this recording."""
     return Change(
         AllOf((_is_ours(hold), Equals("remState", PUBLISHING))),
@@ -193,8 +222,9 @@ def complete(json_key: str, hold: Hold, result: Result, source: Source, now_unix
             "remState": DONE,
             "remSource": source_map(source),
             "remTranscriptSha256": result.sha256_json,
+            **_cuts_map(cuts),
         },
-        remove=(*_HOLD, "remCheckpoint", "remReason"),
+        remove=(*_HOLD, "remCheckpoint", "remReason", *(() if cuts else ("remCuts",))),
     )
 
 
@@ -268,6 +298,10 @@ def source_of(item: Item) -> Source:
     found = item.get("remSource")
     parts: Mapping[str, Any] = found if isinstance(found, dict) else {}
     return Source(*(str(parts.get(name, "")) for name in ("bucket", "key", "version", "etag")))
+
+
+def _cuts_map(cuts: Optional[Cuts]) -> dict[str, Any]:
+    return {} if cuts is None else {"remCuts": {"of": cuts.of, "at": cuts.at}}
 
 
 def _is_ours(hold: Hold) -> Condition:

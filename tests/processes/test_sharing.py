@@ -68,6 +68,7 @@ def test_deaths_of_helper_owner_and_supervisor_cost_neither_text_nor_a_second_tr
     assert [one["cuts"] for one in found] == [peace["cuts"]] * 2
     assert helpers == {peaceful: 1, helped: 1}, "the dead helper's heir was not asked"
     assert sender.record(helped)["remAttempt"] == 1
+    assert {cuts_in(sender.record(job)) for job in (peaceful, helped, orphaned)} == {tuple(peace["cuts"])}
     assert found[1]["resumedFrom"] > 0
     assert len(sender.transcripts()) == 2 * 3, "done twice, or a checkpoint is left"
     assert not [path for path in tmp_path.glob("state/spool/*/*") if path.is_file()]
@@ -80,6 +81,10 @@ def set_slots(folder: Path, count: int) -> None:
 def document(sender: LocalSender, job: str) -> dict[str, Any]:
     record = wait_for(lambda: finished(sender, job), f"the record of {job}", LIMIT_S)
     return transcript_of(sender, record)
+
+
+def cuts_in(record: dict[str, Any]) -> tuple[float, ...]:
+    return tuple(round(int(at) / recordings.RATE_HZ, 2) for at in record["remCuts"]["at"].split())
 
 
 def owner_of(service: Service, job: str) -> int:

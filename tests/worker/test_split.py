@@ -73,7 +73,7 @@ def test_what_a_dead_helper_had_is_done_by_the_worker_that_has_the_job(
 def test_put_down_in_the_middle_it_is_carried_on_from_all_its_parts_elsewhere(
     tmp_path: Path, long_speech: Path, whole: dict[str, Any]
 ) -> None:
-    """Elsewhere there is the packed checkpoint alone, as the broker brings it along."""
+    """Elsewhere there are cuts and packed checkpoint alone, as the broker brings them along."""
     with two(tmp_path) as (first, second):
         job, moved = card(tmp_path / "job", long_speech), card(tmp_path / "moved", long_speech)
         first.send(Job(job))
@@ -82,9 +82,8 @@ def test_put_down_in_the_middle_it_is_carried_on_from_all_its_parts_elsewhere(
         )
         first.send(PutDown(job.job_id, "drain"))
         first.next(Stopped)
-        (tmp_path / "moved" / "checkpoint.json").write_bytes(
-            (tmp_path / "job" / "checkpoint.json").read_bytes()
-        )
+        for name in ("checkpoint.json", "cuts.json"):
+            (tmp_path / "moved" / name).write_bytes((tmp_path / "job" / name).read_bytes())
 
         assert isinstance(second.do(moved), Staged)
 
