@@ -18,6 +18,7 @@ from supervisor.contract.messages import Devices
 from supervisor.contract.settings import Settings
 from supervisor.effects import Effects
 from supervisor.host import read_host
+from supervisor.memory_ladder import Load
 from supervisor.model_fetch import NAME as MODEL
 from supervisor.model_fetch import ModelFetch
 
@@ -211,10 +212,13 @@ class Crew:
                 self._effects.recipes[name] = self._recipe(self._places[name], path)
 
     def _recipe(self, place: places.Place, path: str) -> Recipe:
-        rung = self._pool.memory.rung(place.device, places.model_of(self._settings, place))
+        model = places.model_of(self._settings, place)
+        rung = self._pool.memory.rung(place.device, model)
         rows = place.batch_size if rung.rows is None else min(place.batch_size, rung.rows)
         compute_type = rung.compute_type or place.compute_type
         fitted = dataclasses.replace(place, batch_size=rows, compute_type=compute_type)
+        used_type = compute_type or places.compute_type_for(self._settings, place.kind)
+        self._pool.members[place.name].load = Load(model, place.kind, used_type)
         return self._make_worker(self._settings, self._environ, fitted, path)
 
 

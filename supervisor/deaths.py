@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Optional
 
+from supervisor import memory_ladder
 from supervisor import slot as sl
 from supervisor.contract.exits import Exit
 from supervisor.ledger import Death
+from supervisor.memory_ladder import MemoryLadder
 from supervisor.pool_types import Died, Member
 from supervisor.slot import SlotState
 
@@ -23,6 +26,19 @@ def with_patience(member: Member, event: sl.Event, now_s: float) -> sl.Event:
     if member.blocked_since_s is None:
         member.blocked_since_s = now_s
     return dataclasses.replace(event, why=f"{event.why}, for {now_s - member.blocked_since_s:.0f} s")
+
+
+def with_memory(ladder: MemoryLadder, member: Member, exited: sl.Exited, lacked: Optional[bool]) -> sl.Exited:
+    """Let a process that lacked memory while it loaded be followed by a smaller one, where there is one.
+
+    `lacked`: as the kernel says; its own word is its exit code. Where nothing is smaller, say what would fit.
+    """
+    told = exited.returncode == Exit.OUT_OF_MEMORY or (exited.returncode == -9 and bool(lacked))
+    if not told or member.slot.state is not SlotState.STARTING or member.load is None:
+        return exited
+    if ladder.load_smaller(member.device, member.load):
+        return dataclasses.replace(exited, charged=False, said="memory ran out while the model was loaded")
+    return dataclasses.replace(exited, said=memory_ladder.does_not_fit(member.load))
 
 
 def death_of(member: Member, event: Died) -> Death:

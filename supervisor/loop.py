@@ -149,7 +149,9 @@ class Service:
         words: list[Union[pl.Note, pl.Crashed]] = []
         try:
             while self._events:
-                for action in self.pool.take(self._events.popleft(), clock.now_s()):
+                actions = self.pool.take(self._events.popleft(), clock.now_s())
+                self.crew.fit_memory()  # before a dead worker's heir is started
+                for action in actions:
                     if isinstance(action, pl.EndProcess):
                         self._end(action)
                     elif isinstance(action, (pl.Crashed, pl.Note)):
@@ -303,7 +305,6 @@ class Service:
     def _after_events(self) -> None:
         """Set the next timer, tell systemd, keep the written status fresh: once a turn of the loop."""
         self._is_after_due = False
-        self.crew.fit_memory()
         self._step_roll()
         if self._timer is not None:
             self._timer.cancel()

@@ -13,7 +13,7 @@ from typing import Any, Optional
 from supervisor import slot as sl
 from supervisor.care import Care, with_device
 from supervisor.contract import messages as m
-from supervisor.deaths import death_of, with_patience
+from supervisor.deaths import death_of, with_memory, with_patience
 from supervisor.ending import Ending
 from supervisor.finishing import Finishing
 from supervisor.handing_out import hand_out, tell_wanted
@@ -140,7 +140,7 @@ class Pool:
         if event.name == BROKER:
             self.wanted = 0
         exited = sl.Exited(event.returncode, charged, event.jitter_ratio, event.said, event.cure)
-        self.decide(member, exited, now_s)
+        self.decide(member, with_memory(self.memory, member, exited, event.out_of_memory), now_s)
 
     def _take_jobs_back(self, member: Member, death: Death) -> bool:
         """Free a dead worker's jobs; say whether its death counts against the slot."""

@@ -10,6 +10,7 @@ from typing import Any, Optional, Union
 from supervisor import slot as sl
 from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit
+from supervisor.memory_ladder import Load
 from supervisor.slot import Slot
 
 BROKER = "broker"
@@ -41,6 +42,7 @@ class Member:
     took_s: float = 0.0
     device: str = ""  # of a worker: the UUID of its GPU or MIG device; empty on the CPU
     parent: str = ""  # the GPU of a MIG device
+    load: Optional[Load] = None  # what its next process loads
     need_bytes: int = 0  # of the device's memory; 0: not known
     refusal: str = ""  # why nothing may start here, until settings change
     gone_at_s: float = 0.0  # when its last process was reaped

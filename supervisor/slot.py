@@ -238,6 +238,8 @@ def _on_exited(slot: Slot, event: Exited, policy: Policy, now_s: float) -> Decis
         return _hold(gone, Hold.SETTINGS, why, policy, now_s)
     if policy.may_hold and event.returncode == Exit.DEVICE_BROKEN:
         return _hold(gone, Hold.DEVICE, why, policy, now_s)
+    if policy.may_hold and event.returncode == Exit.OUT_OF_MEMORY and event.charged:
+        return _hold(gone, Hold.DEVICE, why, policy, now_s)  # probed: others may give memory back
     asked = slot.state is _S.DRAINING and event.returncode == Exit.OK
     asked = asked or (slot.state is _S.KILLING and not slot.at_fault)
     if asked or event.returncode == Exit.RECYCLE or not event.charged:

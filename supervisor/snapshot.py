@@ -111,8 +111,13 @@ def _slot(pool: Pool, member: Member, facts: Facts) -> dict[str, Any]:
         "audio_s_done": round(member.audio_s_done, 2),
         "realtime_factor": round(speed, 2) if speed is not None else None,
         "batch_size": member.rows if alive else None,
-        "memory": pool.memory.rung(member.device, member.facts.get("model", "")).words or None,
+        "memory": pool.memory.rung(member.device, _model(member)).words or None,
     }
+
+
+def _model(member: Member) -> str:
+    """Give the model that a slot's worker has, or is to have."""
+    return member.facts.get("model") or (member.load.model if member.load is not None else "")
 
 
 def device(pool: Pool, uuid: Optional[str]) -> Optional[dict[str, Any]]:

@@ -34,6 +34,10 @@ class DeviceBroken(Exception):
     """The device can't be used. A person or a reboot must cure it."""
 
 
+class MemoryLacking(Exception):
+    """The model does not fit into the memory that there is. A smaller one, or smaller numbers, may."""
+
+
 class JobStopped(Exception):
     """The supervisor took the job back: forget it, write nothing more of it."""
 

@@ -79,7 +79,7 @@ class Recogniser:
     """A loaded model."""
 
     def __init__(self, model_path: str, device: str, compute_type: str, threads: int, step: Step) -> None:
-        """Load a model folder. Raises `ModelBroken` or `DeviceBroken`, never asks the network."""
+        """Load a model folder. Raises `ModelBroken`, `DeviceBroken`, `MemoryLacking`; never asks a hub."""
         try:
             model = faster_whisper.WhisperModel(
                 model_path,
@@ -345,6 +345,9 @@ def _ours(error: Exception, where: str) -> Exception:
     text = f"{where}: {errors.sentence(error)}"
     if isinstance(error, errors.JobStopped):
         return error
-    if errors.classify(error) is Failure.SICK_DEVICE:
+    failure = errors.classify(error)
+    if failure is Failure.SICK_DEVICE:
         return errors.DeviceBroken(text)
+    if failure is Failure.OUT_OF_MEMORY:
+        return errors.MemoryLacking(text)
     return errors.ModelBroken(text)

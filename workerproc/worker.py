@@ -62,6 +62,9 @@ def be_worker(settings: WorkerSettings) -> NoReturn:
     except errors.ModelBroken as error:
         log.error("model can't be used", extra={"reason": str(error), "model": settings.model})
         die(Exit.MODEL_BROKEN)
+    except errors.MemoryLacking as error:
+        log.error("model does not fit into memory", extra={"reason": str(error), "model": settings.model})
+        die(Exit.OUT_OF_MEMORY)
     except errors.DeviceBroken as error:
         log.error("device can't be used", extra={"reason": str(error), "device": settings.device})
         die(Exit.DEVICE_BROKEN)
@@ -101,7 +104,7 @@ class Worker:
         )
 
     def live(self) -> None:
-        """Load, then take jobs until it is asked to leave. Raises `ModelBroken` or `DeviceBroken`."""
+        """Load, then take jobs until it is asked to leave. Raises as loading does."""
         birth.hear_sigterm(lambda: self._leave("SIGTERM"))
         self._link.listen(self._hear)
         threading.Thread(target=self._beat, name="beat", daemon=True).start()

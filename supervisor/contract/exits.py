@@ -24,6 +24,7 @@ class Exit(enum.IntEnum):
     DEVICE_BROKEN = 71  # the device can't be used; hold the slot
     MODEL_BROKEN = 72  # the model can't be loaded on this device; hold the slot
     RECYCLE = 73  # a fresh process is wanted; nothing is wrong
+    OUT_OF_MEMORY = 74  # the model did not fit into memory while it was loaded
     PROTOCOL = 76  # a message on the link made no sense
     SETTINGS_WRONG = 78
 

@@ -3,6 +3,7 @@
 impatient   seconds, not a minute, for a watch that hangs; for a device's memory, not twenty
 null        workers that recognise nothing: no model is loaded, every job is through at once
 held        workers that recognise nothing, and are through with what they have once `go` (below) says so
+tight       workers that lack the memory to load a model
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 TOP = Path(__file__).resolve().parents[2]
 IMPATIENT = (__file__, "impatient")
 NULL = (__file__, "null")
+TIGHT = (__file__, "tight")
 NULL_AND_IMPATIENT = (__file__, "null", "impatient")
 HELD = (__file__, "held")
 
@@ -35,6 +37,12 @@ def null_worker(settings: Settings, environ: Mapping[str, str], place: Place, mo
     """A worker's environment, link and lock; another command line."""
     real = recipes.worker(settings, environ, place, model_path)
     return dataclasses.replace(real, command=(sys.executable, str(TOP / "bench" / "null_worker.py")))
+
+
+def tight_worker(settings: Settings, environ: Mapping[str, str], place: Place, model_path: str) -> Recipe:
+    """A real worker that lacks memory."""
+    real = recipes.worker(settings, environ, place, model_path)
+    return dataclasses.replace(real, command=(sys.executable, "-m", "tests.processes.tight_worker"))
 
 
 def held_worker(settings: Settings, environ: Mapping[str, str], place: Place, model_path: str) -> Recipe:
@@ -53,7 +61,7 @@ if __name__ == "__main__":
     if "impatient" in sys.argv:
         OWN_POLICIES[pl.GPUWATCH] = dataclasses.replace(OWN_POLICIES[pl.GPUWATCH], silence_s=5.0, gone_s=1.0)
         care.GATE_S = 3.0
-    workers = {"null": null_worker, "held": held_worker}
+    workers = {"null": null_worker, "held": held_worker, "tight": tight_worker}
     sys.exit(
         run_service(load(), next((workers[word] for word in sys.argv if word in workers), recipes.worker))
     )

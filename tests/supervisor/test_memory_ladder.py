@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from supervisor import pool as pl
+from supervisor import slot as sl
 from supervisor import snapshot
 from supervisor.contract import messages as m
+from supervisor.contract.exits import Exit
 from supervisor.contract.settings import DevicesSettings, Settings, TranscriptionSettings
 from supervisor.crew import Crew
-from supervisor.memory_ladder import MemoryLadder, Rung
+from supervisor.memory_ladder import Load, MemoryLadder, Rung, does_not_fit
 from supervisor.model_fetch import NAME as MODEL
 from supervisor.places import Place
 from tests.supervisor.simulator import Host
@@ -85,6 +87,52 @@ def test_recording_that_does_not_fit_alone_is_handed_back_and_a_fresh_process_ta
     assert (host.state("w0"), host.slot("w0").failures) == ("ready", 0)
     assert host.slot("w0").pid != first
     assert not host.leases
+
+
+def test_model_that_does_not_fit_is_loaded_as_the_next_smaller_type_and_held_where_there_is_none() -> None:
+    host = Host(workers=1)
+    member = host.pool.members["w0"]
+    member.load = Load("large-v3", "cuda", "float16")
+    host.begin().run(0.1)
+
+    host.kill("w0", Exit.OUT_OF_MEMORY)
+    assert host.pool.memory.rung("", "large-v3").compute_type == "int8_float16"
+    assert (host.state("w0"), host.slot("w0").failures) == ("starting", 0)
+
+    member.load = Load("large-v3", "cuda", "int8_float16")  # as the crew's next recipe has it
+    host.kill("w0", Exit.OUT_OF_MEMORY)
+    assert host.state("w0") == "held"
+    assert (
+        "large-v3 as int8_float16, the smallest there is. medium would need about 3.0"
+        in host.slot("w0").reason
+    )
+
+    host.run(sl.Policy().probe_s + 60)
+    assert host.state("w0") == "ready", "memory was given back"
+
+
+def test_kernels_kill_for_memory_while_loading_steps_down_and_is_an_ordinary_failure_at_the_last_rung() -> (
+    None
+):
+    host = Host(workers=1)
+    member = host.pool.members["w0"]
+    member.load = Load("small", "cpu", "float32")
+    host.begin().run(0.1)
+
+    host.kill("w0", -9, out_of_memory=True)
+    assert host.pool.memory.rung("", "small").compute_type == "int8"
+    assert host.slot("w0").failures == 0
+
+    member.load = Load("small", "cpu", "int8")
+    host.run(0.1)
+    host.kill("w0", -9, out_of_memory=True)
+    assert (host.state("w0"), host.slot("w0").failures) == ("backoff", 1)
+    assert "not enough memory to load model small" in host.slot("w0").reason
+
+
+def test_what_would_fit_is_named_with_its_size() -> None:
+    assert "base would need about 0.5 instead of 1.2 GiB" in does_not_fit(Load("small", "cpu", "int8"))
+    assert "There is no smaller model" in does_not_fit(Load("tiny.en", "cpu", "int8"))
 
 
 def test_next_process_begins_with_what_fits() -> None:
