@@ -17,6 +17,7 @@ from typing import Optional
 from supervisor.contract import messages as m
 
 CRASHES_ALONE_MOST = 2
+_BEFORE = ("decoding", "listening")  # phases before transcribing
 OUTSIDE_KILLS_MOST = 10
 
 
@@ -50,7 +51,8 @@ class Entry:
     outside_kills: int = 0
     pending: Optional[m.ToBroker] = None  # said to the broker, not yet answered by Done
     phase: str = ""
-    done_s: float = 0.0
+    phase_done_s: float = 0.0  # seconds of audio that are through this phase
+    done_s: float = 0.0  # and through the last one that takes long; 0 before it begins
     audio_s: float = 0.0
     given_at_s: float = 0.0
     began_at_s: Optional[float] = None  # transcribing, as far as its beats tell
@@ -61,12 +63,18 @@ class Entry:
 
     @property
     def progress_ratio(self) -> float:
-        """How much of the audio is transcribed, 0 to 1; 0 while decoding or unknown."""
+        """How much of the audio is transcribed, 0 to 1; 0 before that begins, or while unknown."""
         if self.stage is Stage.STAGED:
             return 1.0
-        if self.phase == "decoding" or self.audio_s <= 0:
-            return 0.0
-        return min(1.0, self.done_s / self.audio_s)
+        return self._share(self.done_s)
+
+    @property
+    def phase_ratio(self) -> float:
+        """How much of the audio is through the present phase, 0 to 1; 0 while unknown."""
+        return self._share(self.phase_done_s)
+
+    def _share(self, done_s: float) -> float:
+        return min(1.0, done_s / self.audio_s) if self.audio_s > 0 else 0.0
 
 
 class Ledger:
@@ -92,7 +100,7 @@ class Ledger:
         `sharers`: among so many slots a long recording may be shared out.
         """
         entry.stage, entry.slot, entry.given_at_s = Stage.GIVEN, slot, now_s
-        entry.phase, entry.done_s = "", 0.0
+        entry.phase, entry.phase_done_s, entry.done_s = "", 0.0, 0.0
         entry.began_at_s, entry.weighed, entry.parts_left = None, "", 0
         return m.Job(entry.card, alone=entry.suspect, sharers=1 if entry.suspect else sharers)
 
@@ -116,7 +124,8 @@ class Ledger:
         """Note a worker's word about a job, if it is that worker's."""
         entry = self.entries.get(progress.job_id)
         if entry is not None and entry.slot == slot and entry.stage is Stage.GIVEN:
-            entry.phase, entry.done_s, entry.audio_s = progress.phase, progress.done_s, progress.audio_s
+            entry.phase, entry.phase_done_s, entry.audio_s = progress.phase, progress.done_s, progress.audio_s
+            entry.done_s = 0.0 if progress.phase in _BEFORE else progress.done_s
             if progress.phase == "transcribing" and entry.began_at_s is None:
                 entry.began_at_s, entry.began_from_s = now_s, progress.done_s
 

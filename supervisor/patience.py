@@ -14,7 +14,12 @@ from supervisor.slot_types import Policy
 
 # Steps that go through a whole recording at once (finding speech, say) take longer for a longer one.
 # A guess: on one busy core they are some fifty times faster than real time; five times that.
-AUDIO_RATIO: Mapping[str, float] = {"decoding": 0.1, "transcribing": 0.1, "writing": 0.0}
+AUDIO_RATIO: Mapping[str, float] = {
+    "decoding": 0.1,
+    "listening": 0.1,
+    "transcribing": 0.1,
+    "writing": 0.0,
+}
 
 
 def still_most(jobs: Iterable[m.Progress], policy: Policy) -> tuple[float, str]:
@@ -24,6 +29,10 @@ def still_most(jobs: Iterable[m.Progress], policy: Policy) -> tuple[float, str]:
 
 
 def _still_most_s(job: m.Progress, policy: Policy) -> float:
-    least_s = {"decoding": policy.stall_decoding_s, "writing": policy.stall_writing_s}
+    least_s = {
+        "decoding": policy.stall_decoding_s,
+        "listening": policy.stall_decoding_s,
+        "writing": policy.stall_writing_s,
+    }
     left_s = max(0.0, job.audio_s - job.done_s)
     return max(least_s.get(job.phase, policy.stall_s), AUDIO_RATIO.get(job.phase, 0.0) * left_s)

@@ -179,8 +179,7 @@ def _jobs(status: Mapping[str, Any], paint: Paint) -> list[str]:
             shorten(printable(job.get("id")) or "?", 36),
             shorten(printable(slot.get("name")), 12),
             count_text(job.get("attempt")),
-            bar(job.get("progress_ratio")),
-            percent_text(job.get("progress_ratio")),
+            *_progress(job),
             audio_text(job.get("audio_s")),
         ]
         for slot in map(_mapping, _items(status.get("slots")))
@@ -190,6 +189,14 @@ def _jobs(status: Mapping[str, Any], paint: Paint) -> list[str]:
         return []
     header, *lines = table(JOB_COLUMNS, rows, "TRY AUDIO")
     return [paint(header, "faint"), *lines]
+
+
+def _progress(job: Mapping[str, Any]) -> tuple[str, str]:
+    """Say how far a job is; before it is transcribed, how far in what comes first."""
+    phase, ratio = job.get("phase"), job.get("progress_ratio")
+    if phase in ("decoding", "listening"):
+        return str(phase), percent_text(job.get("phase_ratio"))
+    return bar(ratio), percent_text(ratio)
 
 
 def _tail(status: Mapping[str, Any]) -> list[str]:

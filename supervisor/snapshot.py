@@ -149,6 +149,8 @@ def _job(entry: Entry, facts: Facts) -> dict[str, Any]:
         "id": entry.card.job_id,
         "attempt": entry.card.attempt,
         "progress_ratio": round(entry.progress_ratio, 3),
+        "phase": entry.phase or None,
+        "phase_ratio": round(entry.phase_ratio, 3) if entry.phase else None,
         "audio_s": round(entry.audio_s, 2) if entry.audio_s else None,
         "started_unix_s": round(facts.now_unix_s - (facts.now_s - entry.given_at_s), 1),
     }

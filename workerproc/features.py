@@ -16,7 +16,8 @@ import numpy.typing as npt
 from workerproc.tape import Samples
 
 # A multiple of every width in which BLAS works: a column's sum must not depend on where a block ends.
-_BLOCK = 3_072  # frames, half a minute
+_BLOCK = 3_072  # frames
+BLOCK_S = _BLOCK / 100
 _KEPT_BLOCKS = 6  # 3 minutes, 6 MB with 80 bands
 _TAIL = 160  # samples of silence that faster-whisper adds at the end
 
@@ -38,7 +39,7 @@ class LogMel:
     ) -> None:
         """Find the maximum of all frames, unless `floor` is given by the recording that this is a part of.
 
-        `step` is called for each half minute.
+        `step` is called for each block of `BLOCK_S`.
         """
         self._extractor = extractor
         self._waveform = waveform

@@ -40,7 +40,7 @@ def transcribe_job(job: Job, tools: Tools) -> Staged:
     with tools.batch.lane() as lane, Tape(Path(card.folder)) as tape:
         sound = _decoded(card, tape, tools)
         decoded_at_s = clock.now_s()
-        prepared = tools.recogniser.prepare(tape, wish, lane)
+        prepared = _prepared(tape, wish, lane, tools)
         cut = _cut(card, prepared, checkpoints)
         if len(cut) > 1:
             lane.leave()  # the parts have lanes of their own
@@ -68,10 +68,11 @@ def help_with(wanted: Help, tools: Tools) -> None:
     checkpoints = Checkpoints(card, tools.settings, wish, tools.engine, tools.say)
     with tools.batch.lane() as lane, Tape(Path(card.folder)) as tape:
         _decoded(card, tape, tools)
-        prepared = tools.recogniser.prepare(tape, wish, lane)
+        prepared = _prepared(tape, wish, lane, tools)
         cut = _cut(card, prepared, checkpoints)
         if len(cut) > 1:
             lane.leave()
+            tools.board.reach("transcribing", 0.0, tape.length_s)
             _split(card, prepared, cut, checkpoints, tools).help(wanted.sharers)
 
 
@@ -81,6 +82,14 @@ def _decoded(card: JobCard, tape: Tape, tools: Tools) -> Sound:
         tape,
         tools.settings.max_audio_s,
         lambda done_s, audio_s: tools.board.reach("decoding", done_s, audio_s),
+    )
+
+
+def _prepared(tape: Tape, wish: Options, lane: Lane, tools: Tools) -> Prepared:
+    audio_s = tape.length_s
+    tools.board.reach("listening", 0.0, audio_s)
+    return tools.recogniser.prepare(
+        tape, wish, lane, reach=lambda done_s: tools.board.reach("listening", done_s, audio_s)
     )
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -32,9 +31,9 @@ from workerproc import errors
 from workerproc.batch import Lane
 from workerproc.checkpoint import Mark
 from workerproc.cuts import Stretch
-from workerproc.features import LogMel
+from workerproc.features import BLOCK_S, LogMel
 from workerproc.native import JobModel, Native
-from workerproc.speech import Speech, voice_probabilities
+from workerproc.speech import STRETCH_S, Known, Speech, voice_probabilities, with_detector
 from workerproc.tape import RATE_HZ, Tape
 from workerproc.transcript import Segment, Word
 
@@ -124,11 +123,28 @@ class Recogniser:
         prepared = self.prepare(tape, options, lane, mark.language if mark else None)
         return self.run(prepared, prepared.stretches, lane, mark, at_mark)
 
-    def prepare(self, tape: Tape, options: Options, lane: Lane, language: Optional[str] = None) -> Prepared:
-        """Find speech, the features' maximum, and the language where `language` does not tell it already."""
-        stretches, pauses = self._stretches(tape, options)
+    def prepare(
+        self,
+        tape: Tape,
+        options: Options,
+        lane: Lane,
+        language: Optional[str] = None,
+        reach: Optional[Callable[[float], None]] = None,
+    ) -> Prepared:
+        """Find speech, the features' maximum, and the language where `language` does not tell it already.
+
+        It goes through the tape twice; `reach`, in the place of `step`, hears half its seconds in each pass.
+        """
+        passed_s = 0.0
+
+        def further(by_s: float) -> None:
+            nonlocal passed_s
+            passed_s = min(passed_s + by_s / 2, tape.length_s)
+            reach(passed_s) if reach is not None else self._step()
+
+        stretches, pauses = self._stretches(tape, options, lambda: further(STRETCH_S))
         waveform = tape if stretches is None else Speech(tape, stretches)
-        features = LogMel(self._model.feature_extractor, waveform, self._step)
+        features = LogMel(self._model.feature_extractor, waveform, lambda: further(BLOCK_S))
         found = language or self._language(self._job_model(lane, options, Mark()), features, options)
         return Prepared(tape, options, stretches, pauses, features, found)
 
@@ -172,15 +188,17 @@ class Recogniser:
         native = JobModel(self._model.model, lane, self._step, self._no_timestamps, is_alone=options.is_alone)
         return _Marking.of(self._model, native, mark)
 
-    def _stretches(self, tape: Tape, options: Options) -> tuple[Optional[list[Stretch]], list[Stretch]]:
+    def _stretches(
+        self, tape: Tape, options: Options, step: Step
+    ) -> tuple[Optional[list[Stretch]], list[Stretch]]:
         """Find where somebody speaks, and where somebody pauses; None where nothing is to be left out."""
         if not options.vad_filter:
             return None, []
         session = faster_whisper.vad.get_vad_model().session
-        known = _Known(len(tape), voice_probabilities(session, tape, self._step))
+        known = Known(len(tape), voice_probabilities(session, tape, step))
         vad = dataclasses.asdict(options.vad_parameters)
         vad["max_speech_duration_s"] = vad["max_speech_duration_s"] or math.inf
-        with_known = _with_detector(faster_whisper.vad.get_speech_timestamps)
+        with_known = with_detector(faster_whisper.vad.get_speech_timestamps)
         stretches: list[Stretch] = with_known(known, faster_whisper.vad.VadOptions(**vad))
         short = {**vad, "min_silence_duration_ms": SHORTEST_PAUSE_MS, "speech_pad_ms": 0}
         voiced: list[Stretch] = with_known(known, faster_whisper.vad.VadOptions(**short))
@@ -306,26 +324,6 @@ def _theirs(options: Options, tokenizer: Any, mark: Mark) -> Any:
     return faster_whisper.transcribe.TranscriptionOptions(
         **{name: named[name] if name in named else _DEFAULTS[name] for name in _FIELDS}
     )
-
-
-class _Known:
-    """Stands for samples where faster-whisper asks only how many they are: their voice is known."""
-
-    def __init__(self, length: int, probabilities: Any) -> None:
-        self.shape = (length,)
-        self.probabilities = probabilities
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return self  # padded
-
-
-def _with_detector(function: Any) -> Callable[..., Any]:
-    """Give faster-whisper's function with a detector that takes `_Known` for an answer."""
-    names = {**function.__globals__, "get_vad_model": lambda: lambda known: known.probabilities}
-    return types.FunctionType(function.__code__, names, function.__name__, function.__defaults__)
 
 
 def known_models() -> dict[str, str]:

@@ -7,18 +7,20 @@ stretches of half a minute, with the state carried over: the same probabilities 
 from __future__ import annotations
 
 import bisect
+import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
 import numpy as np
 import numpy.typing as npt
 
-from workerproc.tape import Samples, Tape
+from workerproc.tape import RATE_HZ, Samples, Tape
 
 WINDOW = 512  # samples, for which one probability is given
 _CONTEXT = 64  # samples before a window that the detector looks at as well
 _STATE = (1, 1, 128)
-_STRETCH = 1_000  # windows, 32 s
+_STRETCH = 1_000  # windows
+STRETCH_S = _STRETCH * WINDOW / RATE_HZ
 
 
 def voice_probabilities(session: Any, tape: Tape, step: Callable[[], None]) -> npt.NDArray[np.float32]:
@@ -74,3 +76,23 @@ class Speech:
             pieces.append(self._tape.read(at + offset, until + offset))
             at = until
         return np.concatenate(pieces)
+
+
+class Known:
+    """Stands for samples where faster-whisper asks only how many they are: their voice is known."""
+
+    def __init__(self, length: int, probabilities: Any) -> None:
+        self.shape = (length,)
+        self.probabilities = probabilities
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return self  # padded
+
+
+def with_detector(function: Any) -> Callable[..., Any]:
+    """Give faster-whisper's function with a detector that takes `Known` for an answer."""
+    names = {**function.__globals__, "get_vad_model": lambda: lambda known: known.probabilities}
+    return types.FunctionType(function.__code__, names, function.__name__, function.__defaults__)

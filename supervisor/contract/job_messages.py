@@ -44,7 +44,7 @@ class JobCard:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far one begun job is. `phase` is decoding, transcribing or writing."""
+    """How far one begun job is. `phase` is decoding, listening (for speech), transcribing or writing."""
 
     job_id: str
     phase: str

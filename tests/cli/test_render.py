@@ -111,7 +111,8 @@ def test_even_the_fullest_status_fits_its_columns(status_of: Make, worker: Make)
         "name": "NVIDIA RTX 6000 Ada Generation " * 3,
         "memory_used_bytes": 10**12,
     }
-    job = {"id": "j" * 200, "attempt": 12, "progress_ratio": 1.0, "audio_s": 43_200.0}
+    before = {"phase": "listening", "phase_ratio": 1.0}
+    job = {"id": "j" * 200, "attempt": 12, "progress_ratio": 1.0, "audio_s": 43_200.0, **before}
     slot = worker(
         name="mig-" + "0" * 40,
         state="backoff",
@@ -139,7 +140,8 @@ ODD_VALUES: list[Any] = [None, "", "text", -1, 0, 1.5, True, [], {}, [None], ["t
 
 @pytest.mark.parametrize("odd", ODD_VALUES, ids=repr)
 def test_no_missing_or_odd_value_breaks_the_table(status_of: Make, worker: Make, odd: Any) -> None:
-    job = {"id": "j", "attempt": 1, "progress_ratio": 0.1, "audio_s": 3.0}
+    before = {"phase": "listening", "phase_ratio": 0.5}
+    job = {"id": "j", "attempt": 1, "progress_ratio": 0.1, "audio_s": 3.0, **before}
     full = status_of(slots=[worker(jobs=[job])])
     paths = [(key,) for key in full]
     paths += [(key, sub) for key in ("supervisor", "queue", "totals") for sub in full[key]]

@@ -35,8 +35,8 @@ def test_codes_are_those_that_the_documentation_and_the_unit_name() -> None:
 
     assert named == {
         "OK": 0, "FAILED": 1, "USAGE": 2, "NOT_RUNNING": 3, "DEGRADED": 4,
-        "ORPHANED": 70, "DEVICE_BROKEN": 71, "MODEL_BROKEN": 72, "RECYCLE": 73, "OUT_OF_MEMORY": 74, "PROTOCOL": 76,
-        "SETTINGS_WRONG": 78,
+        "ORPHANED": 70, "DEVICE_BROKEN": 71, "MODEL_BROKEN": 72, "RECYCLE": 73, "OUT_OF_MEMORY": 74,
+        "PROTOCOL": 76, "SETTINGS_WRONG": 78,
     }  # fmt: skip
 
 

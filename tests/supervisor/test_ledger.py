@@ -128,6 +128,7 @@ def test_progress_counts_from_the_worker_that_has_the_job_and_from_no_other() ->
     ("phase", "done_s", "audio_s", "ratio"),
     [
         ("decoding", 30.0, 60.0, 0.0),
+        ("listening", 30.0, 60.0, 0.0),
         ("transcribing", 0.0, 0.0, 0.0),
         ("transcribing", 90.0, 60.0, 1.0),
         ("writing", 60.0, 60.0, 1.0),
@@ -141,6 +142,7 @@ def test_progress_is_a_share_of_the_transcription(
     ledger.progress("w0", m.Progress("a", phase, done_s, audio_s), 100.0)
 
     assert ledger.entries["a"].progress_ratio == ratio
+    assert ledger.entries["a"].phase_ratio == (min(1.0, done_s / audio_s) if audio_s else 0.0)
 
 
 def test_progress_begins_anew_with_the_next_worker() -> None:

@@ -16,6 +16,7 @@ from tests.supervisor.slot_life import POLICY
         ("decoding", 0.0, 600.0, 60.0),
         ("decoding", 0.0, 7200.0, 720.0),
         ("decoding", 7000.0, 7200.0, 60.0),
+        ("listening", 3600.0, 7200.0, 360.0),
         ("transcribing", 0.0, 600.0, 300.0),
         ("transcribing", 0.0, 7200.0, 720.0),
         ("transcribing", 7200.0, 7000.0, 300.0),  # it went beyond the length that was told

@@ -67,7 +67,7 @@ class BrokenEngine:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    def prepare(self, tape: Any, options: Any, lane: Any) -> Any:
+    def prepare(self, tape: Any, options: Any, lane: Any, reach: Any) -> Any:
         raise self.error
 
 
