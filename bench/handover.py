@@ -6,7 +6,9 @@ A whole service (the real supervisor and broker, one worker of `busy_worker.py`)
 host's real broker waits for one. Timed on ministack and on SQLite:
 `drain`: from the request on the control socket; the worker puts the job down at once, as a real one does
 after the window it is in. `last slot`: from the worker's exit that says that its device is broken.
-Both to that broker's Ready, so that claim and download (1 MB) are in it. Target: under 0.5 s.
+`drain, real worker`: a drain too short to finish in, while the engine is in a window of a long recording.
+All to that broker's Ready, so that claim and download (1 MB; 29 MB for the long one) are in it.
+Target: under 0.5 s.
 """
 
 from __future__ import annotations
@@ -19,8 +21,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Callable, Optional
+
+import numpy as np
 
 TOP = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TOP))
@@ -31,8 +36,10 @@ from tests.broker.aws_servers import AwsServer, deploy, run_server  # noqa: E402
 from tests.broker.harness import BrokerProcess, local_settings  # noqa: E402
 from tests.processes.rem_service import Service, clean_environment, wait_for  # noqa: E402
 from tests.processes.senders import AwsSender, LocalSender, Sender  # noqa: E402
+from tests.worker import recordings  # noqa: E402
 
 AUDIO_BYTES = 1_000_000
+LONG_S = 900.0
 LEASE_S = 60
 TARGET_MS = 500.0
 POLL_STANDS_S = 0.7
@@ -63,6 +70,18 @@ class BusyService(Service):
         assert self.ask(request) is not None
 
 
+class RealService(BusyService):
+    """The service as it is, with a long recording to do."""
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return Service._start(self)
+
+    def holder(self) -> Optional[int]:
+        """The pid of the worker that has the job, once the engine is at it."""
+        at_work = (slot for slot in self.slots() if any(job["progress_ratio"] for job in slot["jobs"]))
+        return next((slot["pid"] for slot in at_work), None)
+
+
 How = Callable[[BusyService], None]
 
 
@@ -78,10 +97,10 @@ def break_device(service: BusyService) -> None:
 
 def put_right(service: BusyService, how: How) -> None:
     """Have the service work again."""
-    if how is drain:
-        service.order(do="resume")
-    else:
+    if how is break_device:
         service.order(do="release", slot=service.slots()[0]["name"])
+    else:
+        service.order(do="resume")
 
 
 def measure(how: How, service: BusyService, other: BrokerProcess, rounds: int) -> list[float]:
@@ -110,20 +129,24 @@ def row(backend: str, label: str, took_ms: list[float]) -> list[str]:
     return [label, backend, f"{median_ms:.0f}", f"{max(took_ms):.0f}", str(len(took_ms)), met]
 
 
-def both(sender: Sender, other: BrokerProcess, folder: Path, more: str, rounds: int) -> list[list[str]]:
-    """Measure both ways on one backend, in this folder, which bears its name."""
+Rows = list[list[str]]
+Ways = Sequence[tuple[How, str]]
+WAYS: Ways = ((drain, "drain"), (break_device, "last slot"))
+REAL: Ways = ((drain, "drain, real worker"),)
+
+
+def show(
+    service: BusyService, other: BrokerProcess, audio: Path, sender: Sender, ways: Ways, rounds: int
+) -> Rows:
+    """Measure these ways on one backend, whose name the service's folder bears."""
     found = []
-    audio = folder / "audio.wav"
-    audio.write_bytes(b"RIFF" + bytes(AUDIO_BYTES))
-    (folder / "config.toml").write_text(CONFIG + more)
-    service = BusyService(folder / "service", clean_environment(folder / "service", **sender.environ()))
     try:
         service.wait_ready(1)
         with other:
             other.hear(Adopted)
             sender.send(audio)
-            for how, label in ((drain, "drain"), (break_device, "last slot")):
-                found.append(row(folder.name, label, measure(how, service, other, rounds)))
+            for how, label in ways:
+                found.append(row(service.state_dir.parent.name, label, measure(how, service, other, rounds)))
                 print(" | ".join(found[-1]), flush=True)
     except AssertionError:
         print(service.log[-3_000:])
@@ -134,16 +157,35 @@ def both(sender: Sender, other: BrokerProcess, folder: Path, more: str, rounds: 
     return found
 
 
-def on_sqlite(folder: Path, rounds: int) -> list[list[str]]:
+def small_audio(folder: Path) -> Path:
+    audio = folder / "audio.wav"
+    audio.write_bytes(b"RIFF" + bytes(AUDIO_BYTES))
+    return audio
+
+
+def long_audio(folder: Path) -> Path:
+    """The samples again and again."""
+    said = np.concatenate([recordings.samples_of(clip.path) for clip in recordings.samples()])
+    return recordings.wav(folder / "long.wav", np.resize(said, int(LONG_S * recordings.RATE_HZ)))
+
+
+def on_sqlite(folder: Path, rounds: int) -> Rows:
     settings = local_settings(folder, LEASE_S)
-    shared = f"[local]\nfolder = '{settings.local.folder}'\n"
-    return both(LocalSender(Path(settings.local.folder)), BrokerProcess(settings), folder, shared, rounds)
+    (folder / "config.toml").write_text(f"{CONFIG}[local]\nfolder = '{settings.local.folder}'\n")
+    sender = LocalSender(Path(settings.local.folder))
+    service = BusyService(folder / "service", clean_environment(folder / "service", **sender.environ()))
+    return show(service, BrokerProcess(settings), small_audio(folder), sender, WAYS, rounds)
 
 
-def on_ministack(server: AwsServer, folder: Path, rounds: int) -> list[list[str]]:
+def on_ministack(
+    server: AwsServer, folder: Path, rounds: int, kind: type[BusyService], audio: Path, ways: Ways
+) -> Rows:
     made = deploy(server, max_receive_count=1_000)
+    (folder / "config.toml").write_text(CONFIG)
+    sender = AwsSender(made)
     other = BrokerProcess(made.settings(folder, LEASE_S), made.server.environ)
-    return both(AwsSender(made), other, folder, "", rounds)
+    service = kind(folder / kind.__name__, clean_environment(folder / kind.__name__, **sender.environ()))
+    return show(service, other, audio, sender, ways, rounds)
 
 
 def main() -> None:
@@ -159,7 +201,9 @@ def main() -> None:
         rows += on_sqlite(Path(name) / "SQLite", arguments.rounds)
         serving = run_server("ministack")
         try:
-            rows += on_ministack(next(serving), Path(name) / "ministack", arguments.rounds)
+            server, folder = next(serving), Path(name) / "ministack"
+            rows += on_ministack(server, folder, arguments.rounds, BusyService, small_audio(folder), WAYS)
+            rows += on_ministack(server, folder, arguments.rounds, RealService, long_audio(folder), REAL)
         finally:
             serving.close()
     text = report.heading(load) + "\n" + report.table(rows)
