@@ -12,6 +12,7 @@ from tests.broker.aws_servers import AwsServer, deploy
 from tests.processes.acting_proxy import ActingProxy, Moment
 from tests.processes.rem_service import SAMPLES, Service, running, wait_for
 from tests.processes.senders import AwsSender, finished, transcript_of
+from tests.worker.recordings import two_windows
 
 pytestmark = [pytest.mark.slow, pytest.mark.aws, pytest.mark.timeout(240)]
 
@@ -24,7 +25,7 @@ AT_THE_BROKER = {
 }
 CONFIG = """
 [supervisor]
-silence_s = 12
+silence_s = 5
 hold_after = 1000
 """
 
@@ -67,7 +68,7 @@ def killed_before_the_first_heartbeat(service: Service, sender: AwsSender) -> st
 
 def in_mid_work(service: Service, sender: AwsSender, deed: signal.Signals) -> str:
     """Killed, or stopped for longer than the silence that is borne."""
-    job = sender.send(SAMPLES / "lighthouse.ogg")
+    job = sender.send(two_windows(service.state_dir.parent))
     pid = holder_of(service, job)
     wait_for(service.busy_slot, "a worker in the middle of it")
     os.kill(pid, deed)
