@@ -18,7 +18,7 @@ from tests.processes.rem_service import SAMPLES, Service, running, wait_for
 from tests.processes.senders import LocalSender, Sender, finished, transcript_of
 from tests.worker.recordings import two_windows
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.oldest, pytest.mark.timeout(240)]
 
 
 def at_work(service: Service, sender: Sender) -> tuple[str, dict[str, Any]]:

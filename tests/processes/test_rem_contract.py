@@ -12,7 +12,7 @@ from tests.broker.aws_servers import Deployment
 from tests.processes.rem_service import SAMPLES, direct_text, running, wait_for
 from tests.processes.senders import USER, AwsSender, LocalSender, Sender, finished, transcript_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.aws]
+pytestmark = [pytest.mark.slow, pytest.mark.oldest, pytest.mark.aws]
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 

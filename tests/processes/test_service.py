@@ -23,7 +23,7 @@ from tests.processes.rem_service import (
 )
 from tests.processes.senders import LocalSender, finished, transcript_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.oldest]
 HUMAN = REPOSITORY.parent / "shared" / "audio"
 SECRETS = {"AWS_SECRET_ACCESS_KEY": "s3cr3t-value", "HF_TOKEN": "t0ken-value", "REM_BACKEND": "local"}
 
