@@ -7,9 +7,13 @@ import uuid
 from pathlib import Path
 from typing import Any, Optional, Protocol
 
+import numpy as np
+
 from supervisor.broker.local import LocalQueue, LocalRecords, open_database
 from supervisor.broker.ports import RecordKey
 from tests.broker.aws_servers import Deployment
+from tests.processes.rem_service import Service, wait_for
+from tests.worker import recordings
 
 USER = "default-user"
 
@@ -74,6 +78,27 @@ def finished(sender: Sender, recording_id: str) -> Optional[dict[str, Any]]:
     record = sender.record(recording_id)
     assert record.get("remState") != "FAILED", record
     return record if record.get("remState") == "DONE" else None
+
+
+def in_measured_work(service: Service, sender: Sender) -> str:
+    """Bring a worker to the middle of a recording of which one can tell how long it will take; gives its id.
+
+    One of which nobody can is put down when its worker must go. A recording before it gives the speed, a
+    beat the length. A machine that is through with two minutes of speech before a beat was in the middle.
+    """
+    service.wait_ready(1)
+    before = sender.send(recordings.SAMPLES / "harbour.wav")
+    wait_for(lambda: finished(sender, before), "the first recording")
+    speech = recordings.samples_of(recordings.SAMPLES / "lighthouse.ogg")
+    audio = recordings.wav(service.state_dir.parent / "lighthouse-twice.wav", np.concatenate([speech] * 2))
+    job = sender.send(audio)
+
+    def told() -> bool:
+        ratios = [one["progress_ratio"] for slot in service.slots() for one in slot["jobs"]]
+        return any(0 < ratio < 1 for ratio in ratios) or finished(sender, job) is not None
+
+    wait_for(told, "a worker that tells how far it is")
+    return job
 
 
 def transcript_of(sender: Sender, record: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from supervisor.fake_metadata import FakeMetadata, Fault
 from supervisor.notice import Kind
 from tests.processes.quick_service import HELD, NULL
 from tests.processes.rem_service import LIMIT_S, RUN, SAMPLES, Service, running, wait_for
-from tests.processes.senders import LocalSender, finished
+from tests.processes.senders import LocalSender, finished, in_measured_work
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -61,7 +61,7 @@ def test_terminate_in_mid_job_ends_in_drained_and_the_job_is_finished(
     fake: FakeMetadata, sender: LocalSender, tmp_path: Path
 ) -> None:
     with watching(tmp_path, fake) as service:
-        job = at_work(service, sender)
+        job = in_measured_work(service, sender)
 
         fake.tell(Kind.SPOT, in_s=100)
 
@@ -197,7 +197,7 @@ def test_a_recommendation_lets_the_present_job_finish_and_takes_nothing_new(
     fake: FakeMetadata, sender: LocalSender, tmp_path: Path
 ) -> None:
     with watching(tmp_path, fake) as service:
-        job = at_work(service, sender)
+        job = in_measured_work(service, sender)
 
         fake.tell(Kind.REBALANCE)
         draining = wait_for(lambda: own(service).get("notice") and own(service), "the notice")

@@ -21,7 +21,7 @@ from tests.processes.rem_service import (
     running,
     wait_for,
 )
-from tests.processes.senders import LocalSender, finished, transcript_of
+from tests.processes.senders import LocalSender, finished, in_measured_work, transcript_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.oldest]
 HUMAN = REPOSITORY.parent / "shared" / "audio"
@@ -159,17 +159,12 @@ def test_worker_has_no_credentials_and_no_network_library(service: Service) -> N
     assert "s3cr3t-value" not in service.log
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_stop_in_the_middle_finishes_the_recording_and_exits_0(
-    tmp_path: Path, signum: signal.Signals
-) -> None:
+def test_stop_in_the_middle_finishes_the_recording_and_exits_0(tmp_path: Path) -> None:
     sender = LocalSender(tmp_path / "state" / "local")
     with running(tmp_path / "state", slots=1) as service:
-        service.wait_ready()
-        job = sender.send(SAMPLES / "lighthouse.ogg")
-        wait_for(service.busy_slot, "a worker at work")
+        job = in_measured_work(service, sender)
 
-        code = service.stop(signum)
+        code = service.stop()
 
     assert code == 0
     assert finished(sender, job) is not None
@@ -177,12 +172,11 @@ def test_stop_in_the_middle_finishes_the_recording_and_exits_0(
 
 
 def test_second_stop_gives_back_at_once_and_a_successor_finishes(tmp_path: Path) -> None:
+    """The first one, a terminal's, would finish the recording."""
     sender = LocalSender(tmp_path / "state" / "local")
     with running(tmp_path / "state", slots=1) as service:
-        service.wait_ready()
-        job = sender.send(SAMPLES / "lighthouse.ogg")
-        wait_for(service.busy_slot, "a worker at work")
-        service.process.send_signal(signal.SIGTERM)
+        job = in_measured_work(service, sender)
+        service.process.send_signal(signal.SIGINT)
         wait_for(lambda: "stopping" in service.log, "the first signal to be heard")
 
         code = service.stop(signal.SIGTERM)
