@@ -98,7 +98,7 @@ def _running(pool: Pool, worker: Member, entry: Entry, now_s: float) -> Running:
     """Measure a job: by its own progress, by what its worker did before, or by what all workers did."""
     if entry.audio_s <= 0:
         return Running(None, None)
-    done_s = entry.done_s if entry.phase != "decoding" else 0.0
+    done_s = entry.done_s
     left_s = max(0.0, entry.audio_s - done_s)
     began_at_s = entry.began_at_s
     if began_at_s is not None and done_s > entry.began_from_s and now_s - began_at_s >= MEASURED_AFTER_S:

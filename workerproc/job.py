@@ -13,11 +13,12 @@ from typing import Any
 from supervisor.contract import clock, options
 from supervisor.contract.messages import Help, Job, JobCard, Parts, Staged
 from supervisor.contract.options import Options
-from workerproc import audio, cut_file, cuts, staging, transcript
+from workerproc import audio, cut_file, cuts, findings, staging, transcript
 from workerproc.audio import Sound
 from workerproc.batch import Lane
 from workerproc.checkpoint import Mark
 from workerproc.errors import AudioRejected, JobPutDown
+from workerproc.findings import Findings
 from workerproc.recogniser import Prepared
 from workerproc.resume import Checkpoints
 from workerproc.split import Split
@@ -40,12 +41,12 @@ def transcribe_job(job: Job, tools: Tools) -> Staged:
     with tools.batch.lane() as lane, Tape(Path(card.folder)) as tape:
         sound = _decoded(card, tape, tools)
         decoded_at_s = clock.now_s()
-        prepared = _prepared(tape, wish, lane, tools)
+        prepared = _prepared(tape, wish, lane, checkpoints, tools)
         cut = _cut(card, prepared, checkpoints)
         if len(cut) > 1:
             lane.leave()  # the parts have lanes of their own
             segments = _split(card, prepared, cut, checkpoints, tools).finish(
-                job.sharers, checkpoints, lambda untaken: tools.say(Parts(card.job_id, untaken))
+                job.sharers, checkpoints, lambda left: tools.say(Parts(card.job_id, left))
             )
         else:
             segments = _listen(prepared, lane, checkpoints, tools)
@@ -68,7 +69,7 @@ def help_with(wanted: Help, tools: Tools) -> None:
     checkpoints = Checkpoints(card, tools.settings, wish, tools.engine, tools.say)
     with tools.batch.lane() as lane, Tape(Path(card.folder)) as tape:
         _decoded(card, tape, tools)
-        prepared = _prepared(tape, wish, lane, tools)
+        prepared = _prepared(tape, wish, lane, checkpoints, tools)
         cut = _cut(card, prepared, checkpoints)
         if len(cut) > 1:
             lane.leave()
@@ -85,7 +86,10 @@ def _decoded(card: JobCard, tape: Tape, tools: Tools) -> Sound:
     )
 
 
-def _prepared(tape: Tape, wish: Options, lane: Lane, tools: Tools) -> Prepared:
+def _prepared(tape: Tape, wish: Options, lane: Lane, checkpoints: Checkpoints, tools: Tools) -> Prepared:
+    known = findings.read(checkpoints.folder, checkpoints.present_work) if wish.vad_filter else None
+    if known is not None:
+        return tools.recogniser.prepare_with(tape, wish, known)
     audio_s = tape.length_s
     tools.board.reach("listening", 0.0, audio_s)
     return tools.recogniser.prepare(
@@ -121,6 +125,10 @@ def _cut(card: JobCard, prepared: Prepared, checkpoints: Checkpoints) -> Cut:
 
 
 def _split(card: JobCard, prepared: Prepared, cut: Cut, checkpoints: Checkpoints, tools: Tools) -> Split:
+    """Make others able to work on parts, and take up what is done of them."""
+    if prepared.stretches and not (checkpoints.folder / findings.FILE).exists():
+        told = Findings(prepared.stretches, prepared.pauses, prepared.language, prepared.features.floor)
+        findings.write(checkpoints.folder, checkpoints.present_work(), told)
     work = cut_file.of_parts(checkpoints.present_work(), cuts.begins(cut))
     split = Split(card, prepared, cut, work, tools)
     split.take_up(checkpoints)

@@ -7,6 +7,7 @@ Parts of another audio, model or set of options lie in another folder.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -33,13 +34,14 @@ class Parts:
         name = hashlib.sha256(json.dumps(codec.to_plain(work), sort_keys=True).encode()).hexdigest()[:16]
         self._folder = folder / f"parts-{name}"
         self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._asked = self._folder / "asked"
         self._work = work
         self.numbers = range(count)
 
     @property
     def is_whole(self) -> bool:
-        """True when every part is done."""
-        return all(self.is_done(number) for number in self.numbers)
+        """True when every part is done, or the whole recording: nothing of it is here any more."""
+        return all(self.is_done(number) for number in self.numbers) or not self._folder.exists()
 
     @property
     def untaken(self) -> int:
@@ -49,6 +51,19 @@ class Parts:
     def is_done(self, number: int) -> bool:
         """Say whether a part is done, here or elsewhere."""
         return self._path(number, "done").exists()
+
+    def ask(self) -> None:
+        """Tell whoever has several parts that somebody here has none, and nothing to take. Raises OSError."""
+        with contextlib.suppress(FileNotFoundError):
+            self._asked.touch(mode=0o600)
+
+    def answer(self) -> bool:
+        """Say whether somebody asked for a part; whoever hears it gives one back, and nobody else."""
+        try:
+            self._asked.unlink()
+        except OSError:
+            return False
+        return True
 
     def take(self) -> Optional[Taken]:
         """Take the first part that is not done and that nobody has. None: there is none."""
@@ -126,8 +141,11 @@ class Taken:
 
 
 def _locked(path: Path) -> Optional[int]:
-    """Lock a file for this open descriptor alone; None where somebody else has it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Lock a file for this open descriptor alone; None where somebody else has it, or its folder is gone."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return None
     try:
         while not _got(descriptor, fcntl.LOCK_EX):
             if not _got(descriptor, fcntl.LOCK_SH):

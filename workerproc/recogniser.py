@@ -32,6 +32,7 @@ from workerproc.batch import Lane
 from workerproc.checkpoint import Mark
 from workerproc.cuts import Stretch
 from workerproc.features import BLOCK_S, LogMel
+from workerproc.findings import Findings
 from workerproc.native import JobModel, Native
 from workerproc.speech import STRETCH_S, Known, Speech, voice_probabilities, with_detector
 from workerproc.tape import RATE_HZ, Tape
@@ -147,6 +148,12 @@ class Recogniser:
         features = LogMel(self._model.feature_extractor, waveform, lambda: further(BLOCK_S))
         found = language or self._language(self._job_model(lane, options, Mark()), features, options)
         return Prepared(tape, options, stretches, pauses, features, found)
+
+    def prepare_with(self, tape: Tape, options: Options, known: Findings) -> Prepared:
+        """Do as `prepare`, with what another worker of this engine found in this recording."""
+        waveform = Speech(tape, known.stretches)
+        features = LogMel(self._model.feature_extractor, waveform, self._step, known.floor)
+        return Prepared(tape, options, known.stretches, known.pauses, features, known.language)
 
     def run(
         self,

@@ -41,8 +41,9 @@ class Checkpoints:
         tell: Callable[[CheckpointTold], None],
     ) -> None:
         """`engine` is what the worker tells of itself; `options` is a dataclass; `tell` passes word on."""
+        self.folder = Path(card.folder)
         self._card = card
-        self._path = Path(card.folder) / FILE
+        self._path = self.folder / FILE
         self._settings = settings
         self._options = options
         self._engine = engine

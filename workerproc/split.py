@@ -1,17 +1,21 @@
 """One long recording in parts, side by side: in this worker's lanes, and in other workers that help.
 
 Each thread takes part after part and runs the windows of each as if it were a recording of its
-own; the text follows from the cuts alone, whoever runs them. The worker that has the job waits for
-all parts and joins them; what a helper that died leaves behind it does itself.
+own; the text follows from the cuts alone, whoever runs them. A worker that finds nothing more to take
+asks for a part, and one that runs several gives one back between two windows: it goes on elsewhere from
+its mark. The worker that has the job waits for all parts and joins them; what a helper that died
+leaves behind it does itself.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
+import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Callable
 
@@ -27,6 +31,7 @@ from workerproc.tape import RATE_HZ
 from workerproc.tools import Tools
 from workerproc.transcript import Segment
 
+log = logging.getLogger(__name__)
 _LOOK_S = 0.05  # for what others do
 _BETWEEN_LOOKS_S = 0.5  # while there is work here
 
@@ -46,6 +51,8 @@ class Split:
         self._parts = Parts(Path(card.folder), work, len(cut))
         self._reached_s = [0.0] * len(cut)
         self._broken = threading.Event()  # a thread failed: the others need not go on
+        self._running_lock = threading.Lock()
+        self._running_count = 0
 
     def take_up(self, checkpoints: Checkpoints) -> None:
         """Find out what is done already, here or, as a checkpoint brought along, on another host."""
@@ -57,34 +64,35 @@ class Split:
         checkpoints.carry_on(self.done_s)
 
     def help(self, sharers: int) -> None:
-        """Work on parts until none is to be had. Raises what a part raises."""
-        self._work_off(sharers, lambda: None)
+        """Work on parts until all are done. Raises what a part raises."""
+        while not self._parts.is_whole:
+            self._work_off(sharers, lambda: None)
+            self._rest()
 
     def finish(
-        self, sharers: int, checkpoints: Checkpoints, tell_untaken: Callable[[int], None]
+        self, sharers: int, checkpoints: Checkpoints, tell_left: Callable[[int], None]
     ) -> list[Segment]:
         """Work until every part is done, here or elsewhere; give all segments, counted on.
 
-        `sharers`: how many workers take parts, so that each begins with its share. `tell_untaken` hears
-        how many parts nobody took.
+        `sharers`: how many workers take parts, so that each begins with its share. `tell_left` hears
+        how many parts others could have: those that nobody took, and one of several that run here.
         """
         told = -1
 
         def look() -> None:
             nonlocal told
-            untaken = self._parts.untaken
-            if untaken != told:
-                told = untaken
-                tell_untaken(untaken)
+            left = self._parts.untaken + int(self._running_count > 1)
+            if left != told:
+                told = left
+                tell_left(left)
             self._tell_progress()
             checkpoints.look_parts(self._parts.packed, self.done_s)
 
         try:
             while not self._parts.is_whole:
                 self._work_off(sharers, look)
-                if not self._parts.is_whole:
-                    time.sleep(_LOOK_S)
-                    look()
+                self._rest()
+                look()
         except JobPutDown:
             checkpoints.keep_parts(self._parts.packed(), self.done_s)
             raise
@@ -97,6 +105,13 @@ class Split:
             if self._parts.is_done(n):
                 self._reached_s[n] = self._length_s(n)
         return sum(self._reached_s)
+
+    def _rest(self) -> None:
+        """Ask for a part where others have them all, and let them work for a while."""
+        if not self._parts.is_whole:
+            self._parts.ask()
+            time.sleep(_LOOK_S)
+            self._tools.board.heed()
 
     def _work_off(self, sharers: int, look: Callable[[], None]) -> None:
         """Take parts, as many at a time as this worker's share and its rows, until there is none to take."""
@@ -127,11 +142,29 @@ class Split:
                 taken = self._parts.take()
                 if taken is None:
                     return
-                with taken:
+                with taken, self._one_more():
                     self._run(taken)
+        except _GivenBack:
+            log.info("part goes to another worker", extra={"job_id": self._card.job_id})
         except BaseException:
             self._broken.set()
             raise
+
+    @contextlib.contextmanager
+    def _one_more(self) -> Iterator[None]:
+        """Count a part that this worker runs."""
+        with self._running_lock:
+            self._running_count += 1
+        try:
+            yield
+        finally:
+            with self._running_lock:
+                self._running_count -= 1
+
+    def _must_give_back(self) -> bool:
+        """Say whether the asking thread's part is to go to a worker that has none."""
+        with self._running_lock:
+            return self._running_count > 1 and self._parts.answer()
 
     def _run(self, taken: Taken) -> None:
         """Run one part, from where somebody left it."""
@@ -148,6 +181,8 @@ class Split:
             self._tools.board.begin_window()
             if self._broken.is_set():
                 raise _Broken
+            if self._must_give_back():
+                raise _GivenBack
 
         with self._tools.batch.lane() as lane:
             run = self._tools.recogniser.run(self._prepared, self._cut[number], lane, mark, at_mark)
@@ -156,7 +191,7 @@ class Split:
                     segments.append(segment)
                     self._reached_s[number] = segment.end_s - self._begins_s(number)
                     self._tools.board.step()
-            except (JobPutDown, _Broken):
+            except (JobPutDown, _Broken, _GivenBack):
                 self._put(number, run.mark, segments, is_done=False)
                 raise
             self._put(number, run.mark, segments, is_done=True)
@@ -194,3 +229,10 @@ class _Broken(JobStopped):
 
     def __init__(self) -> None:
         super().__init__("another part failed")
+
+
+class _GivenBack(JobStopped):
+    """Another worker, which has none, goes on with this part."""
+
+    def __init__(self) -> None:
+        super().__init__("the part goes to another worker")

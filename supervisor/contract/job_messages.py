@@ -121,7 +121,7 @@ class Stopped:
 
 @dataclass(frozen=True)
 class Parts:
-    """This recording is cut into parts; so many of them are to be done and nobody works on them."""
+    """This recording is cut into parts; so many of them another worker could have."""
 
     job_id: str
     left: int

@@ -52,6 +52,7 @@ def test_deaths_of_helper_owner_and_supervisor_cost_neither_text_nor_a_second_tr
 
         orphaned = sender.send(audio)
         wait_for(lambda: helper_at_work(service, orphaned), "both in mid-work", LIMIT_S)
+        wait_for(lambda: is_shared(service, orphaned), "a checkpoint for whoever comes next", LIMIT_S)
         dead = kill(owner_of(service, orphaned))
         wait_for(lambda: owner_of(service, orphaned) not in (0, dead), "another owner", LIMIT_S)
         set_slots(tmp_path, 1)
@@ -101,9 +102,14 @@ def helper_at_work(service: Service, job: str) -> int:
     return next((int(slot["pid"]) for slot in service.slots() if slot["pid"] not in (None, owner)), 0)
 
 
+def is_shared(service: Service, job: str) -> bool:
+    return any('"checkpoint shared"' in line and job in line for line in service.log.splitlines())
+
+
 def helpers_through(service: Service, job: str) -> int:
-    """How many helpers said of this job that nothing is left to take: a dead one never does."""
-    return sum('"helped"' in line and job in line for line in service.log.splitlines())
+    """How many helpers said of this job that they are through with it: a dead one never does."""
+    said = ('"helped"', '"help is over"')
+    return sum(job in line and any(word in line for word in said) for line in service.log.splitlines())
 
 
 def kill(pid: int) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from supervisor.contract.messages import Help, Job, Parts, PutDown, Staged, Stopped
+from supervisor.contract.messages import Help, Helped, Job, Parts, PutDown, Staged, Stopped
 from tests.worker import recordings
 from tests.worker.process import Worker, card, worker_in
 
@@ -66,6 +66,22 @@ def test_what_a_dead_helper_had_is_done_by_the_worker_that_has_the_job(
         os.kill(helper.process.pid, signal.SIGKILL)
 
         owner.next(Staged)
+
+    assert document(tmp_path / "job")["segments"] == whole["segments"]
+
+
+def test_worker_that_has_all_parts_gives_one_to_a_helper_that_has_none(
+    tmp_path: Path, long_speech: Path, whole: dict[str, Any]
+) -> None:
+    with two(tmp_path) as (owner, helper):
+        job = card(tmp_path / "job", long_speech)
+        owner.send(Job(job))
+        assert owner.next(Parts).left == 1  # of the two that run there
+        helper.send(Help(job))
+
+        owner.logged("part goes to another worker", job_id=job.job_id)
+        owner.next(Staged)
+        helper.next(Helped)
 
     assert document(tmp_path / "job")["segments"] == whole["segments"]
 

@@ -1,0 +1,53 @@
+"""What listening told of a recording is used by whoever works on just that, and by nobody else."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from workerproc import findings
+from workerproc.checkpoint import Work
+from workerproc.findings import Findings
+from workerproc.parts import Parts
+
+WORK = Work(100, "sha", "tiny.en", {"beam_size": "5"}, {"threads": "1"})
+FOUND = Findings(
+    [{"start": 0, "end": 32_000}, {"start": 40_000, "end": 50_000}], [], "en", -4.123456789012345
+)
+
+
+def never() -> Work:
+    raise AssertionError("the audio was read for nothing")
+
+
+def test_findings_are_those_of_one_audio_engine_and_set_of_options(tmp_path: Path) -> None:
+    assert findings.read(tmp_path, never) is None
+    findings.write(tmp_path, WORK, FOUND)
+
+    assert findings.read(tmp_path, lambda: WORK) == FOUND
+    for other in ({"audio_sha256": "x"}, {"options": {"beam_size": "2"}}, {"engine": {"threads": "2"}}):
+        assert findings.read(tmp_path, lambda other=other: dataclasses.replace(WORK, **other)) is None  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "change", [('"language"', '"x"'), ("32000", '"x"'), ("[0, ", "[9999999, "), ("{", "[")]
+)
+def test_findings_that_make_no_sense_are_none(tmp_path: Path, change: tuple[str, str]) -> None:
+    findings.write(tmp_path, WORK, FOUND)
+    path = tmp_path / findings.FILE
+    path.write_text(path.read_text().replace(*change))
+
+    assert findings.read(tmp_path, lambda: WORK) is None
+
+
+def test_one_asking_is_answered_by_one(tmp_path: Path) -> None:
+    one, other = Parts(tmp_path, WORK, 2), Parts(tmp_path, WORK, 2)
+    assert not one.answer()
+
+    other.ask()
+    other.ask()
+
+    assert one.answer()
+    assert not one.answer()
