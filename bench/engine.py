@@ -206,6 +206,46 @@ def batch_row(bench: Bench) -> list[Row]:
     return [*own, Row(most.name, most.ours, most.theirs, None, note=f"ms a row: {parts}")]
 
 
+def rows_rows(bench: Bench) -> list[Row]:
+    """The whole service with 1 and 4 windows a call, and as its workers choose: three of them, in turns."""
+    sizes = {"1": 1, "4": 4, "auto": 0}
+    environs = {
+        name: bench.stack.enter_context(
+            services.on_sqlite(bench.folder / f"rows-{name}", f"[transcription]\nbatch_size = {size}\n")
+        )
+        for name, size in sizes.items()
+    }
+    taken = bench.in_turns(
+        {
+            name: lambda name=name: services.submit(environs[name], bench.paths, bench.folder / f"out-{name}")  # type: ignore[misc]
+            for name in sizes
+        }
+    )
+    texts = {
+        name: {
+            path.name: path.read_text(encoding="utf-8") for path in (bench.folder / f"out-{name}").iterdir()
+        }
+        for name in sizes
+    }
+    assert texts["1"] == texts["4"] == texts["auto"], "the texts differ between rows"
+    chosen = [
+        f"{slot['batch_size']} ({', '.join(f'{ms} ms with {n}' for n, ms in slot['batch_token_ms'].items())})"
+        for slot in services.workers(environs["auto"], bench.folder)
+    ]
+    name = f"{len(bench.paths)} short recordings"
+    return [
+        Row(f"{name}, 1 window a call against 4", taken["1"], taken["4"], None),
+        Row(
+            f"{name}, as many as workers choose against 4",
+            taken["auto"],
+            taken["4"],
+            1.0,
+            note=f"a token, at the end: {'; '.join(chosen)}",
+        ),
+        Row("the same against 1", taken["auto"], taken["1"], 0.97),
+    ]
+
+
 def memory_row(bench: Bench) -> list[Row]:
     """Peak memory until the first segment of an hour, each time in a new process."""
     path = corpus.long_one(bench.folder, HOUR_S)
@@ -249,6 +289,7 @@ ALL: dict[str, Callable[[Bench], list[Row]]] = {
     "slow": slow_row,
     "long": long_row,
     "batch": batch_row,
+    "rows": rows_rows,
     "memory": memory_row,
     "ready": ready_row,
 }

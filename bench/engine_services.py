@@ -35,9 +35,10 @@ class SlowProxy(Proxy):
 
 
 @contextmanager
-def service(folder: Path, more: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Run a service with warm workers; give its environment."""
+def service(folder: Path, more: Mapping[str, str], config: str = "") -> Iterator[dict[str, str]]:
+    """Run a service with warm workers, with these settings; give its environment."""
     folder.mkdir()
+    (folder / "config.toml").write_text(config, encoding="utf-8")
     kept = {name: text for name, text in os.environ.items() if not name.startswith(("AWS_", "REM_"))}
     environ = {
         **kept,
@@ -62,11 +63,7 @@ def service(folder: Path, more: Mapping[str, str]) -> Iterator[dict[str, str]]:
 def _wait_ready(environ: dict[str, str], folder: Path) -> None:
     ends_s = time.perf_counter() + LIMIT_S
     while time.perf_counter() < ends_s:
-        asked = subprocess.run(
-            [*COMMAND, "status", "--json"], env=environ, cwd=folder, capture_output=True, check=False
-        )
-        slots = json.loads(asked.stdout)["slots"] if asked.stdout.startswith(b"{") else []
-        states = [slot["state"] for slot in slots if slot["kind"] == "worker"]
+        states = [slot["state"] for slot in workers(environ, folder)]
         if states and set(states) == {"ready"}:
             return
         time.sleep(0.2)
@@ -74,9 +71,18 @@ def _wait_ready(environ: dict[str, str], folder: Path) -> None:
 
 
 @contextmanager
-def on_sqlite(folder: Path) -> Iterator[dict[str, str]]:
-    with service(folder, {"REM_BACKEND": "local"}) as environ:
+def on_sqlite(folder: Path, config: str = "") -> Iterator[dict[str, str]]:
+    with service(folder, {"REM_BACKEND": "local"}, config) as environ:
         yield environ
+
+
+def workers(environ: Mapping[str, str], folder: Path) -> list[dict[str, Any]]:
+    """Give the worker slots of a service, as `status --json` shows them."""
+    asked = subprocess.run(
+        [*COMMAND, "status", "--json"], env=dict(environ), cwd=folder, capture_output=True, check=False
+    )
+    slots = json.loads(asked.stdout)["slots"] if asked.stdout.startswith(b"{") else []
+    return [slot for slot in slots if slot["kind"] == "worker"]
 
 
 def submit(environ: Mapping[str, str], paths: Sequence[str], output: Path) -> float:

@@ -43,7 +43,7 @@ def _hear_room(pool: Pool, member: Member, message: m.Room, now_s: float) -> Non
     free = min(message.free, 10_000)
     member.places = free + (message.holding or 0)
     member.free = max(0, free - on_the_way)
-    member.rows = message.rows
+    member.rows, member.token_ms = message.rows, message.token_ms
     if message.rows_fit is not None and pool.memory.learn_rows(*_engine_of(member), message.rows_fit):
         _note_memory(pool, member)
     pool.decide(member, sl.Heartbeat(), now_s)

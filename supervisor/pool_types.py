@@ -34,6 +34,7 @@ class Member:
     places: int = 0  # for jobs, free or not
     job_s: Optional[float] = None  # how long one is in work, of late
     rows: Optional[int] = None  # jobs that its worker computes together
+    token_ms: Mapping[str, str] = field(default_factory=dict)  # by rows, as measured
     moves: int = -1
     facts: Mapping[str, str] = field(default_factory=dict)
     done: int = 0

@@ -75,6 +75,7 @@ def worker(settings: Settings, environ: Mapping[str, str], place: Place, model_p
         log_level=settings.log.level,
         cpus=place.cpus,
         batch_size=place.batch_size,
+        chooses_rows=place.kind == "cpu" and place.batch_size > 1 and not settings.transcription.batch_size,
         recycle_jobs=settings.supervisor.recycle_jobs,
         recycle_s=settings.supervisor.recycle_s,
         recycle_bytes=settings.supervisor.recycle_bytes,

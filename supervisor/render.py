@@ -112,9 +112,19 @@ def _slots(status: Mapping[str, Any], paint: Paint) -> list[str]:
             shorten(row, WIDTH).replace(f" {state} ", f" {paint(state, STATE_STYLES.get(state, 'bold'))} ", 1)
         )
         lines += [paint(line, "faint") for line in _reason(slot)]
+        lines += [paint(line, "faint") for line in _measured(slot)]
         if slot.get("memory"):
             lines += [paint(line, "warn") for line in _indented(printable(slot["memory"]))]
     return lines
+
+
+def _measured(slot: Mapping[str, Any]) -> list[str]:
+    """Say why a worker computes so many recordings together: what a token takes, by their number."""
+    costs = _mapping(slot.get("batch_token_ms"))
+    if not costs:
+        return []
+    words = ", ".join(f"{printable(ms)} ms in calls of {printable(rows)}" for rows, ms in costs.items())
+    return _indented(f"calls of {count_text(slot.get('batch_size'))}; a token takes {words}")
 
 
 def _slot_cells(slot: Mapping[str, Any]) -> list[str]:

@@ -111,6 +111,7 @@ def _slot(pool: Pool, member: Member, facts: Facts) -> dict[str, Any]:
         "audio_s_done": round(member.audio_s_done, 2),
         "realtime_factor": round(speed, 2) if speed is not None else None,
         "batch_size": member.rows if alive else None,
+        "batch_token_ms": dict(member.token_ms) if alive else {},
         "memory": pool.memory.rung(member.device, _model(member)).words or None,
     }
 

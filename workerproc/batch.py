@@ -16,7 +16,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, Callable, Optional, Protocol
 
 from supervisor.contract.messages import Failure
-from workerproc import errors, rounds
+from workerproc import errors, rounds, row_choice
 from workerproc.rounds import Want
 
 # A drain, a lost lease or a job to be forgotten waits for the calls of one round at most.
@@ -91,18 +91,25 @@ class Batch:
         rows: int,
         encode_most: int = rounds.ENCODE_MOST,
         heed: Callable[[], None] = lambda: None,
+        tokens: Optional[Callable[[Sequence[Any]], int]] = None,
     ) -> None:
-        """`heed` is asked in a lane's thread while it waits, and raises where its job is to end now."""
+        """`heed` is asked in a lane's thread while it waits, and raises where its job is to end now.
+
+        `tokens` counts those in generations' answers: with it a call takes `rows` windows or one, by measure.
+        """
         self._engine = engine
         self._heed = heed
-        self._preparing_count = 0
+        self._preparing_count = self._prepared_count = 0  # now; and in all
         self._rows_most = rows
         self.rows_fit: Optional[int] = None  # known since more of them ran out of memory
         self._encode_most = encode_most
         self._row_s: dict[str, float] = {}  # by kind, measured
+        self._tokens = tokens
+        self.measured = row_choice.Measured(rows)
         self._news = threading.Condition()
         self._lanes_count = 0
-        self._members: set[int] = set()  # ages of the jobs that have begun to call
+        self._windows: dict[int, int] = {}  # by age, of the jobs that have begun to call: their turns so far
+        self._turns = 0  # of the job that had the last one: newcomers begin there
         self._calls: dict[int, _Call] = {}  # by age: a job waits for one call at a time
         self._is_closed = False
         self._error: Optional[BaseException] = None
@@ -115,7 +122,8 @@ class Batch:
     @property
     def rows(self) -> int:
         """How many jobs a round may serve, by memory and by the time that rows take."""
-        return rounds.rows_within(ROUND_MOST_S, sum(self._row_s.values()), self._rows_most)
+        chosen = self._rows_most if self._tokens is None else row_choice.rows(self.measured)
+        return rounds.rows_within(ROUND_MOST_S, sum(self._row_s.values()), min(chosen, self._rows_most))
 
     def lane(self) -> Lane:
         """Give the next job its lane; jobs are as old as their lanes."""
@@ -153,6 +161,7 @@ class Batch:
         """Let the next job be prepared."""
         with self._news:
             self._preparing_count -= 1
+            self._prepared_count += 1
             self._news.notify_all()
 
     def answer(self, call: _Call) -> Any:
@@ -162,7 +171,7 @@ class Batch:
         """
         age = call.want.age
         with self._news:
-            self._members.add(age)
+            self._windows.setdefault(age, self._turns)
             self._calls[age] = call
             self._news.notify_all()
             try:
@@ -177,7 +186,7 @@ class Batch:
     def forget(self, age: int) -> None:
         """A job is through with the engine."""
         with self._news:
-            self._members.discard(age)
+            self._windows.pop(age, None)
             self._news.notify_all()
 
     def _wait_for(self, fact: Callable[[], bool]) -> None:
@@ -202,7 +211,12 @@ class Batch:
             if self._is_closed:
                 return None
             wants = [call.want for call in self._calls.values()]
-            groups = rounds.due(wants, self._seated(), self.rows, self._encode_most)
+            seated = self._seated()
+            if seated.isdisjoint(self._calls):  # they dawdle: meanwhile it is the others' turn
+                seated = rounds.seats({age: self._windows[age] for age in self._calls}, self.rows)
+            groups = rounds.due(wants, seated, self.rows, self._encode_most)
+            for want in (want for group in groups for want in group if want.kind == "encode"):
+                self._turns = self._windows[want.age] = self._windows[want.age] + 1
             return [[self._calls.pop(want.age) for want in group] for group in groups]
 
     def _may_begin(self) -> bool:
@@ -210,17 +224,22 @@ class Batch:
         return rounds.may_begin(wants, self._seated(), self._encode_most)
 
     def _seated(self) -> frozenset[int]:
-        return rounds.seats(self._members, self.rows)
+        return rounds.seats(self._windows, self.rows)
 
     def _make(self, group: Sequence[_Call]) -> None:
         kind = group[0].want.kind
-        began_at_s = time.perf_counter()
+        began_at_s, began_cpu_s, prepared = time.perf_counter(), time.process_time(), self._prepared_count
+        is_undisturbed = not self._preparing_count
         try:
             answers = self._engine.make(kind, [call.request for call in group])
         except Exception as error:  # noqa: BLE001  # it belongs to the job, which raises it in its own thread
             self._cope(group, error)
             return
-        self._measure(kind, (time.perf_counter() - began_at_s) / len(group))
+        cpu_s = time.process_time() - began_cpu_s
+        self._measure(group[0].want, len(group), time.perf_counter() - began_at_s)
+        # All of this process's CPU time is the call's where nobody decodes or looks for speech beside it.
+        if is_undisturbed and (self._preparing_count, self._prepared_count) == (0, prepared):
+            self._weigh(group[0].want, answers, cpu_s)
         with self._news:
             for call, answer in zip(group, answers):
                 call.answer, call.is_made = answer, True
@@ -238,6 +257,13 @@ class Batch:
         for call in group:
             self._make([call])
 
-    def _measure(self, kind: str, row_s: float) -> None:
-        known_s = self._row_s.get(kind, row_s)
-        self._row_s[kind] = known_s + _NEW_WEIGHT * (row_s - known_s)
+    def _measure(self, want: Want, count: int, took_s: float) -> None:
+        row_s = took_s / count
+        known_s = self._row_s.get(want.kind, row_s)
+        self._row_s[want.kind] = known_s + _NEW_WEIGHT * (row_s - known_s)
+
+    def _weigh(self, want: Want, answers: Sequence[Any], cpu_s: float) -> None:
+        """Note what a token cost, where that may decide about later calls."""
+        if self._tokens is not None and want.kind == "generate" and want.key is not None:
+            token_s = cpu_s / max(1, self._tokens(answers))
+            self.measured = row_choice.noted(self.measured, len(answers), token_s)

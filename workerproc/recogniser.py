@@ -39,6 +39,7 @@ from workerproc.tape import RATE_HZ, Tape
 from workerproc.transcript import Segment, Word
 
 Step = Callable[[], None]
+_Stretches = Optional[list[Stretch]]
 
 WINDOW_S = 30
 SHORTEST_PAUSE_MS = 100  # between words; shorter ones are within them
@@ -56,7 +57,7 @@ class Prepared:
 
     tape: Tape
     options: Options
-    stretches: Optional[list[Stretch]]  # of speech, in samples; None where nothing is left out
+    stretches: _Stretches  # of speech, in samples; None where nothing is left out
     pauses: list[Stretch]  # all silences in and between them, however short
     features: LogMel
     language: str
@@ -195,9 +196,7 @@ class Recogniser:
         native = JobModel(self._model.model, lane, self._step, self._no_timestamps, is_alone=options.is_alone)
         return _Marking.of(self._model, native, mark)
 
-    def _stretches(
-        self, tape: Tape, options: Options, step: Step
-    ) -> tuple[Optional[list[Stretch]], list[Stretch]]:
+    def _stretches(self, tape: Tape, options: Options, step: Step) -> tuple[_Stretches, list[Stretch]]:
         """Find where somebody speaks, and where somebody pauses; None where nothing is to be left out."""
         if not options.vad_filter:
             return None, []

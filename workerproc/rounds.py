@@ -2,15 +2,15 @@
 
 Every job of a worker runs faster-whisper's own sequential code; where that code calls the
 engine, the job waits with a `Want`. The oldest jobs are seated, as many as a round may have
-rows. Once every seated job waits, all calls of the earliest kind are made (encodings that are
-made one by one need not wait): encodings come before generations, so that jobs which drifted apart
-meet again at their next generation. Each want that is due is served in that turn, oldest job first:
-no job can starve another.
+rows; after some minutes of its audio a job lets the next ones have their turn. Once every seated
+job waits, all calls of the earliest kind are made (encodings that are made one by one need not
+wait): encodings come before generations, so that jobs which drifted apart meet again at their next
+generation. Each want that is due is served in that turn, oldest job first: no job can starve another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
@@ -20,6 +20,7 @@ KINDS = ("encode", "detect_language", "align", "generate")
 ENCODE_MOST = 4
 # On a CPU two at once are slower than one after the other: 54 MB of attention each (tiny) leave the caches.
 ENCODE_MOST_ON_CPU = 1
+TURN_WINDOWS = 16  # a guess: eight minutes of audio, so that few recordings are ever interrupted
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,14 @@ class Want:
     key: Optional[Hashable]  # calls of equal keys can be one call; None: on its own
 
 
-def seats(ages: Iterable[int], rows: int) -> frozenset[int]:
-    """Say which jobs take part in the next round: the oldest ones, one a row."""
-    return frozenset(sorted(ages)[:rows])
+def seats(windows: Mapping[int, int], rows: int) -> frozenset[int]:
+    """Say which jobs take part in the next round, one a row.
+
+    `windows`, by age: how many a job has had; who comes later counts from where the others are. The oldest
+    ones go first, and after each `TURN_WINDOWS` make way: twelve hours don't hold up a minute, nor do many
+    minutes hold up the twelve hours.
+    """
+    return frozenset(sorted(windows, key=lambda age: (windows[age] // TURN_WINDOWS, age))[:rows])
 
 
 def may_begin(wants: Iterable[Want], seated: frozenset[int], encode_most: int = ENCODE_MOST) -> bool:

@@ -34,7 +34,7 @@ from supervisor.contract.messages import (
     ToWorker,
     Up,
 )
-from workerproc import birth, errors, models, recycling, rounds
+from workerproc import birth, errors, models, recycling, rounds, row_choice
 from workerproc.batch import Batch
 from workerproc.board import Board
 from workerproc.link import Link
@@ -110,12 +110,15 @@ class Worker:
         threading.Thread(target=self._beat, name="beat", daemon=True).start()
         recogniser = self._load()
         encode_most = rounds.ENCODE_MOST_ON_CPU if self._settings.device == "cpu" else rounds.ENCODE_MOST
-        batch = Batch(recogniser.native, self._settings.batch_size, encode_most, self._board.heed)
+        from workerproc.native import tokens_in  # heavy, and here by now
+
+        tokens = tokens_in if self._settings.chooses_rows else None
+        batch = Batch(recogniser.native, self._settings.batch_size, encode_most, self._board.heed, tokens)
         self._batch = batch
         self._tell_room(batch)
         lanes = [
             threading.Thread(target=self._work, args=(recogniser, batch), name=f"lane-{n}", daemon=True)
-            for n in range(_places(self._settings.batch_size))
+            for n in range(self._places(self._settings.batch_size))
         ]
         for lane in lanes:
             lane.start()
@@ -153,7 +156,7 @@ class Worker:
         log.info("worker leaves", extra={"reason": reason})
         if self._board.has_nothing_to_finish:
             self._die(Exit.OK)
-        for _ in range(_places(self._settings.batch_size)):
+        for _ in range(self._places(self._settings.batch_size)):
             self._inbox.put(None)
 
     def _beat(self) -> None:
@@ -231,14 +234,22 @@ class Worker:
         except BaseException as error:  # noqa: BLE001  # the main thread raises it
             batch.close(error)
 
+    def _places(self, rows: int) -> int:
+        """Say how many jobs may be here: those of a round, and one that is prepared meanwhile.
+
+        In profile `rem` each is worked on by itself, as REM's own worker does.
+        """
+        return rows + 1 if self._settings.profile == "fast" else 1
+
     def _tell_room(self, batch: Batch) -> None:
         with self._room_lock:  # a number that was counted later must not be sent earlier
             holding = self._board.known_count
             rows = batch.rows
-            free = max(0, _places(rows) - holding)
+            free = max(0, self._places(rows) - holding)
             if self._makes_way():
                 free = 0
-            self._link.send(Room(free, holding, rows, batch.rows_fit))
+            measured = {name: f"{ms:.3f}" for name, ms in row_choice.in_ms(batch.measured).items()}
+            self._link.send(Room(free, holding, rows, batch.rows_fit, measured))
             if self._way_is_made and not holding:
                 self._die(Exit.RECYCLE)
 
@@ -307,8 +318,3 @@ class Worker:
         self._link.send(Failed(card.job_id, failure, reason))
         if failure is Failure.SICK_DEVICE:
             raise errors.DeviceBroken(reason) from error
-
-
-def _places(rows: int) -> int:
-    """Say how many jobs may be here: those of a round, and one to be prepared where rounds are shared."""
-    return rows + 1 if rows > 1 else 1

@@ -47,6 +47,7 @@ class WorkerSettings:
     recycle_s: float = 0.0  # the same for its age
     recycle_bytes: int = 0  # the same for its resident memory
     batch_size: int = 1  # windows of so many jobs are computed in one call
+    chooses_rows: bool = False  # or one by one, where that is faster by measure
 
 
 @dataclass(frozen=True)

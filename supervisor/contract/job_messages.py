@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Optional
 
 
@@ -61,13 +61,15 @@ class Room:
 
     `holding` is how many it counted as its own when it said so: a job that is on its way
     meanwhile takes one of the free places. `rows`: how many it computes together; `rows_fit`: how
-    many at most, since more of them ran out of memory (None: they never did).
+    many at most, since more of them ran out of memory (None: they never did). `token_ms`: what a
+    token takes, by rows, where the worker chooses among them.
     """
 
     free: int
     holding: Optional[int] = None
     rows: Optional[int] = None
     rows_fit: Optional[int] = None
+    token_ms: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

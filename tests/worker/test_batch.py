@@ -119,6 +119,37 @@ def test_lack_of_memory_halves_the_round_and_no_job_fails_that_fits_alone() -> N
     assert batch.rows_fit == batch.rows
 
 
+def test_calls_take_one_row_where_that_is_measured_to_be_cheaper() -> None:
+    engine = Adder()
+
+    def tokens(answers: Sequence[Any]) -> int:
+        return 10**9 if len(answers) == 1 else 1  # alone, each costs next to nothing
+
+    batch = Batch(engine, rows=4, tokens=tokens)
+    results = do_all(batch, [generating(100 * n, windows=40) for n in range(4)])
+
+    assert results == [100 * n + 40 for n in range(4)]
+    assert batch.rows == 1
+    assert len(engine.calls[-1][1]) == 1
+
+
+def test_with_one_row_a_job_that_dawdles_between_calls_does_not_stop_the_others() -> None:
+    others_are_through = threading.Event()
+    batch = Batch(Adder(), rows=1)
+
+    def dawdle(lane: Any) -> Any:
+        lane.call("generate", "same", 0)
+        assert others_are_through.wait(LIMIT_S)
+        return "late"
+
+    def last(lane: Any) -> Any:
+        result = generating(1)(lane)
+        others_are_through.set()
+        return result
+
+    assert do_all(batch, [dawdle, last]) == ["late", 4]
+
+
 def test_job_that_dawdles_between_calls_does_not_stop_the_others() -> None:
     others_are_through = threading.Event()
     batch = Batch(Adder(), rows=8)

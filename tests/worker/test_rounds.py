@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workerproc.rounds import ENCODE_MOST, KINDS, Want, due, may_begin, rows_within, seats
+from workerproc.rounds import ENCODE_MOST, KINDS, TURN_WINDOWS, Want, due, may_begin, rows_within, seats
+
+
+def oldest(ages: Iterable[int], rows: int) -> frozenset[int]:
+    """The seats of jobs that have all had as many turns."""
+    return seats(dict.fromkeys(ages, 0), rows)
 
 
 def test_oldest_jobs_are_seated() -> None:
-    assert seats([7, 3, 9, 1], rows=2) == {1, 3}
-    assert seats([], rows=8) == frozenset()
+    assert oldest([7, 3, 9, 1], rows=2) == {1, 3}
+    assert oldest([], rows=8) == frozenset()
 
 
 def test_windows_are_encoded_before_any_is_generated_and_a_few_at_a_time() -> None:
     wants = [Want(1, "generate", "a"), *(Want(age, "encode", "e") for age in range(2, 8))]
 
-    groups = due(wants, seats(range(1, 8), 8), 8)
+    groups = due(wants, oldest(range(1, 8), 8), 8)
 
     assert [[want.age for want in group] for group in groups] == [[2, 3, 4, 5], [6, 7]]
 
 
 def test_windows_that_are_encoded_one_by_one_wait_for_nobody_and_all_others_for_each_that_is_seated() -> None:
-    seated = seats([1, 2, 3], 8)
+    seated = oldest([1, 2, 3], 8)
     two, all_three = (
         [Want(1, "encode", "e"), Want(3, "encode", "e")],
         [Want(n, "generate", "g") for n in (1, 2, 3)],
@@ -35,7 +40,7 @@ def test_windows_that_are_encoded_one_by_one_wait_for_nobody_and_all_others_for_
     assert not may_begin(two, seated, encode_most=4)
     assert not may_begin(all_three[:2], seated, encode_most=1)
     assert may_begin(all_three, seated, encode_most=1)
-    assert not may_begin([Want(9, "encode", "e")], seats([1, 2, 9], 2), encode_most=1)  # has no seat
+    assert not may_begin([Want(9, "encode", "e")], oldest([1, 2, 9], 2), encode_most=1)  # has no seat
     assert [[want.age for want in group] for group in due(two, seated, 8, 1)] == [[1], [3]]
 
 
@@ -48,7 +53,7 @@ def test_calls_with_different_keys_are_made_apart_oldest_job_first() -> None:
         Want(5, "generate", None),
     ]
 
-    groups = due(wants, seats(range(1, 6), 8), 8)
+    groups = due(wants, oldest(range(1, 6), 8), 8)
 
     assert [[want.age for want in group] for group in groups] == [[1, 4], [2], [3], [5]]
 
@@ -56,7 +61,7 @@ def test_calls_with_different_keys_are_made_apart_oldest_job_first() -> None:
 def test_job_without_a_seat_waits() -> None:
     wants = [Want(age, "generate", "k") for age in (1, 2, 3)]
 
-    assert due(wants, seats([1, 2, 3], 2), 2) == [wants[:2]]
+    assert due(wants, oldest([1, 2, 3], 2), 2) == [wants[:2]]
 
 
 wants_of_jobs = st.dictionaries(
@@ -69,7 +74,7 @@ def test_each_want_that_is_due_is_served_once_and_within_the_limits(
     jobs: dict[int, tuple[str, str]], rows: int
 ) -> None:
     wants = [Want(age, kind, key) for age, (kind, key) in jobs.items()]
-    seated = seats(jobs, rows)
+    seated = oldest(jobs, rows)
 
     groups = due(wants, seated, rows)
 
@@ -106,7 +111,7 @@ def test_jobs_end_in_their_turn_however_many_come_behind_them(
 
     while wanted:
         wants = [Want(age, kind, keys[age]) for age, kind in wanted.items()]
-        for group in due(wants, seats(wanted, rows), rows):
+        for group in due(wants, oldest(wanted, rows), rows):
             for want in group:
                 following = next(calls[want.age], None)
                 if following is None:
@@ -119,6 +124,28 @@ def test_jobs_end_in_their_turn_however_many_come_behind_them(
     for age in ended_after:
         # Each round of a seated job takes two turns, and one more where jobs are out of step.
         assert ended_after[age] <= 3 * sum(lengths[: age + 1])
+
+
+def test_long_recording_and_an_endless_row_of_short_ones_hold_each_other_up_for_a_while_only() -> None:
+    """One row, in turns of a window: each short one has three."""
+    had, turns_of = {0: 0}, 0
+    lengths, begun_at, waits, longs = {0: 10_000}, {}, [], []
+    for turn in range(2_000):
+        if len(had) < 3:  # its room: the next one is begun as soon as one ends
+            age = max(lengths) + 1
+            had[age], lengths[age], begun_at[age] = turns_of, 3, turn
+        (age,) = seats(had, 1)
+        turns_of = had[age] = had[age] + 1
+        lengths[age] -= 1
+        if age == 0:
+            longs.append(turn)
+        elif not lengths[age]:
+            waits.append(turn - begun_at[age])
+            del had[age]
+
+    assert max(waits) <= 2 * TURN_WINDOWS
+    assert max(two - one for one, two in zip(longs, longs[1:])) <= 3 * TURN_WINDOWS
+    assert len(longs) > 500
 
 
 @pytest.mark.parametrize(
