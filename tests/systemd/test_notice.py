@@ -64,6 +64,7 @@ def test_spot_notice_in_mid_job_ends_in_drained_and_stays_so_after_a_restart(uni
             AWS_EC2_METADATA_SERVICE_ENDPOINT=ec2.endpoint, AWS_EC2_METADATA_DISABLED="false"
         )
         unit.start()
+        unit.wait_done_once(unit.submit("harbour.wav"))  # now its speed is known: a job may be finished
         job = unit.submit("long.wav")
         unit.wait_in_mid_job()
 

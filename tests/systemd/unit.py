@@ -146,12 +146,12 @@ class Unit:
         return transcript_of(self.sender(), record) if record.get("remState") == "DONE" else None
 
     def wait_done_once(self, recording_id: str) -> None:
-        """Wait for the transcript: one, with nothing left of its job in the queue."""
+        """Wait for the recording's transcript: one, with nothing left in the queue."""
         found = self._wait(lambda: self.transcript(recording_id), f"the transcript of {recording_id}")
         self._wait(lambda: self.sender().left() == 0, "an empty queue")
         objects = self.sender().transcripts()
         assert found["fullText"]
-        assert len([key for key in objects if key.endswith(".json")]) == 1, list(objects)
+        assert len([key for key in objects if key.endswith(f"{recording_id}.json")]) == 1, list(objects)
 
     def processes(self) -> dict[int, str]:
         """Give our processes that live in the machine: pid as this host counts, and command line."""
