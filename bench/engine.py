@@ -31,7 +31,6 @@ import engine_services as services  # noqa: E402
 import report  # noqa: E402
 from engine_table import Row, table  # noqa: E402
 
-from supervisor import batch_sizes  # noqa: E402
 from tests.broker.aws_servers import run_server  # noqa: E402
 
 CORES = 2
@@ -90,7 +89,7 @@ def service_rows(bench: Bench) -> list[Row]:
 
     def loop() -> float:
         for one in loops:
-            one.begin(16 if programs.on_gpu() else batch_sizes.CPU_MOST)  # as the service's workers have
+            one.begin(16 if programs.on_gpu() else 0)  # as the service's workers have
         return max(one.answer()["wall_s"] for one in loops)
 
     taken = bench.in_turns(

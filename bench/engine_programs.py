@@ -44,8 +44,9 @@ LOOP = """
 import json, os, sys, threading, time
 from pathlib import Path
 from supervisor.contract.options import of_profile
-from workerproc import audio
+from workerproc import audio, row_choice
 from workerproc.batch import Batch
+from workerproc.native import tokens_in
 from workerproc.recogniser import Recogniser
 from workerproc.tape import Tape
 model, folder, paths = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
@@ -56,8 +57,13 @@ recogniser.warm_up()
 tapes = [Tape(folder) for _ in paths]
 for path, tape in zip(paths, tapes):
     audio.decode(Path(path), tape, 1e6, lambda done_s, audio_s: None)
-def once(rows):
-    batch, texts, numbers = Batch(recogniser.native, rows, encode_most), {}, iter(range(len(tapes)))
+MOST = 4
+measured = row_choice.Measured(MOST)
+def once(rows):  # 0: as many as are cheapest by measure, as a worker on a CPU has it
+    global measured
+    batch = Batch(recogniser.native, rows or MOST, encode_most, tokens=None if rows else tokens_in)
+    batch.measured = measured
+    texts, numbers = {}, iter(range(len(tapes)))
     guard = threading.Lock()
     def work():
         while True:
@@ -68,7 +74,7 @@ def once(rows):
             with batch.lane() as lane:
                 run = recogniser.transcribe(tapes[n], of_profile("fast"), lane)
                 texts[n] = [segment.text for segment in run.segments]
-    threads = [threading.Thread(target=work) for _ in range(rows + 1 if rows > 1 else 1)]
+    threads = [threading.Thread(target=work) for _ in range((rows or MOST) + 1)]
     def close():
         for thread in threads:
             thread.join()
@@ -76,6 +82,7 @@ def once(rows):
     for thread in (*threads, threading.Thread(target=close)):
         thread.start()
     batch.run()
+    measured = measured if rows else batch.measured
     return [texts[n] for n in sorted(texts)]
 once(1)
 print("up", flush=True)
