@@ -59,6 +59,7 @@ class Entry:
     began_from_s: float = 0.0  # seconds of audio that were through by then
     weighed: str = ""  # what was last decided for it while its worker leaves
     parts_left: int = 0  # of a recording that was cut: how many nobody works on
+    asked_back_at_s: Optional[float] = None  # its worker may give it to one that has less to do
     helpers_lost: int = 0  # workers that died while they helped with it
 
     @property
@@ -102,6 +103,7 @@ class Ledger:
         entry.stage, entry.slot, entry.given_at_s = Stage.GIVEN, slot, now_s
         entry.phase, entry.phase_done_s, entry.done_s = "", 0.0, 0.0
         entry.began_at_s, entry.weighed, entry.parts_left = None, "", 0
+        entry.asked_back_at_s = None
         return m.Job(entry.card, alone=entry.suspect, sharers=1 if entry.suspect else sharers)
 
     def end(self, entry: Entry, message: m.ToBroker) -> m.ToBroker:

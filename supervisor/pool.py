@@ -44,6 +44,7 @@ from supervisor.pool_types import (
 )
 from supervisor.sharing import Sharing
 from supervisor.slot import Slot, SlotState
+from supervisor.spreading import spread
 
 __all__ = [
     "BROKER", "GPUWATCH", "Action", "Crashed", "Died", "DrainSlots", "Due", "EndProcess", "ForSlot", "Heard",
@@ -222,6 +223,7 @@ class Pool:
         """Bring jobs to workers, the broker up to date, and a stop or drain to its end."""
         self.finishing.settle(self, now_s)
         hand_out(self, now_s)
+        spread(self, now_s)
         self.sharing.settle(self)
         if not self.takers() and not self._is_staffing():
             for entry in self.ledger.waiting():

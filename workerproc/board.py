@@ -25,6 +25,7 @@ class Board:
         self._present: dict[str, Progress] = {}
         # Every job heard of and not ended, with what it is to end with before its time, if it is.
         self._known: dict[str, Optional[type[JobStopped]]] = {}
+        self._begun: set[str] = set()  # jobs that the engine had a window of
         self._mine = threading.local()  # .job_id: the one that this thread works on
 
     def beat(self) -> Beat:
@@ -81,12 +82,19 @@ class Board:
             self._moves += 1
             self._present.pop(job_id, None)
             self._known.pop(job_id, None)
+            self._begun.discard(job_id)
             if not self._present:
                 self._phase = "idle"
 
     def stop(self, job_id: str) -> bool:
         """Ask the thread that has this job to forget it; False where it is not, or no longer, ours."""
         return self._order(job_id, JobStopped)
+
+    def spare(self, job_id: str) -> bool:
+        """As `put_down`, but for a job whose first window is through the engine: False, and it goes on."""
+        with self._lock:
+            is_begun = job_id in self._begun
+        return not is_begun and self.put_down(job_id)
 
     def put_down(self, job_id: str) -> bool:
         """Ask the thread that has this job to write a checkpoint and forget it; False as for `stop`."""
@@ -131,6 +139,8 @@ class Board:
         self._mine.is_in_windows = False
         self.step()
         self._mine.is_in_windows = True
+        with self._lock:
+            self._begun.add(self._mine.job_id)
 
     def reach(self, phase: str, done_s: float, audio_s: float) -> None:
         """Say how far this thread's job is, and count it. Raises as `step` does."""

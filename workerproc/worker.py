@@ -137,8 +137,9 @@ class Worker:
                 log.info("job is to be forgotten", extra={"job_id": message.job_id, "reason": message.why})
                 self._stir_lanes()
         elif isinstance(message, PutDown):
-            if self._board.put_down(message.job_id):
-                log.info("job is to be put down", extra={"job_id": message.job_id, "reason": message.why})
+            board, job_id = self._board, message.job_id
+            if board.spare(job_id) if message.unbegun_only else board.put_down(job_id):
+                log.info("job is to be put down", extra={"job_id": job_id, "reason": message.why})
                 self._stir_lanes()
         else:
             _: Drain = message

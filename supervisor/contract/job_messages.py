@@ -169,10 +169,14 @@ class StopJob:
 
 @dataclass(frozen=True)
 class PutDown:
-    """Write a checkpoint of this job where it stands and let it go; answer Stopped."""
+    """Write a checkpoint of this job where it stands and let it go; answer Stopped.
+
+    `unbegun_only`: nothing is to be lost by it; once the engine had a window of the job, do nothing.
+    """
 
     job_id: str
     why: str
+    unbegun_only: bool = False
 
 
 @dataclass(frozen=True)

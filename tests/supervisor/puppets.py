@@ -97,6 +97,9 @@ class Worker(Puppet):
         elif isinstance(message, m.Help):
             assert message.card.job_id not in self.jobs, f"{self.name} is asked to help itself"
         elif isinstance(message, m.PutDown):
+            had_s = self.host.now_s - self.begun_at_s[message.job_id]
+            if message.unbegun_only and had_s >= self.host.first_window_s:
+                return
             self.after(ROUND_S, lambda: self._put_down(message.job_id))
         else:
             assert isinstance(message, m.Drain), message

@@ -47,6 +47,7 @@ class Host:
         self.worked_s: dict[str, float] = {}  # by job: what its checkpoint holds
         self.checkpoints: list[tuple[str, float]] = []  # as the broker was told
         self.tells_progress = True
+        self.first_window_s = 0.5  # until a job has begun in earnest
         self.endings: list[tuple[str, m.Ending]] = []
         self.kept: list[tuple[float, tuple[str, ...]]] = []
         self.fates: dict[str, Callable[[Worker], None]] = {}

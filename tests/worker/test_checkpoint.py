@@ -271,6 +271,22 @@ def test_job_is_put_down_between_windows_and_not_in_one() -> None:
         board.step()
 
 
+def test_job_is_spared_only_before_the_engine_had_a_window_of_it() -> None:
+    board = Board()
+    board.await_job("a")
+    board.begin("a")
+    board.begin_window()
+    assert not board.spare("a")
+    board.step()
+    board.end("a")
+    assert not board.spare("a")
+
+    board.await_job("b")
+    assert board.spare("b")
+    with pytest.raises(JobPutDown):
+        board.begin("b")
+
+
 def test_full_disk_costs_the_checkpoint_and_not_the_job(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
