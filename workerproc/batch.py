@@ -54,8 +54,8 @@ class Lane:
     """
 
     def __init__(self, batch: Batch, age: int) -> None:
+        self.age = age
         self._batch = batch
-        self._age = age
         self._is_preparing = False
 
     def __enter__(self) -> Lane:
@@ -69,12 +69,12 @@ class Lane:
     def call(self, kind: str, key: Optional[Hashable], request: Any) -> Any:
         """Have a call made, together with those of equal key; wait for its answer, or raise its error."""
         self._be_prepared()
-        return self._batch.answer(_Call(Want(self._age, kind, key), request))
+        return self._batch.answer(_Call(Want(self.age, kind, key), request))
 
     def leave(self) -> None:
         """No call will follow: the others need not wait for this job. Said twice, it changes nothing."""
         self._be_prepared()
-        self._batch.forget(self._age)
+        self._batch.forget(self.age)
 
     def _be_prepared(self) -> None:
         if self._is_preparing:
@@ -110,6 +110,7 @@ class Batch:
         self._lanes_count = 0
         self._windows: dict[int, int] = {}  # by age, of the jobs that have begun to call: their turns so far
         self._turns = 0  # of the job that had the last one: newcomers begin there
+        self._jobs: dict[int, int] = {}  # by age: the job that a lane works for
         self._calls: dict[int, _Call] = {}  # by age: a job waits for one call at a time
         self._is_closed = False
         self._error: Optional[BaseException] = None
@@ -125,10 +126,11 @@ class Batch:
         chosen = self._rows_most if self._tokens is None else row_choice.rows(self.measured)
         return rounds.rows_within(ROUND_MOST_S, sum(self._row_s.values()), min(chosen, self._rows_most))
 
-    def lane(self) -> Lane:
-        """Give the next job its lane; jobs are as old as their lanes."""
+    def lane(self, job: Optional[int] = None) -> Lane:
+        """Give the next job its lane; jobs are as old as their lanes. `job`: its age, for a part of it."""
         with self._news:
             self._lanes_count += 1
+            self._jobs[self._lanes_count] = self._lanes_count if job is None else job
             return Lane(self, self._lanes_count)
 
     def close(self, error: Optional[BaseException] = None) -> None:
@@ -187,6 +189,7 @@ class Batch:
         """A job is through with the engine."""
         with self._news:
             self._windows.pop(age, None)
+            self._jobs.pop(age, None)
             self._news.notify_all()
 
     def _wait_for(self, fact: Callable[[], bool]) -> None:
@@ -213,7 +216,7 @@ class Batch:
             wants = [call.want for call in self._calls.values()]
             seated = self._seated()
             if seated.isdisjoint(self._calls):  # they dawdle: meanwhile it is the others' turn
-                seated = rounds.seats({age: self._windows[age] for age in self._calls}, self.rows)
+                seated = rounds.seats({age: self._windows[age] for age in self._calls}, self.rows, self._jobs)
             groups = rounds.due(wants, seated, self.rows, self._encode_most)
             for want in (want for group in groups for want in group if want.kind == "encode"):
                 self._turns = self._windows[want.age] = self._windows[want.age] + 1
@@ -224,7 +227,7 @@ class Batch:
         return rounds.may_begin(wants, self._seated(), self._encode_most)
 
     def _seated(self) -> frozenset[int]:
-        return rounds.seats(self._windows, self.rows)
+        return rounds.seats(self._windows, self.rows, self._jobs)
 
     def _make(self, group: Sequence[_Call]) -> None:
         kind = group[0].want.kind

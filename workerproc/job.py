@@ -45,7 +45,7 @@ def transcribe_job(job: Job, tools: Tools) -> Staged:
         cut = _cut(card, prepared, checkpoints)
         if len(cut) > 1:
             lane.leave()  # the parts have lanes of their own
-            segments = _split(card, prepared, cut, checkpoints, tools).finish(
+            segments = _split(card, prepared, cut, checkpoints, tools, lane.age).finish(
                 job.sharers, checkpoints, lambda left: tools.say(Parts(card.job_id, left))
             )
         else:
@@ -74,7 +74,7 @@ def help_with(wanted: Help, tools: Tools) -> None:
         if len(cut) > 1:
             lane.leave()
             tools.board.reach("transcribing", 0.0, tape.length_s)
-            _split(card, prepared, cut, checkpoints, tools).help(wanted.sharers)
+            _split(card, prepared, cut, checkpoints, tools, lane.age).help(wanted.sharers)
 
 
 def _decoded(card: JobCard, tape: Tape, tools: Tools) -> Sound:
@@ -124,13 +124,15 @@ def _cut(card: JobCard, prepared: Prepared, checkpoints: Checkpoints) -> Cut:
     return cut
 
 
-def _split(card: JobCard, prepared: Prepared, cut: Cut, checkpoints: Checkpoints, tools: Tools) -> Split:
+def _split(
+    card: JobCard, prepared: Prepared, cut: Cut, checkpoints: Checkpoints, tools: Tools, age: int
+) -> Split:
     """Make others able to work on parts, and take up what is done of them."""
     if prepared.stretches and not (checkpoints.folder / findings.FILE).exists():
         told = Findings(prepared.stretches, prepared.pauses, prepared.language, prepared.features.floor)
         findings.write(checkpoints.folder, checkpoints.present_work(), told)
     work = cut_file.of_parts(checkpoints.present_work(), cuts.begins(cut))
-    split = Split(card, prepared, cut, work, tools)
+    split = Split(card, prepared, cut, work, tools, age)
     split.take_up(checkpoints)
     return split
 

@@ -32,14 +32,24 @@ class Want:
     key: Optional[Hashable]  # calls of equal keys can be one call; None: on its own
 
 
-def seats(windows: Mapping[int, int], rows: int) -> frozenset[int]:
-    """Say which jobs take part in the next round, one a row.
+def seats(windows: Mapping[int, int], rows: int, jobs: Mapping[int, int]) -> frozenset[int]:
+    """Say which lanes take part in the next round, one a row.
 
-    `windows`, by age: how many a job has had; who comes later counts from where the others are. The oldest
-    ones go first, and after each `TURN_WINDOWS` make way: twelve hours don't hold up a minute, nor do many
-    minutes hold up the twelve hours.
+    `windows`, by a lane's age: how many it has had; who comes later counts from where the others are. The
+    oldest jobs go first, and after each `TURN_WINDOWS` make way: twelve hours don't hold up a minute, nor do
+    many minutes hold up the twelve hours. `jobs`: the age of the job whose part a lane has. The parts of one
+    job take turns after each window, so that whoever comes to help finds several that are not through.
     """
-    return frozenset(sorted(windows, key=lambda age: (windows[age] // TURN_WINDOWS, age))[:rows])
+    least: dict[int, int] = {}
+    for age, had in windows.items():
+        job = jobs.get(age, age)
+        least[job] = min(least.get(job, had), had)
+
+    def place(age: int) -> tuple[int, int, int, int]:
+        job = jobs.get(age, age)
+        return least[job] // TURN_WINDOWS, job, windows[age], age
+
+    return frozenset(sorted(windows, key=place)[:rows])
 
 
 def may_begin(wants: Iterable[Want], seated: frozenset[int], encode_most: int = ENCODE_MOST) -> bool:

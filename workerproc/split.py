@@ -32,6 +32,7 @@ from workerproc.tools import Tools
 from workerproc.transcript import Segment
 
 log = logging.getLogger(__name__)
+_SIDE_BY_SIDE = 4  # parts, whatever the rows: taking turns they cost no more
 _LOOK_S = 0.05  # for what others do
 _BETWEEN_LOOKS_S = 0.5  # while there is work here
 
@@ -41,12 +42,18 @@ Cut = Sequence[list[Stretch]]
 class Split:
     """A recording that was cut, as one worker sees it."""
 
-    def __init__(self, card: JobCard, prepared: Prepared, cut: Cut, work: Work, tools: Tools) -> None:
-        """`cut` has two parts at least; `work` names what decides the text. Raises OSError."""
+    def __init__(
+        self, card: JobCard, prepared: Prepared, cut: Cut, work: Work, tools: Tools, age: int
+    ) -> None:
+        """`cut` has two parts at least; `work` names what decides the text; `age` is the job's lane's.
+
+        Raises OSError.
+        """
         self._card = card
         self._prepared = prepared
         self._cut = cut
         self._work = work
+        self._age = age
         self._tools = tools
         self._parts = Parts(Path(card.folder), work, len(cut))
         self._reached_s = [0.0] * len(cut)
@@ -114,9 +121,9 @@ class Split:
             self._tools.board.heed()
 
     def _work_off(self, sharers: int, look: Callable[[], None]) -> None:
-        """Take parts, as many at a time as this worker's share and its rows, until there is none to take."""
+        """Take parts until there is none to take, several at a time: so there is something to give."""
         share = -(-len(self._cut) // max(1, sharers))
-        threads = max(1, min(share, self._tools.batch.rows))
+        threads = max(1, min(share, max(_SIDE_BY_SIDE, self._tools.batch.rows)))
         with concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="part") as pool:
             running = [pool.submit(self._take_parts) for _ in range(threads)]
             patience_s = _LOOK_S  # others hear at once what there is to take
@@ -184,7 +191,7 @@ class Split:
             if self._must_give_back():
                 raise _GivenBack
 
-        with self._tools.batch.lane() as lane:
+        with self._tools.batch.lane(self._age) as lane:
             run = self._tools.recogniser.run(self._prepared, self._cut[number], lane, mark, at_mark)
             try:
                 for segment in run.segments:

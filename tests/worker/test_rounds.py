@@ -13,7 +13,7 @@ from workerproc.rounds import ENCODE_MOST, KINDS, TURN_WINDOWS, Want, due, may_b
 
 def oldest(ages: Iterable[int], rows: int) -> frozenset[int]:
     """The seats of jobs that have all had as many turns."""
-    return seats(dict.fromkeys(ages, 0), rows)
+    return seats(dict.fromkeys(ages, 0), rows, {})
 
 
 def test_oldest_jobs_are_seated() -> None:
@@ -134,7 +134,7 @@ def test_long_recording_and_an_endless_row_of_short_ones_hold_each_other_up_for_
         if len(had) < 3:  # its room: the next one is begun as soon as one ends
             age = max(lengths) + 1
             had[age], lengths[age], begun_at[age] = turns_of, 3, turn
-        (age,) = seats(had, 1)
+        (age,) = seats(had, 1, {})
         turns_of = had[age] = had[age] + 1
         lengths[age] -= 1
         if age == 0:
@@ -156,3 +156,18 @@ def test_round_has_as_many_rows_as_fit_its_time_but_always_one(
     round_s: float, row_s: float, most: int, rows: int
 ) -> None:
     assert rows_within(round_s, row_s, most) == rows
+
+
+def test_parts_of_one_recording_take_turns_and_the_next_recording_waits_for_them() -> None:
+    had = {4: 0, 5: 0, 6: 0, 7: 0}
+    parts_of = {4: 3, 5: 3, 6: 3}  # the recording of age 3 has left its own lane
+    served = []
+    for _ in range(7):
+        (age,) = seats(had, 1, parts_of)
+        had[age] += 1
+        served.append(age)
+
+    assert served == [4, 5, 6, 4, 5, 6, 4]
+
+    had.update({4: TURN_WINDOWS, 5: TURN_WINDOWS, 6: TURN_WINDOWS})
+    assert seats(had, 1, parts_of) == {7}
