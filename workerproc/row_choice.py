@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 _TRIES_ONE, _TRIES_SEVERAL = 10, 4
 _KEPT = 2 * _TRIES_ONE  # the newest calls count
 _AGAIN_CALLS = 2_000  # the machine's other load changes; a guess: some ten minutes of work
-# Several windows at once take memory, and make a drain wait: they must be worth it.
-_WORTH_RATIO = 0.97
+# A tenth of generating is some 3 % of a window. Several at once cost more than that elsewhere: a worker takes
+# more recordings from its neighbours, a last round is not full, a drain waits, memory. A guess.
+_WORTH_RATIO = 0.9
 
 
 @dataclass(frozen=True)
