@@ -97,7 +97,7 @@ class Worker(Puppet):
         elif isinstance(message, m.Help):
             assert message.card.job_id not in self.jobs, f"{self.name} is asked to help itself"
         elif isinstance(message, m.PutDown):
-            had_s = self.host.now_s - self.begun_at_s[message.job_id]
+            had_s = self.host.now_s - self.begun_at_s.get(message.job_id, self.host.now_s)  # not of a help
             if message.unbegun_only and had_s >= self.host.first_window_s:
                 return
             self.after(ROUND_S, lambda: self._put_down(message.job_id))
