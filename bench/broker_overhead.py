@@ -25,6 +25,12 @@ TOP = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TOP))
 
 from bench import report  # noqa: E402
+from supervisor.broker import record  # noqa: E402
+from supervisor.broker.commit import CONTENT_TYPES  # noqa: E402
+from supervisor.broker.dynamodb import Expression  # noqa: E402
+from supervisor.broker.ports import Change  # noqa: E402
+from supervisor.broker.record import Hold, Result  # noqa: E402
+from supervisor.broker.request import JobRequest, Source  # noqa: E402
 from supervisor.contract.messages import Adopted, Commit, Done, JobCard, Ready, Wanted  # noqa: E402
 from tests.broker.aws_servers import AwsServer, Deployment, deploy, run_server  # noqa: E402
 from tests.broker.harness import BrokerProcess, rem_message, stage  # noqa: E402
@@ -36,33 +42,41 @@ TARGET = 1.15
 
 
 def direct_job(made: Deployment, clients: dict[str, Any], folder: Path) -> None:
-    """Make a job's calls with nothing around them."""
+    """Make a job's calls, with the broker's own arguments and nothing around them."""
     sqs, table, s3 = clients["sqs"], clients["dynamodb"], clients["s3"]
     (message,) = sqs.receive_message(
         QueueUrl=made.queue_url, MaxNumberOfMessages=1, VisibilityTimeout=LEASE_S, WaitTimeSeconds=5,
         AttributeNames=["ApproximateReceiveCount"],
     )["Messages"]  # fmt: skip
     body = json.loads(message["Body"])
-    key = {"userId": {"S": body["userId"]}, "recordingId": {"S": body["recordingId"]}}
+    source = Source(body["bucket"], body["key"])
+    request = JobRequest(body["recordingId"], body["userId"], body["deviceId"], source)
+    hold = Hold("token", "owner")
 
-    def update(state: str) -> None:
+    def update(change: Change) -> None:
         table.update_item(
-            TableName=made.table, Key=key, UpdateExpression="SET #a = :a, #b = :b",
-            ExpressionAttributeNames={"#a": "remState", "#b": "remToken"},
-            ExpressionAttributeValues={":a": {"S": state}, ":b": {"S": "token"}}, ReturnValues="ALL_NEW",
+            TableName=made.table,
+            Key={"userId": {"S": request.user_id}, "recordingId": {"S": request.recording_id}},
+            **Expression(change).arguments(),
+            ReturnValues="ALL_NEW",
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )  # fmt: skip
 
-    update("CLAIMED")
+    update(record.claim(request, hold, time.time()))
     with open(folder / "audio", "wb") as file:
-        for chunk in s3.get_object(Bucket=body["bucket"], Key=body["key"])["Body"].iter_chunks(1 << 20):
+        for chunk in s3.get_object(Bucket=source.bucket, Key=source.key)["Body"].iter_chunks(1 << 20):
             file.write(chunk)
-    names = (body["recordingId"], body["userId"], body["deviceId"])
+    names = (request.recording_id, request.user_id, request.device_id)
     stage(JobCard(names[0], 1, str(folder), AUDIO_BYTES, *names))
-    update("PUBLISHING")
-    for suffix in ("txt", "json"):
-        with open(folder / f"transcript.{suffix}", "rb") as file:
-            s3.put_object(Bucket=made.transcripts_bucket, Key=f"transcripts/{names[0]}.{suffix}", Body=file)
-    update("DONE")
+    update(record.fence(hold, time.time()))
+    for suffix, content_type in CONTENT_TYPES.items():
+        text = (folder / f"transcript.{suffix}").read_bytes()
+        s3.put_object(
+            Bucket=made.transcripts_bucket, Key=request.transcript_key(suffix), Body=text,
+            ContentType=content_type,
+        )  # fmt: skip
+    result = Result("en", 1.0, "0" * 64)
+    update(record.complete(request.transcript_key("json"), hold, result, source, time.time()))
     sqs.delete_message(QueueUrl=made.queue_url, ReceiptHandle=message["ReceiptHandle"])
 
 

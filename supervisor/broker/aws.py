@@ -61,6 +61,7 @@ class Clients:
             read_timeout=read_s,
             retries={"total_max_attempts": attempts, "mode": "standard"},
             max_pool_connections=sum(LANES.values()),  # as many as ever call at once
+            parameter_validation=False,  # arguments are ours, and checked; the service checks them again
         )
         with translated("queue", "connect"):
             return self._session.client(service, config=config)

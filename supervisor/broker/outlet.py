@@ -108,11 +108,7 @@ class Outlet:
 
     def close(self, held: Lease) -> None:
         """Delete, give back, bury or leave the message, as its jobs ended."""
-        end_message, handle = self._action(held), held.message.handle
-
-        def action() -> None:
-            end_message()
-            self._clear(held)
+        action, handle = self._action(held), held.message.handle
 
         def closed(outcome: Union[BrokerError, None]) -> None:
             if self._holdings.leases.get(held.id) is not held:
@@ -135,15 +131,12 @@ class Outlet:
         self._tools.crew.do(QUICK, action, closed)
 
     def forget(self, held: Lease) -> None:
-        """Let a settled lease go and send what is still to be told of it."""
-        self._clear(held)
+        """Let a settled lease go, send what is still to be told of it, and remove what its jobs left."""
         self._holdings.let_go(held)
         for job_id, audio_s in held.tell.items():
             how = held.settled[job_id]
             self._tools.say(Done(job_id, how.ending, how.reason, audio_s))
-
-    def _clear(self, held: Lease) -> None:
-        """Remove what the ended jobs left: mostly in a lane, for it takes as long as all else here."""
+        # Removing files takes as long as all else here: nobody need wait for it.
         for key in held.clears:
             self._tools.spool.clear(key)
 

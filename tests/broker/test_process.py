@@ -59,6 +59,8 @@ def test_rem_message_end_to_end_compared_name_by_name(world: World, audio: Path,
         card = broker.take_one()
         fetched = (Path(card.folder) / "audio").read_bytes()
         done = broker.finish(card, "Good morning.")
+        spool = Path(world.settings.state_dir) / "spool"
+        until(lambda: not list(spool.iterdir()), "the job's files removed")
 
     assert dataclasses.replace(card, folder="") == JobCard("rec-1", 1, "", 10_000, "rec-1", USER, "dev-7")
     assert fetched == audio.read_bytes()
@@ -88,7 +90,6 @@ def test_rem_message_end_to_end_compared_name_by_name(world: World, audio: Path,
     document = world.text_of("transcripts/user-9/dev-7/rec-1.json", tmp_path)
     assert json.loads(document or "") == transcript(card, "Good morning.")
     world.wait_until_empty()
-    assert list((Path(world.settings.state_dir) / "spool").iterdir()) == []
     assert list((Path(world.settings.state_dir) / "leases").glob("*.json")) == []
 
 
