@@ -100,11 +100,11 @@ class Outlet:
         closing = self._holdings.settle(job, how, audio_s if is_told else None)
         if not closing:
             self._tools.spool.clear(job.request.record_key)
-        log.info("job ended", extra={"job_id": job.id, "ending": how.ending.value, "reason": how.reason})
         if is_told and not closing:
             self._tools.say(Done(job.id, how.ending, how.reason, audio_s))
         for held in closing:
             self.close(held)
+        log.info("job ended", extra={"job_id": job.id, "ending": how.ending.value, "reason": how.reason})
 
     def close(self, held: Lease) -> None:
         """Delete, give back, bury or leave the message, as its jobs ended."""
@@ -131,11 +131,14 @@ class Outlet:
         self._tools.crew.do(QUICK, action, closed)
 
     def forget(self, held: Lease) -> None:
-        """Let a settled lease go, send what is still to be told of it, and remove what its jobs left."""
-        self._holdings.let_go(held)
+        """Send what is still to be told of a settled lease, let it go, and remove what its jobs left.
+
+        Told first: who dies in between has an heir that tells it again.
+        """
         for job_id, audio_s in held.tell.items():
             how = held.settled[job_id]
             self._tools.say(Done(job_id, how.ending, how.reason, audio_s))
+        self._holdings.let_go(held)
         # Removing files takes as long as all else here: nobody need wait for it.
         for key in held.clears:
             self._tools.spool.clear(key)

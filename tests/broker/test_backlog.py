@@ -10,7 +10,7 @@ import pytest
 
 from supervisor.broker.ports import Counts
 from supervisor.contract.messages import Done, Ending, Fail, Failure, Leave, Ready, Release, Wanted
-from tests.broker.harness import BrokerProcess, local_settings
+from tests.broker.harness import BrokerProcess, local_settings, until
 from tests.broker.model import World, new_world
 from tests.broker.model_faults import Script
 from tests.broker.model_supervisor import Plan
@@ -104,7 +104,7 @@ def test_notification_of_a_thousand_objects_is_bounded_and_given_back_at_once(
         assert [message.receive_count for message in freed] == [2]
         assert world.queue.counts() == Counts(0, 1)
         spool = Path(world.settings.state_dir) / "spool"
-        assert list(spool.iterdir()) == []
+        until(lambda: not list(spool.iterdir()), "the jobs' files removed")
 
 
 @pytest.mark.slow
