@@ -87,10 +87,14 @@ def service_rows(bench: Bench) -> list[Row]:
     server = bench.stack.enter_context(_server())
     aws, _ = bench.stack.enter_context(services.on_aws(bench.folder / "aws", server))
 
+    native: list[float] = []
+
     def loop() -> float:
         for one in loops:
             one.begin(16 if programs.on_gpu() else 0)  # as the service's workers have
-        return max(one.answer()["wall_s"] for one in loops)
+        answers = [one.answer() for one in loops]
+        native.append(max(answer["native_s"] for answer in answers))
+        return max(answer["wall_s"] for answer in answers)
 
     taken = bench.in_turns(
         {
@@ -105,6 +109,12 @@ def service_rows(bench: Bench) -> list[Row]:
         Row(f"{recordings}, service on SQLite, against plain", taken["sqlite"], taken["plain"], 3.3),
         Row(f"{recordings}, service on ministack, against plain", taken["aws"], taken["plain"], 3.3),
         Row("the same on SQLite, against the engine's own loop", taken["sqlite"], taken["loop"], 0.95),
+        Row(
+            "the engine's calls alone in that loop, against plain: no service gains more",
+            native[1:],
+            taken["plain"],
+            None,
+        ),
         *_accuracy(bench, environ, plain),
     ]
 
