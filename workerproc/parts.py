@@ -52,16 +52,22 @@ class Parts:
         """Say whether a part is done, here or elsewhere."""
         return self._path(number, "done").exists()
 
-    def ask(self) -> None:
-        """Tell whoever has several parts that somebody here has none, and nothing to take. Raises OSError."""
+    def ask(self, has: int) -> None:
+        """Tell whoever has more parts that a worker has so many, and nothing to take. Raises OSError."""
         with contextlib.suppress(FileNotFoundError):
-            self._asked.touch(mode=0o600)
+            descriptor = os.open(self._asked, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(descriptor, b"%d" % has)
+            finally:
+                os.close(descriptor)
 
-    def answer(self) -> bool:
-        """Say whether somebody asked for a part; whoever hears it gives one back, and nobody else."""
+    def answer(self, has: int) -> bool:
+        """Say whether somebody asked who has fewer, also with one more; who hears it gives one back."""
         try:
+            if has - int(self._asked.read_bytes()) < 2:
+                return False
             self._asked.unlink()
-        except OSError:
+        except (OSError, ValueError):
             return False
         return True
 

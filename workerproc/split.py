@@ -2,9 +2,9 @@
 
 Each thread takes part after part and runs the windows of each as if it were a recording of its
 own; the text follows from the cuts alone, whoever runs them. A worker that finds nothing more to take
-asks for a part, and one that runs several gives one back between two windows: it goes on elsewhere from
-its mark. The worker that has the job waits for all parts and joins them; what a helper that died
-leaves behind it does itself.
+asks for a part before its last one ends, and one that has two more gives one back between two
+windows: it goes on elsewhere from its mark. The worker that has the job waits for all parts and joins
+them; what a helper that died leaves behind it does itself.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class Split:
         self._broken = threading.Event()  # a thread failed: the others need not go on
         self._running_lock = threading.Lock()
         self._running_count = 0
+        self._is_asking = False
 
     def take_up(self, checkpoints: Checkpoints) -> None:
         """Find out what is done already, here or, as a checkpoint brought along, on another host."""
@@ -116,7 +117,7 @@ class Split:
     def _rest(self) -> None:
         """Ask for a part where others have them all, and let them work for a while."""
         if not self._parts.is_whole:
-            self._parts.ask()
+            self._parts.ask(0)
             time.sleep(_LOOK_S)
             self._tools.board.heed()
 
@@ -148,6 +149,8 @@ class Split:
             while not self._broken.is_set():
                 taken = self._parts.take()
                 if taken is None:
+                    if self._asks_ahead():
+                        continue
                     return
                 with taken, self._one_more():
                     self._run(taken)
@@ -171,7 +174,21 @@ class Split:
     def _must_give_back(self) -> bool:
         """Say whether the asking thread's part is to go to a worker that has none."""
         with self._running_lock:
-            return self._running_count > 1 and self._parts.answer()
+            return self._running_count > 1 and self._parts.answer(self._running_count)
+
+    def _asks_ahead(self) -> bool:
+        """Ask for a part while the last one here still runs, so that it comes in time. False: ask no more."""
+        with self._running_lock:
+            if self._is_asking or self._running_count != 1:
+                return False
+            self._is_asking = True
+        try:
+            self._parts.ask(1)
+            time.sleep(_LOOK_S)
+            self._tools.board.heed()
+            return True
+        finally:
+            self._is_asking = False
 
     def _run(self, taken: Taken) -> None:
         """Run one part, from where somebody left it."""

@@ -44,10 +44,19 @@ def test_findings_that_make_no_sense_are_none(tmp_path: Path, change: tuple[str,
 
 def test_one_asking_is_answered_by_one(tmp_path: Path) -> None:
     one, other = Parts(tmp_path, WORK, 2), Parts(tmp_path, WORK, 2)
-    assert not one.answer()
+    assert not one.answer(9)
 
-    other.ask()
-    other.ask()
+    other.ask(0)
+    other.ask(0)
 
-    assert one.answer()
-    assert not one.answer()
+    assert one.answer(2)
+    assert not one.answer(2)
+
+
+def test_worker_gives_a_part_only_to_one_that_has_fewer_with_it(tmp_path: Path) -> None:
+    parts = Parts(tmp_path, WORK, 3)
+    parts.ask(1)
+
+    assert not parts.answer(1)
+    assert not parts.answer(2)
+    assert parts.answer(3)
