@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -52,6 +53,7 @@ class BrokerProcess:
     def __init__(self, settings: Settings, environ: Mapping[str, str] = {}) -> None:
         ours, theirs = socket.socketpair()
         self.heard: list[Any] = []
+        self._log = b""
         self._link = ours
         self._lines = framing.LineSplitter()
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
@@ -77,11 +79,30 @@ class BrokerProcess:
     def __exit__(self, *error: object) -> None:
         self.kill()
         self._link.close()
+        self._read_log()
         assert self.process.stdout is not None
-        self.log = self.process.stdout.read().decode()
         self.process.stdout.close()
         if error[0] is not None:
             print(self.log)
+
+    @property
+    def log(self) -> str:
+        """What it wrote down so far; its writer is a little behind what it says."""
+        self._read_log()
+        return self._log.decode()
+
+    def logged(self, words: str) -> None:
+        """Wait until it has written this down."""
+        until(lambda: words in self.log, f"{words!r} in the log")
+
+    def _read_log(self) -> None:
+        pipe = self.process.stdout
+        if pipe is None or pipe.closed:
+            return
+        os.set_blocking(pipe.fileno(), False)
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(pipe.fileno(), 65_536):
+                self._log += data
 
     def say(self, message: Any) -> None:
         self._link.sendall(messages.write(message))

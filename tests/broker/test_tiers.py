@@ -113,6 +113,7 @@ def test_rems_own_role_brings_a_job_to_its_end(made: Deployment, proxy: Proxy, t
     with BrokerProcess(made.settings(tmp_path), proxy.environ(made)) as broker:
         card = broker.take_one()
         hidden = broker.finish(card)
+        broker.logged("sqs:ChangeMessageVisibility")
 
     assert hidden.ending is Ending.DONE
     assert record(made)["status"] == "TRANSCRIBED"
@@ -128,6 +129,7 @@ def test_rems_own_role_brings_a_failure_to_its_end(made: Deployment, proxy: Prox
         card = broker.take_one()
         broker.say(Fail(card.job_id, Failure.REJECTED, "This is not audio"))
         assert broker.hear(Done).ending is Ending.FAILED
+        broker.logged("dead-letter queue")
 
     assert (record(made)["status"], record(made)["remReason"]) == ("FAILED", "This is not audio.")
     assert left(made, made.queue_url) == (0, 1)  # hidden until its visibility ends, then redriven
@@ -225,6 +227,8 @@ def test_last_receive_that_is_given_back_becomes_a_copy_where_that_is_permitted(
             card = broker.take_one()
             broker.say(Release(card.job_id, "a test"))
             assert broker.hear(Done).ending is Ending.RELEASED
+        if not may_send:
+            broker.logged("sqs:SendMessage")
 
     (message,) = made.server.client("sqs").receive_message(
         QueueUrl=made.queue_url, AttributeNames=["ApproximateReceiveCount"], WaitTimeSeconds=2
@@ -246,6 +250,7 @@ def test_length_of_the_queue_is_unknown_where_it_may_not_be_asked_for(
 
     with BrokerProcess(made.settings(tmp_path), proxy.environ(made)) as broker:
         assert broker.finish(broker.take_one()).ending is Ending.DONE
+        broker.logged("sqs:GetQueueAttributes")
         until(lambda: proxy.refused.count(f"sqs:GetQueueAttributes {queue_name(made)}") > 1, "a count")
 
     assert lost(broker) == ["sqs:GetQueueAttributes"]
@@ -332,6 +337,7 @@ def test_checkpoint_that_may_not_be_kept_leaves_nothing_and_is_told_once(
         card = broker.take_one()
         broker.say(Checkpoint(card.job_id, 5.0))
         leave_and_give_back(broker, card)
+        broker.logged("checkpoints/")
 
     told = lost(broker)
     assert checkpoints_in(made) == []

@@ -96,6 +96,7 @@ def test_rems_own_role_without_change_visibility_works_on_the_long_visibility(
         proxy.denied = {"ChangeMessageVisibility", "ChangeMessageVisibilityBatch", "SendMessage"}
         with BrokerProcess(deployment.settings(tmp_path), proxy.environ(deployment)) as broker:
             assert broker.finish(broker.take_one()).ending is Ending.DONE
+            broker.logged("sqs:ChangeMessageVisibility")
 
     assert proxy.seen.count("ChangeMessageVisibility") == 1  # asked once, not again
     assert broker.log.count("sqs:ChangeMessageVisibility") == 1
