@@ -91,6 +91,8 @@ class Service:
         self.announcer.begin()
         gc.freeze()  # modules and settings stay: looking through them again would only hold the loop up
         end = await self._ended
+        # All is ended well: an impatient second SIGTERM must not turn the exit code into its own.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
         self.notices.stop()
         self._chronicle.say()
         self._status_file.write(clock.now_s())

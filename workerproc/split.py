@@ -57,6 +57,7 @@ class Split:
         self._tools = tools
         self._parts = Parts(Path(card.folder), work, len(cut))
         self._reached_s = [0.0] * len(cut)
+        self._kept_s = [0.0] * len(cut)  # in checkpoints of the parts
         self._broken = threading.Event()  # a thread failed: the others need not go on
         self._running_lock = threading.Lock()
         self._running_count = 0
@@ -69,6 +70,7 @@ class Split:
             found = self._parts.get(number)
             if found is not None and found.segments:
                 self._reached_s[number] = found.segments[-1].end_s - self._begins_s(number)
+        self._kept_s = list(self._reached_s)
         checkpoints.carry_on(self.done_s)
 
     def help(self, sharers: int) -> None:
@@ -94,7 +96,7 @@ class Split:
                 told = left
                 tell_left(left)
             self._tell_progress()
-            checkpoints.look_parts(self._parts.packed, self.done_s)
+            checkpoints.look_parts(self._parts.packed, self.kept_s)
 
         try:
             while not self._parts.is_whole:
@@ -102,7 +104,7 @@ class Split:
                 self._rest()
                 look()
         except JobPutDown:
-            checkpoints.keep_parts(self._parts.packed(), self.done_s)
+            checkpoints.keep_parts(self._parts.packed(), self.kept_s)
             raise
         return self._joined()
 
@@ -113,6 +115,13 @@ class Split:
             if self._parts.is_done(n):
                 self._reached_s[n] = self._length_s(n)
         return sum(self._reached_s)
+
+    @property
+    def kept_s(self) -> float:
+        """Seconds of the recording that stand in the parts' checkpoints: what nobody need do again."""
+        return sum(
+            self._length_s(n) if self._parts.is_done(n) else self._kept_s[n] for n in self._parts.numbers
+        )
 
     def _rest(self) -> None:
         """Ask for a part where others have them all, and let them work for a while."""
@@ -223,6 +232,8 @@ class Split:
     def _put(self, number: int, mark: Mark, segments: Sequence[Segment], is_done: bool) -> None:
         if mark.seek or is_done:
             self._parts.put(number, mark, segments, is_done)
+        if mark.segments:
+            self._kept_s[number] = segments[mark.segments - 1].end_s - self._begins_s(number)
 
     def _joined(self) -> list[Segment]:
         segments: list[Segment] = []
