@@ -65,3 +65,16 @@ def sentence(error: BaseException, limit_chars: int = 300) -> str:
     """Give the first line of an error, with its class where the text alone says little."""
     text = " ".join((str(error).strip() or "no details").splitlines()[:1])
     return (text if isinstance(error, AudioRejected) else f"{type(error).__name__}: {text}")[:limit_chars]
+
+
+def at_start(error: Exception, where: str) -> Exception:
+    """Turn what loading or warming up raised into the error that says who can cure it."""
+    text = f"{where}: {sentence(error)}"
+    if isinstance(error, JobStopped):
+        return error
+    failure = classify(error)
+    if failure is Failure.SICK_DEVICE:
+        return DeviceBroken(text)
+    if failure is Failure.OUT_OF_MEMORY:
+        return MemoryLacking(text)
+    return ModelBroken(text)

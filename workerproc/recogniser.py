@@ -25,7 +25,6 @@ import faster_whisper.transcribe
 import faster_whisper.vad
 import numpy as np
 
-from supervisor.contract.messages import Failure
 from supervisor.contract.options import Options
 from workerproc import errors
 from workerproc.batch import Lane
@@ -91,7 +90,7 @@ class Recogniser:
                 local_files_only=True,
             )
         except Exception as error:
-            raise _ours(error, f"{model_path} on {device} as {compute_type}") from error
+            raise errors.at_start(error, f"{model_path} on {device} as {compute_type}") from error
         self.compute_type = str(model.model.compute_type)
         self.native = Native(model.model)
         self._model: Any = model
@@ -111,7 +110,7 @@ class Recogniser:
             for _ in segments:
                 pass
         except Exception as error:
-            raise _ours(error, "the first window could not be computed") from error
+            raise errors.at_start(error, "the first window could not be computed") from error
 
     def transcribe(
         self,
@@ -342,16 +341,3 @@ def known_models() -> dict[str, str]:
 def versions() -> dict[str, str]:
     """Name the engine: its parts decide the text."""
     return {name: metadata.version(name) for name in ("faster-whisper", "ctranslate2", "onnxruntime", "av")}
-
-
-def _ours(error: Exception, where: str) -> Exception:
-    """Turn what loading or warming up raised into the error that says who can cure it."""
-    text = f"{where}: {errors.sentence(error)}"
-    if isinstance(error, errors.JobStopped):
-        return error
-    failure = errors.classify(error)
-    if failure is Failure.SICK_DEVICE:
-        return errors.DeviceBroken(text)
-    if failure is Failure.OUT_OF_MEMORY:
-        return errors.MemoryLacking(text)
-    return errors.ModelBroken(text)
