@@ -9,15 +9,12 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from supervisor.command_failed import CommandFailed
 from supervisor.contract import clock, framing
 from supervisor.contract.exits import Exit
 from supervisor.socket_path import Address, read_address, socket_path
-
-if TYPE_CHECKING:
-    from supervisor.contract.settings import Settings
 
 ANSWER_WITHIN_S = 5.0
 
@@ -30,18 +27,18 @@ class NotRunning(CommandFailed):
 
 
 def ask(
-    settings: Settings,
+    state_dir: str,
     request: Mapping[str, Any],
     environ: Mapping[str, str],
     within_s: float = ANSWER_WITHIN_S,
 ) -> dict[str, Any]:
-    """Send `request` to the supervisor of these settings and give its reply, which is `ok`.
+    """Send `request` to the supervisor of this state directory and give its reply, which is `ok`.
 
     Raises `NotRunning`, or `CommandFailed` with a sentence: silence, nonsense, or what the
     supervisor itself refused.
     """
-    address = find(settings, environ)
-    with _connect(address, settings.state_dir) as link:
+    address = find(state_dir, environ)
+    with _connect(address, state_dir) as link:
         pid = _peer_pid(link) or address.pid
         reply = _exchange(link, request, pid, within_s)
     if reply.get("ok") is not True:
@@ -51,14 +48,14 @@ def ask(
     return reply
 
 
-def find(settings: Settings, environ: Mapping[str, str]) -> Address:
-    """Say where the supervisor of these settings should answer. Raises `NotRunning`."""
-    written = read_address(settings.state_dir)
+def find(state_dir: str, environ: Mapping[str, str]) -> Address:
+    """Say where the supervisor of this state directory should answer. Raises `NotRunning`."""
+    written = read_address(state_dir)
     if environ.get("REM_SOCKET"):
         pid = written.pid if written else 0
-        return Address(pid, socket_path(settings, environ), 0.0)
+        return Address(pid, socket_path(state_dir, environ), 0.0)
     if written is None:
-        raise _not_running(settings.state_dir)
+        raise _not_running(state_dir)
     return written
 
 

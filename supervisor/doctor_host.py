@@ -114,7 +114,7 @@ def of_clocks() -> Finding:
 def of_socket(in_force: Settings, environ: Mapping[str, str]) -> Finding:
     """Say whether a service runs here and answers, or could."""
     try:
-        status = ask(in_force, {"do": "status"}, environ).get("status")
+        status = ask(in_force.state_dir, {"do": "status"}, environ).get("status")
         supervisor = status.get("supervisor") if isinstance(status, dict) else None
         pid = supervisor.get("pid") if isinstance(supervisor, dict) else None
         return Finding("service", "ok", f"running, pid {pid or 'unknown'}")
@@ -123,7 +123,9 @@ def of_socket(in_force: Settings, environ: Mapping[str, str]) -> Finding:
     except CommandFailed as error:
         return Finding("service", "fail", str(error), "See the service's log; restart it if it stays silent")
     try:
-        return Finding("service", "ok", f"not running; its socket would be {socket_path(in_force, environ)}")
+        return Finding(
+            "service", "ok", f"not running; its socket would be {socket_path(in_force.state_dir, environ)}"
+        )
     except SocketFolderUnsafe as error:
         return Finding("service", "fail", str(error), "Remove that folder, or set REM_SOCKET")
     except OSError as error:

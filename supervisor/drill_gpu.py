@@ -22,7 +22,7 @@ from supervisor.recipes import PRETEND_FILE
 def drill_gpu(args: argparse.Namespace) -> int:
     """Change what one simulated GPU does; say what it does from now on."""
     own = settings.load(args.config).settings
-    status = ask(own, {"do": "status"}, os.environ).get("status")
+    status = ask(own.state_dir, {"do": "status"}, os.environ).get("status")
     index = _index_of(status if isinstance(status, dict) else {}, args.slot)
     path = Path(own.state_dir) / PRETEND_FILE
     scripts = read_scripts(path)

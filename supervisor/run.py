@@ -33,7 +33,7 @@ def run_service(loaded: Loaded, make_worker: recipes.MakeWorker = recipes.worker
     own_descriptors()
     try:
         state = StateDir(settings.state_dir)
-        address = socket_path(settings, os.environ)
+        address = socket_path(settings.state_dir, os.environ)
     except (StateDirTaken, StateDirBroken, SocketFolderUnsafe) as error:
         sys.stderr.write(f"rem-supervisor: {error}.\n")
         return Exit.FAILED

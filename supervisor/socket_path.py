@@ -12,12 +12,8 @@ import json
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
-
-if TYPE_CHECKING:
-    from supervisor.contract.settings import Settings
+from typing import NamedTuple, Optional
 
 # The kernel takes 107 bytes (104 on macOS); bind() fails with a riddle above that.
 MAX_PATH_BYTES = 100
@@ -30,8 +26,7 @@ class SocketFolderUnsafe(OSError):
     """The fallback folder belongs to somebody else or is open to others; the text says which."""
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(NamedTuple):
     """What a running supervisor wrote down about itself."""
 
     pid: int
@@ -39,15 +34,15 @@ class Address:
     started_unix_s: float
 
 
-def socket_path(settings: Settings, environ: Mapping[str, str]) -> str:
-    """Say where the socket of the service with these settings lies; short enough to bind.
+def socket_path(state_dir: str, environ: Mapping[str, str]) -> str:
+    """Say where the socket of the service on this state directory lies; short enough to bind.
 
     Makes the private fallback folder where it is needed. Raises `SocketFolderUnsafe`
     when that folder can't be trusted.
     """
-    name = _name(settings.state_dir)
+    name = _name(state_dir)
     path = environ.get("REM_SOCKET") or _in_runtime_folder(name, environ)
-    path = path or str(Path(settings.state_dir) / "control.sock")
+    path = path or str(Path(state_dir) / "control.sock")
     if len(os.fsencode(path)) <= MAX_PATH_BYTES:
         return path
     return str(_private_folder(Path(_FALLBACK)) / name)

@@ -65,7 +65,7 @@ def status_or_none(in_force: Settings, environ: Mapping[str, str]) -> Any:
     None: it has nothing to say just now. Raises `NotRunning` where there is no service.
     """
     try:
-        return ask(in_force, {"do": "status"}, environ, STATUS_WITHIN_S).get("status")
+        return ask(in_force.state_dir, {"do": "status"}, environ, STATUS_WITHIN_S).get("status")
     except NotRunning:
         raise
     except CommandFailed:

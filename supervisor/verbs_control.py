@@ -13,7 +13,7 @@ from typing import Any, Optional
 
 from supervisor.ask import NotRunning, ask
 from supervisor.command_failed import CommandFailed
-from supervisor.contract import clock, settings
+from supervisor.contract import clock, state_folder
 from supervisor.contract.exits import Exit
 from supervisor.layout import span_text
 from supervisor.render import status_text
@@ -26,13 +26,12 @@ WATCH_S = 1.0
 
 def status(args: argparse.Namespace) -> int:
     """Print the status once, or each second; the exit code says running, degraded or neither."""
-    loaded = settings.load(args.config)
     if args.watch:
-        return _watch(loaded.settings, args.json)
+        return _watch(args.config, args.json)
     try:
-        found = ask(loaded.settings, {"do": "status"}, os.environ).get("status")
+        found = _ask(args.config, {"do": "status"}).get("status")
     except NotRunning as error:
-        raise NotRunning(f"{error}{_last_words(loaded.settings.state_dir)}") from None
+        raise NotRunning(f"{error}{_last_words(_state_dir(args.config))}") from None
     return _show(found, args.json)
 
 
@@ -58,13 +57,39 @@ def release(args: argparse.Namespace) -> int:
 
 def reload(args: argparse.Namespace) -> int:
     """Read the settings anew."""
+    from supervisor.contract import settings
+
+    settings.load(args.config)  # mistakes are told here too, each by its place
     return _order(args, {"do": "reload"})
 
 
 def _order(args: argparse.Namespace, request: Mapping[str, Any]) -> int:
-    reply = ask(settings.load(args.config).settings, request, os.environ)
+    reply = _ask(args.config, request)
     print(reply.get("text") or "done")
     return Exit.OK
+
+
+def _ask(config: Optional[str], request: Mapping[str, Any]) -> dict[str, Any]:
+    """Ask the service of this configuration; nothing else of the settings need be right while it answers.
+
+    Raises `SettingsWrong` where nobody answers and the settings are why nobody could.
+    """
+    try:
+        return ask(_state_dir(config), request, os.environ)
+    except NotRunning:
+        from supervisor.contract import settings
+
+        settings.load(config)
+        raise
+
+
+def _state_dir(config: Optional[str]) -> str:
+    found = state_folder.of_command(config, os.environ)
+    if found is None:
+        from supervisor.contract import settings
+
+        found = settings.load(config).settings.state_dir
+    return found
 
 
 def _show(found: Any, as_json: bool) -> int:
@@ -77,14 +102,14 @@ def _show(found: Any, as_json: bool) -> int:
     return Exit.DEGRADED if why_degraded(found) else Exit.OK
 
 
-def _watch(in_force: settings.Settings, as_json: bool) -> int:
+def _watch(config: Optional[str], as_json: bool) -> int:
     """Show the status each second until Ctrl-C; a service that is away may come back."""
     clears = is_terminal(sys.stdout) and not as_json
     while True:
         if clears:
             sys.stdout.write("\x1b[H\x1b[2J")
         try:
-            _show(ask(in_force, {"do": "status"}, os.environ).get("status"), as_json)
+            _show(_ask(config, {"do": "status"}).get("status"), as_json)
         except NotRunning as error:
             print(error, file=sys.stdout if clears else sys.stderr, flush=True)
         time.sleep(WATCH_S)

@@ -27,7 +27,7 @@ def drill(args: argparse.Namespace) -> int:
     if args.serve is not None:
         return _serve(args)
     request = {"do": "drill", "kind": args.kind, "action": args.action, "in_s": args.in_s}
-    print(ask(settings.load(args.config).settings, request, os.environ).get("text") or "done")
+    print(ask(settings.load(args.config).settings.state_dir, request, os.environ).get("text") or "done")
     return Exit.OK
 
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
-from supervisor.contract import codec
+from supervisor.contract import codec, state_folder
 from supervisor.contract.settings_rules import check_rules
-from supervisor.contract.settings_sources import Found, Sources, first, read_sources, typed
+from supervisor.contract.settings_sources import Found, Sources, first, read_sources
+from supervisor.contract.settings_typed import typed
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "LOG_LEVEL": "log.level",
     "REM_BACKEND": "backend.kind",
     "REM_PROFILE": "transcription.profile",
-    "REM_STATE_DIR": "state_dir",
+    state_folder.NAME: "state_dir",
 }
 _NAMES = {key: name for name, key in ENVIRONMENT.items()}
 AWS_REQUIRED = ("SQS_QUEUE_URL", "RAW_AUDIO_BUCKET", "TRANSCRIPTS_BUCKET", "DYNAMODB_TABLE")
@@ -224,7 +225,7 @@ def load(
     sources = read_sources(config, environ, mistakes_into=lambda *m: mistakes.append(Mistake(*m)))
     found = _find_all(sources, flags, mistakes)
     values = _typed_all(found, mistakes)
-    values["state_dir"] = _state_dir(values.get("state_dir"), environ, mistakes)
+    values["state_dir"] = _state_dir(values.get("state_dir", ""), environ, mistakes)
     settings = _build(values)
     mistakes += [
         Mistake(*_where(key, found), what, cure)
@@ -275,17 +276,13 @@ def known_keys() -> dict[str, type]:
     return keys
 
 
-def _state_dir(given: Optional[str], environ: Mapping[str, str], mistakes: list[Mistake]) -> str:
-    """Give the full path of the state directory: as set, else systemd's, else the XDG state folder."""
-    chosen = given or environ.get("STATE_DIRECTORY", "").split(":")[0]
-    if not chosen:
-        base = environ.get("XDG_STATE_HOME") or f"{environ.get('HOME') or '~'}/.local/state"
-        chosen = f"{base}/rem-supervisor"
+def _state_dir(given: str, environ: Mapping[str, str], mistakes: list[Mistake]) -> str:
     try:
-        return str(Path(chosen).expanduser().absolute())
-    except RuntimeError:  # no HOME, and no such user: seen in containers with a made-up uid
-        what = f"{chosen} has no meaning for this user, who has no home"
-        mistakes.append(Mistake("environment", "REM_STATE_DIR", what, "Set REM_STATE_DIR to a folder"))
+        return state_folder.state_dir(given, environ)
+    except state_folder.NoHome as error:
+        mistakes.append(
+            Mistake("environment", state_folder.NAME, str(error), f"Set {state_folder.NAME} to a folder")
+        )
         return ""
 
 

@@ -1,4 +1,7 @@
-"""Where settings are read from: the environment, `.env` and `config.toml`."""
+"""Where settings are read from: the environment, `.env` and `config.toml`.
+
+No dataclass and no codec here: `status` reads one setting, and they take 30 ms to import.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +9,13 @@ import importlib
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Optional
-
-from supervisor.contract import codec
+from typing import Any, Callable, NamedTuple, Optional
 
 Tell = Callable[[str, str, str, str], None]  # source, key, what is wrong, cure
 
-LIST, NUMBERS, MAPPING = (
-    tuple[str, ...],
-    tuple[float, ...],
-    dict[str, str],
-)  # the types of settings that are more than one value
-_EXPECTED: Mapping[Any, str] = {
-    int: "a whole number", float: "a number", str: "a text in quotes", bool: "true or false",
-    LIST: "a list of texts in quotes", NUMBERS: "a list of numbers",
-    MAPPING: 'a table of texts, as { NAME = "text" }',
-}  # fmt: skip
 
-
-@dataclass(frozen=True)
-class Sources:
+class Sources(NamedTuple):
     """Each source as it stands: texts from the environments, `table.key` values from TOML."""
 
     environ: Mapping[str, str]
@@ -37,8 +25,7 @@ class Sources:
     toml_path: str
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """A value as its source gives it, and how the setting is called there."""
 
     source: str  # flag, environment, or a path
@@ -61,24 +48,6 @@ def first(key: str, name: str, sources: Sources, flags: Mapping[str, Any]) -> Op
     if key in sources.toml:
         return Found(sources.toml_path, key, sources.toml[key])
     return None
-
-
-def typed(found: Found, kind: type) -> Any:
-    """Give the value as `kind`, read from text where the source has only texts.
-
-    Raises ValueError, whose words say what is expected.
-    """
-    value = found.value
-    try:
-        if found.is_text and kind in (int, float):
-            value = kind(value)
-        if kind == LIST and found.is_text:
-            value = [part.strip() for part in value.split(",") if part.strip()]
-        elif kind == LIST and isinstance(value, list):
-            value = [str(item) if type(item) is int else item for item in value]  # a GPU's index
-        return codec.check_value(kind, value)
-    except ValueError:
-        raise ValueError(f"{str(found.value)[:60]!r} is not {_EXPECTED[kind]}") from None
 
 
 def read_sources(config: Optional[str], environ: Mapping[str, str], mistakes_into: Tell) -> Sources:

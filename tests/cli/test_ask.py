@@ -24,7 +24,7 @@ def test_an_answer_comes_back_as_it_was_sent(
 ) -> None:
     requests = answering({"ok": True, "text": "draining grün"})
 
-    reply = ask(in_force, {"do": "drain", "slots": ["cpu0"]}, {})
+    reply = ask(in_force.state_dir, {"do": "drain", "slots": ["cpu0"]}, {})
 
     assert reply["text"] == "draining grün"
     assert requests == [{"do": "drain", "slots": ["cpu0"]}]
@@ -36,14 +36,14 @@ def test_a_refusal_is_told_in_the_supervisors_own_words(
     answering({"ok": False, "error": "there is no slot 'gpu9'"})
 
     with pytest.raises(CommandFailed, match="there is no slot 'gpu9'") as caught:
-        ask(in_force, STATUS, {})
+        ask(in_force.state_dir, STATUS, {})
 
     assert caught.value.code == Exit.FAILED
 
 
 def test_nothing_written_means_not_running_and_names_the_state_directory(in_force: Settings) -> None:
     with pytest.raises(NotRunning, match=in_force.state_dir) as caught:
-        ask(in_force, STATUS, {})
+        ask(in_force.state_dir, STATUS, {})
 
     assert caught.value.code == Exit.NOT_RUNNING
 
@@ -55,7 +55,7 @@ def test_an_address_file_of_nonsense_means_not_running(
     (state_dir / "supervisor.json").write_text(written, encoding="utf-8")
 
     with pytest.raises(NotRunning):
-        ask(in_force, STATUS, {})
+        ask(in_force.state_dir, STATUS, {})
 
 
 def test_an_address_that_a_dead_supervisor_left_means_not_running(
@@ -68,7 +68,7 @@ def test_an_address_that_a_dead_supervisor_left_means_not_running(
     (state_dir / "supervisor.json").write_text(json.dumps(address), encoding="utf-8")
 
     with pytest.raises(NotRunning):
-        ask(in_force, STATUS, {})
+        ask(in_force.state_dir, STATUS, {})
 
 
 def test_silence_is_told_with_the_pid_of_the_one_who_listens(
@@ -77,7 +77,7 @@ def test_silence_is_told_with_the_pid_of_the_one_who_listens(
     supervisor_that(lambda caller: None)
 
     with pytest.raises(CommandFailed, match=rf"pid {os.getpid()}\) did not answer within 0.2 s") as caught:
-        ask(in_force, STATUS, {}, within_s=0.2)
+        ask(in_force.state_dir, STATUS, {}, within_s=0.2)
 
     assert caught.value.code == Exit.FAILED
 
@@ -86,7 +86,7 @@ def test_half_an_answer_is_silence_too(in_force: Settings, supervisor_that: Star
     supervisor_that(lambda caller: caller.sendall(b'{"ok": true'))
 
     with pytest.raises(CommandFailed, match="did not answer"):
-        ask(in_force, STATUS, {}, within_s=0.2)
+        ask(in_force.state_dir, STATUS, {}, within_s=0.2)
 
 
 @pytest.mark.parametrize("garbage", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"[1]\n", b"\xff\xfe\n", b"nan\n"])
@@ -96,7 +96,7 @@ def test_another_programs_words_are_called_what_they_are(
     supervisor_that(lambda caller: caller.sendall(garbage))
 
     with pytest.raises(CommandFailed, match="is not this protocol"):
-        ask(in_force, STATUS, {})
+        ask(in_force.state_dir, STATUS, {})
 
 
 def test_an_endless_line_is_cut_off(in_force: Settings, supervisor_that: Start) -> None:
@@ -110,14 +110,14 @@ def test_an_endless_line_is_cut_off(in_force: Settings, supervisor_that: Start) 
     supervisor_that(flood)
 
     with pytest.raises(CommandFailed, match="is not this protocol"):
-        ask(in_force, STATUS, {})
+        ask(in_force.state_dir, STATUS, {})
 
 
 def test_hanging_up_is_told(in_force: Settings, supervisor_that: Start) -> None:
     supervisor_that(lambda caller: caller.shutdown(socket.SHUT_RDWR))
 
     with pytest.raises(CommandFailed, match="hung up"):
-        ask(in_force, STATUS, {})
+        ask(in_force.state_dir, STATUS, {})
 
 
 def test_a_named_socket_is_asked_whatever_the_state_directory_says(
@@ -127,4 +127,4 @@ def test_a_named_socket_is_asked_whatever_the_state_directory_says(
     address = json.loads((state_dir / "supervisor.json").read_text(encoding="utf-8"))
     (state_dir / "supervisor.json").unlink()
 
-    assert ask(in_force, STATUS, {"REM_SOCKET": address["socket"]})["text"] == "hello"
+    assert ask(in_force.state_dir, STATUS, {"REM_SOCKET": address["socket"]})["text"] == "hello"

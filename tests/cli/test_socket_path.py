@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from supervisor import socket_path as sp
-from supervisor.contract.settings import Settings
 
 
 def path_of(state_dir: str, **environ: str) -> str:
-    return sp.socket_path(Settings(state_dir=state_dir), environ)
+    return sp.socket_path(state_dir, environ)
 
 
 def test_a_named_socket_wins(short_folder: Path) -> None:
