@@ -151,14 +151,14 @@ class Service:
         words: list[Union[pl.Note, pl.Crashed]] = []
         try:
             while self._events:
-                actions = self.pool.take(self._events.popleft(), clock.now_s())
-                self.crew.fit_memory()  # before a dead worker's heir is started
-                for action in actions:
+                steps = self.pool.steps(self._events.popleft(), clock.now_s())
+                for action in steps:
                     if isinstance(action, pl.EndProcess):
                         self._end(action)
                     elif isinstance(action, (pl.Crashed, pl.Note)):
                         words.append(action)
                     else:
+                        self.crew.fit_memory()  # before a dead worker's heir is started
                         self.effects.carry_out(action)
         finally:
             self._busy = False

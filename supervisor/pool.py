@@ -7,7 +7,7 @@ The life of a single slot is `slot.py`'s; which job is where is `ledger.py`'s.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Optional
 
 from supervisor import slot as sl
@@ -97,11 +97,23 @@ class Pool:
 
     def take(self, event: PoolEvent, now_s: float) -> list[Action]:
         """Decide what follows from `event`: actions to carry out in this order."""
+        return [*self.steps(event, now_s)]
+
+    def steps(self, event: PoolEvent, now_s: float) -> Iterator[Action]:
+        """The same as they are decided: starts are carried out before anything else is thought about.
+
+        No other event may be taken before the last step.
+        """
         self._actions = []
         _TAKERS[type(event)](self, event, now_s)
-        if not is_mere_sign(event):
-            self._settle(now_s)
-        return self._actions
+        if is_mere_sign(event):
+            yield from self._actions
+            return
+        self._load_next(now_s)
+        yield from self._actions
+        self._actions = []
+        self._settle(now_s)
+        yield from self._actions
 
     def next_wake_s(self) -> Optional[float]:
         """Say when `Due` is wanted, if at all."""
@@ -237,7 +249,7 @@ class Pool:
             self.mode, self.deadline_at_s = Mode.DRAINED, None  # met: a later stop has its own
             self.note("info", "drained", {})
         self.care.settle(self, now_s)
-        self._load_next(now_s)
+        self._load_next(now_s)  # of what care let go
         tell_wanted(self)  # after the starts: the broker it wakes would compete with a newborn for a core
         self.ending.settle(self, now_s)
 

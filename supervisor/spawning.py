@@ -54,10 +54,12 @@ def spawn(
     null = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
     output = [(os.POSIX_SPAWN_DUP2, out_fd, fd) for fd in (1, 2)]
     try:
-        return os.posix_spawnp(
+        pid = os.posix_spawnp(
             command[0], [*command], environment, file_actions=[null, *output],
             setsid=True, setsigdef=_DEFAULT_SIGNALS,
         )  # fmt: skip
+        os.sched_yield()  # it is mostly on our core: its first statement before what we do next
+        return pid
     except NotImplementedError:  # a C library without the session's flag, as on macOS
         return _popen(command, environment, out_fd, inherited)
 

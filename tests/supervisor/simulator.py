@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Optional
 
@@ -179,10 +179,11 @@ class Host:
             while self._events:
                 event = self._events.popleft()
                 woken_at_s = self.pool.next_wake_s()
-                actions = self.pool.take(event, self.now_s)
+                steps: Iterable[pl.Action] = self.pool.steps(event, self.now_s)
                 if pl.is_mere_sign(event):
-                    self._check_nothing_follows(actions, woken_at_s)
-                for action in actions:
+                    steps = [*steps]
+                    self._check_nothing_follows(steps, woken_at_s)
+                for action in steps:
                     self._carry_out(action)
         finally:
             self._busy = False
