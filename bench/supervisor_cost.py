@@ -27,7 +27,7 @@ print(json.dumps([took_s, int(resident.split()[1]) * 1024, len(sys.modules)]))
 CASES = {
     "bare interpreter": "",
     "asyncio": "import asyncio",
-    "supervisor.cli (every command)": "import supervisor.cli, supervisor.cli_arguments",
+    "supervisor.cli (every command)": "import supervisor.cli, supervisor.commands.cli_arguments",
     "supervisor.run (the service)": "import supervisor.run",
 }
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Callable, Optional
 
-from supervisor.command_failed import CommandFailed
+from supervisor.commands.command_failed import CommandFailed
 from supervisor.contract.exits import Exit
 from supervisor.installed import names_to_add
 from supervisor.name_clash import explain
@@ -32,7 +32,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if clash:
         return _complain(clash, Exit.FAILED)
     # Not before: after such a clash `supervisor/__init__.py` may be somebody else's.
-    from supervisor.cli_arguments import parser
+    from supervisor.commands.cli_arguments import parser
 
     try:
         args = parser().parse_args(argv)
@@ -99,30 +99,30 @@ def _verb(name: str) -> Callable[[argparse.Namespace], int]:
     if name == "run":
         return _run
     if name == "demo":
-        from supervisor import demo
+        from supervisor.commands import demo
 
         return demo.demo
     if name == "submit":
-        from supervisor import verbs_submit
+        from supervisor.commands import verbs_submit
 
         return verbs_submit.submit
     if name in ("jobs", "redrive"):
-        from supervisor import verbs_jobs
+        from supervisor.commands import verbs_jobs
 
         return verbs_jobs.jobs if name == "jobs" else verbs_jobs.redrive
     if name == "doctor":
-        from supervisor import verbs_doctor
+        from supervisor.commands import verbs_doctor
 
         return verbs_doctor.doctor
     if name == "drill":
-        from supervisor import verbs_drill
+        from supervisor.commands import verbs_drill
 
         return verbs_drill.drill
     if name == "config":
-        from supervisor import verbs_config
+        from supervisor.commands import verbs_config
 
         return verbs_config.config
-    from supervisor import verbs_control
+    from supervisor.commands import verbs_control
 
     verb: Callable[[argparse.Namespace], int] = getattr(verbs_control, name)
     return verb

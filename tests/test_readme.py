@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.cli_arguments import parser
+from supervisor.commands.cli_arguments import parser
 from supervisor.contract.exits import Exit
 from supervisor.contract.settings import ENVIRONMENT
 

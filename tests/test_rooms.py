@@ -26,6 +26,7 @@ OURS = ("supervisor", "workerproc")
 MAY_ENTER = {
     "contract": {"contract"},
     "supervisor": {"contract", "supervisor"},
+    "commands": {"contract", "supervisor", "commands"},
     "broker": {"contract", "broker"},
     "gpuwatch": {"contract", "gpuwatch"},
     "workerproc": {"contract", "workerproc"},
@@ -34,6 +35,7 @@ MAY_ENTER = {
 LIBRARIES = {
     "contract": {"tomli"},
     "supervisor": {"tomli", "psutil"},
+    "commands": {"tomli", "psutil"},
     "broker": {"boto3", "botocore", "psutil"},
     "gpuwatch": {"pynvml"},
     "workerproc": {
@@ -135,6 +137,8 @@ def room_of(file: str) -> str:
     parts = Path(file).parts
     if parts[0] == "workerproc":
         return "workerproc"
+    if file in ("supervisor/cli.py", "supervisor/__main__.py"):
+        return "commands"
     return parts[1] if len(parts) > 2 else "supervisor"
 
 
@@ -211,6 +215,7 @@ def test_the_files_that_decide_are_where_this_test_looks_for_them() -> None:
     ("file", "statement", "why"),
     [
         ("supervisor/contract/clock.py", "from supervisor import pool", "contract may import only contract"),
+        ("supervisor/loop.py", "from supervisor.commands import render", "supervisor may import only"),
         ("supervisor/loop.py", "import supervisor.broker.lease", "supervisor may import only contract,"),
         ("supervisor/loop.py", "from supervisor.gpuwatch import visible", "supervisor may import only"),
         ("supervisor/loop.py", "import boto3", "supervisor may use only psutil, tomli"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from supervisor.contract import codec
-from supervisor.contract.settings_sources import Found
+
+if TYPE_CHECKING:
+    from supervisor.contract.settings_sources import Found
 
 LIST, NUMBERS, MAPPING = (
     tuple[str, ...],

@@ -10,8 +10,8 @@ from typing import Any, Callable
 
 import pytest
 
-from supervisor.ask import NotRunning, ask
-from supervisor.command_failed import CommandFailed
+from supervisor.commands.ask import NotRunning, ask
+from supervisor.commands.command_failed import CommandFailed
 from supervisor.contract.exits import Exit
 from supervisor.contract.settings import Settings
 

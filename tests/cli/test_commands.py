@@ -118,7 +118,7 @@ def test_a_state_directory_that_is_none_is_a_settings_mistake(
 
 
 def test_status_imports_nothing_that_it_does_not_need() -> None:
-    looks = "import sys; import supervisor.verbs_control; print(*sys.modules)"
+    looks = "import sys; import supervisor.commands.verbs_control; print(*sys.modules)"
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     told = subprocess.run(
         [sys.executable, "-c", looks], env=environ, capture_output=True, text=True, check=True

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.commands.demo import SAMPLES, read_samples, start_news
+from supervisor.commands.demo_service import MODEL, demo_environment
 from supervisor.contract import settings
 from supervisor.contract.settings import ENVIRONMENT
-from supervisor.demo import SAMPLES, read_samples, start_news
-from supervisor.demo_service import MODEL, demo_environment
 
 HOSTILE = {
     **dict.fromkeys(ENVIRONMENT, "from-the-environment"),

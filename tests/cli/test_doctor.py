@@ -11,13 +11,13 @@ from typing import Any, Callable
 
 import pytest
 
-from supervisor import doctor_host as host
 from supervisor.cli import main
+from supervisor.commands import doctor_host as host
+from supervisor.commands.doctor_host import Finding
+from supervisor.commands.errand import Errand
+from supervisor.commands.layout import plain
+from supervisor.commands.verbs_doctor import finding_from, finding_lines, findings_of, summary
 from supervisor.contract.settings import Settings, SpoolSettings
-from supervisor.doctor_host import Finding
-from supervisor.errand import Errand
-from supervisor.layout import plain
-from supervisor.verbs_doctor import finding_from, finding_lines, findings_of, summary
 
 Answering = Callable[[dict[str, Any]], list[dict[str, Any]]]
 
@@ -123,7 +123,7 @@ def test_a_child_that_breaks_is_told_in_its_own_words(tmp_path: Path) -> None:
 
 
 def test_a_child_that_hangs_is_a_failure_and_gone_afterwards(tmp_path: Path) -> None:
-    from supervisor.command_failed import CommandFailed
+    from supervisor.commands.command_failed import CommandFailed
 
     def enough() -> None:
         raise CommandFailed("no answer within 60 s")

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from supervisor.commands.doctor_host import Finding
+from supervisor.commands.doctor_notices import of_notices
 from supervisor.contract.settings import Loaded, NoticesSettings, Settings
-from supervisor.doctor_host import Finding
-from supervisor.doctor_notices import of_notices
 from supervisor.fake_metadata import FakeMetadata, Fault
 from supervisor.notice import PATHS, Kind
 

@@ -9,7 +9,7 @@ from typing import Any, Callable
 import pytest
 
 from supervisor import cli
-from supervisor.cli_arguments import RECOVERY_ACTIONS
+from supervisor.commands.cli_arguments import RECOVERY_ACTIONS
 from supervisor.gpuwatch.xid import ACTIONS
 
 Make = Callable[..., dict[str, Any]]

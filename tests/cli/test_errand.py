@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.command_failed import CommandFailed
+from supervisor.commands.command_failed import CommandFailed
+from supervisor.commands.errand import Errand, for_broker, for_engine
 from supervisor.contract.settings import Loaded, Settings
-from supervisor.errand import Errand, for_broker, for_engine
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -74,7 +74,7 @@ def test_wrong_settings_stay_wrong_settings(tmp_path: Path) -> None:
 def test_leaving_the_block_ends_a_child_that_ignores_the_polite_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("supervisor.errand.STOP_WITHIN_S", 0.2)
+    monkeypatch.setattr("supervisor.commands.errand.STOP_WITHIN_S", 0.2)
     program = (
         "import signal, threading; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
         "print('{}', flush=True); threading.Event().wait()"
@@ -108,7 +108,7 @@ def test_a_child_goes_with_a_command_that_is_killed(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     parent = f"""
-from supervisor.errand import Errand
+from supervisor.commands.errand import Errand
 with Errand("errand_child", [], {{"PYTHONPATH": {str(tmp_path)!r}}}) as errand:
     for line in errand.lines():
         print(line["pid"], flush=True)

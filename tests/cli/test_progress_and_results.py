@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from supervisor.layout import audio_text, bytes_text, factor_text, percent_text, span_text, table
-from supervisor.progress import Progress
-from supervisor.results import ResultFolder
+from supervisor.commands.layout import audio_text, bytes_text, factor_text, percent_text, span_text, table
+from supervisor.commands.progress import Progress
+from supervisor.commands.results import ResultFolder
 
 
 def running(job_id: str, ratio: Any, audio_s: Any = 60.0) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Callable
 
 import pytest
 
-from supervisor.render import WIDTH, status_text
+from supervisor.commands.render import WIDTH, status_text
 
 Make = Callable[..., dict[str, Any]]
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from supervisor.cli import main
-from supervisor.demo import SAMPLES
+from supervisor.commands.demo import SAMPLES
 from tests.processes.rem_service import Service, running
 
 ROOT = Path(__file__).resolve().parents[2]

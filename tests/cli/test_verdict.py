@@ -6,7 +6,7 @@ from typing import Any, Callable
 
 import pytest
 
-from supervisor.verdict import ready_count, why_degraded
+from supervisor.commands.verdict import ready_count, why_degraded
 
 CASES = [
     (["ready"], "running", ""),

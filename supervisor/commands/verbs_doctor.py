@@ -16,16 +16,16 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Callable
 
-from supervisor import doctor_host as host
 from supervisor import environments
-from supervisor.command_failed import CommandFailed
+from supervisor.commands import doctor_host as host
+from supervisor.commands.command_failed import CommandFailed
+from supervisor.commands.doctor_host import Finding
+from supervisor.commands.doctor_notices import of_notices
+from supervisor.commands.errand import Errand, for_broker, for_engine
+from supervisor.commands.layout import Paint, printable
+from supervisor.commands.terminal import paint_for
 from supervisor.contract import clock, settings
 from supervisor.contract.exits import Exit
-from supervisor.doctor_host import Finding
-from supervisor.doctor_notices import of_notices
-from supervisor.errand import Errand, for_broker, for_engine
-from supervisor.layout import Paint, printable
-from supervisor.terminal import paint_for
 
 CHECK_WITHIN_S = 60.0
 STYLES = {"ok": "good", "warn": "warn", "fail": "bad"}

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from supervisor.command_failed import CommandFailed
-from supervisor.errand import Errand, for_engine
+from supervisor.commands.command_failed import CommandFailed
+from supervisor.commands.errand import Errand, for_engine
 
 
 def transcript_as(form: str, event: Mapping[str, Any]) -> str:

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Optional
 
-from supervisor.ask import NotRunning, ask
-from supervisor.command_failed import CommandFailed
+from supervisor.commands.ask import NotRunning, ask
+from supervisor.commands.command_failed import CommandFailed
+from supervisor.commands.layout import span_text
+from supervisor.commands.render import status_text
+from supervisor.commands.terminal import is_terminal, paint_for
+from supervisor.commands.verdict import why_degraded
 from supervisor.contract import clock, state_folder
 from supervisor.contract.exits import Exit
-from supervisor.layout import span_text
-from supervisor.render import status_text
-from supervisor.terminal import is_terminal, paint_for
-from supervisor.verdict import why_degraded
 
 SNAPSHOT_FILE = "status.json"
 WATCH_S = 1.0

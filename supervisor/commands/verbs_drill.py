@@ -11,11 +11,11 @@ import argparse
 import os
 import threading
 
-from supervisor.ask import ask
-from supervisor.command_failed import CommandFailed
+from supervisor.commands.ask import ask
+from supervisor.commands.command_failed import CommandFailed
+from supervisor.commands.drill_gpu import drill_gpu
 from supervisor.contract import settings
 from supervisor.contract.exits import Exit
-from supervisor.drill_gpu import drill_gpu
 from supervisor.fake_metadata import FakeMetadata
 from supervisor.notice import Kind
 

@@ -12,8 +12,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from supervisor.ask import ask
-from supervisor.command_failed import CommandFailed
+from supervisor.commands.ask import ask
+from supervisor.commands.command_failed import CommandFailed
 from supervisor.contract import clock, settings
 from supervisor.contract.exits import Exit
 from supervisor.recipes import PRETEND_FILE

@@ -11,16 +11,16 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any, Optional
 
-from supervisor.ask import NotRunning
-from supervisor.command_failed import CommandFailed
+from supervisor.commands.ask import NotRunning
+from supervisor.commands.command_failed import CommandFailed
+from supervisor.commands.layout import printable
+from supervisor.commands.progress import Progress
+from supervisor.commands.results import ResultFolder, transcript_as
+from supervisor.commands.submission import Event, Wish, events, status_or_none
+from supervisor.commands.terminal import LiveLines
 from supervisor.contract import settings
 from supervisor.contract.exits import Exit
 from supervisor.contract.options import BadOption, Options, merged
-from supervisor.layout import printable
-from supervisor.progress import Progress
-from supervisor.results import ResultFolder, transcript_as
-from supervisor.submission import Event, Wish, events, status_or_none
-from supervisor.terminal import LiveLines
 
 
 def submit(args: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from supervisor.layout import UNKNOWN, audio_text, bar, number, percent_text, printable
+from supervisor.commands.layout import UNKNOWN, audio_text, bar, number, percent_text, printable
 
 _NAME = 34  # columns: the whole line then fits a terminal of 80
 

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from supervisor.command_failed import CommandFailed
+from supervisor.commands.command_failed import CommandFailed
 from supervisor.contract import clock, framing
 from supervisor.contract.exits import Exit
 from supervisor.socket_path import Address, read_address, socket_path

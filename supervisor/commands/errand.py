@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Callable, Optional
 
 from supervisor import environments
-from supervisor.command_failed import CommandFailed
+from supervisor.commands.command_failed import CommandFailed
 from supervisor.contract import child_env, framing
 from supervisor.contract.exits import Exit, describe
 from supervisor.tied import module_command
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from supervisor.contract.settings import Loaded
 
 # `python -m` looks into its working folder first, where a user may have a `supervisor` folder of his own.
-PACKAGE_HOME = str(Path(__file__).resolve().parent.parent)
+PACKAGE_HOME = str(Path(__file__).resolve().parent.parent.parent)
 STOP_WITHIN_S = 5.0
 _TICK_S = 0.3
 

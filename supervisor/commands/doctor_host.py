@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from supervisor.ask import NotRunning, ask
-from supervisor.command_failed import CommandFailed
+from supervisor.commands.ask import NotRunning, ask
+from supervisor.commands.command_failed import CommandFailed
+from supervisor.commands.layout import bytes_text
 from supervisor.contract import clock
-from supervisor.layout import bytes_text
 from supervisor.name_clash import explain
 from supervisor.socket_path import SocketFolderUnsafe, socket_path
 

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from supervisor.layout import (
+from supervisor.commands.layout import (
     Paint,
     audio_text,
     bar,
@@ -25,7 +25,7 @@ from supervisor.layout import (
     span_text,
     table,
 )
-from supervisor.verdict import why_degraded
+from supervisor.commands.verdict import why_degraded
 
 WIDTH = 100
 STATE_STYLES = {

@@ -8,11 +8,11 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from supervisor.command_failed import CommandFailed
+from supervisor.commands.command_failed import CommandFailed
+from supervisor.commands.errand import Errand, for_broker
+from supervisor.commands.layout import UNKNOWN, count_text, printable, shorten, table
 from supervisor.contract import settings
 from supervisor.contract.exits import Exit
-from supervisor.errand import Errand, for_broker
-from supervisor.layout import UNKNOWN, count_text, printable, shorten, table
 
 COLUMNS = ("JOB", "STATE", "TRY", "FAILED AT", "USER", "REASON")
 

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Mapping
 
 from supervisor import metadata
+from supervisor.commands.doctor_host import Finding
 from supervisor.contract import clock
 from supervisor.contract.settings import Loaded, Settings
-from supervisor.doctor_host import Finding
 from supervisor.metadata import Metadata, MetadataFailed
 from supervisor.notice import PATHS, Nonsense, Now, Policy, read
 from supervisor.notices import kinds_of, why_off

@@ -17,13 +17,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Optional
 
-from supervisor.ask import NotRunning
-from supervisor.command_failed import CommandFailed
+from supervisor.commands.ask import NotRunning
+from supervisor.commands.command_failed import CommandFailed
+from supervisor.commands.errand import PACKAGE_HOME
+from supervisor.commands.layout import bytes_text
+from supervisor.commands.submission import status_or_none
 from supervisor.contract import clock, settings
 from supervisor.contract.exits import describe
-from supervisor.errand import PACKAGE_HOME
-from supervisor.layout import bytes_text
-from supervisor.submission import status_or_none
 from supervisor.tied import module_command
 
 MODEL = "tiny.en"  # comes as a package: no network

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
-from supervisor.ask import NotRunning, ask
-from supervisor.command_failed import CommandFailed
+from supervisor.commands.ask import NotRunning, ask
+from supervisor.commands.command_failed import CommandFailed
+from supervisor.commands.errand import Errand, for_broker
 from supervisor.contract.exits import Exit
-from supervisor.errand import Errand, for_broker
 
 if TYPE_CHECKING:
     from supervisor.contract.settings import Loaded, Settings

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import IO
 
-from supervisor.layout import Paint, plain, shorten
+from supervisor.commands.layout import Paint, plain, shorten
 
 _CODES = {"good": "32", "warn": "33", "bad": "31", "faint": "2", "bold": "1"}
 

@@ -16,19 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from supervisor.command_failed import CommandFailed
+from supervisor.commands.command_failed import CommandFailed
+from supervisor.commands.demo_service import DemoService, ServiceFailed
+from supervisor.commands.layout import audio_text, factor_text, span_text
+from supervisor.commands.progress import Progress
+from supervisor.commands.render import status_text
+from supervisor.commands.results import ResultFolder, transcript_as
+from supervisor.commands.submission import Event, Wish, events
+from supervisor.commands.terminal import LiveLines, paint_for
+from supervisor.commands.verdict import ready_count, worker_slots
 from supervisor.contract import clock
 from supervisor.contract.exits import Exit, describe
-from supervisor.demo_service import DemoService, ServiceFailed
-from supervisor.layout import audio_text, factor_text, span_text
-from supervisor.progress import Progress
-from supervisor.render import status_text
-from supervisor.results import ResultFolder, transcript_as
-from supervisor.submission import Event, Wish, events
-from supervisor.terminal import LiveLines, paint_for
-from supervisor.verdict import ready_count, worker_slots
 
-SAMPLES = Path(__file__).resolve().parent / "samples"
+SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 READY_WITHIN_S = 900.0  # a large model over a slow line; a service that fails ends by itself, long before
 
 
