@@ -29,7 +29,8 @@ Tell = Callable[..., None]
 DEVICE_ID = "submit"
 _FIRST_LOOK_S = 0.2
 _SLOWEST_LOOK_S = 2.0
-_SLOWEST_LOCAL_LOOK_S = 0.2  # a look at the embedded database costs next to nothing
+_LOCAL_LOOK_S = 0.005  # for each recording that is waited for: looking takes a hundredth of that
+_FASTEST_LOCAL_LOOK_S, _SLOWEST_LOCAL_LOOK_S = 0.02, 0.2
 _AUDIO_TYPE = "application/octet-stream"
 _MAX_STEM_CHARS = 100
 
@@ -145,7 +146,6 @@ def _wait_for(waiting: list[Submitted], into: Optional[Path], backend: Backend, 
     """Tell of each file's end as it comes; True if all have transcripts."""
     all_done = True
     look_s = _FIRST_LOOK_S
-    slowest_s = _SLOWEST_LOCAL_LOOK_S if backend.kind == "local" else _SLOWEST_LOOK_S
     while waiting:
         still = []
         for one in waiting:
@@ -158,7 +158,10 @@ def _wait_for(waiting: list[Submitted], into: Optional[Path], backend: Backend, 
                 tell(event="failed", id=one.request.job_id, file=one.file, reason=reason)
             else:
                 still.append(one)
-        look_s = _FIRST_LOOK_S if len(still) < len(waiting) else min(slowest_s, look_s * 1.3)
+        if backend.kind == "local":
+            look_s = max(_FASTEST_LOCAL_LOOK_S, min(_SLOWEST_LOCAL_LOOK_S, len(still) * _LOCAL_LOOK_S))
+        else:
+            look_s = _FIRST_LOOK_S if len(still) < len(waiting) else min(_SLOWEST_LOOK_S, look_s * 1.3)
         waiting = still
         if waiting:
             time.sleep(look_s)
