@@ -10,35 +10,28 @@ import signal
 import threading
 
 from bench.null_worker import Line
-from supervisor.contract import child_env, framing, messages
+from supervisor.contract import child_env
 from supervisor.contract.exits import Exit
-from supervisor.contract.messages import TO_WORKER, Drain, Job, PutDown, Room, Stopped, Up
+from supervisor.contract.messages import Drain, Job, PutDown, Room, Stopped, Up
 
 
 def main() -> None:
     signal.signal(signal.SIGUSR1, lambda number, frame: os._exit(Exit.DEVICE_BROKEN))
-    link = child_env.link()
-    line = Line(link)
+    line = Line(child_env.link())
     line.say(Up("busy"), Room(1))
     threading.Thread(target=line.beat, daemon=True).start()
-    splitter = framing.LineSplitter()
     jobs: set[str] = set()
     is_leaving = False
-    while True:
-        data = link.recv(65_536)
-        if not data:
+    for message in line.heard():
+        if isinstance(message, Job):
+            jobs.add(message.card.job_id)
+            line.say(Room(0, 1))
+        elif isinstance(message, PutDown):
+            jobs.discard(message.job_id)
+            line.say(Stopped(message.job_id), Room(0, 0))
+        is_leaving = is_leaving or isinstance(message, Drain)
+        if is_leaving and not jobs:
             os._exit(0)
-        for received in splitter.feed(data):
-            message = messages.read(received, TO_WORKER)
-            if isinstance(message, Job):
-                jobs.add(message.card.job_id)
-                line.say(Room(0, 1))
-            elif isinstance(message, PutDown):
-                jobs.discard(message.job_id)
-                line.say(Stopped(message.job_id), Room(0, 0))
-            is_leaving = is_leaving or isinstance(message, Drain)
-            if is_leaving and not jobs:
-                os._exit(0)
 
 
 if __name__ == "__main__":

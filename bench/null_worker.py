@@ -11,16 +11,28 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from supervisor.contract import child_env, framing, messages
-from supervisor.contract.messages import TO_WORKER, Beat, Drain, FromWorker, Job, JobCard, Room, Staged, Up
+from supervisor.contract.messages import (
+    TO_WORKER,
+    Beat,
+    Drain,
+    FromWorker,
+    Job,
+    JobCard,
+    Room,
+    Staged,
+    ToWorker,
+    Up,
+)
 
 BEAT_S = 2.0
 
 
 class Line:
-    """The link, written by two threads."""
+    """The link: written by two threads, read by one."""
 
     def __init__(self, link: socket.socket) -> None:
         self._link = link
@@ -29,6 +41,16 @@ class Line:
     def say(self, *said: FromWorker) -> None:
         with self._guard:
             self._link.sendall(b"".join(messages.write(message) for message in said))
+
+    def heard(self) -> Iterator[ToWorker]:
+        """Give each message as it comes; the end of the link is the end of the process."""
+        splitter = framing.LineSplitter()
+        while True:
+            data = self._link.recv(65_536)
+            if not data:
+                os._exit(0)
+            for received in splitter.feed(data):
+                yield messages.read(received, TO_WORKER)
 
     def beat(self) -> None:
         while True:
@@ -70,22 +92,15 @@ def stage(card: JobCard) -> None:
 
 
 def main() -> None:
-    link = child_env.link()
-    line = Line(link)
+    line = Line(child_env.link())
     line.say(Up("null"), Room(1))
     threading.Thread(target=line.beat, daemon=True).start()
-    splitter = framing.LineSplitter()
-    while True:
-        data = link.recv(65_536)
-        if not data:
+    for message in line.heard():
+        if isinstance(message, Job):
+            stage(message.card)
+            line.say(Staged(message.card.job_id, 1.0, 0.0), Room(1))
+        elif isinstance(message, Drain):
             os._exit(0)
-        for received in splitter.feed(data):
-            message = messages.read(received, TO_WORKER)
-            if isinstance(message, Job):
-                stage(message.card)
-                line.say(Staged(message.card.job_id, 1.0, 0.0), Room(1))
-            elif isinstance(message, Drain):
-                os._exit(0)
 
 
 if __name__ == "__main__":

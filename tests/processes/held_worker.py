@@ -14,9 +14,8 @@ import time
 from pathlib import Path
 
 from bench.null_worker import Line, stage
-from supervisor.contract import child_env, framing, messages
+from supervisor.contract import child_env
 from supervisor.contract.messages import (
-    TO_WORKER,
     Beat,
     Drain,
     Job,
@@ -79,18 +78,12 @@ class Held:
 
 
 def main() -> None:
-    link = child_env.link()
-    line = Line(link)
+    line = Line(child_env.link())
     held = Held(line, Path(sys.argv[1]))
     line.say(Up("held"), Room(1))
     threading.Thread(target=held.move, daemon=True).start()
-    splitter = framing.LineSplitter()
-    while True:
-        data = link.recv(65_536)
-        if not data:
-            os._exit(0)
-        for received in splitter.feed(data):
-            held.hear(messages.read(received, TO_WORKER))
+    for message in line.heard():
+        held.hear(message)
 
 
 if __name__ == "__main__":
