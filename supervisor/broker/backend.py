@@ -10,6 +10,8 @@ from supervisor.broker.local_objects import LocalObjects
 from supervisor.broker.tools import Backend
 from supervisor.contract.settings import Settings
 
+_BATCH_MOST = 10  # of one receive: SQS's own limit
+
 
 def connect(settings: Settings) -> Backend:
     """Make the ports that the settings ask for; nothing is called yet."""
@@ -37,7 +39,7 @@ def _connect_local(settings: Settings) -> Backend:
         records,
         RAW_BUCKET,
         TRANSCRIPTS_BUCKET,
-        batch_count=10,
+        batch_count=_BATCH_MOST,
         long_visibility_s=float(settings.queue.lease_s),
         # One look, then a rest, 20 times a second (a tenth of a percent of a core): no question is
         # ever parked, so leaving waits for none.
@@ -65,7 +67,7 @@ def _connect_aws(settings: Settings) -> Backend:
         DynamoRecords(clients.quick("dynamodb"), aws.table),
         aws.raw_bucket,
         aws.transcripts_bucket,
-        batch_count=aws.max_messages,
+        batch_count=aws.max_messages or _BATCH_MOST,
         long_visibility_s=float(aws.visibility_s),
         rest_s=aws.poll_s,
         immutable_keys=aws.immutable_keys,

@@ -33,7 +33,7 @@ class AwsSettings:
     transcripts_bucket: str = ""
     table: str = ""
     poll_s: float = 5.0  # REM's POLL_INTERVAL; the long poll is 5 s of it
-    max_messages: int = 1  # REM's MAX_MESSAGES: taken with one receive
+    max_messages: int = 0  # REM's MAX_MESSAGES: taken with one receive; 0: as are wanted, 10 at most
     visibility_s: int = 900  # REM's VISIBILITY_TIMEOUT: a ceiling for lease_s
     default_user_id: str = "default-user"  # for messages without a userId
     allowed_buckets: tuple[str, ...] = ()  # more that messages may name, beside raw_bucket

@@ -32,7 +32,7 @@ CHOICES = {
 XID_ACTS = ("restart", "hold", "ignore")
 BOUNDS = {
     "aws.poll_s": (0, 3_600),
-    "aws.max_messages": (1, 10),  # SQS's largest batch
+    "aws.max_messages": (0, 10),  # SQS's largest batch
     "aws.visibility_s": (30, 43_200),  # SQS's cap: 12 hours
     "queue.lease_s": (10, 43_200),
     "queue.read_ahead": (0, 100),
