@@ -11,7 +11,7 @@ from supervisor import pool as pl
 from supervisor import slot as sl
 from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit
-from supervisor.ledger import OUTSIDE_KILLS_MOST, Stage
+from supervisor.ledger import OUTSIDE_KILLS_MOST
 from supervisor.pool import Heard
 from tests.supervisor.puppets import Worker, card
 from tests.supervisor.simulator import Host
@@ -21,19 +21,6 @@ SEGV = -11
 
 def crash(worker: Worker) -> None:
     worker.end(SEGV)
-
-
-def test_a_dead_workers_heir_is_started_before_the_pool_thinks_of_anything_else() -> None:
-    host = Host(workers=2).begin("a").run(8)
-    entry = host.pool.ledger.entries["a"]
-    dead = entry.slot
-
-    steps = host.pool.steps(pl.Died(dead, SEGV, 0.5), host.now_s)
-    first = next(step for step in steps if isinstance(step, (pl.ForSlot, pl.Send)))
-
-    assert first == pl.ForSlot(dead, sl.Spawn())
-    assert entry.stage is Stage.WAITING  # its job is free, and not with the neighbour yet
-    assert [step.name for step in steps if isinstance(step, pl.Send)][:1] == [{"w0": "w1", "w1": "w0"}[dead]]
 
 
 # --- the good way -----------------------------------------------------------------------

@@ -6,6 +6,7 @@ from supervisor import pool as pl
 from supervisor import slot as sl
 from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit
+from supervisor.ledger import Stage
 from supervisor.pool import Mode
 from tests.supervisor.simulator import Host
 
@@ -15,6 +16,19 @@ def alive(host: Host) -> list[str]:
 
 
 # --- loading ----------------------------------------------------------------------------
+
+
+def test_a_dead_workers_heir_is_started_before_the_pool_thinks_of_anything_else() -> None:
+    host = Host(workers=2).begin("a").run(8)
+    entry = host.pool.ledger.entries["a"]
+    dead = entry.slot
+
+    steps = host.pool.steps(pl.Died(dead, -11, 0.5), host.now_s)
+    first = next(step for step in steps if isinstance(step, (pl.ForSlot, pl.Send)))
+
+    assert first == pl.ForSlot(dead, sl.Spawn())
+    assert entry.stage is Stage.WAITING  # its job is free, and not with the neighbour yet
+    assert [step.name for step in steps if isinstance(step, pl.Send)][:1] == [{"w0": "w1", "w1": "w0"}[dead]]
 
 
 def test_no_more_than_two_workers_load_at_a_time() -> None:
