@@ -234,7 +234,7 @@ def test_model_that_can_not_be_used_is_one_clear_line_and_an_exit_code(
         assert worker.log().count("\n") == 1
 
 
-@pytest.mark.skipif(os.path.exists("/dev/nvidiactl"), reason="there is a GPU here")
+@pytest.mark.skipif(os.path.exists("/proc/driver/nvidia"), reason="NVIDIA's driver is loaded here")
 def test_gpu_that_is_not_there_is_the_devices_fault(tmp_path: Path) -> None:
     with worker_in(tmp_path, device="cuda", compute_type="float16") as worker:
         assert worker.ends() == Exit.DEVICE_BROKEN
