@@ -23,7 +23,8 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 def die_with(parent_pid: int) -> None:
     """Bind this process's life to its supervisor's; leave at once where that is over already.
 
-    The comparison comes after the arming: a parent that died before it sends no signal.
+    The comparison comes after the arming: a parent that died before it sends no signal. macOS has no
+    such signal: there the end of the link's socket ends the worker.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
