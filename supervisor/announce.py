@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
+from typing import Any, Callable
 
+from supervisor import degraded
 from supervisor import slot as sl
 from supervisor.pool import Mode, Pool
 from supervisor.systemd import Notifier
@@ -21,15 +24,17 @@ REMIND_EVERY_S = 10.0
 EXTEND_BY_S = 30.0
 # A quarter: one wake may come late by up to half the interval and is still in time.
 FEEDS_PER_INTERVAL = 4
+STATUS_MOST_CHARS = 500  # what `systemctl status` shows of it fits few lines
 LOOK_AGAIN_S = 1.0  # after a late wake: was it one hiccup, or does the loop crawl?
 
 
 class Announcer:
-    """Keeps systemd informed of one service."""
+    """Keeps systemd informed of one service. `gist` gives the facts that `degraded.py` judges."""
 
-    def __init__(self, notifier: Notifier, pool: Pool) -> None:
+    def __init__(self, notifier: Notifier, pool: Pool, gist: Callable[[], Mapping[str, Any]]) -> None:
         self._notifier = notifier
         self._pool = pool
+        self._gist = gist
 
     def begin(self) -> None:
         """Start the timers that systemd needs. Call it once, inside the loop."""
@@ -47,7 +52,7 @@ class Announcer:
         # it stays so on purpose, and a start that timed out would be restarted for ever.
         if self._ready_count() or self._pool.mode is Mode.DRAINED:
             self._notifier.ready()
-        self._notifier.status(status_line(self._pool))
+        self._notifier.status(status_line(self._gist(), len(self._pool.ledger.entries)))
 
     def stopping(self) -> None:
         """Say that the service stops, and ask for the first share of time."""
@@ -94,15 +99,12 @@ def is_too_late(late_s: float, interval_s: float) -> bool:
     return late_s > interval_s / 2
 
 
-def status_line(pool: Pool) -> str:
-    """Say in one line how the service is: `running: 1 of 2 workers ready, 3 jobs; gpu1 held: xid 79`."""
-    workers = [worker.slot for worker in pool.workers()]
-    ready = sum(slot.state is sl.SlotState.READY for slot in workers)
-    jobs = len(pool.ledger.entries)
-    line = f"{pool.mode.value}: {ready} of {len(workers)} workers ready, {jobs} job{'s' * (jobs != 1)}"
-    # Held first: that may need a person, a back-off passes by itself.
-    for state in (sl.SlotState.HELD, sl.SlotState.BACKOFF):
-        for slot in workers:
-            if slot.state is state and pool.mode is Mode.RUNNING:
-                return f"{line}; {slot.name} {state.value}: {slot.reason}"
-    return line
+def status_line(gist: Mapping[str, Any], jobs: int) -> str:
+    """Say in one line how the service is: `degraded: 1 of 2 workers ready, 3 jobs; gpu1 is held: XID 79`."""
+    workers = degraded.worker_slots(gist)
+    ready = degraded.ready_count(gist)
+    health, wrong = degraded.health(gist), degraded.reasons(gist)
+    state = degraded.state_of(gist)
+    word = health if state == "running" and health != "ok" else state
+    line = f"{word}: {ready} of {len(workers)} workers ready, {jobs} job{'s' * (jobs != 1)}"
+    return "; ".join([line, *wrong])[:STATUS_MOST_CHARS]

@@ -88,7 +88,7 @@ class CrashLog:
         A stack dump is moved beside it, since the slot's next worker writes to the same file;
         gives the record with the dump's new place. Raises OSError on a full disk.
         """
-        path = self.folder / f"{record.at_unix_s:017.3f}-{record.slot}.json"
+        path = self._path_of(record.plain())
         record = replace(record, stacks_path=_moved(record.stacks_path, path.with_suffix(".stacks.txt")))
         self.recent.append(record.plain())
         path.write_text(json.dumps(record.plain(), indent=1), encoding="utf-8")
@@ -104,14 +104,17 @@ class CrashLog:
             on_it = uuid in (device.get("uuid"), device.get("parent"))
             if on_it and now_unix_s - plain["at_unix_s"] <= JOIN_S and xid not in plain.get("xids", ()):
                 plain["xids"] = [*plain.get("xids", ()), xid]
-                path = self.folder / f"{plain['at_unix_s']:017.3f}-{plain['slot']}.json"
                 with contextlib.suppress(OSError):  # a full disk: status has it
-                    path.write_text(json.dumps(plain, indent=1), encoding="utf-8")
+                    self._path_of(plain).write_text(json.dumps(plain, indent=1), encoding="utf-8")
 
     def newest(self, count: int) -> list[dict[str, Any]]:
-        """Give the newest records, the newest first, without their lines."""
+        """Give the newest records, the newest first, without their lines; `path` has them."""
         chosen = list(self.recent)[-count:][::-1]
-        return [{key: value for key, value in record.items() if key != "last_lines"} for record in chosen]
+        shown = ({key: value for key, value in record.items() if key != "last_lines"} for record in chosen)
+        return [{**record, "path": str(self._path_of(record))} for record in shown]
+
+    def _path_of(self, plain: Mapping[str, Any]) -> Path:
+        return self.folder / f"{plain['at_unix_s']:017.3f}-{plain['slot']}.json"
 
     def _paths(self) -> list[Path]:
         return sorted(self.folder.glob("*.json"))

@@ -153,9 +153,9 @@ def _hear_trouble(pool: Pool, member: Member, message: m.Trouble, now_s: float) 
     pool.decide(member, sl.Heartbeat(), now_s)
     facts = {"where": message.where, "detail": message.detail}
     if message.detail:
-        pool.troubles[message.where] = message.detail
+        pool.troubles.begin(message.where, message.detail, now_s)
         pool.note("error", "something outside does not answer", facts)
-    elif pool.troubles.pop(message.where, None) is not None:
+    elif pool.troubles.end(message.where):
         pool.note("info", "it answers again", facts)
 
 

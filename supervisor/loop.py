@@ -11,13 +11,12 @@ import asyncio
 import dataclasses
 import gc
 import logging
-import os
 import signal
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Optional, Union
 
-from supervisor import last_words, recipes, snapshot, survivors
+from supervisor import last_words, recipes, snapshot, status_facts, survivors
 from supervisor import pool as pl
 from supervisor import slot as sl
 from supervisor.announce import Announcer
@@ -32,17 +31,17 @@ from supervisor.effects import Effects
 from supervisor.notice import Notice
 from supervisor.notices import Notices
 from supervisor.oom import OomEvidence
+from supervisor.outages import METADATA
 from supervisor.printed import pass_on
 from supervisor.roll import ROLLED, Roll, changed_keys, with_rolled
 from supervisor.state_dir import StateDir
-from supervisor.status_file import StatusFile, rss_bytes
+from supervisor.status_file import StatusFile
 from supervisor.strangers import is_ours_to_reap, reap_strangers
 from supervisor.systemd import Notifier
 
 log = logging.getLogger(__name__)
 
 WAKE_MOST_S = 30.0  # loop timers stand still while the machine sleeps; the host clock does not
-CRASHES_SHOWN = 5
 SECOND_STOP_S = 5.0
 BROKER_LEAVES_S = 3.0  # one whose supervisor died gives everything back within two
 
@@ -62,7 +61,7 @@ class Service:
         own = loaded.settings
         self.pool = pl.Pool(own.queue.read_ahead, own.supervisor.loading_most, own.supervisor.nothing_ready_s)
         self.started_at_s = clock.now_s()
-        self.announcer = Announcer(Notifier(environ), self.pool)
+        self.announcer = Announcer(Notifier(environ), self.pool, lambda: status_facts.gist_of(self))
         self._environ = environ
         self._make_worker = make_worker
         self._roll = Roll()
@@ -71,7 +70,7 @@ class Service:
         self._timer: Optional[asyncio.TimerHandle] = None
         self._is_after_due = False
         self._status_file = StatusFile(state, self.picture)
-        self._chronicle = Chronicle(state.path, self.picture_of_device)
+        self.chronicle = Chronicle(state.path, self.picture_of_device)
         self._oom = OomEvidence()
 
     async def run(self) -> Exit:
@@ -94,7 +93,7 @@ class Service:
         # All is ended well: an impatient second SIGTERM must not turn the exit code into its own.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
         self.notices.stop()
-        self._chronicle.say()
+        self.chronicle.say()
         self._status_file.write(clock.now_s())
         log.info("supervisor ends", extra={"reason": end.why, "code": int(end.code)})
         return end.code
@@ -164,29 +163,14 @@ class Service:
             self._busy = False
             if words:
                 self._status_file.note_news()
-                self._chronicle.take(words)
+                self.chronicle.take(words)
         if not self._is_after_due and not pl.is_mere_sign(event):
             self._is_after_due = True
             self._loop.call_soon(self._after_events)
 
     def picture(self) -> dict[str, Any]:
         """Give the status as `status --json` shows it."""
-        own = self.loaded.settings
-        facts = snapshot.Facts(
-            pid=os.getpid(),
-            started_at_s=self.started_at_s,
-            backend=own.backend.kind,
-            profile=own.transcription.profile,
-            now_s=clock.now_s(),
-            now_unix_s=clock.wall_unix_s(),
-            rss_bytes=rss_bytes(child.pid for child in self.effects.children.values()),
-            devices=self.crew.devices(),
-            compute=own.devices.compute,
-            fake_gpus=own.devices.fake_gpus,
-            notice=self.notices.picture(clock.now_s()),
-            crashes=self._chronicle.newest(CRASHES_SHOWN),
-        )
-        return snapshot.take(self.pool, facts)
+        return snapshot.take(self.pool, status_facts.facts_of(self))
 
     def picture_of_device(self, name: str) -> Optional[dict[str, Any]]:
         """Give a slot's device as last told; None for slots without one."""
@@ -199,7 +183,7 @@ class Service:
         if isinstance(message, m.Devices):
             self._staff()
         elif isinstance(message, m.Xid):
-            self._chronicle.join_xid(message.uuid, message.xid)
+            self.chronicle.join_xid(message.uuid, message.xid)
 
     def printed(self, name: str, line: str) -> None:
         fetch = self.crew.fetches.get(name)
@@ -209,7 +193,7 @@ class Service:
             if fetch.percent != before:
                 self._staff()
             return
-        self._chronicle.last_words.hear(name, line)
+        self.chronicle.last_words.hear(name, line)
         pass_on(name, line)
 
     def broke(self, name: str, why: str) -> None:
@@ -222,7 +206,7 @@ class Service:
             self._fetch_ended(name, returncode)
             return
         lacked = self._oom.rose() if returncode == -signal.SIGKILL else False
-        words = last_words.read(self._chronicle.last_words.lines(name), returncode)
+        words = last_words.read(self.chronicle.last_words.lines(name), returncode)
         self.post(pl.Died(name, returncode, self.effects.jitter_ratio(), lacked, words.said, words.cure))
 
     # --- what the metadata service tells (Hears) --------------------------------------
@@ -242,9 +226,10 @@ class Service:
         self._staff()
 
     def notices_in_trouble(self, text: str) -> None:
-        self.pool.troubles.pop("metadata", None)
         if text:
-            self.pool.troubles["metadata"] = text
+            self.pool.troubles.begin(METADATA, text, clock.now_s())
+        else:
+            self.pool.troubles.end(METADATA)
 
     # --- inside ---------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from supervisor.handing_out import hand_out, tell_wanted
 from supervisor.hearing import hear
 from supervisor.ledger import Death, Ledger, Stage
 from supervisor.memory_ladder import MemoryLadder
+from supervisor.outages import Outages
 from supervisor.pool_types import (
     BROKER,
     GPUWATCH,
@@ -73,7 +74,7 @@ class Pool:
         self.devices: Optional[m.Devices] = None
         self.care = Care()
         self.memory = MemoryLadder()
-        self.troubles: dict[str, str] = {}
+        self.troubles = Outages()
         self.read_ahead = read_ahead
         self._loading_most = loading_most
         self._to_load: list[str] = []  # workers whose start waits for others to get ready
@@ -152,6 +153,7 @@ class Pool:
             charged = self._take_jobs_back(member, death)
         if event.name == BROKER:
             self.wanted = 0
+            self.troubles.forget_broker()
         exited = sl.Exited(event.returncode, charged, event.jitter_ratio, event.said, event.cure)
         self.decide(member, with_memory(self.memory, member, exited, event.out_of_memory), now_s)
 

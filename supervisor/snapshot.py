@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from supervisor import degraded
 from supervisor.contract import messages as m
 from supervisor.ledger import Entry, Stage
 from supervisor.pool import Member, Mode, Pool
@@ -34,17 +35,25 @@ class Facts:
     fake_gpus: int = 0
     notice: Optional[Mapping[str, Any]] = None  # as the watch for notices shows it
     crashes: Sequence[Mapping[str, Any]] = ()  # the newest, newest first
+    version: str = ""
+    host_name: str = ""
+    model: str = ""
+    compute_type: str = "auto"
+    wanted_device: str = "auto"  # as the settings say: auto, cuda or cpu
 
 
 def take(pool: Pool, facts: Facts) -> dict[str, Any]:
     """Build the picture, ready for JSON."""
     waiting = len(pool.ledger.waiting())
-    return {
+    picture: dict[str, Any] = {
         "version": VERSION,
         "supervisor": {
+            **_health_facts(pool, facts.now_s, facts.started_at_s, facts.wanted_device),
             "pid": facts.pid,
-            "uptime_s": round(facts.now_s - facts.started_at_s, 1),
-            "state": pool.mode.value,
+            "version": facts.version,
+            "host": facts.host_name,
+            "model": facts.model,
+            "compute_type": facts.compute_type,
             "reason": pool.why,
             "drain_deadline_s": _drain_left_s(pool, facts),
             "notice": dict(facts.notice) if facts.notice else None,
@@ -52,8 +61,6 @@ def take(pool: Pool, facts: Facts) -> dict[str, Any]:
             "profile": facts.profile,
             "compute": facts.compute,
             "fake_gpus": facts.fake_gpus,
-            "devices_problem": pool.devices.problem if pool.devices else "",
-            "troubles": {**pool.troubles, **_left_behind(pool)},
         },
         "slots": [_slot(pool, member, facts) for member in pool.members.values()],
         "queue": {
@@ -67,8 +74,44 @@ def take(pool: Pool, facts: Facts) -> dict[str, Any]:
             "released": pool.totals.released,
             "crashed": pool.totals.crashed,
         },
-        "crashes": [dict(crash) for crash in facts.crashes],
+        "crashes": [_crash(crash, facts.now_unix_s) for crash in facts.crashes],
     }
+    picture["supervisor"]["health"] = degraded.health(picture)
+    picture["supervisor"]["degraded"] = degraded.reasons(picture)
+    return picture
+
+
+def gist(pool: Pool, now_s: float, started_at_s: float, wanted_device: str = "auto") -> dict[str, Any]:
+    """Build only what `degraded.py` reads: systemd is told after each event."""
+    return {
+        "supervisor": _health_facts(pool, now_s, started_at_s, wanted_device),
+        "slots": [_life(member, now_s, started_at_s) for member in pool.members.values()],
+    }
+
+
+def _health_facts(pool: Pool, now_s: float, started_at_s: float, wanted_device: str) -> dict[str, Any]:
+    left_behind = _left_behind(pool)
+    ages = {where: round(now_s - since_s, 1) for where, since_s in pool.troubles.since_s.items()}
+    return {
+        "uptime_s": round(now_s - started_at_s, 1),
+        "state": pool.mode.value,
+        "devices_problem": _devices_problem(pool.devices, wanted_device),
+        "troubles": {**pool.troubles, **left_behind},
+        "troubles_s": {where: ages.get(where) for where in (*pool.troubles, *left_behind)},
+    }
+
+
+def _devices_problem(devices: Optional[m.Devices], wanted: str) -> str:
+    """Say what is wrong with GPUs where this service means to use one."""
+    if devices is None or wanted == "cpu":
+        return ""
+    # CPU slots are what `auto` means for such a machine: that it has no driver is no fault.
+    is_cpu_machine = wanted == "auto" and not devices.nvidia_pci and not devices.devices
+    return "" if is_cpu_machine else devices.problem
+
+
+def _crash(crash: Mapping[str, Any], now_unix_s: float) -> dict[str, Any]:
+    return {**crash, "ago_s": round(max(0.0, now_unix_s - crash["at_unix_s"]), 1)}
 
 
 def _drain_left_s(pool: Pool, facts: Facts) -> Optional[float]:
@@ -85,8 +128,7 @@ def _left_behind(pool: Pool) -> dict[str, str]:
 
 
 def _slot(pool: Pool, member: Member, facts: Facts) -> dict[str, Any]:
-    slot = member.slot
-    alive = slot.state in ALIVE
+    slot, alive = member.slot, member.slot.state in ALIVE
     speed = member.audio_s_done / member.took_s if member.took_s > 0 else None
     mine = [
         e
@@ -94,12 +136,8 @@ def _slot(pool: Pool, member: Member, facts: Facts) -> dict[str, Any]:
         if e.slot == slot.name and e.stage in (Stage.GIVEN, Stage.STAGED)
     ]
     return {
-        "name": slot.name,
-        "kind": slot.kind,
-        "state": slot.state.value,
-        "reason": slot.reason,
+        **_life(member, facts.now_s, facts.started_at_s),
         "hold": slot.hold.value or None,
-        "state_s": round(max(0.0, facts.now_s - slot.since_s), 1),
         "pid": slot.pid if alive and slot.pid else None,
         "uptime_s": round(facts.now_s - slot.spawned_at_s, 1) if alive else None,
         "restarts": slot.restarts,
@@ -113,6 +151,20 @@ def _slot(pool: Pool, member: Member, facts: Facts) -> dict[str, Any]:
         "batch_size": member.rows if alive else None,
         "batch_token_ms": dict(member.token_ms) if alive else {},
         "memory": pool.memory.rung(member.device, _model(member)).words or None,
+    }
+
+
+def _life(member: Member, now_s: float, started_at_s: float) -> dict[str, Any]:
+    slot = member.slot
+    return {
+        "name": slot.name,
+        "kind": slot.kind,
+        "state": slot.state.value,
+        "reason": slot.reason,
+        "state_s": round(max(0.0, now_s - max(slot.since_s, started_at_s)), 1),
+        "has_started": bool(slot.spawned_at_s),
+        "start_s": member.policy.start_s,
+        "failures": slot.failures,
     }
 
 

@@ -24,9 +24,9 @@ from supervisor.commands.render import status_text
 from supervisor.commands.results import ResultFolder, transcript_as
 from supervisor.commands.submission import Event, Wish, events
 from supervisor.commands.terminal import LiveLines, paint_for
-from supervisor.commands.verdict import ready_count, worker_slots
 from supervisor.contract import clock
 from supervisor.contract.exits import Exit, describe
+from supervisor.degraded import ready_count, worker_slots
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 READY_WITHIN_S = 900.0  # a large model over a slow line; a service that fails ends by itself, long before

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from supervisor import degraded
 from supervisor.commands.layout import (
     Paint,
     audio_text,
@@ -25,7 +26,6 @@ from supervisor.commands.layout import (
     span_text,
     table,
 )
-from supervisor.commands.verdict import why_degraded
 
 WIDTH = 100
 STATE_STYLES = {
@@ -45,32 +45,52 @@ JOB_COLUMNS = ("JOB", "SLOT", "TRY", "PROGRESS", "", "AUDIO")
 
 
 def status_text(status: Mapping[str, Any], paint: Paint = plain) -> str:
-    """Draw one status: the supervisor, its slots, running jobs, the queue, totals."""
+    """Draw one status: the supervisor and what is wrong, its slots, running jobs, the queue, totals."""
+    supervisor = _mapping(status.get("supervisor"))
     blocks = [
-        _head(_mapping(status.get("supervisor")), paint),
-        _loud(_mapping(status.get("supervisor")), paint),
+        _head(status, paint),
+        _loud(supervisor, paint),
         _slots(status, paint),
         _jobs(status, paint),
         _tail(status),
+        _troubles(supervisor, paint),
+        _newest_crash(status, paint),
     ]
-    blocks.append(_troubles(_mapping(status.get("supervisor")), paint))
-    trouble = why_degraded(status)
-    if trouble:
-        blocks.append([paint(shorten(f"degraded: {printable(trouble)}", WIDTH), "bad")])
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
 
-def _head(supervisor: Mapping[str, Any], paint: Paint) -> list[str]:
-    state = printable(supervisor.get("state")) or "state unknown"
+def _head(status: Mapping[str, Any], paint: Paint) -> list[str]:
+    """Say how the service is, and which one it is. What is wrong comes before all else."""
+    supervisor = _mapping(status.get("supervisor"))
+    state, wrong = printable(supervisor.get("state")) or "state unknown", degraded.reasons(status)
     deadline_s = number(supervisor.get("drain_deadline_s"))
     ends_soon = state in ("draining", "stopping") and deadline_s is not None
     deadline = f" (deadline in {span_text(deadline_s)})" if ends_soon else ""
+    if state == "running" and degraded.is_starting(status):
+        state = "starting"
+    facts = " · ".join(_facts(supervisor))
+    head = f"rem-supervisor {paint(state, STATE_STYLES.get(state, 'bold'))}{deadline}"
+    if not wrong:
+        return [f"{head} · {facts}", *(paint(line, "warn") for line in _why(supervisor))]
+    word = "degraded" if state in ("running", "starting") else f"{state}, degraded"
+    room = WIDTH - len(f"rem-supervisor {word}{deadline}: ")
+    lines = [f"rem-supervisor {paint(word, 'bad')}{deadline}: {shorten(printable(wrong[0]), room)}"]
+    lines += [paint(shorten(f"degraded: {printable(one)}", WIDTH), "bad") for one in wrong[1:]]
+    return [*lines, facts, *(paint(line, "warn") for line in _why(supervisor))]
+
+
+def _facts(supervisor: Mapping[str, Any]) -> list[str]:
     facts = [f"pid {count_text(supervisor.get('pid'))}", f"up {span_text(supervisor.get('uptime_s'))}"]
-    for key in ("backend", "profile"):
+    for key in ("backend", "profile", "model"):
         if supervisor.get(key):
             facts.append(f"{key} {printable(supervisor[key])}")
-    head = f"rem-supervisor {paint(state, STATE_STYLES.get(state, 'bold'))}{deadline} · {' · '.join(facts)}"
-    return [head, *(paint(line, "warn") for line in _why(supervisor))]
+    if supervisor.get("compute_type") not in (None, "", "auto"):
+        facts.append(f"compute type {printable(supervisor['compute_type'])}")
+    if supervisor.get("version"):
+        facts.append(f"version {printable(supervisor['version'])}")
+    if supervisor.get("host"):
+        facts.append(f"host {printable(supervisor['host'])}")
+    return facts
 
 
 def _why(supervisor: Mapping[str, Any]) -> list[str]:
@@ -218,11 +238,40 @@ def _tail(status: Mapping[str, Any]) -> list[str]:
 
 
 def _troubles(supervisor: Mapping[str, Any], paint: Paint) -> list[str]:
-    """Say what outside does not answer just now, as the broker told it."""
+    """Say what outside does not answer just now, as the broker told it, and for how long."""
+    ages = _mapping(supervisor.get("troubles_s"))
     return [
-        paint(shorten(f"trouble: {printable(where)}: {printable(detail)}", WIDTH), "warn")
+        paint(
+            shorten(f"trouble: {printable(where)}{_since(ages.get(where))}: {printable(detail)}", WIDTH),
+            "warn",
+        )
         for where, detail in _mapping(supervisor.get("troubles")).items()
     ]
+
+
+def _since(age_s: Any) -> str:
+    return f" (for {span_text(age_s)})" if number(age_s) is not None else ""
+
+
+def _newest_crash(status: Mapping[str, Any], paint: Paint) -> list[str]:
+    """Say which child died last, of what, and where all that is known of it stands."""
+    crash = _mapping(next(iter(_items(status.get("crashes"))), None))
+    if not crash:
+        return []
+    ago = (
+        f"{span_text(crash['ago_s'])} ago" if number(crash.get("ago_s")) is not None else "at an unknown time"
+    )
+    parts = [printable(crash.get("ended")) or printable(crash.get("death"))]
+    if _items(crash.get("xids")):
+        parts.append(f"XID {', '.join(map(printable, _items(crash['xids'])))}")
+    if crash.get("out_of_memory") is True:
+        parts.append("out of memory")
+    if _items(crash.get("jobs")):
+        parts.append(f"jobs: {', '.join(map(printable, _items(crash['jobs'])))}")
+    lines = [shorten(f"last crash: {printable(crash.get('slot'))}, {ago}: {'; '.join(parts)}", WIDTH)]
+    if crash.get("path"):
+        lines.append(f"  record: {printable(crash['path'])}")
+    return [paint(line, "faint") for line in lines]
 
 
 def _named(counts: Mapping[str, Any], names: tuple[str, ...]) -> str:

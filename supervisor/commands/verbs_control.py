@@ -16,9 +16,9 @@ from supervisor.commands.command_failed import CommandFailed
 from supervisor.commands.layout import span_text
 from supervisor.commands.render import status_text
 from supervisor.commands.terminal import is_terminal, paint_for
-from supervisor.commands.verdict import why_degraded
 from supervisor.contract import clock, state_folder
 from supervisor.contract.exits import Exit
+from supervisor.degraded import why_degraded
 
 if TYPE_CHECKING:
     from supervisor.contract.settings import Settings

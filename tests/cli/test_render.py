@@ -48,8 +48,58 @@ def test_a_held_slot_says_why_below_its_line(status_of: Make, worker: Make) -> N
 
     lines = status_text(status_of(slots=[held])).splitlines()
 
-    assert lines[4] == "    device: GPU-1 fell off the bus, reboot the machine"
-    assert lines[-1] == "degraded: cpu0 is held"
+    assert lines[0] == (
+        "rem-supervisor degraded: cpu0 is held: device: GPU-1 fell off the bus, reboot the machine"
+    )
+    assert lines[1].startswith("pid 4242 · up 1m15s")
+    assert lines[5] == "    device: GPU-1 fell off the bus, reboot the machine"
+
+
+def test_each_further_fault_has_a_line_of_its_own_at_the_head(status_of: Make, worker: Make) -> None:
+    troubles = {"troubles": {"table": "AccessDenied"}, "troubles_s": {"table": 95.0}}
+    supervisor = {**status_of()["supervisor"], **troubles}
+
+    lines = status_text(status_of(supervisor=supervisor, slots=[worker(state="held")])).splitlines()
+
+    assert lines[:2] == ["rem-supervisor degraded: cpu0 is held", "degraded: table: AccessDenied"]
+    assert lines[-1] == "trouble: table (for 1m35s): AccessDenied"
+
+
+def test_a_normal_start_is_called_starting(status_of: Make, worker: Make) -> None:
+    loading = worker(state="starting", state_s=2.0, failures=0)
+
+    assert status_text(status_of(slots=[loading])).startswith("rem-supervisor starting · pid 4242")
+
+
+def test_a_fault_during_a_drain_leaves_the_drain_in_sight(status_of: Make, worker: Make) -> None:
+    drained = {"state": "drained", "pid": 1, "uptime_s": 3.0}
+
+    text = status_text(status_of(supervisor=drained, slots=[worker(state="held")]))
+
+    assert text.startswith("rem-supervisor drained, degraded: cpu0 is held")
+
+
+def test_the_head_says_what_computes_and_where(status_of: Make) -> None:
+    more = {"model": "small", "compute_type": "float16", "version": "0.1.0", "host": "gpu-7"}
+    supervisor = {**status_of()["supervisor"], **more}
+
+    head = status_text(status_of(supervisor=supervisor)).splitlines()[0]
+
+    assert head.endswith("model small · compute type float16 · version 0.1.0 · host gpu-7")
+
+
+def test_the_newest_crash_is_shown_with_its_record(status_of: Make) -> None:
+    """README said that `status` shows it; only --json did."""
+    path = "/var/lib/rem-supervisor/crashes/1800000000.000-gpu0.json"
+    crash = {"slot": "gpu0", "ended": "killed by SIGKILL", "ago_s": 130.0, "jobs": ["a", "b"], "xids": [79]}
+    older = {"slot": "gpu1", "ended": "exit code 1", "ago_s": 900.0}
+
+    lines = status_text(status_of(crashes=[{**crash, "path": path}, older])).splitlines()
+
+    assert lines[-2:] == [
+        "last crash: gpu0, 2m10s ago: killed by SIGKILL; XID 79; jobs: a, b",
+        f"  record: {path}",
+    ]
 
 
 def test_a_drain_shows_how_long_it_may_take(status_of: Make) -> None:
@@ -169,9 +219,10 @@ def test_what_nobody_wants_in_production_is_said_loudly(status_of: Make) -> None
 
     lines = status_text(status).splitlines()
 
-    assert lines[2].startswith("SIMULATED GPUS: 4")
-    assert lines[3].startswith("COMPUTING ON THE CPU")
-    assert lines[4] == "devices: NVML error 999. Start it anew"
+    assert lines[0] == "rem-supervisor degraded: GPUs: NVML error 999. Start it anew"
+    assert lines[3].startswith("SIMULATED GPUS: 4")
+    assert lines[4].startswith("COMPUTING ON THE CPU")
+    assert lines[5] == "devices: NVML error 999. Start it anew"
 
 
 def test_a_held_slot_says_for_how_long(status_of: Make, worker: Make) -> None:

@@ -15,9 +15,11 @@ import pytest
 from supervisor import pool as pl
 from supervisor import slot as sl
 from supervisor.announce import Announcer, is_too_late, status_line
+from supervisor.snapshot import gist
 from supervisor.systemd import Notifier
 
 POLICY = sl.Policy()
+NOW_S = 1_000.0
 
 
 class Systemd:
@@ -95,7 +97,7 @@ def pool_with(state: sl.SlotState, reason: str = "") -> pl.Pool:
 
 
 def announcer(systemd: Systemd, pool: pl.Pool, **environ: str) -> Announcer:
-    return Announcer(Notifier({**systemd.environ, **environ}), pool)
+    return Announcer(Notifier({**systemd.environ, **environ}), pool, lambda: gist(pool, NOW_S, NOW_S - 5))
 
 
 def test_ready_is_said_once_and_not_before_a_worker_is_ready(systemd: Systemd) -> None:
@@ -132,7 +134,7 @@ def test_status_is_said_only_when_it_changed(systemd: Systemd) -> None:
     mine.tell()
 
     assert systemd.heard() == [
-        "STATUS=running: 0 of 1 workers ready, 0 jobs",
+        "STATUS=starting: 0 of 1 workers ready, 0 jobs",
         "STATUS=stopping: 0 of 1 workers ready, 0 jobs",
     ]
 
@@ -246,7 +248,8 @@ def test_the_watchdog_is_what_the_environment_says(environ: dict[str, str], watc
 
 
 def test_outside_systemd_nothing_is_timed_or_sent(loop: Loop) -> None:
-    mine = Announcer(Notifier({"WATCHDOG_USEC": "30000000"}), pool_with(sl.SlotState.READY))
+    pool = pool_with(sl.SlotState.READY)
+    mine = Announcer(Notifier({"WATCHDOG_USEC": "30000000"}), pool, lambda: gist(pool, NOW_S, NOW_S))
 
     mine.begin()
     mine.tell()
@@ -256,7 +259,9 @@ def test_outside_systemd_nothing_is_timed_or_sent(loop: Loop) -> None:
 
 
 def test_a_systemd_that_does_not_listen_holds_nobody_up(tmp_path: Path) -> None:
-    mine = Announcer(Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}), pool_with(sl.SlotState.READY))
+    pool = pool_with(sl.SlotState.READY)
+    gone = Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")})
+    mine = Announcer(gone, pool, lambda: gist(pool, NOW_S, NOW_S))
 
     mine.tell()
     mine.stopping()
@@ -267,7 +272,22 @@ def test_status_names_the_slot_that_needs_a_person_before_one_that_waits() -> No
     pool.add("cpu1", "worker", POLICY)
     pool.members["cpu1"].slot = sl.Slot("cpu1", "worker", sl.SlotState.HELD, "five failed\nlives")
 
-    assert status_line(pool) == "running: 0 of 2 workers ready, 0 jobs; cpu1 held: five failed\nlives"
+    assert status_line(gist(pool, NOW_S, NOW_S - 5), 0) == (
+        "degraded: 0 of 2 workers ready, 0 jobs; cpu1 is held: five failed\nlives; "
+        "cpu0 is in back-off: crashed"
+    )
+
+
+def test_systemd_shows_what_does_not_answer_once_it_has_lasted() -> None:
+    """`systemctl status` said "running: 2 of 2 workers ready" while DynamoDB refused everything."""
+    pool = pool_with(sl.SlotState.READY)
+    pool.troubles.begin("table", "AccessDenied on UpdateItem", NOW_S)
+
+    early = status_line(gist(pool, NOW_S + 5, 0.0), 1)
+    late = status_line(gist(pool, NOW_S + 60, 0.0), 1)
+
+    assert early == "running: 1 of 1 workers ready, 1 job"
+    assert late == "degraded: 1 of 1 workers ready, 1 job; table: AccessDenied on UpdateItem"
 
 
 def test_a_status_stays_one_line(systemd: Systemd) -> None:

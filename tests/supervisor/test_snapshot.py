@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from supervisor import snapshot
 from supervisor.contract import messages as m
 from supervisor.pool import Heard
@@ -155,3 +157,67 @@ def test_queue_is_shown_as_the_broker_last_told_it() -> None:
     host.broker.say(m.QueueState(7, None, 1))
 
     assert picture(host)["queue"] == {"waiting": 7, "in_flight": None, "ready": 1}
+
+
+def test_troubles_have_an_age_and_end_with_the_broker_that_told_them() -> None:
+    host = Host(workers=1).begin().run(10)
+    host.broker.say(m.Trouble("table", "AccessDenied"))
+    host.run(30)
+
+    told = picture(host)["supervisor"]
+    host.kill("broker", 1)
+    after = picture(host)["supervisor"]
+
+    assert told["troubles"] == {"table": "AccessDenied"}
+    assert 25 <= told["troubles_s"]["table"] <= 35
+    assert (told["health"], told["degraded"]) == ("degraded", ["table: AccessDenied"])
+    assert after["troubles"] == {}
+
+
+CPU_MACHINE = m.Devices((), nvidia_pci=False, problem="libnvidia-ml.so.1 can't be loaded", failed=True)
+BROKEN_DRIVER = m.Devices((), nvidia_pci=True, problem="the NVIDIA driver is not loaded", failed=True)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "devices", "problem"),
+    [
+        ("auto", CPU_MACHINE, ""),
+        ("auto", BROKEN_DRIVER, "the NVIDIA driver is not loaded"),
+        ("cuda", CPU_MACHINE, "libnvidia-ml.so.1 can't be loaded"),
+        ("cpu", BROKEN_DRIVER, ""),
+    ],
+)
+def test_a_missing_driver_is_a_problem_only_where_a_gpu_is_wanted(
+    wanted: str, devices: m.Devices, problem: str
+) -> None:
+    """Every CPU-only machine was told to install the NVIDIA driver."""
+    host = Host(workers=1).begin().run(10)
+    host.post(Heard("gpuwatch", devices))
+
+    taken = picture(host, wanted_device=wanted)
+
+    assert taken["supervisor"]["devices_problem"] == problem
+    assert taken["supervisor"]["health"] == ("degraded" if problem else "ok")
+
+
+def test_a_status_names_what_computes_and_where() -> None:
+    more = {"version": "1.2", "model": "small", "compute_type": "float16"}
+
+    taken = picture(Host(workers=1), host_name="gpu-7", **more)["supervisor"]
+
+    assert {key: taken[key] for key in (*more, "host")} == {**more, "host": "gpu-7"}
+
+
+def test_a_crash_says_how_long_ago_it_was() -> None:
+    crash = {"slot": "w0", "at_unix_s": 1_799_999_990.0}
+
+    (shown,) = picture(Host(workers=1), crashes=[crash])["crashes"]
+
+    assert shown["ago_s"] == 10.0
+
+
+def test_a_slot_that_never_started_has_waited_no_longer_than_the_service_is_up() -> None:
+    """Its age was that of the machine: a model's fetch looked like a start of many days."""
+    slot = slot_of(picture(Host(workers=1), started_at_s=990.0), "w0")
+
+    assert (slot["has_started"], slot["state_s"]) == (False, 10.0)

@@ -1,0 +1,138 @@
+"""Is the service well? One rule for `status`, its exit code, `doctor`, the demo and systemd. PURE.
+
+Reads a status as `status --json` shows it. Keys that an older supervisor does not send count as unknown,
+never as an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Optional
+
+SICK = ("held", "backoff")
+DIES_WITHIN_S = 10.0  # stacks, SIGKILL and reaping take 7 s at most
+# One failed call and its retry are no outage; what lasts longer costs work.
+TROUBLE_OLD_S = 10.0
+# How long a start may take where the supervisor does not say (`start_s`): its default.
+START_WITHIN_S = 180.0
+# The broker and gpuwatch are up within a second; a cold disk takes longer.
+CHILD_START_WITHIN_S = 30.0
+
+
+def worker_slots(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Give the slots that transcribe."""
+    return [slot for slot in _slots(status) if slot.get("kind", "worker") == "worker"]
+
+
+def state_of(status: Mapping[str, Any]) -> str:
+    """Give the supervisor's state; empty where the status does not say."""
+    return str(_supervisor(status).get("state") or "")
+
+
+def ready_count(status: Mapping[str, Any]) -> int:
+    """Count the workers that would take a job."""
+    return sum(slot.get("state") == "ready" for slot in worker_slots(status))
+
+
+def why_degraded(status: Mapping[str, Any]) -> str:
+    """Say what is wrong with the service; empty: nothing."""
+    return "; ".join(reasons(status))
+
+
+def reasons(status: Mapping[str, Any]) -> list[str]:
+    """Give each thing that keeps the service from its work, the gravest first.
+
+    Drained and stopping services have no worker ready on purpose, and a service that has only just been
+    started has none yet: neither is wrong.
+    """
+    found = [*_of_workers(status), *_of_children(status), *_of_outside(_supervisor(status))]
+    if found or state_of(status) != "running" or ready_count(status) or is_starting(status):
+        return found
+    first = next(iter(worker_slots(status)), None)
+    return [f"no worker is ready{f' ({_named(first)})' if first is not None else ''}"]
+
+
+def health(status: Mapping[str, Any]) -> str:
+    """Give the service's health in one word: ok, starting or degraded."""
+    if reasons(status):
+        return "degraded"
+    return "starting" if is_starting(status) else "ok"
+
+
+def is_starting(status: Mapping[str, Any]) -> bool:
+    """Say whether the service is on its way to its first ready worker, and nothing has failed so far."""
+    if state_of(status) != "running" or ready_count(status):
+        return False
+    workers = worker_slots(status)
+    age_s = _number(_supervisor(status).get("uptime_s"))
+    if not workers:
+        return age_s is not None and age_s < CHILD_START_WITHIN_S
+    return all(_is_on_its_way(slot) for slot in workers)
+
+
+def _is_on_its_way(slot: Mapping[str, Any]) -> bool:
+    """Say whether a worker loads for the first time, or again because somebody wanted that."""
+    age_s, state = _number(slot.get("state_s")), slot.get("state")
+    if slot.get("failures") or age_s is None:
+        return False
+    if state in ("starting", "draining") or (state == "stopped" and slot.get("has_started") is False):
+        return age_s < (_number(slot.get("start_s")) or START_WITHIN_S)
+    return state == "killing" and age_s < DIES_WITHIN_S
+
+
+def _of_workers(status: Mapping[str, Any]) -> Iterator[str]:
+    """Say which workers are out of service. Held first: that may need a person, a back-off passes."""
+    for state in SICK:
+        yield from (_named(slot) for slot in worker_slots(status) if slot.get("state") == state)
+    yield from (f"{slot.get('name')} does not die" for slot in worker_slots(status) if _does_not_die(slot))
+
+
+def _of_children(status: Mapping[str, Any]) -> Iterator[str]:
+    """Say which of the broker and gpuwatch is away; a stopping service lets them go."""
+    if state_of(status) == "stopping":
+        return
+    for slot in _slots(status):
+        if slot.get("kind") not in ("broker", "gpuwatch"):
+            continue
+        state, age_s = slot.get("state"), _number(slot.get("state_s")) or 0.0
+        late = age_s >= (DIES_WITHIN_S if state == "killing" else CHILD_START_WITHIN_S)
+        if state == "backoff" or (state not in ("ready", "draining") and late):
+            yield _named(slot)
+
+
+def _of_outside(supervisor: Mapping[str, Any]) -> Iterator[str]:
+    """Say what does not answer, and for how long; a stopping service need not care."""
+    if supervisor.get("state") == "stopping":
+        return
+    if supervisor.get("devices_problem"):
+        yield f"GPUs: {supervisor['devices_problem']}"
+    troubles, ages = supervisor.get("troubles"), supervisor.get("troubles_s")
+    for where, detail in troubles.items() if isinstance(troubles, dict) else ():
+        age_s = _number(ages.get(where)) if isinstance(ages, dict) else None
+        if age_s is None or age_s >= TROUBLE_OLD_S:
+            yield f"{where}: {detail}"
+
+
+def _does_not_die(slot: Mapping[str, Any]) -> bool:
+    killed_s = _number(slot.get("state_s"))
+    return slot.get("state") == "killing" and killed_s is not None and killed_s > DIES_WITHIN_S
+
+
+def _named(slot: Mapping[str, Any]) -> str:
+    state = "in back-off" if slot.get("state") == "backoff" else slot.get("state")
+    reason = f": {slot['reason']}" if slot.get("reason") else ""
+    return f"{slot.get('name')} is {state}{reason}"
+
+
+def _supervisor(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = status.get("supervisor")
+    return found if isinstance(found, dict) else {}
+
+
+def _slots(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found = status.get("slots")
+    return [slot for slot in found if isinstance(slot, dict)] if isinstance(found, list) else []
+
+
+def _number(value: Any) -> Optional[float]:
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
