@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Callable, Optional
 
 from supervisor.commands.command_failed import CommandFailed
+from supervisor.contract import process_start
 from supervisor.contract.exits import Exit
 from supervisor.installed import names_to_add
 from supervisor.name_clash import explain
@@ -28,6 +29,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run one verb and give its exit code. Never raises for anything a user can cause."""
     if (sys.argv[1:] if argv is None else argv)[:1] == ["run"]:
         _stop_in_peace_before_anything_runs()
+    if argv is None:  # this process is ours alone
+        process_start.begin()
     clash = explain(sys.path)
     if clash:
         return _complain(clash, Exit.FAILED)
@@ -78,6 +81,8 @@ def _stop_in_peace_before_anything_runs() -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(Exit.OK))
+    # Reload means nothing yet, and a terminal that closes does not end the service later on either.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _clean_up_when_told_to_end() -> None:
@@ -129,9 +134,12 @@ def _verb(name: str) -> Callable[[argparse.Namespace], int]:
 
 
 def _run(args: argparse.Namespace) -> int:
-    """Be the service until a signal ends it."""
-    from supervisor.contract import settings
+    """Be the service until a signal ends it; the process ends here."""
+    from supervisor.contract import logline, settings
     from supervisor.run import run_service
 
     flags = {} if args.fake_gpus is None else {"devices.fake_gpus": args.fake_gpus}
-    return int(run_service(settings.load(args.config, flags)))
+    code = run_service(settings.load(args.config, flags))
+    # The interpreter would flush stdout first, and wait for whoever reads it, or exit 120 where nobody does.
+    logline.die_quietly(code)
+    return code

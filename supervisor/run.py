@@ -9,7 +9,7 @@ import os
 import sys
 
 from supervisor import __version__, recipes
-from supervisor.contract import logline
+from supervisor.contract import logline, process_start
 from supervisor.contract.exits import Exit
 from supervisor.contract.settings import Loaded
 from supervisor.control import Control
@@ -17,7 +17,6 @@ from supervisor.loop import Service
 from supervisor.recipes import PRETEND_FILE
 from supervisor.requests import Requests
 from supervisor.socket_path import SocketFolderUnsafe, socket_path
-from supervisor.spawning import own_descriptors
 from supervisor.state_dir import StateDir, StateDirBroken, StateDirTaken
 
 log = logging.getLogger(__name__)
@@ -29,8 +28,10 @@ def run_service(loaded: Loaded, make_worker: recipes.MakeWorker = recipes.worker
     `make_worker` says what a worker is: the service's own, or one that a benchmark measures with.
     """
     settings = loaded.settings
-    os.umask(0o077)
-    own_descriptors()
+    process_start.begin_service()
+    process_start.keep_descriptors()
+    process_start.raise_descriptor_limit()
+    process_start.write_no_core()
     try:
         state = StateDir(settings.state_dir)
         address = socket_path(settings.state_dir, os.environ)
@@ -67,6 +68,8 @@ async def _serve(loaded: Loaded, state: StateDir, address: str, make_worker: rec
             "socket": address,
         },
     )
+    for option, value in process_start.harmful_limits():
+        log.warning("a limit was inherited that may end processes", extra={"limit": option, "value": value})
     try:
         return await service.run()
     finally:

@@ -3,7 +3,7 @@
 `posix_spawn` shares memory with the child until it has become another program, and resets no
 more than it is told to: 0.3 ms less than `Popen`, which matters to whoever waits for a dead worker's
 heir. It closes nothing in the child, so every descriptor of ours must be closed at exec: Python's
-own are, and `own_descriptors` takes care of those that were inherited.
+own are, and `process_start.keep_descriptors` takes care of those that were inherited.
 """
 
 from __future__ import annotations
@@ -15,31 +15,12 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 
-# Python ignores these two; a program expects to die of them.
-_DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
+# Whatever we ignore or block, a child begins with what a program expects.
+_ALL_SIGNALS = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 
 class PlaceTaken(Exception):
     """Somebody else, mostly a survivor of an earlier life, holds the place's lock."""
-
-
-def own_descriptors() -> None:
-    """Let no child inherit what this process inherited itself; call it before the first start.
-
-    Makes sure that 0, 1 and 2 exist: a link or a lock must not get one of these numbers.
-    """
-    while True:
-        fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        if fd > 2:
-            break
-        os.set_inheritable(fd, True)
-    os.close(fd)
-    for name in os.listdir("/dev/fd"):
-        if int(name) > 2:
-            try:
-                os.set_inheritable(int(name), False)
-            except OSError:
-                continue  # the one that read the folder
 
 
 def spawn(
@@ -56,7 +37,7 @@ def spawn(
     try:
         pid = os.posix_spawnp(
             command[0], [*command], environment, file_actions=[null, *output],
-            setsid=True, setsigdef=_DEFAULT_SIGNALS,
+            setsid=True, setsigdef=_ALL_SIGNALS, setsigmask=(),
         )  # fmt: skip
         os.sched_yield()  # it is mostly on our core: its first statement before what we do next
         return pid

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 
+from supervisor.contract import process_start
 from supervisor.contract.exits import Exit
 
 USAGE = """usage: python -m workerproc fetch MODEL                 find a model, download it where needed
@@ -60,4 +61,5 @@ def _worker() -> int:
 
 
 if __name__ == "__main__":
+    (process_start.begin if sys.argv[1:] else process_start.begin_service)()
     sys.exit(main(sys.argv[1:]))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 
+from supervisor.contract import process_start
+
 
 def main() -> None:
     """Serve where no verb is given."""
     if len(sys.argv) == 1:
+        process_start.begin_service()
         from supervisor.broker.service import serve
 
         serve()
         return
+    process_start.begin()
     from supervisor.broker.verbs import run
 
     sys.exit(run(sys.argv[1:]))

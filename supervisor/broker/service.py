@@ -38,7 +38,6 @@ _PREDECESSOR_S = 5.0  # a dying broker has two seconds to release what it holds
 
 def serve() -> None:
     """Be the supervisor's broker until it is told to leave or the supervisor is gone."""
-    os.umask(0o077)  # recordings and transcripts are for this user alone
     settings = child_env.settings(Settings)
     link = Link(child_env.link())
     writer = logline.set_up("broker", settings.log.level)

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import queue
+import select
 import sys
 import threading
 from typing import IO, Any, Optional
@@ -111,6 +112,7 @@ class WriterThread(logging.Handler):
     def __init__(self, stream: IO[str], limit: int = _QUEUE_LINES) -> None:
         super().__init__()
         self._stream = stream
+        self._fd = _descriptor_of(stream)
         self._refused_count = 0  # the queue was full; counted by who logs
         self._failed_count = 0  # could not be written; counted by the thread
         self._lines: queue.Queue[Optional[str]] = queue.Queue(limit)
@@ -159,11 +161,36 @@ class WriterThread(logging.Handler):
         """Write one line; False where the reader is gone (closed pipe, full disk): logging goes on."""
         try:
             encoding = getattr(self._stream, "encoding", None) or "utf-8"
-            self._stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-            self._stream.flush()
+            data = f"{line}\n".encode(encoding, "backslashreplace")
+            if self._fd is None:
+                self._stream.write(data.decode(encoding))
+                self._stream.flush()
+            else:
+                _write_all_of(data, self._fd)
         except (OSError, ValueError):
             return False
         return True
+
+
+def _descriptor_of(stream: IO[str]) -> Optional[int]:
+    """Give the file beneath a stream, None where there is none.
+
+    Lines go there directly: a thread that waits in `stream.write` holds the stream's lock, and the end of
+    the process would wait for that lock until somebody reads the log.
+    """
+    try:
+        return stream.fileno()
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _write_all_of(data: bytes, fd: int) -> None:
+    """Write to a pipe or file, waiting for its reader even where somebody made it non-blocking."""
+    while data:
+        try:
+            data = data[os.write(fd, data) :]
+        except BlockingIOError:
+            select.select([], [fd], [])
 
 
 def _note(sentence: str, **facts: object) -> logging.LogRecord:

@@ -8,7 +8,7 @@ import socket
 import sys
 from pathlib import Path
 
-from supervisor.contract import child_env, logline
+from supervisor.contract import child_env, logline, process_start
 from supervisor.contract.exits import Exit
 from supervisor.contract.messages import Xid
 from supervisor.gpuwatch.check import check
@@ -50,6 +50,7 @@ def _watch(link: socket.socket, settings: child_env.GpuwatchSettings) -> Watch:
 
 
 if __name__ == "__main__":
+    process_start.begin_service()
     code = main(sys.argv[1:])
     sys.stdout.flush()
     logline.die_quietly(code)  # never waits for a thread that hangs in the driver

@@ -149,8 +149,7 @@ def test_a_reader_that_went_away_costs_lines_and_nothing_else() -> None:
     writer.stop()
 
     assert writer.dropped_count == 3
-    with pytest.raises(BrokenPipeError):
-        stream.close()
+    stream.close()
 
 
 def test_a_stream_that_knows_only_ascii_gets_every_line() -> None:

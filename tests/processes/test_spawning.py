@@ -19,8 +19,10 @@ LISTS_DESCRIPTORS = (
 )
 STARTS_IT = f"""
 import os, sys
-from supervisor.spawning import own_descriptors, spawn
-own_descriptors()
+from supervisor.contract import process_start
+from supervisor.spawning import spawn
+process_start.begin()
+process_start.keep_descriptors()
 given, kept = os.pipe()
 out, theirs = os.pipe()
 pid = spawn([sys.executable, "-c", {LISTS_DESCRIPTORS!r}], {{}}, theirs, [given])
@@ -87,3 +89,27 @@ def test_death_is_heard_of_though_no_descriptor_was_left_to_see_it(
         assert await nursery.until_dead("late") == -signal.SIGKILL
 
     play(story)
+
+
+SHOWS_SIGNALS = (
+    "print(*(l for l in open('/proc/self/status') if l.startswith(('SigBlk', 'SigIgn'))), sep='', end='')"
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_child_blocks_and_ignores_nothing_that_we_block_or_ignore() -> None:
+    """SIGUSR2, blocked by the supervisor's parent, stayed blocked in workers: a stall left no stacks."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2, signal.SIGTERM])
+    ignored = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    out, theirs = os.pipe()
+    try:
+        spawn([sys.executable, "-c", SHOWS_SIGNALS], dict(os.environ), theirs, [])
+        os.close(theirs)
+        with os.fdopen(out) as shown:
+            blocked, ignores = (int(line.split()[1], 16) for line in shown.read().splitlines())
+    finally:
+        signal.signal(signal.SIGCHLD, ignored)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    ignored_signals = {number for number in signal.valid_signals() if ignores >> (number - 1) & 1}
+    assert (blocked, ignored_signals) == (0, {signal.SIGPIPE, signal.SIGXFSZ})  # as each Python does
