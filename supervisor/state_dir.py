@@ -58,15 +58,17 @@ class StateDir:
 
     def _lock(self) -> None:
         """Take the lock, which ends with this process however it ends."""
-        self._lock_fd = os.open(self.path / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        number = os.open(self.path / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # Open as long as this object lives.
+        self._lock_file = os.fdopen(number, "r+b", buffering=0)
         try:
-            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            holder = os.pread(self._lock_fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(self._lock_fd)
+            holder = os.pread(number, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            self._lock_file.close()
             raise StateDirTaken(
                 f"a supervisor (pid {holder}) runs on state directory {self.path} already. "
                 "Stop it first, or set REM_STATE_DIR to another folder"
             ) from error
-        os.ftruncate(self._lock_fd, 0)
-        os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode(), 0)
+        os.ftruncate(number, 0)
+        os.pwrite(number, f"{os.getpid()}\n".encode(), 0)

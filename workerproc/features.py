@@ -3,6 +3,7 @@
 faster-whisper computes them for the whole recording at once (3 GB an hour) because every
 value is clamped to the recording's maximum less 8. Here a first pass finds that maximum and a second
 one computes what is asked for. A short recording's first pass is kept instead.
+Where the BLAS at hand lets a column of a product depend on the width of the product, last bits differ.
 """
 
 from __future__ import annotations

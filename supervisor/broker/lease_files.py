@@ -11,6 +11,7 @@ import contextlib
 import errno
 import functools
 import hashlib
+import io
 import json
 import os
 from dataclasses import dataclass, field
@@ -79,7 +80,7 @@ class SavedLease:
 class _OpenFile:
     """A lease's file while this process holds it."""
 
-    number: int
+    file: io.FileIO
     size_bytes: int
 
 
@@ -96,7 +97,7 @@ class LeaseFiles:
         self._folder = folder
         self._boot_id = boot_id
         self._open: dict[str, _OpenFile] = {}  # by message id
-        self._spare: list[tuple[Path, int]] = []  # empty files
+        self._spare: list[tuple[Path, io.FileIO]] = []  # empty files
         self._made_count = 0
 
     def save(self, lease: Lease, jobs: dict[str, LiveJob]) -> None:
@@ -120,7 +121,7 @@ class LeaseFiles:
         file = self._open.get(lease.id)
         if file is None or file.size_bytes + len(line) > _MAX_FILE_BYTES:
             self._begin(lease.id, line)
-        elif os.write(file.number, line) == len(line):
+        elif file.file.write(line) == len(line):
             file.size_bytes += len(line)
         else:
             self._begin(lease.id, line)  # a full disk; what was cut off must not be continued
@@ -135,29 +136,30 @@ class LeaseFiles:
             with contextlib.suppress(OSError):
                 spare = self._new_path()
                 os.replace(path, spare)
-                os.ftruncate(file.number, 0)
-                self._spare.append((spare, file.number))
+                file.file.truncate(0)
+                self._spare.append((spare, file.file))
                 return
-        os.close(file.number)
+        file.file.close()
         path.unlink(missing_ok=True)
 
     def _begin(self, message_id: str, line: bytes) -> None:
         """Put a file with this one line in the place of what is there."""
         self._close(message_id)
-        beside, number = self._spare.pop() if self._spare else self._make()
+        beside, opened = self._spare.pop() if self._spare else self._make()
         try:
-            if os.write(number, line) != len(line):
+            if opened.write(line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.replace(beside, self._path(message_id))
         except OSError:
-            os.close(number)
+            opened.close()
             raise
-        self._open[message_id] = _OpenFile(number, len(line))
+        self._open[message_id] = _OpenFile(opened, len(line))
 
-    def _make(self) -> tuple[Path, int]:
+    def _make(self) -> tuple[Path, io.FileIO]:
         path = self._new_path()
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-        return path, os.open(path, flags, 0o600)
+        # An object, not a number: it is closed with whatever holds it.
+        return path, io.FileIO(os.open(path, flags, 0o600), "a")
 
     def _new_path(self) -> Path:
         self._made_count += 1
@@ -166,7 +168,7 @@ class LeaseFiles:
     def _close(self, message_id: str) -> None:
         file = self._open.pop(message_id, None)
         if file is not None:
-            os.close(file.number)
+            file.file.close()
 
     def load(self, now_s: float) -> list[SavedLease]:
         """Read the leases that still hold; remove all others."""

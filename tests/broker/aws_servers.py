@@ -20,6 +20,7 @@ from typing import Any
 import boto3
 
 from supervisor.contract.settings import AwsSettings, BackendSettings, QueueSettings, Settings
+from tests import leftovers
 
 REGION = "eu-central-1"
 _COMMANDS = {
@@ -97,10 +98,12 @@ def run_server(name: str) -> Iterator[AwsServer]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            preexec_fn=leftovers.die_with_tests,
         )
         try:
             _wait_for_answer(port, process)
-            yield AwsServer(name, f"http://127.0.0.1:{port}")
+            with leftovers.kept(process.pid):
+                yield AwsServer(name, f"http://127.0.0.1:{port}")
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -19,6 +19,7 @@ from typing import Any, Optional, TypeVar
 from supervisor.contract import child_env, framing, messages
 from supervisor.contract.messages import FROM_BROKER, Commit, Done, JobCard, Keep, Ready, Wanted
 from supervisor.contract.settings import BackendSettings, LocalSettings, QueueSettings, Settings
+from tests import leftovers
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
@@ -63,6 +64,7 @@ class BrokerProcess:
             pass_fds=[theirs.fileno()],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            preexec_fn=leftovers.die_with_tests,
             env={
                 **clean,
                 **environ,

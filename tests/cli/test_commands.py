@@ -15,6 +15,7 @@ from typing import Any, Callable
 import pytest
 
 from supervisor.cli import main
+from tests import leftovers
 
 Answering = Callable[[dict[str, Any]], list[dict[str, Any]]]
 Make = Callable[..., dict[str, Any]]
@@ -219,6 +220,7 @@ def rem_supervisor(*args: str, **options: Any) -> subprocess.Popen[str]:
         stdout=options.pop("stdout", subprocess.PIPE),
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=leftovers.die_with_tests,
         **options,
     )
 

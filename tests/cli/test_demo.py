@@ -15,6 +15,7 @@ from typing import Callable
 
 import pytest
 
+from tests import leftovers
 from tests.worker import loopback_hub
 from tests.worker.process import model_path
 
@@ -30,6 +31,7 @@ def rem_supervisor(*args: str, env: dict[str, str]) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=leftovers.die_with_tests,
     )
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from supervisor.cli import main
 from supervisor.commands.demo import SAMPLES
+from tests import leftovers
 from tests.processes.rem_service import Service, running
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,7 +37,8 @@ def own_queue(monkeypatch: pytest.MonkeyPatch, short_folder: Path) -> Path:
 def rem_supervisor(*args: str, **options: Any) -> subprocess.Popen[str]:
     """Start the command as its own process."""
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    return subprocess.Popen([sys.executable, "-m", "supervisor", *args], text=True, **streams)
+    command = [sys.executable, "-m", "supervisor", *args]
+    return subprocess.Popen(command, text=True, preexec_fn=leftovers.die_with_tests, **streams)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from typing import Any, Callable
 from supervisor.contract import child_env, clock, framing, messages
 from supervisor.contract.child_env import GpuwatchSettings
 from supervisor.contract.messages import Devices, Fault, Look
+from tests import leftovers
 
 TOP = Path(__file__).resolve().parents[2]
 LIMIT_S = 60.0
@@ -30,7 +31,10 @@ class Gpuwatch:
             child_env.PARENT_PID: str(os.getpid()), child_env.SETTINGS: child_env.dump_settings(settings),
         }  # fmt: skip
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "supervisor.gpuwatch"], pass_fds=[theirs.fileno()], env={**own, **environ}
+            [sys.executable, "-m", "supervisor.gpuwatch"],
+            pass_fds=[theirs.fileno()],
+            env={**own, **environ},
+            preexec_fn=leftovers.die_with_tests,
         )
         theirs.close()
         self.told: list[Any] = []

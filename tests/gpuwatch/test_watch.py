@@ -20,6 +20,7 @@ from supervisor.contract.exits import Exit
 from supervisor.contract.messages import Device, Devices, Up
 from supervisor.gpuwatch import check, pci, watch
 from supervisor.gpuwatch.sight import Sight
+from tests import leftovers
 
 A = Device("GPU-a", "A10", 0)
 
@@ -159,6 +160,7 @@ def process() -> Iterator[tuple[subprocess.Popen[str], socket.socket]]:
     started = subprocess.Popen(
         [sys.executable, "-m", "supervisor.gpuwatch"], pass_fds=[theirs.fileno()], env=environ,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=leftovers.die_with_tests,
     )  # fmt: skip
     theirs.close()
     with ours:

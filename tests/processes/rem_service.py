@@ -19,6 +19,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar
 
+from tests import leftovers
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SAMPLES = REPOSITORY / "supervisor" / "samples"
 LIMIT_S = 90.0
@@ -67,6 +69,7 @@ class Service:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=leftovers.die_with_tests,
             )
 
     def start_again(self) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Callable, Optional
 from supervisor.contract import child_env, framing, messages, options
 from supervisor.contract.child_env import WorkerSettings
 from supervisor.contract.messages import Beat, Job, JobCard, Room, Up
+from tests import leftovers
 from workerproc import models
 
 LIMIT_S = 60.0
@@ -193,6 +194,7 @@ def worker_in(folder: Path, **changes: Any) -> Iterator[Worker]:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=leftovers.die_with_tests,
         )
     theirs.close()
     worker = Worker(process, ours, log_path=log_path)

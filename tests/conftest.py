@@ -1,0 +1,67 @@
+"""For every test: no telemetry, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Optional
+
+import pytest
+
+from tests import leftovers
+
+# Before onnxruntime is imported: it writes into the home folder and speaks to its maker otherwise.
+os.environ.update(ORT_DISABLE_TELEMETRY="1", ORT_TELEMETRY_DISABLED="1")
+
+
+@dataclass(frozen=True)
+class Before:
+    """What was open and running when a test file began."""
+
+    files: dict[int, str]
+    processes: dict[int, str]
+
+
+_BEGAN_UNIX_S = pytest.StashKey[float]()
+_BEFORE = pytest.StashKey[Before]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: Optional[pytest.Item]) -> Iterator[None]:
+    """Fail a test file that leaves a descriptor open or a process running, when its last test is through."""
+    stash = item.config.stash
+    if _BEFORE not in stash:
+        stash[_BEFORE] = Before(leftovers.descriptors(), leftovers.descendants())
+    result = yield
+    if nextitem is None or nextitem.path != item.path:
+        before = stash[_BEFORE]
+        del stash[_BEFORE]
+        left = leftovers.new_processes(before.processes) + leftovers.new_descriptors(before.files)
+        if left:
+            _fail(item, f"{item.path} leaves {len(left)} processes or open files:\n" + "\n".join(left[:20]))
+    return result
+
+
+def _fail(item: pytest.Item, words: str) -> None:
+    report = pytest.TestReport(
+        item.nodeid, item.location, {}, outcome="failed", longrepr=words, when="teardown"
+    )
+    item.ihook.pytest_runtest_logreport(report=report)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    session.config.stash[_BEGAN_UNIX_S] = time.time()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """When all test processes are through, no service that a test started may still run."""
+    if hasattr(session.config, "workerinput") or session.config.option.collectonly:
+        return
+    left = leftovers.orphans_of_ours(session.config.stash[_BEGAN_UNIX_S])
+    if left:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        reporter.write_line(f"processes left by this run: {left}", red=True)
