@@ -1,15 +1,15 @@
 """The command line's verbs that need the backend: each a short life of this process.
 
-Facts go to stdout as JSON lines; a failure of the verb itself is one line on stderr.
+What is asked comes as one JSON object on stdin: an id or a file name that begins with `-` is a name there and
+never an option. Facts go to stdout as JSON lines; a failure of the verb itself is one line on stderr.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,18 @@ from supervisor.contract import child_env
 from supervisor.contract.exits import Exit
 from supervisor.contract.settings import Settings
 
+USAGE = "usage: python -m supervisor.broker submit|jobs|redrive|check < REQUEST.json"
+VERBS = ("submit", "jobs", "redrive", "check")
+
 
 def run(arguments: Sequence[str]) -> int:
     """Do one verb; gives the exit code."""
-    asked = _parser().parse_args(arguments)
+    if len(arguments) != 1 or arguments[0] not in VERBS:
+        print(USAGE, file=sys.stderr)
+        return Exit.USAGE
     settings = child_env.settings(Settings)
     try:
-        return _do(asked, settings)
+        return _do(arguments[0], _request(), settings)
     except BrokerError as error:
         print(str(error), file=sys.stderr)
         return Exit.FAILED
@@ -41,42 +46,31 @@ def tell(**facts: Any) -> None:
     print(json.dumps(facts, ensure_ascii=True), flush=True)
 
 
-def _do(asked: argparse.Namespace, settings: Settings) -> int:
+def _request() -> Mapping[str, Any]:
+    """Read what is asked; nothing at all asks for the verb's plain form."""
+    text = sys.stdin.buffer.read()
+    return dict(json.loads(text)) if text.strip() else {}
+
+
+def _do(verb: str, asked: Mapping[str, Any], settings: Settings) -> int:
     # Each verb loads only what it needs.
-    if asked.verb == "submit":
+    if verb == "submit":
         from supervisor.broker.submit import Wish, submit
 
-        into = Path(asked.into) if asked.into else None
-        wish = Wish(asked.language, asked.force, asked.options, into, asked.wait)
-        return submit([Path(name) for name in asked.files], wish, settings, backend.connect(settings), tell)
-    if asked.verb == "jobs":
+        into = Path(asked["into"]) if asked.get("into") else None
+        options = str(asked.get("options") or "")
+        wish = Wish(asked.get("language"), bool(asked.get("force")), options, into, bool(asked.get("wait")))
+        files = [Path(name) for name in asked["files"]]
+        return submit(files, wish, settings, backend.connect(settings), tell)
+    if verb == "jobs":
         from supervisor.broker.jobs import show_jobs
 
-        return show_jobs(asked.failed, settings, backend.connect(settings), tell)
-    if asked.verb == "redrive":
+        return show_jobs(bool(asked.get("failed")), settings, backend.connect(settings), tell)
+    if verb == "redrive":
         from supervisor.broker.jobs import redrive
 
-        return redrive(None if asked.all else asked.ids, settings, backend.connect(settings), tell)
+        ids = None if asked.get("all") is True else list(asked["ids"])
+        return redrive(ids, settings, backend.connect(settings), tell)
     from supervisor.broker.check import check
 
     return check(settings, tell)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m supervisor.broker")
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    submit = verbs.add_parser("submit", help="enqueue audio files")
-    submit.add_argument("files", nargs="+")
-    submit.add_argument("--wait", action="store_true", help="until each has a transcript or has failed")
-    submit.add_argument("--into", help="folder that gets JSON and text (with --wait)")
-    submit.add_argument("--language")
-    submit.add_argument("--force", action="store_true")
-    submit.add_argument("--options", default="", help="a JSON object")
-    jobs = verbs.add_parser("jobs", help="list jobs")
-    jobs.add_argument("--failed", action="store_true")
-    again = verbs.add_parser("redrive", help="try failed jobs again")
-    which = again.add_mutually_exclusive_group(required=True)
-    which.add_argument("ids", nargs="*", default=[])
-    which.add_argument("--all", action="store_true")
-    verbs.add_parser("check", help="what would go wrong")
-    return parser

@@ -8,6 +8,7 @@ with one JSON object a line; what it says on stderr is kept for the case that it
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import signal
@@ -49,8 +50,15 @@ class Errand:
     """One child with a task. Use it in a `with`: it outlives neither the block nor us."""
 
     def __init__(
-        self, module: str, args: Sequence[str], env: Mapping[str, str], stdin: Optional[IO[Any]] = None
-    ):
+        self,
+        module: str,
+        args: Sequence[str],
+        env: Mapping[str, str],
+        stdin: Optional[IO[Any]] = None,
+        request: Optional[Mapping[str, Any]] = None,
+    ) -> None:
+        """`request` goes to the child's stdin as JSON: names in it can't be taken for options."""
+        self._request = request
         self.name = f"{module} {args[0] if args else ''}".strip()
         self._command = module_command(module, args)
         self._env = _finding_us(env)
@@ -62,7 +70,13 @@ class Errand:
         return self._child.pid
 
     def __enter__(self) -> Errand:
-        self._complaints = tempfile.TemporaryFile()  # closed in __exit__
+        self._files = contextlib.ExitStack()  # closed in __exit__
+        self._complaints = self._files.enter_context(tempfile.TemporaryFile())
+        if self._request is not None:
+            self._stdin = self._files.enter_context(tempfile.TemporaryFile())
+            # A file: a pipe would fill up before the child reads thousands of names.
+            self._stdin.write(json.dumps(self._request).encode("ascii"))
+            self._stdin.seek(0)
         with _ctrl_c_waits() as came:
             self._child = subprocess.Popen(
                 self._command,
@@ -88,7 +102,7 @@ class Errand:
                 self._child.wait()
         if self._child.stdout:
             self._child.stdout.close()
-        self._complaints.close()
+        self._files.close()
 
     def lines(self, between: Callable[[], None] = lambda: None) -> Iterator[dict[str, Any]]:
         """Give each JSON line as it comes; `between` is called some times a second meanwhile."""

@@ -45,13 +45,16 @@ def events(
     """
     # The child works in another folder (see errand.py): it needs full paths, the user wants his own back.
     names = {str(Path(file).absolute()): file for file in wish.files}
-    args = ["submit", *names]
-    args += ["--wait", "--into", wish.into] if wish.into else []
-    args += ["--language", wish.language] if wish.language else []
-    args += ["--force"] if wish.force else []
-    args += ["--options", wish.options] if wish.options else []
+    request = {
+        "files": list(names),
+        "into": wish.into,
+        "wait": bool(wish.into),
+        "language": wish.language or None,
+        "force": wish.force,
+        "options": wish.options,
+    }
     count = 0
-    with Errand("supervisor.broker", args, for_broker(loaded, environ)) as errand:
+    with Errand("supervisor.broker", ["submit"], for_broker(loaded, environ), request=request) as errand:
         for event in errand.lines(between):
             count += 1
             yield {**event, "file": names.get(str(event.get("file")), str(event.get("file")))}

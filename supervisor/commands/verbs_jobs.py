@@ -19,7 +19,7 @@ COLUMNS = ("JOB", "STATE", "TRY", "FAILED AT", "USER", "REASON")
 
 def jobs(args: argparse.Namespace) -> int:
     """List jobs."""
-    found = _ask_broker(args.config, ["jobs", *(["--failed"] if args.failed else [])])
+    found = _ask_broker(args.config, "jobs", {"failed": args.failed})
     if args.json:
         for line in found:
             print(json.dumps(line, ensure_ascii=False))
@@ -34,7 +34,7 @@ def redrive(args: argparse.Namespace) -> int:
     """Put failed jobs back; exit 1 where one of them could not be."""
     if bool(args.jobs) == args.all:
         raise CommandFailed("name jobs to redrive, or --all for every failed one", Exit.USAGE)
-    found = _ask_broker(args.config, ["redrive", *(["--all"] if args.all else args.jobs)])
+    found = _ask_broker(args.config, "redrive", {"all": args.all, "ids": args.jobs})
     if not found:
         print("nothing to redrive")
         return Exit.OK
@@ -46,9 +46,9 @@ def _is_refusal(line: Mapping[str, Any]) -> bool:
     return line.get("event") in ("refused", "failed")
 
 
-def _ask_broker(config: Any, args: Sequence[str]) -> list[dict[str, Any]]:
+def _ask_broker(config: Any, verb: str, request: Mapping[str, Any]) -> list[dict[str, Any]]:
     loaded = settings.load(config)
-    with Errand("supervisor.broker", args, for_broker(loaded, os.environ)) as errand:
+    with Errand("supervisor.broker", [verb], for_broker(loaded, os.environ), request=request) as errand:
         found = list(errand.lines())
         errand.finish(fine=(Exit.OK, Exit.FAILED) if found else (Exit.OK,))
     return found

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +22,32 @@ from tests.broker.harness import ROOT, BrokerProcess, local_settings
 pytestmark = pytest.mark.slow
 
 
-def run(settings: Settings, *arguments: str, environ: Any = {}) -> tuple[int, list[dict[str, Any]], str]:  # noqa: B006
+def run(
+    settings: Settings,
+    verb: str,
+    environ: Any = None,
+    **request: Any,
+) -> tuple[int, list[dict[str, Any]], str]:
     """Run one verb; gives its exit code, its JSON lines and its stderr."""
-    with start(settings, *arguments, environ=environ) as process:
+    with start(settings, verb, environ, **request) as process:
         out, err = process.communicate(timeout=60)
     return process.returncode, [json.loads(line) for line in out.splitlines()], err
 
 
-def start(settings: Settings, *arguments: str, environ: Any = {}) -> subprocess.Popen[str]:  # noqa: B006
+def start(settings: Settings, verb: str, environ: Any = None, **request: Any) -> subprocess.Popen[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return subprocess.Popen(
-        [sys.executable, "-m", "supervisor.broker", *arguments],
-        cwd=ROOT,
-        env={**clean, **environ, child_env.SETTINGS: child_env.dump_settings(settings)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with tempfile.TemporaryFile() as asked:
+        asked.write(json.dumps(request).encode())
+        asked.seek(0)
+        return subprocess.Popen(
+            [sys.executable, "-m", "supervisor.broker", verb],
+            cwd=ROOT,
+            env={**clean, **(environ or {}), child_env.SETTINGS: child_env.dump_settings(settings)},
+            stdin=asked,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
 
 def test_submit_refuses_what_cannot_be_audio_and_sends_the_rest(tmp_path: Path, audio: Path) -> None:
@@ -46,10 +56,7 @@ def test_submit_refuses_what_cannot_be_audio_and_sends_the_rest(tmp_path: Path, 
     code, lines, _ = run(
         local_settings(tmp_path),
         "submit",
-        str(tmp_path / "none.wav"),
-        str(audio),
-        str(tmp_path),
-        str(tmp_path / "empty.wav"),
+        files=[str(tmp_path / "none.wav"), str(audio), str(tmp_path), str(tmp_path / "empty.wav")],
     )
 
     assert code == 1
@@ -65,7 +72,7 @@ def test_submit_and_wait_brings_json_and_text(tmp_path: Path, audio: Path) -> No
 
     with (
         BrokerProcess(settings) as broker,
-        start(settings, "submit", str(audio), "--wait", "--into", str(into), "--language", "de") as process,
+        start(settings, "submit", files=[str(audio)], wait=True, into=str(into), language="de") as process,
     ):
         card = broker.take_one()
         broker.finish(card, "Guten Tag.")
@@ -85,7 +92,10 @@ def test_submit_and_wait_brings_json_and_text(tmp_path: Path, audio: Path) -> No
 def test_submit_and_wait_tells_why_a_file_failed(tmp_path: Path, audio: Path) -> None:
     settings = local_settings(tmp_path)
 
-    with BrokerProcess(settings) as broker, start(settings, "submit", str(audio), "--wait") as process:
+    with (
+        BrokerProcess(settings) as broker,
+        start(settings, "submit", files=[str(audio)], wait=True) as process,
+    ):
         broker.say(Fail(broker.take_one().job_id, Failure.REJECTED, "This is not audio"))
         out, _ = process.communicate(timeout=60)
 
@@ -96,16 +106,16 @@ def test_submit_and_wait_tells_why_a_file_failed(tmp_path: Path, audio: Path) ->
 
 def test_failed_job_is_listed_and_tried_again_on_demand(tmp_path: Path, audio: Path) -> None:
     settings = local_settings(tmp_path)
-    _, (queued), _ = run(settings, "submit", str(audio))
+    _, (queued), _ = run(settings, "submit", files=[str(audio)])
     job_id = queued[0]["id"]
 
     assert run(settings, "jobs")[1][0]["state"] == "waiting"
     with BrokerProcess(settings) as broker:
         broker.say(Fail(broker.take_one().job_id, Failure.REJECTED, "This is not audio"))
         broker.hear(Done)
-        (failed,) = run(settings, "jobs", "--failed")[1]
+        (failed,) = run(settings, "jobs", failed=True)[1]
         assert (failed["id"], failed["state"], failed["reason"]) == (job_id, "failed", "This is not audio.")
-        assert run(settings, "redrive", job_id)[1] == [{"event": "queued", "id": job_id}]
+        assert run(settings, "redrive", ids=[job_id])[1] == [{"event": "queued", "id": job_id}]
         broker.finish(broker.take_one())
 
     assert run(settings, "jobs")[1] == []
@@ -113,11 +123,28 @@ def test_failed_job_is_listed_and_tried_again_on_demand(tmp_path: Path, audio: P
 
 
 def test_redrive_of_an_unknown_job_says_so(tmp_path: Path) -> None:
-    code, (refused), _ = run(local_settings(tmp_path), "redrive", "nobody")
+    code, (refused), _ = run(local_settings(tmp_path), "redrive", ids=["nobody"])
 
     assert code == 1
     assert refused[0]["event"] == "refused"
     assert "`jobs --failed` lists them" in refused[0]["reason"]
+
+
+def test_an_id_that_looks_like_an_option_is_an_id(tmp_path: Path, audio: Path) -> None:
+    """`redrive -- --all` put every failed job back: the ids were read as a command line once more."""
+    settings = local_settings(tmp_path)
+    _, (queued,), _ = run(settings, "submit", files=[str(audio)])
+    with BrokerProcess(settings) as broker:
+        broker.say(Fail(broker.take_one().job_id, Failure.REJECTED, "This is not audio"))
+        broker.hear(Done)
+
+    code, lines, _ = run(settings, "redrive", ids=["--all", "-x"])
+
+    assert (code, [(line["event"], line["id"]) for line in lines]) == (
+        1,
+        [("refused", "--all"), ("refused", "-x")],
+    )
+    assert [line["id"] for line in run(settings, "jobs", failed=True)[1]] == [queued["id"]]
 
 
 def test_check_finds_a_sound_embedded_backend_sound(tmp_path: Path) -> None:
@@ -136,14 +163,12 @@ def test_check_finds_a_sound_embedded_backend_sound(tmp_path: Path) -> None:
 @pytest.mark.aws
 def test_submit_and_redrive_on_aws(deployment: Deployment, tmp_path: Path, audio: Path) -> None:
     settings, environ = deployment.settings(tmp_path), deployment.server.environ
-    code, (queued,), _ = run(settings, "submit", str(audio), environ=environ)
+    code, (queued,), _ = run(settings, "submit", environ, files=[str(audio)])
 
     with BrokerProcess(settings, environ) as broker:
         broker.say(Fail(broker.take_one().job_id, Failure.REJECTED, "Not today"))
         broker.hear(Done)
-        assert run(settings, "redrive", "--all", environ=environ)[1] == [
-            {"event": "queued", "id": queued["id"]}
-        ]
+        assert run(settings, "redrive", environ, all=True)[1] == [{"event": "queued", "id": queued["id"]}]
         card = broker.take_one()
         broker.finish(card)
 

@@ -53,6 +53,21 @@ print('{{"event": "done"}}')
     assert looks >= 1
 
 
+def test_a_request_reaches_the_child_letter_by_letter(tmp_path: Path) -> None:
+    request = {"ids": ["--all", "\udcff.wav", "a\u2028b"], "many": ["x" * 100] * 20_000}
+    (tmp_path / "errand_child.py").write_text(
+        "import json, sys\nprint(json.dumps(json.load(sys.stdin)['ids']).join(('{\"ids\": ', '}')))",
+        encoding="utf-8",
+    )
+    env = {"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"]}
+
+    with Errand("errand_child", ["verb"], env, request=request) as errand:
+        lines = list(errand.lines())
+        errand.finish()
+
+    assert lines == [{"ids": request["ids"]}]
+
+
 def test_a_failure_is_told_in_the_childs_last_words(tmp_path: Path) -> None:
     with child(tmp_path, "raise SystemExit('the queue is not there')") as errand:
         assert list(errand.lines()) == []
