@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Callable, Optional
 from supervisor.commands.command_failed import CommandFailed
 from supervisor.contract import process_start
 from supervisor.contract.exits import Exit
+from supervisor.contract.printable import printable_lines
 from supervisor.installed import names_to_add
 from supervisor.name_clash import explain
 
@@ -68,7 +69,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 def _complain(sentence: str, code: int) -> int:
-    for line in sentence.splitlines():
+    for line in printable_lines(sentence):
         print(f"rem-supervisor: {line}", file=sys.stderr)
     return int(code)
 

@@ -12,6 +12,8 @@ import time
 from collections.abc import Mapping
 from typing import Optional
 
+from supervisor.contract.printable import printable
+
 
 class Notifier:
     """Tells systemd what it wants to know; silent outside systemd."""
@@ -45,7 +47,7 @@ class Notifier:
 
     def status(self, text: str) -> None:
         """Show a line for people in `systemctl status`, when it changed."""
-        line = " ".join(text.split())
+        line = printable(" ".join(text.split()))
         if line != self._status:
             self._status = line
             self._tell(f"STATUS={line}")

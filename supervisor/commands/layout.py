@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
+from supervisor.contract import printable as characters
+
 Paint = Callable[[str, str], str]  # (text, style) -> text; styles: good, warn, bad, faint, bold
 UNKNOWN = "-"
 
@@ -25,9 +27,7 @@ def number(value: Any) -> Optional[float]:
 
 def printable(value: Any) -> str:
     """Give `value` as one line of text that can't steer a terminal (ids come from the queue)."""
-    if value is None:
-        return ""
-    return "".join(c if c.isprintable() else "?" for c in str(value))
+    return "" if value is None else characters.printable(str(value))
 
 
 def count_text(value: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from supervisor.contract import settings
 from supervisor.contract.exits import Exit
+from supervisor.contract.printable import escaped, printable
 
 
 def config(args: argparse.Namespace) -> int:
@@ -26,7 +27,7 @@ def config_lines(loaded: settings.Loaded) -> Iterator[str]:
     width = max(len(pair) for pair in pairs.values() if len(pair) <= 60)
     for key, pair in pairs.items():
         name = f" ({names[key]})" if key in names else ""
-        yield f"{pair.ljust(width)}   # {loaded.origins.get(key, 'default')}{name}"
+        yield f"{pair.ljust(width)}   # {printable(loaded.origins.get(key, 'default'))}{name}"
 
 
 def _value(in_force: settings.Settings, key: str) -> Any:
@@ -39,6 +40,6 @@ def _value(in_force: settings.Settings, key: str) -> Any:
 def _toml(value: Any) -> str:
     """Write a value as TOML does; JSON's way is the same for scalars and lists of texts."""
     if isinstance(value, dict):
-        pairs = (f"{json.dumps(key, ensure_ascii=False)} = {_toml(item)}" for key, item in value.items())
+        pairs = (f"{_toml(key)} = {_toml(item)}" for key, item in value.items())
         return f"{{{', '.join(pairs)}}}"
-    return json.dumps(value, ensure_ascii=False)
+    return escaped(json.dumps(value, ensure_ascii=False))

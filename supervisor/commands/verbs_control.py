@@ -18,6 +18,7 @@ from supervisor.commands.render import status_text
 from supervisor.commands.terminal import is_terminal, paint_for
 from supervisor.contract import clock, state_folder
 from supervisor.contract.exits import Exit
+from supervisor.contract.printable import printable_lines
 from supervisor.degraded import why_degraded
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def reload(args: argparse.Namespace) -> int:
 
 def _order(args: argparse.Namespace, request: Mapping[str, Any]) -> int:
     reply = _ask(args.config, request)
-    print(reply.get("text") or "done")
+    print("\n".join(printable_lines(str(reply.get("text") or "done"))))
     return Exit.OK
 
 
@@ -97,7 +98,7 @@ def _show(found: Any, as_json: bool) -> int:
     if not isinstance(found, dict):
         raise CommandFailed("the supervisor answered without a status: is it another version?")
     if as_json:
-        print(json.dumps(found, ensure_ascii=False), flush=True)
+        print(json.dumps(found), flush=True)
     else:
         print(status_text(found, paint_for(sys.stdout, os.environ)), flush=True)
     return Exit.DEGRADED if why_degraded(found) else Exit.OK

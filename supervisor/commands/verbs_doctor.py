@@ -143,7 +143,7 @@ def _limit(seconds: float) -> Callable[[], None]:
 
 
 def _show_json(finding: Finding) -> None:
-    print(json.dumps(dataclasses.asdict(finding), ensure_ascii=False), flush=True)
+    print(json.dumps(dataclasses.asdict(finding)), flush=True)
 
 
 def _show_line(finding: Finding) -> None:

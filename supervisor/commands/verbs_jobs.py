@@ -22,7 +22,7 @@ def jobs(args: argparse.Namespace) -> int:
     found = _ask_broker(args.config, "jobs", {"failed": args.failed})
     if args.json:
         for line in found:
-            print(json.dumps(line, ensure_ascii=False))
+            print(json.dumps(line))
     elif found:
         print("\n".join(jobs_table(found)))
     else:

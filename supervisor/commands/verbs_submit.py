@@ -70,7 +70,7 @@ def _enqueue(wish: Wish, loaded: settings.Loaded) -> int:
     fine = True
     for event in events(wish, loaded, os.environ, between=lambda: None):
         if event.get("event") == "queued":
-            print(f"{event.get('id')}  {printable(event['file'])}", flush=True)
+            print(f"{printable(event.get('id'))}  {printable(event['file'])}", flush=True)
         elif event.get("event") in ("refused", "failed"):
             fine = False
             _tell_failure(event)
@@ -124,7 +124,7 @@ class Following:
     def _hand_over(self, event: Event) -> None:
         text = transcript_as(self._form, event)
         if self._folder is not None:
-            print(self._folder.put(event["file"], self._form, text), flush=True)
+            print(printable(self._folder.put(event["file"], self._form, text)), flush=True)
             return
         if self._headings:
             print(f"== {printable(event['file'])}")

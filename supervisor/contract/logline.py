@@ -18,11 +18,10 @@ import threading
 from typing import IO, Any, Optional
 
 from supervisor.contract import clock
+from supervisor.contract.printable import printable
 
 MAX_LINE_CHARS = 8_192
 _QUEUE_LINES = 2_000
-# All but tab and line feed: escapes, and the 8-bit ones that some terminals obey as well.
-_CONTROLS = {code: "?" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
@@ -78,13 +77,13 @@ def _dump(line: dict[str, Any]) -> str:
 
 def _plain(value: object) -> str:
     """Write as ASCII without controls, of which JSON doubles no more than quotes and backslashes."""
-    return str(value).translate(_CONTROLS).encode("ascii", "backslashreplace").decode("ascii")
+    return printable(str(value), "\t\n").encode("ascii", "backslashreplace").decode("ascii")
 
 
 class TextFormatter(logging.Formatter):
     """A line for eyes: `13:21:41 supervisor  slot moved  slot=cpu0 was=ready`.
 
-    No control characters: what comes from queues and files must not steer a terminal.
+    Nothing but printable characters: what comes from queues and files must not steer a terminal.
     """
 
     def __init__(self, process: str) -> None:
@@ -99,9 +98,9 @@ class TextFormatter(logging.Formatter):
         text = f"{self.formatTime(record, self.datefmt)} {process:<10} {level}{record.getMessage()}"
         if tail:
             text = f"{text}  {tail}"
-        text = text.replace("\n", " ").translate(_CONTROLS)[:MAX_LINE_CHARS]
+        text = printable(text.replace("\n", " "), "\t")[:MAX_LINE_CHARS]
         if record.exc_info:
-            stack = self.formatException(record.exc_info).translate(_CONTROLS)
+            stack = printable(self.formatException(record.exc_info), "\t\n")
             text = f"{text}\n{stack[-MAX_LINE_CHARS:]}"
         return text
 
