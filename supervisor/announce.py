@@ -35,6 +35,7 @@ class Announcer:
         self._notifier = notifier
         self._pool = pool
         self._gist = gist
+        self._was_late = False  # the last wake
 
     def begin(self) -> None:
         """Start the timers that systemd needs. Call it once, inside the loop."""
@@ -60,6 +61,11 @@ class Announcer:
         if self._notifier.is_heard:
             self._notifier.extend(EXTEND_BY_S)
 
+    def woke(self) -> None:
+        """Feed the watchdog first of all after a pause: it may be overdue."""
+        if self._notifier.watchdog_s and not self._was_late:
+            self._notifier.alive()
+
     def reloaded(self) -> None:
         """Say that settings were read again."""
         self._notifier.reloaded()
@@ -79,18 +85,22 @@ class Announcer:
         self._loop.call_later(REMIND_EVERY_S, self._remind)
 
     def _feed(self, planned_s: float, interval_s: float) -> None:
-        """Feed the watchdog, unless this wake came so late that the loop can't be called well."""
+        """Feed the watchdog, unless this wake and the one before came so late that the loop crawls.
+
+        A single late wake is a pause: of this process, its container or the machine.
+        """
         now_s = self._loop.time()
         late_s = now_s - planned_s
         wait_s = interval_s / FEEDS_PER_INTERVAL
-        if is_too_late(late_s, interval_s):
-            log.warning(
-                "the loop lags, systemd's watchdog is not fed",
-                extra={"late_s": round(late_s, 3), "watchdog_s": interval_s},
-            )
+        is_late = is_too_late(late_s, interval_s)
+        if is_late:
             wait_s = min(wait_s, LOOK_AGAIN_S)
+        if is_late and self._was_late:
+            facts = {"late_s": round(late_s, 3), "watchdog_s": interval_s}
+            log.warning("the loop lags, systemd's watchdog is not fed", extra=facts)
         else:
             self._notifier.alive()
+        self._was_late = is_late
         self._loop.call_later(wait_s, self._feed, now_s + wait_s, interval_s)
 
 

@@ -97,6 +97,11 @@ class Care:
                 if worker.slot.spawned_at_s < fault.at_s:
                     self._restart(pool, worker, fault, now_s)
 
+    def pass_over(self, lost_s: float) -> None:
+        """Let the last `lost_s` seconds not count for gates that are waited for."""
+        for name in self._waiting_since_s:
+            self._waiting_since_s[name] += lost_s
+
     # --- asked ------------------------------------------------------------------------
 
     def release(self, pool: Pool, member: Member) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 BROKER_MISSED_MOST_S = 300.0
 GIVE_UP_WITHIN_S = 10.0
 BROKER_RESTARTS_MOST = 3  # while stopping
+LISTEN_S = 1.0  # as a slot's policy has it
 
 
 class Ending:
@@ -30,6 +31,7 @@ class Ending:
         self._broker_missed_since_s: Optional[float] = None
         self._gave_up = ""
         self._late = False  # a stop's deadline has passed
+        self._listens_until_s = 0.0  # after a pause: what children said is read before they are killed
         self._restarts_allowed = 0  # of the broker, while stopping
 
     def next_wakes_s(self, pool: Pool) -> list[Optional[float]]:
@@ -40,8 +42,16 @@ class Ending:
         if self._unready_since_s is not None and self._unready_most_s is not None:
             wakes.append(self._unready_since_s + self._unready_most_s)
         if pool.mode is Mode.STOPPING and not self._late:
-            wakes.append(pool.deadline_at_s)
+            wakes.append(self._ends_at_s(pool))
         return wakes
+
+    def pass_over(self, lost_s: float, now_s: float) -> None:
+        """Let the last `lost_s` seconds not count as a time without broker or worker."""
+        if self._unready_since_s is not None:
+            self._unready_since_s += lost_s
+        if self._broker_missed_since_s is not None:
+            self._broker_missed_since_s += lost_s
+        self._listens_until_s = now_s + LISTEN_S
 
     def stop_begins(self, pool: Pool) -> None:
         """A broker that dies from now on may be started again so many times, for what is owed."""
@@ -87,7 +97,8 @@ class Ending:
 
     def _finish_stop(self, pool: Pool, now_s: float) -> None:
         """End the process once everything is finished, given back, or can't be helped."""
-        if not self._late and pool.deadline_at_s is not None and now_s >= pool.deadline_at_s:
+        ends_at_s = self._ends_at_s(pool)
+        if not self._late and ends_at_s is not None and now_s >= ends_at_s:
             self._late = True
             for member in pool.members.values():
                 pool.decide(member, sl.Kill("deadline reached", sl.Next.REST), now_s)
@@ -102,6 +113,10 @@ class Ending:
             pool.decide(pool.members[BROKER], sl.Begin(), now_s)
         elif not alive and not heir_comes:
             pool.end(self._end_of_stop(pool))
+
+    def _ends_at_s(self, pool: Pool) -> Optional[float]:
+        """Say when a stop must be over."""
+        return None if pool.deadline_at_s is None else max(pool.deadline_at_s, self._listens_until_s)
 
     def _end_of_stop(self, pool: Pool) -> EndProcess:
         """Nobody is left: all is well if no job is left either."""

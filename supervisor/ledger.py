@@ -131,6 +131,14 @@ class Ledger:
             if progress.phase == "transcribing" and entry.began_at_s is None:
                 entry.began_at_s, entry.began_from_s = now_s, progress.done_s
 
+    def pass_over(self, lost_s: float) -> None:
+        """Let the last `lost_s` seconds count neither for a job's speed nor for an answer that is awaited."""
+        for entry in self.entries.values():
+            if entry.began_at_s is not None:
+                entry.began_at_s += lost_s
+            if entry.asked_back_at_s is not None:
+                entry.asked_back_at_s += lost_s
+
     def put_back(self, entry: Entry) -> None:
         """Note that no worker has the job now: it waits for the next, and goes on from its checkpoint."""
         entry.stage, entry.slot = Stage.WAITING, ""

@@ -33,6 +33,7 @@ from supervisor.notices import Notices
 from supervisor.oom import OomEvidence
 from supervisor.outages import METADATA
 from supervisor.printed import pass_on
+from supervisor.pulse import Pulse
 from supervisor.roll import ROLLED, Roll, changed_keys, with_rolled
 from supervisor.state_dir import StateDir
 from supervisor.status_file import StatusFile
@@ -68,6 +69,7 @@ class Service:
         self._events: deque[pl.PoolEvent] = deque()
         self._busy = False
         self._timer: Optional[asyncio.TimerHandle] = None
+        self._pulse = Pulse(self._look_for_pause)
         self._is_after_due = False
         self._status_file = StatusFile(state, self.picture)
         self.chronicle = Chronicle(state.path, self.picture_of_device)
@@ -88,6 +90,7 @@ class Service:
         self._end_former_life()
         self._hire()
         self.announcer.begin()
+        self._pulse.begin()
         gc.freeze()  # modules and settings stay: looking through them again would only hold the loop up
         end = await self._ended
         # All is ended well: an impatient second SIGTERM must not turn the exit code into its own.
@@ -143,6 +146,7 @@ class Service:
         Events that come up meanwhile (a start that answers at once) wait their turn. Words come later:
         a dead worker's heir must not wait for the log and the crash record.
         """
+        self._look_for_pause()
         self._events.append(event)
         if self._busy:
             return
@@ -167,6 +171,13 @@ class Service:
         if not self._is_after_due and not pl.is_mere_sign(event):
             self._is_after_due = True
             self._loop.call_soon(self._after_events)
+
+    def _look_for_pause(self) -> None:
+        """Before anything is decided by the clock: did this process run all the time?"""
+        lost_s = self._pulse.missed_s(clock.now_s())
+        if lost_s:
+            self.announcer.woke()
+            self.post(pl.Paused(lost_s))
 
     def picture(self) -> dict[str, Any]:
         """Give the status as `status --json` shows it."""

@@ -21,6 +21,7 @@ from supervisor.hearing import hear
 from supervisor.ledger import Death, Ledger, Stage
 from supervisor.memory_ladder import MemoryLadder
 from supervisor.outages import Outages
+from supervisor.paused import pass_over
 from supervisor.pool_types import (
     BROKER,
     GPUWATCH,
@@ -35,6 +36,7 @@ from supervisor.pool_types import (
     Member,
     Mode,
     Note,
+    Paused,
     PoolEvent,
     Release,
     Resume,
@@ -49,8 +51,8 @@ from supervisor.spreading import spread
 
 __all__ = [
     "BROKER", "GPUWATCH", "Action", "Crashed", "Died", "DrainSlots", "Due", "EndProcess", "ForSlot", "Heard",
-    "Member", "Mode", "Note", "Pool", "PoolEvent", "Release", "Resume", "Send", "SlotEvent", "Stop", "Totals",
-    "is_mere_sign",
+    "Member", "Mode", "Note", "Paused", "Pool", "PoolEvent", "Release", "Resume", "Send", "SlotEvent", "Stop",
+    "Totals", "is_mere_sign",
 ]  # fmt: skip
 
 KEEP_EVERY_S = 5.0
@@ -231,6 +233,9 @@ class Pool:
             self._keep_at_s = None
             self.send(BROKER, m.Keep(tuple(self.ledger.entries)))
 
+    def _on_paused(self, event: Paused, now_s: float) -> None:
+        pass_over(self, event.lost_s, now_s)
+
     # --- after every event ----------------------------------------------------------
 
     def _settle(self, now_s: float) -> None:
@@ -341,4 +346,5 @@ _TAKERS: Mapping[type, Any] = {
     Release: Pool._on_release,
     Stop: Pool.stop,
     Due: Pool._on_due,
+    Paused: Pool._on_paused,
 }

@@ -127,7 +127,14 @@ class Due:
     """`next_wake_s()` has come."""
 
 
-PoolEvent = Union[Heard, SlotEvent, Died, DrainSlots, Resume, Release, Stop, Due]
+@dataclass(frozen=True)
+class Paused:
+    """The supervisor did not run for the last `lost_s` seconds, and nobody was heard."""
+
+    lost_s: float
+
+
+PoolEvent = Union[Heard, SlotEvent, Died, DrainSlots, Resume, Release, Stop, Due, Paused]
 
 # --- actions ------------------------------------------------------------------------
 

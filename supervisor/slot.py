@@ -2,8 +2,8 @@
 
 A slot is one child's place; it lives as long as the supervisor while processes come and
 go in it. A state says what is awaited, `reason` how we got there. The function gives the
-next slot and the commands that make it true; somebody else carries them out. `MOVES` is the specification:
-tests compare it with the moves really made.
+next slot and the commands that make it true; somebody else carries them out. `MOVES` (slot_types.py) is
+the specification: tests compare it with the moves really made.
 
 Mechanisms and figures: immediate restart after a ready life, full jitter, held after
 five, half-open probes (design.md, "The life of a slot").
@@ -18,6 +18,8 @@ from typing import Optional
 
 from supervisor.contract.exits import Exit, describe
 from supervisor.slot_types import (
+    ALIVE,
+    MOVES,
     Alarm,
     BecameReady,
     Begin,
@@ -44,29 +46,17 @@ from supervisor.slot_types import (
     SpawnFailed,
     TellDrain,
     Tick,
+    Unheard,
 )
 
 __all__ = [
     "ALIVE", "MOVES", "Alarm", "BecameReady", "Begin", "Buried", "Command", "Decision", "Drain", "Event",
     "Exited", "FinishedJob", "Heartbeat", "Hold", "HoldIt", "Kill", "LeaveBehind", "Next", "Policy", "Queued",
-    "Signal", "Slot", "SlotState", "Spawn", "SpawnFailed", "Spawned", "TellDrain", "Tick", "backoff_s",
-    "decide",
+    "Signal", "Slot", "SlotState", "Spawn", "SpawnFailed", "Spawned", "TellDrain", "Tick", "Unheard",
+    "backoff_s", "decide",
 ]  # fmt: skip
 
 _S = SlotState
-MOVES: Mapping[SlotState, frozenset[SlotState]] = {
-    _S.STOPPED: frozenset({_S.STARTING, _S.HELD}),
-    _S.STARTING: frozenset({_S.READY, _S.DRAINING, _S.KILLING, _S.STARTING, _S.BACKOFF, _S.HELD}),
-    _S.READY: frozenset({_S.DRAINING, _S.KILLING, _S.STARTING, _S.BACKOFF, _S.HELD}),
-    _S.DRAINING: frozenset({_S.KILLING, _S.STARTING, _S.STOPPED, _S.BACKOFF, _S.HELD}),
-    _S.KILLING: frozenset({_S.STARTING, _S.BACKOFF, _S.HELD, _S.STOPPED}),
-    _S.BACKOFF: frozenset({_S.STARTING, _S.STOPPED, _S.HELD}),
-    _S.HELD: frozenset({_S.STARTING, _S.STOPPED}),
-}
-"""Legal moves. STARTING to STARTING is a life that ended at once and is followed by the next."""
-
-ALIVE = frozenset({_S.STARTING, _S.READY, _S.DRAINING, _S.KILLING})
-"""States in which a process exists (or is being made)."""
 
 
 def decide(slot: Slot, event: Event, policy: Policy, now_s: float) -> Decision:
@@ -161,9 +151,13 @@ def _on_heartbeat(slot: Slot, event: Heartbeat, policy: Policy, now_s: float) ->
     if slot.state is not _S.READY:
         return _stay(slot)
     moved_at_s = now_s if event.moved else slot.moved_at_s
-    wake_at_s = min(now_s + policy.silence_s, moved_at_s + (event.still_most_s or policy.stall_s))
-    spoke = replace(slot, moved_at_s=moved_at_s, wake_at_s=wake_at_s)
-    return replace(spoke, still_most_s=event.still_most_s, phase=event.phase), ()
+    spoke = replace(slot, moved_at_s=moved_at_s, still_most_s=event.still_most_s, phase=event.phase)
+    return replace(spoke, wake_at_s=_judged_at_s(spoke, policy, now_s)), ()
+
+
+def _judged_at_s(slot: Slot, policy: Policy, now_s: float) -> float:
+    """Say when a ready child that spoke just now has been silent, or stood still, for too long."""
+    return min(now_s + policy.silence_s, slot.moved_at_s + (slot.still_most_s or policy.stall_s))
 
 
 def _on_finished_job(slot: Slot, event: FinishedJob, policy: Policy, now_s: float) -> Decision:
@@ -174,6 +168,18 @@ def _on_tick(slot: Slot, event: Tick, policy: Policy, now_s: float) -> Decision:
     if slot.wake_at_s is None or now_s < slot.wake_at_s:
         return _stay(slot)
     return _DUE[slot.state](slot, policy, now_s)
+
+
+def _on_unheard(slot: Slot, event: Unheard, policy: Policy, now_s: float) -> Decision:
+    """Let time in which nobody listened count for no budget. A drain's deadline stays where it is."""
+    if slot.wake_at_s is None or slot.state not in ALIVE:
+        return _stay(slot)
+    if slot.state is _S.DRAINING:
+        return replace(slot, wake_at_s=max(slot.wake_at_s, now_s + policy.listen_s)), ()
+    if slot.state is not _S.READY:
+        return replace(slot, wake_at_s=slot.wake_at_s + event.lost_s), ()
+    later = replace(slot, moved_at_s=slot.moved_at_s + event.lost_s)
+    return replace(later, wake_at_s=_judged_at_s(later, policy, now_s)), ()
 
 
 def _on_drain(slot: Slot, event: Drain, policy: Policy, now_s: float) -> Decision:
@@ -328,6 +334,7 @@ _HANDLERS: Mapping[type, Callable[..., Decision]] = {
     Heartbeat: _on_heartbeat,
     FinishedJob: _on_finished_job,
     Tick: _on_tick,
+    Unheard: _on_unheard,
     Drain: _on_drain,
     Kill: _on_kill,
     HoldIt: _on_hold,

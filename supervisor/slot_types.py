@@ -1,8 +1,9 @@
-"""The words of a slot's life: its states, what can happen to it, what it can order. PURE."""
+"""The words of a slot's life: its states and moves, what can happen to it, what it can order. PURE."""
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Optional, Union
 
@@ -15,6 +16,22 @@ class SlotState(str, enum.Enum):
     BACKOFF = "backoff"  # waiting before the next start
     HELD = "held"  # not started again until there is proof or a person's word
     STOPPED = "stopped"  # rests until somebody begins it
+
+
+_S = SlotState
+MOVES: Mapping[SlotState, frozenset[SlotState]] = {
+    _S.STOPPED: frozenset({_S.STARTING, _S.HELD}),
+    _S.STARTING: frozenset({_S.READY, _S.DRAINING, _S.KILLING, _S.STARTING, _S.BACKOFF, _S.HELD}),
+    _S.READY: frozenset({_S.DRAINING, _S.KILLING, _S.STARTING, _S.BACKOFF, _S.HELD}),
+    _S.DRAINING: frozenset({_S.KILLING, _S.STARTING, _S.STOPPED, _S.BACKOFF, _S.HELD}),
+    _S.KILLING: frozenset({_S.STARTING, _S.BACKOFF, _S.HELD, _S.STOPPED}),
+    _S.BACKOFF: frozenset({_S.STARTING, _S.STOPPED, _S.HELD}),
+    _S.HELD: frozenset({_S.STARTING, _S.STOPPED}),
+}
+"""Legal moves. STARTING to STARTING is a life that ended at once and is followed by the next."""
+
+ALIVE = frozenset({_S.STARTING, _S.READY, _S.DRAINING, _S.KILLING})
+"""States in which a process exists (or is being made)."""
 
 
 class Next(str, enum.Enum):
@@ -53,6 +70,7 @@ class Policy:
     gone_s: float = 5.0  # from SIGKILL to the alarm
     blocked_s: float = 5.0  # between two tries to take a place that somebody else has
     reserve_s: float = 5.0  # SIGKILL this long before a drain's deadline
+    listen_s: float = 1.0  # after a pause of ours: what was said meanwhile is read before a late kill
     may_hold: bool = True  # never for broker and gpuwatch
     drains_while_starting: bool = False  # the broker: it may hold leases before it is ready
     may_leave_behind: bool = False  # gpuwatch: one that hangs in the driver is replaced, once
@@ -138,6 +156,13 @@ class Tick:
 
 
 @dataclass(frozen=True)
+class Unheard:
+    """Nobody listened for the last `lost_s` seconds: the supervisor itself did not run."""
+
+    lost_s: float
+
+
+@dataclass(frozen=True)
 class Drain:
     """Finish what you have before `deadline_at_s`; then `next`."""
 
@@ -193,6 +218,7 @@ Event = Union[
     Heartbeat,
     FinishedJob,
     Tick,
+    Unheard,
     Drain,
     Kill,
     HoldIt,

@@ -64,6 +64,7 @@ class Host:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._events: deque[pl.PoolEvent] = deque()
         self._count = 100
+        self._unread: Optional[list[pl.PoolEvent]] = None  # while the supervisor is paused
         self._busy = False
         self._wakes_at_once = 0
         self.pool = pl.Pool(read_ahead, loading_most, unready_most_s)
@@ -119,6 +120,22 @@ class Host:
         """Something outside ends a child."""
         self.processes[name].end(code, out_of_memory)
 
+    def pause(self, for_s: float) -> None:
+        """Stop the supervisor alone for a while (SIGSTOP): children work on, their words lie unread."""
+        self._unread = []
+        until_s = self.now_s + for_s
+        while self._timers and self._timers[0][0] <= until_s:
+            self._pass_to(max(self.now_s, self._timers[0][0]))
+            heapq.heappop(self._timers)[2]()
+        self._pass_to(until_s)
+        self._wake_late(for_s)
+
+    def freeze(self, for_s: float) -> None:
+        """Stop the whole tree for a while (docker pause, a machine that sleeps)."""
+        self._unread = []
+        self._pass_to(self.now_s + for_s)
+        self._wake_late(for_s)
+
     def stop(self, within_s: float = 110.0) -> None:
         self.post(pl.Stop(self.now_s + within_s, "stop (SIGTERM)"))
 
@@ -171,6 +188,9 @@ class Host:
         heapq.heappush(self._timers, (at_s, self._count, then))
 
     def post(self, event: pl.PoolEvent) -> None:
+        if self._unread is not None:
+            self._unread.append(event)
+            return
         self._events.append(event)
         if self._busy:
             return
@@ -234,6 +254,12 @@ class Host:
             self.processes[name].hear(
                 m.read(m.write(message)[:-1], (*m.TO_WORKER, *m.TO_BROKER, *m.TO_GPUWATCH))
             )
+
+    def _wake_late(self, lost_s: float) -> None:
+        """Go on as the loop does: its timers come before the sockets are read."""
+        unread, self._unread = self._unread or [], None
+        for event in (pl.Paused(lost_s), pl.Due(), *unread):
+            self.post(event)
 
     def _wake(self) -> None:
         self._wakes_at_once += 1

@@ -47,6 +47,15 @@ class SlotLife(RuleBasedStateMachine):
             after = self.world.slot.wake_at_s
             assert after is None or after > self.now_s or after != wake_at_s, "a wake that changes nothing"
 
+    @rule(by_s=SPANS_S)
+    def nobody_listens(self, by_s: float) -> None:
+        """A pause of the supervisor kills and begins nothing, however long it was."""
+        self.now_s += by_s
+        if self.world.possible(sl.Unheard(by_s)):
+            was = self.world.slot
+            self.world, commands = self.world.take(sl.Unheard(by_s), self.policy, self.now_s)
+            assert (commands, self.world.slot.state) == ((), was.state)
+
     @rule()
     def begin(self) -> None:
         self.take(sl.Begin())

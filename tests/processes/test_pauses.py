@@ -1,0 +1,83 @@
+"""The service is paused with SIGSTOP, alone or with all its children, as docker pause or a suspend does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from tests.processes.quick_service import HELD, go
+from tests.processes.rem_service import SAMPLES, Service, running, wait_for
+from tests.processes.senders import LocalSender, finished
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+SILENCE_S = 5  # the shortest that settings allow
+PAUSE_S = SILENCE_S + 4.0
+
+
+def pause(pids: Iterable[int], for_s: float) -> None:
+    """Stop these processes for a while; the first goes on first."""
+    stopped = list(pids)
+    for pid in reversed(stopped):
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(for_s)  # the length of the pause is the deed itself
+    for pid in stopped:
+        os.kill(pid, signal.SIGCONT)
+
+
+def all_of(service: Service) -> list[int]:
+    """The supervisor and its children, the supervisor first."""
+    return [service.process.pid, *(service.pids() - {service.process.pid})]
+
+
+@pytest.mark.parametrize("who", ["the supervisor", "all"])
+def test_three_pauses_restart_no_worker_and_charge_no_recording(tmp_path: Path, who: str) -> None:
+    """Each used to kill every worker ("silent"); after the third the recording was FAILED for good."""
+    sender = LocalSender(tmp_path / "state" / "local")
+    (tmp_path / "config.toml").write_text(
+        f"[supervisor]\nsilence_s = {SILENCE_S}\n[devices]\ncpu_slots = 2\n", encoding="utf-8"
+    )
+    with running(tmp_path / "state", HELD) as service:
+        service.wait_ready(2)
+        job = sender.send(SAMPLES / "harbour.wav")
+        wait_for(service.busy_slot, "a worker in the middle of a recording")
+        before = service.pids()
+
+        for _ in range(3):
+            pause(all_of(service) if who == "all" else [service.process.pid], PAUSE_S)
+            assert service.pids() == before
+
+        go(service)
+        record = wait_for(lambda: finished(sender, job), "the recording")
+        wait_for(lambda: service.log.count("the supervisor was paused") >= 3, "three lines about it")
+
+        assert service.pids() == before
+        assert (record["remAttempt"], record.get("remCrashes", 0)) == (1, 0)
+        assert len(sender.transcripts()) == 2
+        assert "silent for" not in service.log
+
+
+def test_pause_beyond_the_lease_ends_in_one_transcript(tmp_path: Path) -> None:
+    """The lease ran out meanwhile: it is let go untouched; the message comes back and ends the job once."""
+    sender = LocalSender(tmp_path / "state" / "local")
+    (tmp_path / "config.toml").write_text(
+        "[queue]\nlease_s = 10\n[devices]\ncpu_slots = 1\n", encoding="utf-8"
+    )
+    with running(tmp_path / "state", HELD) as service:
+        service.wait_ready(1)
+        job = sender.send(SAMPLES / "harbour.wav")
+        wait_for(service.busy_slot, "a worker in the middle of a recording")
+        before = service.pids()
+
+        pause(all_of(service), 15.0)
+        go(service)
+
+        wait_for(lambda: finished(sender, job), "the recording")
+        wait_for(lambda: sender.left() == 0, "an empty queue")
+        assert service.pids() == before
+        assert len(sender.transcripts()) == 2
