@@ -79,6 +79,13 @@ class Crew:
         if failed:
             log.error("the model fetch can't be started", extra={"reason": failed.why})
 
+    def fetch_again(self) -> list[str]:
+        """Start the fetches that had given up, now that a person asked; give their models' names."""
+        names = [name for name, fetch in self.fetches.items() if fetch.ask_again()]
+        for name in names:
+            self.start_fetching(name)
+        return [self.fetches[name].model for name in names]
+
     def stop_fetching(self) -> None:
         for name in self.fetches:
             if name in self._effects.children:
@@ -224,6 +231,6 @@ class Crew:
 
 def _why_no_model(fetch: ModelFetch) -> sl.Event:
     if fetch.failure:
-        return sl.HoldIt(f"no model: {fetch.failure}")
+        return sl.HoldIt(fetch.failure)
     share = "" if fetch.percent is None else f": {fetch.percent} %"
     return sl.Queued(f"waiting for the model{share}")

@@ -119,14 +119,20 @@ class Service:
         keys = changed_keys(self.loaded.settings, fresh.settings)
         late = [key for key in keys if key not in ROLLED]
         words = [f"only a restart of the service changes: {', '.join(late)}"] if late else []
-        if not keys:
-            words = ["nothing has changed"]
-        elif len(late) < len(keys):
+        if len(late) < len(keys):
             words.insert(0, self._take_up(fresh))
+        asked_again = self.crew.fetch_again()  # after a new model has taken the place of the old one
+        if asked_again:
+            words.insert(0, f"looking for model {', '.join(asked_again)} again")
+        words = words or ["nothing has changed"]
         self.announcer.reloaded()
         log.info("settings read again", extra={"changed": ", ".join(keys), "restart_for": ", ".join(late)})
         self._loop.call_soon(self._after_events)
         return "; ".join(words)
+
+    def fetch_models_again(self) -> list[str]:
+        """Look again for the models that were given up; give their names."""
+        return self.crew.fetch_again()
 
     def _take_up(self, fresh: settings.Loaded) -> str:
         """Let workers take up what they can of new settings; another model is fetched first."""
@@ -282,7 +288,7 @@ class Service:
             return
         if again_s is not None:
             self._loop.call_later(again_s, self.crew.start_fetching, name)
-        else:
+        elif self.crew.fetches[name].path:
             self._roll.begin(self.crew.take_up(self.loaded.settings))
             self._loop.call_soon(self._after_events)  # nothing else may happen for half a minute
         self._staff()

@@ -1,8 +1,9 @@
 """Makes the model's name a folder before any worker starts, once for the whole host.
 
 Workers racing for a cold cache leave partial files and locks behind. So one short-lived
-child fetches; it tells its progress as JSON lines. Where it fails, time may cure it: it
-is started again with back-off, and the slots say what they wait for.
+child fetches; it tells its progress as JSON lines. Where it fails and time may cure that, it
+is started again with back-off, and the slots say what they wait for. Where only a person can cure it (the
+hub has no such model), it is not started again until somebody asks: reload, or release of a held slot.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class ModelFetch:
     failure: str = ""
     failures: int = 0
     percent: Optional[int] = None
+    is_final: bool = False  # trying again by itself is no use: it waits until somebody asks
     _told_percent: int = -1
 
     def hear(self, line: str) -> None:
@@ -46,16 +48,28 @@ class ModelFetch:
             )
         elif kind == "failed":
             self.failure = f"{event.get('reason', 'unknown')}. {event.get('cure', '')}".strip()
+            self.is_final = event.get("final") is True
 
     def ended(self, words: str) -> Optional[float]:
-        """The child has ended: None when there is a model, else seconds until the next try."""
+        """The child has ended: give the seconds until the next try; None: there is none, `path` says why."""
         if self.path:
             return None
         self.failure = self.failure or f"the model fetch ended without an answer ({words})"
         self.failures += 1
+        if self.is_final:
+            log.error("model is not available", extra={"model": self.model, "reason": self.failure})
+            return None
         wait_s = float(min(RETRY_MOST_S, RETRY_FIRST_S * 2 ** min(self.failures - 1, 10)))
-        log.error("no model yet", extra={"model": self.model, "reason": self.failure, "again_s": wait_s})
+        log.error(
+            "model is not available",
+            extra={"model": self.model, "reason": self.failure, "retry_after_s": wait_s},
+        )
         return wait_s
+
+    def ask_again(self) -> bool:
+        """Say whether this fetch waits for somebody to ask, who has asked now: then it is to be started."""
+        was_final, self.is_final = self.is_final, False
+        return was_final and not self.path
 
     def _tell_progress(self, done: Any, total: Any) -> None:
         if not isinstance(done, int) or not isinstance(total, int) or total <= 0:

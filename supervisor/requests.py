@@ -84,15 +84,29 @@ class Requests:
             by_s = clock.now_s() + self._service.loaded.settings.supervisor.drain_s
             self._service.post(pl.DrainSlots((slot.name,), by_s, "restart asked for", sl.Next.RESTART))
             return {"text": f"{slot.name} finishes its job, then starts again"}
+        elif slot.state is sl.SlotState.HELD and (again := self._model_again(slot)):
+            return again
         else:
             self._service.post(pl.SlotEvent(slot.name, sl.Begin()))
         return {"text": f"{slot.name} starts again"}
+
+    def _model_again(self, slot: sl.Slot) -> Optional[dict[str, Any]]:
+        """Look again for models that could not be had; None where none was given up."""
+        models = self._service.fetch_models_again()
+        return (
+            {"text": f"looking for model {', '.join(models)} again; then {slot.name} starts"}
+            if models
+            else None
+        )
 
     def _release(self, request: dict[str, Any]) -> dict[str, Any]:
         self._refuse_while_stopping()
         slot = self._slot(request)
         if slot.state is not sl.SlotState.HELD:
             raise Refused(f"{slot.name} is not held, it is {slot.state.value}")
+        again = self._model_again(slot)
+        if again:
+            return again
         self._service.post(pl.Release(slot.name))
         return {"text": f"{slot.name} released and started"}
 

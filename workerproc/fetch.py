@@ -37,7 +37,7 @@ def main(name: str) -> int:
     try:
         found = find(name, lambda done, total: _say("progress", done_bytes=done, total_bytes=total))
     except NoModel as error:
-        _say("failed", reason=str(error), cure=error.cure)
+        _say("failed", reason=str(error), cure=error.cure, final=error.is_final)
         return Exit.FAILED
     _say("ready", path=str(found.path), source=found.source)
     return Exit.OK
@@ -57,9 +57,7 @@ def find(name: str, tell: Tell) -> Found:
     if folder is not None:
         return Found(folder, "folder")
     models.quiet_hub()
-    from workerproc import recogniser
-
-    repository = models.repository_of(name, recogniser.known_models())
+    repository = models.repository_of(name)
     here = _here(name, repository)
     if here is not None:
         return here
@@ -105,6 +103,7 @@ def _download(name: str, repository: str, tell: Tell) -> Found:
         raise NoModel(
             f"{repository} is not a faster-whisper model: it lacks {', '.join(missing)}",
             "Name a repository that was converted for CTranslate2",
+            is_final=True,
         )
     return Found(folder, "hub")
 
@@ -120,32 +119,52 @@ def _total_bytes(repository: str) -> int:
 def _no_model(name: str, repository: str, error: Exception) -> NoModel:
     """Say in words why the hub did not give it. The one place that knows the hub's errors."""
     from huggingface_hub import constants
-    from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
 
     hub = constants.ENDPOINT
+    absent = f"model {name} is not available"
     if isinstance(error, GatedRepoError):
         return NoModel(
-            f"{hub} gives {repository} only to those it knows", "Set HF_TOKEN to a token that may read it"
+            f"{absent}: {hub} gives {repository} only to accounts that may read it",
+            "Set HF_TOKEN to a token of such an account",
+            is_final=True,
         )
-    if isinstance(error, RepositoryNotFoundError):
+    if isinstance(error, (RepositoryNotFoundError, HFValidationError)):
         return NoModel(
-            f"{hub} knows no model {repository}", "Correct WHISPER_MODEL, or set HF_TOKEN if it is private"
+            f"{absent}: {hub} has no repository {repository}",
+            "Correct WHISPER_MODEL, or set HF_TOKEN if the repository is private",
+            is_final=True,
         )
     if isinstance(error, OfflineModeIsEnabled) or constants.HF_HUB_OFFLINE:
         return NoModel(
-            f"{name} is not on this host and HF_HUB_OFFLINE is set",
-            "Fetch it once without HF_HUB_OFFLINE, or name a folder",
+            f"{absent}: it is not on this host and HF_HUB_OFFLINE is set",
+            f"Fetch it once without HF_HUB_OFFLINE, or {_without_hub()}",
         )
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
         return NoModel(
-            f"{name} can't be stored in {constants.HF_HUB_CACHE}: {error.strerror or error}",
-            "Make room there, or set HF_HOME to a folder with room",
+            f"{absent}: it can't be stored in {constants.HF_HUB_CACHE}: {error.strerror or error}",
+            "Free some space there, or set HF_HOME to a folder with enough",
         )
     first_line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
     return NoModel(
-        f"{name} is not on this host and could not be fetched from {hub}: {first_line}",
-        "Check the network, the proxy and HF_ENDPOINT, or name a folder that holds the model",
+        f"{absent}: it is not on this host and could not be fetched from {hub}: {first_line}",
+        f"Check the network, the proxy and HF_ENDPOINT, or {_without_hub()}",
     )
+
+
+def _without_hub() -> str:
+    """Say which models need no hub."""
+    tiny = (
+        f", or to {models.PACKAGED_MODEL}, which is installed"
+        if models.packaged(models.PACKAGED_MODEL)
+        else ""
+    )
+    return f"set WHISPER_MODEL to a folder that holds a model{tiny}"
 
 
 def _repository_folder(repository: str) -> Path:
@@ -163,7 +182,8 @@ def _one_at_a_time(repository: str) -> Iterator[None]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise NoModel(
-            f"models can't be stored in {path.parent}: {error.strerror or error}",
+            f"model {repository} is not available: it can't be stored in {path.parent}: "
+            f"{error.strerror or error}",
             "Make it writable for this user, or set HF_HOME to a folder that is",
         ) from error
     try:

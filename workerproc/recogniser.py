@@ -331,13 +331,6 @@ def _theirs(options: Options, tokenizer: Any, mark: Mark) -> Any:
     )
 
 
-def known_models() -> dict[str, str]:
-    """Give the hub repository of each model name that faster-whisper knows."""
-    from faster_whisper.utils import _MODELS
-
-    return dict(_MODELS)
-
-
 def versions() -> dict[str, str]:
     """Name the engine: its parts decide the text."""
     return {name: metadata.version(name) for name in ("faster-whisper", "ctranslate2", "onnxruntime", "av")}

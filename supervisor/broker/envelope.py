@@ -17,6 +17,7 @@ from urllib.parse import unquote_plus
 from supervisor.broker.request import JobRequest, Parsed, Rejected, Source
 from supervisor.contract import options
 from supervisor.contract.options import BadOption, Options
+from supervisor.contract.whisper_names import language_mistake
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_RECORDS = 1_000
@@ -28,7 +29,6 @@ UNKNOWN_DEVICE = "unknown-device"
 _KEY_LAYOUT = re.compile(
     r"raw/(?P<device>[^/]+)/\d{4}/\d\d/\d\d/(?P=device)_(?P<start>[^_/]+)_(?P<end>[^_/]+)\.\w+"
 )
-_LANGUAGE = re.compile(r"[a-z]{2,3}")
 
 
 @dataclass(frozen=True)
@@ -217,9 +217,10 @@ def _checked_key(value: Any) -> str:
 def _checked_language(value: Any) -> Optional[str]:
     if value in (None, ""):
         return None
-    if not isinstance(value, str) or not _LANGUAGE.fullmatch(value):
-        raise _Bad("The message's language is not a code such as en or de.")
-    return value
+    wrong = language_mistake(value) if isinstance(value, str) else "must be a text such as en or de"
+    if wrong is not None:
+        raise _Bad(_sentence(f"The message's language: {wrong}"))
+    return str(value)
 
 
 def _checked_options(value: Any) -> str:
@@ -231,8 +232,12 @@ def _checked_options(value: Any) -> str:
     try:
         options.merged(Options(), value)
     except BadOption as bad:
-        raise _Bad(f"The message's {bad}.") from None
+        raise _Bad(_sentence(f"The message's {bad}")) from None
     return json.dumps(value, sort_keys=True)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?")) else f"{text}."
 
 
 def _short_text(value: Any) -> str:

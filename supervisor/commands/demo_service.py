@@ -71,7 +71,11 @@ class DemoService:
         self.last_words: list[str] = []  # the end of its log: before it was stopped, or why that went badly
         self._config = self.folder / "config.toml"
         self._config.write_text('[log]\nformat = "text"\n', encoding="utf-8")
-        self.loaded = settings.load(str(self._config), environ=self.environment)
+        try:
+            self.loaded = settings.load(str(self._config), environ=self.environment)
+        except settings.SettingsWrong:  # the model, which the user names
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
         self._keep = keep
         self._seen: dict[int, str] = {}  # pid -> when it started, for pids are used again
 

@@ -21,6 +21,7 @@ from supervisor.commands.terminal import LiveLines
 from supervisor.contract import settings
 from supervisor.contract.exits import Exit
 from supervisor.contract.options import BadOption, Options, merged
+from supervisor.contract.whisper_names import language_mistake
 
 
 def submit(args: argparse.Namespace) -> int:
@@ -28,6 +29,9 @@ def submit(args: argparse.Namespace) -> int:
     if not args.wait and (args.format or args.output):
         raise CommandFailed("--format and --output say what to do with a transcript: add --wait", Exit.USAGE)
     options = asked_options(args.option)
+    wrong_language = language_mistake(args.language) if args.language else None
+    if wrong_language:
+        raise CommandFailed(f"--language: {wrong_language}", Exit.USAGE)
     loaded = settings.load(args.config)
     if not args.wait:
         wish = Wish(args.files, language=args.language or "", force=args.force, options=options)
@@ -62,7 +66,7 @@ def asked_options(pairs: Sequence[str]) -> str:
     try:
         merged(Options(), asked)
     except BadOption as bad:
-        raise CommandFailed(f"--option {bad}", Exit.USAGE) from None
+        raise CommandFailed(f"--option {bad.name}: {bad.what}", Exit.USAGE) from None
     return json.dumps(asked, sort_keys=True) if asked else ""
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
 
 from supervisor.contract import codec
+from supervisor.contract.whisper_names import language_mistake
 
 if TYPE_CHECKING:
     from supervisor.contract.settings import TranscriptionSettings
@@ -23,10 +24,23 @@ PROFILES = ("fast", "rem")
 TASKS = ("transcribe", "translate")
 SPLITS = ("auto", "off")
 MAX_JSON_BYTES = 16_384
-MAX_PROMPT_CHARS = 2_000  # some 450 tokens: the engine itself keeps the last 223
+MAX_PROMPT_CHARS = 2_000
+# Whisper counts in tokens, which only a model's own tokenizer can do (`workerproc/prompts.py`). English
+# prose has one to 4.5 bytes, names and other scripts have more: what is over these bounds is over the
+# model's as well.
+MAX_HOTWORDS_BYTES = 1_000  # 223 tokens: the engine takes no more, before each window
+MAX_PROMPTS_BYTES = 1_200  # of both, where both are given: they share the room with the text of the window
 MAX_BEAM = 32
 MAX_TEMPERATURES = 10
-_LANGUAGE = re.compile(r"[a-z]{2,3}")
+_CONTROL_TOKEN = re.compile(r"<\|[^|<>]{1,30}\|>")
+_EXPECTED: Mapping[Any, str] = {
+    int: "an integer",
+    float: "a number",
+    str: "a text",
+    Optional[str]: "a text",
+    bool: "true or false",
+    tuple[float, ...]: "a number or a list of numbers",
+}
 # Options that are settings of the same name and kind.
 _AS_SET = (
     *("task", "beam_size", "temperature", "initial_prompt", "hotwords", "word_timestamps", "vad_filter"),
@@ -68,7 +82,12 @@ class Options:
 
 
 class BadOption(ValueError):
-    """An option that makes no sense; the text names it and says what would."""
+    """An option that makes no sense: its name (empty: the options as a whole), and what would make sense."""
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(f"options{name and '.'}{name}: {what}")
+        self.name = name
+        self.what = what
 
 
 def of_profile(profile: str) -> Options:
@@ -103,42 +122,49 @@ def read(asked: str) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         plain = None
     if not isinstance(plain, dict):
-        raise BadOption('options: expected an object such as {"language": "de"}')
+        raise BadOption("", 'expected an object such as {"language": "de"}')
     return plain
 
 
 def merged(defaults: Options, asked: Mapping[str, Any]) -> Options:
     """Give `defaults` with the options named in `asked` in their place. Raises `BadOption`."""
-    plain = codec.to_plain(defaults)
-    unknown = sorted(set(asked) - set(plain))
-    if unknown:
-        raise BadOption(f"options.{unknown[0][:60]}: unknown; known are {', '.join(plain)}")
-    vad = asked.get("vad_parameters", {})
+    given = dict(asked)
+    vad = given.pop("vad_parameters", {})
     if not isinstance(vad, dict):
-        raise BadOption('options.vad_parameters: expected an object such as {"threshold": 0.5}')
-    temperature = asked.get("temperature", plain["temperature"])
-    try:
-        found = codec.from_plain(
-            Options,
-            {
-                **plain,
-                **asked,
-                "vad_parameters": {**plain["vad_parameters"], **vad},
-                "temperature": temperature if isinstance(temperature, list) else [temperature],
-            },
-            "options",
-        )
-    except codec.BadValue as error:
-        raise BadOption(str(error)) from None
+        raise BadOption("vad_parameters", 'expected an object such as {"threshold": 0.5}')
+    if not isinstance(given.get("temperature", []), list):
+        given["temperature"] = [given["temperature"]]
+    found = dataclasses.replace(
+        defaults,
+        **_typed(Options, given, ""),
+        vad_parameters=dataclasses.replace(
+            defaults.vad_parameters, **_typed(VadParameters, vad, "vad_parameters.")
+        ),
+    )
     for name, what in mistakes(found):
-        raise BadOption(f"options.{name}: {what}")
+        raise BadOption(name, what)
     return dataclasses.replace(found, language=found.language or None)
+
+
+def _typed(cls: type, asked: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Give each value as its field of `cls` has it. Raises `BadOption`."""
+    kinds = codec.field_types(cls)
+    values = {}
+    for name, value in asked.items():
+        if name not in kinds:
+            raise BadOption(f"{prefix}{name[:60]}", f"unknown; known are {', '.join(kinds)}")
+        try:
+            values[name] = codec.check_value(kinds[name], value)
+        except codec.BadValue:
+            raise BadOption(f"{prefix}{name}", f"must be {_EXPECTED[kinds[name]]}") from None
+    return values
 
 
 def mistakes(options: Options) -> Iterator[tuple[str, str]]:
     """Give the name of each option that makes no sense, with what would."""
-    if options.language and not _LANGUAGE.fullmatch(options.language):
-        yield "language", f"{options.language[:40]!r} is not a code such as en or de"
+    wrong = language_mistake(options.language or "en")
+    if wrong is not None:
+        yield "language", wrong
     if options.task not in TASKS:
         yield "task", f"{options.task[:40]!r} is none of {', '.join(TASKS)}"
     if options.split not in SPLITS:
@@ -148,11 +174,38 @@ def mistakes(options: Options) -> Iterator[tuple[str, str]]:
     ladder = options.temperature
     if not 1 <= len(ladder) <= MAX_TEMPERATURES or not all(0.0 <= step <= 1.0 for step in ladder):
         yield "temperature", f"expected 1 to {MAX_TEMPERATURES} numbers within 0 and 1"
-    for name in ("initial_prompt", "hotwords"):
-        if len(getattr(options, name)) > MAX_PROMPT_CHARS:
-            yield name, f"longer than {MAX_PROMPT_CHARS} characters"
+    yield from prompt_mistakes(options.initial_prompt, options.hotwords)
     for name, what in _vad_mistakes(options.vad_parameters):
         yield f"vad_parameters.{name}", what
+
+
+def prompt_mistakes(initial_prompt: str, hotwords: str) -> Iterator[tuple[str, str]]:
+    """Give what is wrong with the texts before a window, as far as it shows without the model."""
+    texts = {"initial_prompt": initial_prompt, "hotwords": hotwords}
+    for name, text in texts.items():
+        if not _is_unicode(text):
+            yield name, "holds half of a surrogate pair, which is no character"
+        elif _CONTROL_TOKEN.search(text):
+            yield name, f"holds {_CONTROL_TOKEN.findall(text)[0]}, which Whisper reads as a command"
+        elif len(text) > MAX_PROMPT_CHARS:
+            yield name, f"has {len(text)} characters, must have at most {MAX_PROMPT_CHARS}"
+    sizes = {name: len(text.encode("utf-8", "replace")) for name, text in texts.items()}
+    if sizes["hotwords"] > MAX_HOTWORDS_BYTES:
+        yield "hotwords", f"has {sizes['hotwords']} bytes, must have at most {MAX_HOTWORDS_BYTES}"
+    elif all(sizes.values()) and sum(sizes.values()) > MAX_PROMPTS_BYTES:
+        yield (
+            "initial_prompt",
+            f"has {sum(sizes.values())} bytes together with hotwords, must have at most {MAX_PROMPTS_BYTES}: "
+            "the model would have no room for the text",
+        )
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _vad_mistakes(vad: VadParameters) -> Iterator[tuple[str, str]]:

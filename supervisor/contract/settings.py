@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from supervisor.contract import codec, state_folder
+from supervisor.contract.settings_models import check_models
 from supervisor.contract.settings_rules import check_rules
 from supervisor.contract.settings_sources import Found, Sources, first, read_sources
 from supervisor.contract.settings_typed import typed
@@ -66,7 +67,7 @@ class SpoolSettings:
 class TranscriptionSettings:
     model: str = "base"  # REM's default
     compute_type: str = "auto"  # float16 on cuda, int8 on cpu
-    profile: str = "fast"  # the same accuracy in less time; `rem` computes as REM's own worker does
+    profile: str = "fast"  # in less time; `rem` computes as REM's own worker does, with other words
     language: str = ""  # empty: detected, as REM does
     task: str = "transcribe"  # or translate, into English
     beam_size: int = 5  # REM's
@@ -229,7 +230,7 @@ def load(
     settings = _build(values)
     mistakes += [
         Mistake(*_where(key, found), what, cure)
-        for key, what, cure in check_rules(settings)
+        for key, what, cure in (*check_rules(settings), *check_models(settings))
         if key in values or key not in found  # what could not be read is told already
     ]
     if mistakes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from supervisor.contract.options import MAX_BEAM, MAX_PROMPT_CHARS, MAX_TEMPERATURES, SPLITS, TASKS
+from supervisor.contract.options import MAX_BEAM, MAX_TEMPERATURES, SPLITS, TASKS, prompt_mistakes
+from supervisor.contract.whisper_names import language_mistake
 
 if TYPE_CHECKING:
     from supervisor.contract.settings import Settings
@@ -153,9 +154,13 @@ def _check_agreement(settings: Settings) -> Iterator[Problem]:
             f"{list(ladder)} is no ladder of temperatures",
             f"Write 1 to {MAX_TEMPERATURES} numbers from 0 to 1, as [0.0, 0.2, 0.4]",
         )
-    for key in ("initial_prompt", "hotwords"):
-        if len(getattr(settings.transcription, key)) > MAX_PROMPT_CHARS:
-            yield f"transcription.{key}", "is too long", f"Write at most {MAX_PROMPT_CHARS} characters"
+    wrong_language = language_mistake(settings.transcription.language or "en")
+    if wrong_language:
+        what, _, cure = wrong_language.partition(". ")
+        yield "transcription.language", what, cure
+    prompts = settings.transcription.initial_prompt, settings.transcription.hotwords
+    for key, what in prompt_mistakes(*prompts):
+        yield f"transcription.{key}", what, "Write less, or leave it out"
     if settings.spool.max_file_bytes > settings.spool.limit_bytes:
         yield (
             "spool.max_file_bytes",

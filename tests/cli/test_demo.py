@@ -104,6 +104,7 @@ def test_a_demo_that_is_interrupted_leaves_nothing(tmp_path: Path, demo_environm
 def test_a_demo_whose_model_cannot_be_had_shows_the_log_and_what_to_try(
     tmp_path: Path, demo_environment: dict[str, str]
 ) -> None:
+    (tmp_path / "no-such-model").mkdir()  # a folder, but no model
     absent = {**demo_environment, "WHISPER_MODEL": str(tmp_path / "no-such-model")}
 
     command = rem_supervisor("demo", env=absent)
@@ -112,6 +113,17 @@ def test_a_demo_whose_model_cannot_be_had_shows_the_log_and_what_to_try(
     assert command.returncode == 1
     assert "no-such-model" in told
     assert "rem-supervisor doctor" in told
+    assert list(tmp_path.glob("rem-*")) == []
+
+
+def test_a_demo_of_a_model_that_does_not_exist_says_so_at_once(
+    tmp_path: Path, demo_environment: dict[str, str]
+) -> None:
+    command = rem_supervisor("demo", env={**demo_environment, "WHISPER_MODEL": "bsae"})
+    told = command.communicate(timeout=110)[1]
+
+    assert command.returncode == 78
+    assert "Did you mean base?" in told
     assert list(tmp_path.glob("rem-*")) == []
 
 

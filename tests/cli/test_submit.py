@@ -74,10 +74,12 @@ def test_submitting_does_not_wait_and_prints_an_id_for_each_file(capsys: pytest.
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ("beam_size=0", "options.beam_size: 0 is not within 1 and 32"),
-        ("beem=1", "options.beem: unknown; known are language"),
+        ("beam_size=0", "--option beam_size: 0 is not within 1 and 32"),
+        ("beem=1", "--option beem: unknown; known are language"),
         ("task", "write NAME=VALUE"),
-        ("vad_parameters.threshold=2", "options.vad_parameters.threshold"),
+        ("vad_parameters.threshold=2", "--option vad_parameters.threshold:"),
+        ("beam_size=five", "--option beam_size: must be an integer"),
+        ("language=german", "--option language: 'german' is not a language of Whisper. Did you mean de?"),
     ],
 )
 def test_option_that_makes_no_sense_is_named_before_anything_is_queued(
@@ -186,3 +188,18 @@ def test_what_is_no_audio_fails_with_a_reason_and_can_be_listed_and_redriven(
     assert main(["redrive", failed[0]["id"]]) == 0
     assert failed[0]["id"] in capsys.readouterr().out
     assert main(["redrive", "no-such-job"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("language", "hint"),
+    [("german", "Did you mean de?"), ("de-CH", "Did you mean de?"), ("xx", "Write a code")],
+)
+def test_language_that_whisper_does_not_know_is_refused_before_anything_is_queued(
+    capsys: pytest.CaptureFixture[str], language: str, hint: str
+) -> None:
+    """`--language german` was accepted, and the recording failed minutes later."""
+    assert main(["submit", HARBOUR, "--language", language]) == 2
+
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert f"--language: '{language}' is not a language of Whisper. {hint}" in told.err

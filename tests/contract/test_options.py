@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 
@@ -88,6 +88,7 @@ ODD: dict[str, Any] = {
     "options.temperature": {"temperature": [0.0, 1.5]},
     "options.word_timestamps": {"word_timestamps": "yes"},
     "options.initial_prompt": {"initial_prompt": "a" * 2_001},
+    "options.hotwords": {"hotwords": "a" * 1_001},
     "options.vad_parameters": {"vad_parameters": 3},
     "options.vad_parameters.threshold": {"vad_parameters": {"threshold": 1.0}},
     "options.vad_parameters.speech_pad_ms": {"vad_parameters": {"speech_pad_ms": -1}},
@@ -101,6 +102,49 @@ def test_option_that_makes_no_sense_is_named(name: str, asked: dict[str, Any]) -
         options.changed(Options(), json.dumps(asked))
 
     assert str(caught.value).startswith(f"{name}:")
+
+
+WORDS: dict[str, Any] = {
+    "options.beam_size: must be an integer": {"beam_size": "one"},
+    "options.temperature: must be a number or a list of numbers": {"temperature": "hot"},
+    "options.vad_filter: must be true or false": {"vad_filter": 1},
+    "options.hotwords: must be a text": {"hotwords": 3},
+    "options.vad_parameters.threshold: must be a number": {"vad_parameters": {"threshold": "low"}},
+    "options.language: 'german' is not a language of Whisper. Did you mean de?": {"language": "german"},
+    "options.language: 'xx' is not a language of Whisper. Write a code such as en or de": {"language": "xx"},
+    "options.hotwords: holds half of a surrogate pair, which is no character": {"hotwords": "\ud83d"},
+    "options.initial_prompt: holds <|endoftext|>, which Whisper reads as a command": {
+        "initial_prompt": "a <|endoftext|> b"
+    },
+}
+
+
+@pytest.mark.parametrize(("words", "asked"), WORDS.items(), ids=WORDS.keys())
+def test_mistake_is_told_in_words_for_people(words: str, asked: dict[str, Any]) -> None:
+    with pytest.raises(BadOption) as caught:
+        options.changed(Options(), json.dumps(asked))
+
+    assert str(caught.value) == words
+
+
+@pytest.mark.parametrize(
+    ("prompt", "hotwords", "named"),
+    [
+        ("ü" * 900, "", None),
+        ("", "ü" * 500, None),
+        ("", "ü" * 501, "hotwords"),
+        ("我" * 200, "我" * 200, None),
+        ("我" * 201, "我" * 200, "initial_prompt"),
+        ("word " * 180, "name, " * 150, "initial_prompt"),
+    ],
+)
+def test_prompts_that_leave_no_room_for_the_text_are_refused_by_their_bytes(
+    prompt: str, hotwords: str, named: Optional[str]
+) -> None:
+    """Both were legal one by one, and together took all the room that the model has: the text vanished."""
+    wrong = [name for name, _ in options.mistakes(Options(initial_prompt=prompt, hotwords=hotwords))]
+
+    assert wrong == ([named] if named else [])
 
 
 @pytest.mark.parametrize("text", ["[]", "3", "{", '"en"', "[" * 100_000])

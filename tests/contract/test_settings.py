@@ -169,25 +169,25 @@ def test_environment_names_lead_to_settings_that_exist() -> None:
 @pytest.mark.parametrize(
     ("line", "value"),
     [
-        ("WHISPER_MODEL=base", "base"),
-        ("export WHISPER_MODEL=base", "base"),
-        ("  WHISPER_MODEL = base  ", "base"),
-        ('WHISPER_MODEL="a model"', "a model"),
-        ("WHISPER_MODEL='a#model' # mine", "a#model"),
-        ("WHISPER_MODEL=base # the default", "base"),
-        ("WHISPER_MODEL=a#b", "a#b"),
-        ("WHISPER_MODEL=a=b", "a=b"),
-        ("WHISPER_MODEL='half", "'half"),
-        ("WHISPER_MODEL=# nothing", "base"),
-        ("# WHISPER_MODEL=small", "base"),
-        ("\ufeffWHISPER_MODEL=small", "small"),
-        ("WHISPER_MODEL=small\r", "small"),
+        ("AWS_REGION=base", "base"),
+        ("export AWS_REGION=base", "base"),
+        ("  AWS_REGION = base  ", "base"),
+        ('AWS_REGION="a model"', "a model"),
+        ("AWS_REGION='a#model' # mine", "a#model"),
+        ("AWS_REGION=base # the default", "base"),
+        ("AWS_REGION=a#b", "a#b"),
+        ("AWS_REGION=a=b", "a=b"),
+        ("AWS_REGION='half", "'half"),
+        ("AWS_REGION=# nothing", "us-east-1"),
+        ("# AWS_REGION=small", "us-east-1"),
+        ("\ufeffAWS_REGION=small", "small"),
+        ("AWS_REGION=small\r", "small"),
     ],
 )
 def test_dotenv_lines_are_read_as_people_write_them(folder: Folder, line: str, value: str) -> None:
     folder.dotenv.write_bytes(f"{line}\n".encode())
 
-    assert folder.load().settings.transcription.model == value
+    assert folder.load().settings.aws.region == value
 
 
 @pytest.mark.parametrize("line", ["WHISPER_MODEL", "=base", "WHISPER MODEL=base", "2X=1", "reexport A=1"])

@@ -44,13 +44,15 @@ def test_a_devices_own_model_is_fetched_once_while_the_other_slots_work(
             path.name: path.read_bytes() for path in packaged.iterdir() if path.is_file()
         }
 
+        asked = service.command("release", "gpu1")
         wait_state(service, "gpu1", "ready")
         service.command("drain", "gpu0")
         wait_state(service, "gpu0", "stopped")
         second = sender.send(SAMPLES / "harbour.wav")
         by_own = transcript_of(sender, wait_for(lambda: finished(sender, second), "a recording on gpu1"))
 
-        assert f"knows no model {OWN}" in waiting["reason"]
+        assert f"has no repository {OWN}" in waiting["reason"]
+        assert f"looking for model {OWN} again" in asked.stdout
         assert (by_all["whisperModel"], by_own["whisperModel"]) == ("tiny.en", OWN)
         assert by_own["fullText"] == by_all["fullText"]
         assert slot(service, "gpu1")["restarts"] == 0

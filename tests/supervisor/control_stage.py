@@ -36,6 +36,9 @@ class Desk:
     def picture(self) -> dict[str, Any]:
         return snapshot.take(self.pool, facts(self.host))
 
+    def fetch_models_again(self) -> list[str]:
+        return []
+
     def reload(self) -> str:
         if self.wrong is not None:
             raise self.wrong

@@ -81,3 +81,26 @@ def test_tries_are_5_s_apart_at_first_and_5_minutes_at_most() -> None:
     assert waits_s == [5, 10, 20, 40, 80, 160, 300, 300, 300]
     for _ in range(2000):
         assert fetch.ended("exit 1") == 300
+
+
+def test_fetch_that_only_a_person_can_cure_is_not_tried_again_until_somebody_asks(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A repository that the hub does not know was asked for again and again, for ever."""
+    fetch = ModelFetch("owner/nothing")
+    fetch.hear(line(event="failed", reason="no such repository", cure="Correct it", final=True))
+
+    again_s = fetch.ended("exit 1")
+
+    assert again_s is None
+    assert fetch.path == ""
+    assert [record.getMessage() for record in caplog.records] == ["model is not available"]
+    assert (fetch.ask_again(), fetch.ask_again()) == (True, False)
+
+
+def test_fetch_that_time_may_cure_needs_nobody_to_ask() -> None:
+    fetch = ModelFetch("base")
+    fetch.hear(line(event="failed", reason="no route", cure="", final=False))
+
+    assert fetch.ended("exit 1") == 5
+    assert not fetch.ask_again()

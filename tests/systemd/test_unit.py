@@ -41,7 +41,7 @@ def test_loading_longer_than_the_start_timeout_is_no_failure(unit: Unit) -> None
     wait_for(lambda: ((unit.status() or {}).get("supervisor") or {}).get("uptime_s", 0) > 8, "8 s of life")
 
     assert unit.show("ActiveState", "NRestarts") == {"ActiveState": "activating", "NRestarts": "0"}
-    assert "no model" in unit.get("StatusText")
+    assert "not available" in unit.get("StatusText")
     unit.stop()
     assert unit.show("Result", "ExecMainStatus") == {"Result": "success", "ExecMainStatus": "0"}
 

@@ -118,7 +118,7 @@ def test_cached_model_is_found_while_the_hub_is_down_and_another_one_fails_clear
 
     assert ready(fetch("base"))["source"] == "cache"
     answer = failed(fetch("small"))
-    assert "small is not on this host" in answer["reason"]
+    assert "model small is not available: it is not on this host" in answer["reason"]
     assert hub.url in answer["reason"]
     assert "HF_ENDPOINT" in answer["cure"]
 
@@ -202,7 +202,7 @@ def test_fetch_whose_reader_is_gone_does_not_download_on(fetch: Fetch, hub: Hub)
     ("name", "reason", "hub_is_asked"),
     [
         ("bse", "no model is called 'bse'", False),
-        ("owner/unknown", "knows no model owner/unknown", True),
+        ("owner/unknown", "has no repository owner/unknown", True),
         ("./models/mine", "there is no model folder models/mine", False),
         ("/no/such/folder", "there is no model folder /no/such/folder", False),
         ("a/b/c", "there is no model folder a/b/c", False),

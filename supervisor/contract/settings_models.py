@@ -1,0 +1,53 @@
+"""Whether the models that settings name can exist: known names, the hub's repositories, folders of this host.
+
+What only the hub can tell is found by the model fetch, later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
+
+from supervisor.contract.whisper_names import MODELS, is_english_only, is_folder, is_repository, model_hint
+
+if TYPE_CHECKING:
+    from supervisor.contract.settings import Settings
+
+Problem = tuple[str, str, str]  # key, what is wrong, cure
+
+
+def check_models(settings: Settings) -> Iterator[Problem]:
+    """Give every model that can't be, and options that an English-only model can't follow."""
+    transcription = settings.transcription
+    wrong = _wrong_model(transcription.model)
+    if wrong is not None:
+        yield ("transcription.model", *wrong)
+    for device, model in settings.devices.model.items():
+        wrong = _wrong_model(model)
+        if wrong is not None:
+            yield "devices.model", f"{wrong[0]} (of {device})", wrong[1]
+    english = [m for m in (transcription.model, *settings.devices.model.values()) if is_english_only(m)]
+    if not english:
+        return
+    cure = f"Leave it out, or choose a model that knows other languages, as {english[0][: -len('.en')]}"
+    if transcription.language not in ("", "en"):
+        yield "transcription.language", f"model {english[0]} knows English alone", cure
+    if transcription.task == "translate":
+        yield "transcription.task", f"model {english[0]} knows English alone, and can't translate", cure
+
+
+def _wrong_model(model: str) -> Optional[tuple[str, str]]:
+    """Say what is wrong with a model's name, and what to write."""
+    if model in MODELS or (is_repository(model) and not is_folder(model)) or _is_directory(model):
+        return None
+    if is_folder(model):
+        return f"there is no folder {model}", "Correct the path, or write a model name such as base"
+    return f"there is no model {model[:60]!r}", model_hint(model)
+
+
+def _is_directory(model: str) -> bool:
+    try:
+        return bool(model) and Path(model).expanduser().is_dir()
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, or a user who does not exist
+        return False
