@@ -200,7 +200,10 @@ class Measured:
             from supervisor import environments
 
             device = os.environ.get("CUDA_VISIBLE_DEVICES", "0") if on_gpu() else ""
-            environ = {**environ, **environments.for_worker({}, "{}", device, 1, str(TOP))}
+            environ = {
+                **environ,
+                **environments.for_worker({}, "{}", device, 1, str(TOP), os.environ.get("HOME", "")),
+            }
         self._process = subprocess.Popen(
             [sys.executable, "-c", program, *arguments],
             env=environ,

@@ -11,10 +11,25 @@ from collections.abc import Mapping, Sequence
 _PLAIN = frozenset(
     (
         *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "XDG_CACHE_HOME"),
-        *("LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH", "PYTHONHASHSEED"),
-        *("SSL_CERT_FILE", "SSL_CERT_DIR"),
+        *("LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR"),
     )
 )
+# How this interpreter finds its files and reads names. The others (PYTHONINSPECT, PYTHONSTARTUP,
+# PYTHONIOENCODING, PYTHONVERBOSE ...) are for a person, and would change what a child does or prints.
+_PYTHON = frozenset(
+    (
+        *("PYTHONHOME", "PYTHONPATH", "PYTHONPLATLIBDIR", "PYTHONUSERBASE", "PYTHONNOUSERSITE"),
+        *("PYTHONHASHSEED", "PYTHONUTF8", "PYTHONCOERCECLOCALE"),
+        *("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONMALLOC", "PYTHONTRACEMALLOC"),
+    )
+)
+# onnxruntime's wheel uploads usage and keeps an id in ~/.cache/Microsoft; the hub's client counts as well.
+_NO_TELEMETRY = {
+    "ORT_DISABLE_TELEMETRY": "1",
+    "ORT_TELEMETRY_DISABLED": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+}
 _PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "CT2_", "MALLOC_", "ORT_")
 _SECRET = ("KEY", "TOKEN", "SECRET", "PASS", "CREDENTIAL", "AUTH")  # as in NVIDIA_API_KEY
 _NETWORK = frozenset(
@@ -36,7 +51,7 @@ _SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_")  # systemd #25961: these le
 
 def for_broker(environ: Mapping[str, str], aws: Mapping[str, str], settings: str) -> dict[str, str]:
     """All that we have, credentials too, and the AWS names of `.env`."""
-    kept = {name: value for name, value in environ.items() if not name.startswith(_SYSTEMD)}
+    kept = {name: value for name, value in environ.items() if _is_for_broker(name)}
     return {**kept, **aws, **_ours(settings)}
 
 
@@ -56,19 +71,23 @@ def for_worker(
     device: str,
     threads: int,
     python_path: str,
+    home: str,
     libraries: Sequence[str] = (),
 ) -> dict[str, str]:
     """The short list, one device, and no way to a model hub. `device`: a UUID, empty on the CPU.
 
+    `home` is a folder for workers alone: the user's own has ~/.aws and the caches of other programs.
     `libraries` are folders for the dynamic linker, before those that are set already.
     On the CPU memory is kept between windows, unless the environment says otherwise.
     """
     own = environ.get("LD_LIBRARY_PATH", "")
     path = {"LD_LIBRARY_PATH": ":".join([*libraries, own] if own else libraries)} if libraries else {}
+    kept = {name: value for name, value in _short_list(environ).items() if name != "XDG_CACHE_HOME"}
     return {
         **({} if device else _KEEP_MEMORY),
-        **_short_list(environ),
+        **kept,
         **_ours(settings),
+        "HOME": home,
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": device,
         "OMP_NUM_THREADS": str(threads),
@@ -79,7 +98,15 @@ def for_worker(
 
 
 def _short_list(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environ.items() if name in _PLAIN or _is_tuning(name)}
+    return {
+        name: value
+        for name, value in environ.items()
+        if name in _PLAIN or name in _PYTHON or _is_tuning(name)
+    }
+
+
+def _is_for_broker(name: str) -> bool:
+    return not name.startswith(_SYSTEMD) and (name in _PYTHON or not name.startswith("PYTHON"))
 
 
 def _is_tuning(name: str) -> bool:
@@ -89,4 +116,5 @@ def _is_tuning(name: str) -> bool:
 def _ours(settings: str) -> dict[str, str]:
     # Unbuffered: the last words of a child that is killed must not lie in its buffer.
     # Safe path: a file named boto3.py in the working folder must not be imported.
-    return {"REM_CHILD_SETTINGS": settings, "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1"}
+    own = {"REM_CHILD_SETTINGS": settings, "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1"}
+    return {**own, **_NO_TELEMETRY}

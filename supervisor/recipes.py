@@ -7,6 +7,7 @@ and nothing else.
 from __future__ import annotations
 
 import os
+import site
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -19,6 +20,8 @@ from supervisor.contract import messages as m
 from supervisor.contract.settings import Settings
 from supervisor.cuda_libraries import library_folders
 from supervisor.places import Place, compute_type_for, model_of
+from supervisor.python_command import finding_us, module_command
+from supervisor.state_dir import WORKER_HOME
 
 PRETEND_FILE = "fake-gpus.json"  # in the state directory: what simulated GPUs do
 BEAT_S = 2.0  # while loading or at work; a guess: a fifth of the shortest silence that matters
@@ -27,12 +30,11 @@ BEAT_S = 2.0  # while loading or at work; a guess: a fifth of the shortest silen
 IDLE_BEAT_S = 10.0
 # How a worker is started on a place, with a model's folder. `bench/` measures with another one.
 MakeWorker = Callable[[Settings, Mapping[str, str], Place, str], Recipe]
-_PACKAGE_PARENT = str(Path(__file__).resolve().parent.parent)
 
 
 def broker(settings: Settings, environ: Mapping[str, str], aws: Mapping[str, str]) -> Recipe:
     environment = environments.for_broker(environ, aws, child_env.dump_settings(settings))
-    return Recipe("broker", (sys.executable, "-m", "supervisor.broker"), _found(environment), m.FROM_BROKER)
+    return Recipe("broker", module_command("supervisor.broker"), finding_us(environment), m.FROM_BROKER)
 
 
 def gpuwatch(settings: Settings, environ: Mapping[str, str]) -> Recipe:
@@ -44,8 +46,8 @@ def gpuwatch(settings: Settings, environ: Mapping[str, str]) -> Recipe:
         log_level=settings.log.level,
     )
     environment = environments.for_gpuwatch(environ, child_env.dump_settings(own))
-    command = (sys.executable, "-m", "supervisor.gpuwatch")
-    return Recipe("gpuwatch", command, _found(environment), m.FROM_GPUWATCH)
+    command = module_command("supervisor.gpuwatch")
+    return Recipe("gpuwatch", command, finding_us(environment), m.FROM_GPUWATCH)
 
 
 def model_fetch(name: str, model: str, environ: Mapping[str, str]) -> Recipe:
@@ -53,8 +55,8 @@ def model_fetch(name: str, model: str, environ: Mapping[str, str]) -> Recipe:
 
     It is heard under `name`: several models are fetched side by side.
     """
-    command = (sys.executable, "-m", "workerproc", "fetch", model)
-    return Recipe(name, command, _found(environments.for_model_fetch(environ)), ())
+    command = module_command("workerproc", ("fetch", model))
+    return Recipe(name, command, finding_us(environments.for_model_fetch(environ)), ())
 
 
 def worker(settings: Settings, environ: Mapping[str, str], place: Place, model_path: str) -> Recipe:
@@ -80,16 +82,17 @@ def worker(settings: Settings, environ: Mapping[str, str], place: Place, model_p
         recycle_s=settings.supervisor.recycle_s,
         recycle_bytes=settings.supervisor.recycle_bytes,
     )
-    found = _found(dict(environ))
+    found = finding_us({**environ, **_user_packages()})
     environment = environments.for_worker(
         found,
         child_env.dump_settings(own),
         place.device,
         place.threads,
         found["PYTHONPATH"],
+        str(Path(settings.state_dir) / WORKER_HOME),
         library_folders(sys.path) if place.kind == "cuda" else (),
     )
-    command = (sys.executable, "-m", "workerproc")
+    command = module_command("workerproc")
     return Recipe(place.name, command, environment, m.FROM_WORKER, _lock_path(settings, place))
 
 
@@ -103,11 +106,9 @@ def stacks_path(state_dir: Path, slot: str) -> str:
     return str(state_dir / "stacks" / f"{slot}.txt")
 
 
-def _found(environment: dict[str, str]) -> dict[str, str]:
-    """Make sure that a child finds the very packages that this process runs from."""
-    rest = environment.get("PYTHONPATH", "")
-    environment["PYTHONPATH"] = f"{_PACKAGE_PARENT}{os.pathsep}{rest}" if rest else _PACKAGE_PARENT
-    return environment
+def _user_packages() -> dict[str, str]:
+    """Say where `pip install --user` put packages: a worker's HOME is elsewhere, and they lie in ours."""
+    return {"PYTHONUSERBASE": site.getuserbase()} if site.ENABLE_USER_SITE else {}
 
 
 def _lock_path(settings: Settings, place: Place) -> str:

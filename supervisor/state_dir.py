@@ -11,7 +11,8 @@ from typing import Any
 from supervisor.contract import clock
 from supervisor.socket_path import ADDRESS_FILE
 
-SUBFOLDERS = ("locks", "stacks")
+WORKER_HOME = "worker-home"  # the HOME of workers, for what their libraries write there
+SUBFOLDERS = ("locks", "stacks", WORKER_HOME)
 STATUS_FILE = "status.json"
 
 

@@ -11,6 +11,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from supervisor.python_command import module_command
+
 # Runs before the program and becomes it: `preexec_fn` would do it in a fork of us, which is slow and unsafe
 # beside threads. Arming is not inherited back, so who died before it is found by the parent's pid.
 _PRELUDE = """
@@ -25,8 +27,8 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-def module_command(module: str, args: Sequence[str]) -> list[str]:
+def tied_command(module: str, args: Sequence[str]) -> list[str]:
     """Give the command for `python -m module args...`, tied to this process's life."""
-    program = [sys.executable, "-m", module, *args]
+    program = module_command(module, args)
     # -I -S: nothing but the standard library; the program itself starts afresh.
     return [sys.executable, "-I", "-S", "-c", _PRELUDE, str(os.getpid()), *program]

@@ -19,12 +19,12 @@ from typing import Any, Optional
 
 from supervisor.commands.ask import NotRunning
 from supervisor.commands.command_failed import CommandFailed
-from supervisor.commands.errand import PACKAGE_HOME
 from supervisor.commands.layout import bytes_text
 from supervisor.commands.submission import status_or_none
 from supervisor.contract import clock, settings
 from supervisor.contract.exits import describe
-from supervisor.tied import module_command
+from supervisor.python_command import finding_us
+from supervisor.tied import tied_command
 
 MODEL = "tiny.en"  # comes as a package: no network
 _DROPPED = ("REM_SOCKET", "RUNTIME_DIRECTORY", "STATE_DIRECTORY", "XDG_RUNTIME_DIR", "NOTIFY_SOCKET")
@@ -82,9 +82,8 @@ class DemoService:
     def __enter__(self) -> DemoService:
         with self.log.open("wb") as log:
             self._child = subprocess.Popen(
-                module_command("supervisor", ["run", "--config", str(self._config)]),
-                cwd=PACKAGE_HOME,
-                env=self.environment,
+                tied_command("supervisor", ["run", "--config", str(self._config)]),
+                env=finding_us(self.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

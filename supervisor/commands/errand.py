@@ -16,20 +16,18 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Callable, Optional
 
 from supervisor import environments
 from supervisor.commands.command_failed import CommandFailed
 from supervisor.contract import child_env, framing
 from supervisor.contract.exits import Exit, describe
-from supervisor.tied import module_command
+from supervisor.python_command import finding_us
+from supervisor.tied import tied_command
 
 if TYPE_CHECKING:
     from supervisor.contract.settings import Loaded
 
-# `python -m` looks into its working folder first, where a user may have a `supervisor` folder of his own.
-PACKAGE_HOME = str(Path(__file__).resolve().parent.parent.parent)
 STOP_WITHIN_S = 5.0
 _TICK_S = 0.3
 
@@ -60,8 +58,8 @@ class Errand:
         """`request` goes to the child's stdin as JSON: names in it can't be taken for options."""
         self._request = request
         self.name = f"{module} {args[0] if args else ''}".strip()
-        self._command = module_command(module, args)
-        self._env = _finding_us(env)
+        self._command = tied_command(module, args)
+        self._env = finding_us(env)
         self._stdin = stdin
 
     @property
@@ -80,7 +78,6 @@ class Errand:
         with _ctrl_c_waits() as came:
             self._child = subprocess.Popen(
                 self._command,
-                cwd=PACKAGE_HOME,
                 env=self._env,
                 stdin=self._stdin or subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -157,9 +154,3 @@ def _ctrl_c_waits() -> Iterator[list[int]]:
         yield came
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _finding_us(env: Mapping[str, str]) -> dict[str, str]:
-    """Let the child import this very package, installed or not."""
-    paths = [PACKAGE_HOME, *env.get("PYTHONPATH", "").split(os.pathsep)]
-    return {**env, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}

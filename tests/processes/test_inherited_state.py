@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from tests.processes.rem_service import (
     LIMIT_S,
     REPOSITORY,
+    SAMPLES,
     Service,
     clean_environment,
     is_alive,
@@ -122,3 +124,34 @@ def ended_after_sigterm(tmp_path: Path, log_fd: int) -> int:
     finally:
         service.process.kill()
         service.process.wait(LIMIT_S)
+
+
+# --- a working folder full of strangers -------------------------------------------------------
+
+# As the installed script does it; `python -m supervisor` would look into the working folder first.
+SCRIPT = "import sys; del sys.path[0]; from supervisor.cli import main; sys.exit(main())"
+TRAP = "import os; os.write(2, b'a stranger was imported: ' + __file__.encode()); os._exit(99)\n"
+
+
+def test_no_module_of_the_working_folder_is_imported_by_any_process(tmp_path: Path) -> None:
+    """`python -m` before 3.11 puts the working folder first, an empty entry in PYTHONPATH does so in all."""
+    for name in ("queue", "json", "asyncio", "boto3", "uuid", "numpy", "supervisor", "workerproc"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(TRAP, encoding="utf-8")
+    shutil.copy(SAMPLES / "harbour.wav", tmp_path / "recording.wav")
+
+    path = f"{REPOSITORY}{os.pathsep}"  # it ends with an empty entry
+    with running(tmp_path / "state", ("-c", SCRIPT, "run"), slots=1, PYTHONPATH=path) as service:
+        service.wait_ready()
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, "submit", "recording.wav", "--wait", "--format", "txt"],
+            env=service.environ, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S, check=False,
+        )  # fmt: skip
+        shown = subprocess.run(
+            [sys.executable, "-c", SCRIPT, "status"], env=service.environ, cwd=tmp_path, check=False,
+            capture_output=True, text=True, timeout=LIMIT_S,
+        )  # fmt: skip
+
+    assert (done.returncode, shown.returncode) == (0, 0), (done.stderr, shown.stderr)
+    assert "harbo" in done.stdout
+    assert "a stranger" not in service.log + done.stderr + shown.stderr

@@ -45,7 +45,7 @@ EVERYTHING: Mapping[str, str] = {
 
 
 def worker(environ: Mapping[str, str] = EVERYTHING) -> dict[str, str]:
-    return environments.for_worker(environ, "{}", "GPU-aaaa", 3, "/packages")
+    return environments.for_worker(environ, "{}", "GPU-aaaa", 3, "/packages", "/home/of/workers")
 
 
 def test_no_credential_reaches_a_worker() -> None:
@@ -104,7 +104,7 @@ def test_worker_sees_its_own_device_and_no_model_hub_whatever_was_set() -> None:
 
 
 def test_worker_on_the_cpu_sees_no_gpu() -> None:
-    seen = environments.for_worker({"CUDA_VISIBLE_DEVICES": "0"}, "{}", "", 1, "/packages")
+    seen = environments.for_worker({"CUDA_VISIBLE_DEVICES": "0"}, "{}", "", 1, "/packages", "/h")
 
     assert seen["CUDA_VISIBLE_DEVICES"] == ""
 
@@ -127,12 +127,14 @@ def test_cuda_libraries_of_wheels_come_before_those_of_the_system(
 ) -> None:
     environ = {"LD_LIBRARY_PATH": own} if own else {}
 
-    assert environments.for_worker(environ, "{}", "GPU-1", 1, "", libraries).get("LD_LIBRARY_PATH") == seen
+    assert (
+        environments.for_worker(environ, "{}", "GPU-1", 1, "", "/h", libraries).get("LD_LIBRARY_PATH") == seen
+    )
 
 
 def test_worker_on_the_cpu_keeps_its_memory_between_windows_unless_told_otherwise() -> None:
-    plain = environments.for_worker({}, "{}", "", 1, "/packages")
-    tuned = environments.for_worker({"MALLOC_TOP_PAD_": "1"}, "{}", "", 1, "/packages")
+    plain = environments.for_worker({}, "{}", "", 1, "/packages", "/h")
+    tuned = environments.for_worker({"MALLOC_TOP_PAD_": "1"}, "{}", "", 1, "/packages", "/h")
 
     assert (plain["MALLOC_MMAP_MAX_"], plain["MALLOC_ARENA_MAX"]) == ("0", "1")
     assert plain["MALLOC_TRIM_THRESHOLD_"] == "17179869184"
@@ -141,3 +143,37 @@ def test_worker_on_the_cpu_keeps_its_memory_between_windows_unless_told_otherwis
 
 def test_worker_on_a_gpu_has_glibcs_own_rules() -> None:
     assert not [name for name in worker({}) if name.startswith("MALLOC_")]
+
+
+# --- what libraries write and send ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"])
+def test_no_child_sends_telemetry_whatever_was_set(name: str) -> None:
+    environ = {name: "0"}
+
+    seen = [
+        worker(environ),
+        environments.for_gpuwatch(environ),
+        environments.for_model_fetch(environ),
+        environments.for_broker(environ, {}, "{}"),
+    ]
+
+    assert [one[name] for one in seen] == ["1"] * 4
+
+
+def test_worker_has_a_home_of_its_own_and_no_way_to_the_users_caches() -> None:
+    seen = worker({"HOME": "/home/me", "XDG_CACHE_HOME": "/home/me/.cache", "HF_HOME": "/home/me/models"})
+
+    assert seen["HOME"] == "/home/of/workers"
+    assert "/home/me" not in "".join(seen.values())
+
+
+@pytest.mark.parametrize("name", ["PYTHONINSPECT", "PYTHONSTARTUP", "PYTHONIOENCODING", "PYTHONVERBOSE"])
+def test_what_changes_a_persons_python_session_changes_no_child(name: str) -> None:
+    environ = {name: "1", "PYTHONHOME": "/python", "PYTHONUTF8": "1"}
+
+    broker, own = environments.for_broker(environ, {}, "{}"), worker(environ)
+
+    assert (name in broker, name in own) == (False, False)
+    assert (broker["PYTHONUTF8"], own["PYTHONUTF8"], own["PYTHONHOME"]) == ("1", "1", "/python")

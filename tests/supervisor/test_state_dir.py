@@ -39,6 +39,7 @@ def test_directory_and_all_in_it_is_for_this_user_alone(tmp_path: Path) -> None:
     assert {path.name: mode_of(path) for path in state.path.iterdir() if path.is_dir()} == {
         "locks": 0o700,
         "stacks": 0o700,
+        "worker-home": 0o700,
     }
     assert {mode_of(path) for path in state.path.iterdir() if path.is_file()} == {0o600}
 
