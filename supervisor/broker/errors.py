@@ -24,6 +24,14 @@ class Forbidden(TryLater):
     """The service says no to this caller: credentials or rights, which a person may mend."""
 
 
+class Misconfigured(TryLater):
+    """A person must correct a setting, a right or the credentials: until then every job would meet this.
+
+    The detail is a whole sentence: what was found, what is wanted, which setting to change. Whoever meets it
+    stops receiving and keeps what is held; the backend is proved again from time to time.
+    """
+
+
 class JobRejected(BrokerError):
     """Nobody can cure it: this input can never become a transcript."""
 
