@@ -120,7 +120,9 @@ def _tree(root: int) -> list[int]:
 def _command(pid: int) -> str:
     try:
         process = psutil.Process(pid)
-        return f"{' '.join(process.cmdline())[:200]} ({process.status()})"
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return f"{process.name()} (ended and not reaped)"
+        return " ".join(process.cmdline())[:200]
     except psutil.Error:
         return "?"
 

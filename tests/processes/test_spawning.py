@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -103,13 +104,15 @@ def test_child_blocks_and_ignores_nothing_that_we_block_or_ignore() -> None:
     ignored = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     out, theirs = os.pipe()
     try:
-        spawn([sys.executable, "-c", SHOWS_SIGNALS], dict(os.environ), theirs, [])
+        pid = spawn([sys.executable, "-c", SHOWS_SIGNALS], dict(os.environ), theirs, [])
         os.close(theirs)
         with os.fdopen(out) as shown:
             blocked, ignores = (int(line.split()[1], 16) for line in shown.read().splitlines())
     finally:
         signal.signal(signal.SIGCHLD, ignored)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with contextlib.suppress(ChildProcessError):  # reaped already where it ended while SIGCHLD was ignored
+        os.waitpid(pid, 0)
 
     ignored_signals = {number for number in signal.valid_signals() if ignores >> (number - 1) & 1}
     assert (blocked, ignored_signals) == (0, {signal.SIGPIPE, signal.SIGXFSZ})  # as each Python does
