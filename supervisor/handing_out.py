@@ -27,6 +27,8 @@ def hand_out(pool: Pool, now_s: float) -> None:
         sharers = pool.sharing.sharers(pool, place)
         place.free = 0 if entry.suspect else place.free - 1
         pool.send(place.slot.name, pool.ledger.give(entry, place.slot.name, now_s, sharers))
+        facts = {"job_id": entry.card.job_id, "attempt": entry.card.attempt, "slot": place.slot.name}
+        pool.note("debug", "job given to a slot", {**facts, "alone": entry.suspect})
 
 
 def _suits(pool: Pool, member: Member, entry: Entry) -> bool:

@@ -99,6 +99,8 @@ def _note_memory(pool: Pool, member: Member) -> None:
 def _hear_checkpoint(pool: Pool, member: Member, message: m.Checkpoint, now_s: float) -> None:
     if _entry_of(pool, member, message.job_id) is not None:
         pool.send(BROKER, message)
+        facts = {"job_id": message.job_id, "slot": member.slot.name, "done_s": round(message.done_s, 2)}
+        pool.note("debug", "checkpoint written", facts)
 
 
 def _hear_stopped(pool: Pool, member: Member, message: m.Stopped, now_s: float) -> None:
@@ -119,6 +121,8 @@ def _hear_helped(pool: Pool, member: Member, message: m.Helped, now_s: float) ->
 
 def _hear_ready(pool: Pool, member: Member, message: m.Ready, now_s: float) -> None:
     entry = pool.ledger.ready(message.card)
+    facts = {"job_id": message.card.job_id, "attempt": message.card.attempt}
+    pool.note("debug", "job is ready for a slot", facts)
     if entry.pending is not None:
         pool.send(BROKER, entry.pending)
 
@@ -140,8 +144,6 @@ def _hear_done(pool: Pool, member: Member, message: m.Done, now_s: float) -> Non
     if message.ending in counted:
         name = counted[message.ending]
         setattr(pool.totals, name, getattr(pool.totals, name) + 1)
-    facts = {"job_id": message.job_id, "ending": message.ending.value, "reason": message.reason}
-    pool.note("warning" if message.ending is m.Ending.FAILED else "info", "job ended", facts)
 
 
 def _hear_queue(pool: Pool, member: Member, message: m.QueueState, now_s: float) -> None:

@@ -98,7 +98,7 @@ class Service:
         self.notices.stop()
         self.chronicle.say()
         self._status_file.write(clock.now_s())
-        log.info("supervisor ends", extra={"reason": end.why, "code": int(end.code)})
+        log.info("service stopped", extra={"reason": end.why, "code": int(end.code)})
         return end.code
 
     def stop(self, why: str) -> None:

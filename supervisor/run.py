@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 
-from supervisor import __version__, recipes
+from supervisor import recipes
 from supervisor.contract import logline, process_start
 from supervisor.contract.exits import Exit
 from supervisor.contract.settings import Loaded
@@ -17,6 +17,7 @@ from supervisor.loop import Service
 from supervisor.recipes import PRETEND_FILE
 from supervisor.requests import Requests
 from supervisor.socket_path import SocketFolderUnsafe, socket_path
+from supervisor.start_log import log_start
 from supervisor.state_dir import StateDir, StateDirBroken, StateDirTaken
 
 log = logging.getLogger(__name__)
@@ -54,22 +55,7 @@ async def _serve(loaded: Loaded, state: StateDir, address: str, make_worker: rec
     control = Control(address, settings.control.group, Requests(service).answer)
     await control.open()
     state.write_address(address)
-    log.info(
-        "supervisor starts",
-        extra={
-            "version": __version__,
-            "pid": os.getpid(),
-            "backend": settings.backend.kind,
-            "backend_from": loaded.origins.get(
-                "backend.kind", "SQS_QUEUE_URL" if settings.aws.queue_url else "default"
-            ),
-            "model": settings.transcription.model,
-            "state_dir": settings.state_dir,
-            "socket": address,
-        },
-    )
-    for option, value in process_start.harmful_limits():
-        log.warning("a limit was inherited that may end processes", extra={"limit": option, "value": value})
+    log_start(loaded, address)
     try:
         return await service.run()
     finally:

@@ -272,6 +272,7 @@ class Worker:
         facts = {"job_id": card.job_id, "attempt": card.attempt}
         try:
             self._board.begin(card.job_id)
+            log.debug("job begun", extra=facts)
             staged = transcribe_job(job, tools)
         except errors.JobPutDown:
             self._link.send(Stopped(card.job_id))
@@ -313,8 +314,9 @@ class Worker:
         if failure is Failure.REJECTED:
             log.warning("job rejected", extra={**facts, "reason": reason})
         else:
-            log.error(
-                "job failed", extra={**facts, "failure": failure.value, "reason": reason}, exc_info=error
+            # The recording may be tried again: the broker says ERROR where it has failed for good.
+            log.warning(
+                "attempt failed", extra={**facts, "failure": failure.value, "reason": reason}, exc_info=error
             )
         self._link.send(Failed(card.job_id, failure, reason))
         if failure is Failure.SICK_DEVICE:

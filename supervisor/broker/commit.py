@@ -8,6 +8,7 @@ transcriptS3Key, which appears last, to a JSON whose text is already there.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional, Union
@@ -22,6 +23,7 @@ from supervisor.broker.request import JobRequest, Rejected, Source
 from supervisor.contract import clock
 from supervisor.contract.messages import Ending
 
+log = logging.getLogger(__name__)
 CONTENT_TYPES = {"txt": "text/plain", "json": "application/json"}
 
 
@@ -48,6 +50,11 @@ class Work:
     result: Result
     bucket: str
     immutable_keys: bool = False
+
+    @property
+    def names(self) -> dict[str, object]:
+        """What a log line says of it."""
+        return {"job_id": self.request.job_id, "attempt": self.attempt, "bucket": self.bucket}
 
     def key_of(self, suffix: str) -> str:
         """Give the final name of one of the two objects."""
@@ -94,11 +101,13 @@ def publish(
     fenced = _fenced(records, work, deadline_at_s)
     if fenced is None:
         return
+    log.debug("record fenced for the commit", extra=work.names)
     for suffix in ("txt", "json"):
         _check_deadline(deadline_at_s)
         objects.put(
             work.bucket, work.key_of(suffix), work.folder / f"transcript.{suffix}", CONTENT_TYPES[suffix]
         )
+        log.debug("transcript object written", extra={**work.names, "key": work.key_of(suffix)})
     if "remCheckpoint" in fenced:
         # Before the last word: who dies between the two leaves nothing behind for ever.
         checkpoints.clear(objects, work.bucket, work.request)
@@ -113,6 +122,7 @@ def publish(
     answer = records.update(work.request.record_key, change)
     if not isinstance(answer, Applied) and not _is_our_own(answer.item, work):
         raise LeaseLost("the record was taken over during the commit")
+    log.debug("record completed", extra=work.names)
 
 
 def renew(records: RecordTable, key: RecordKey, hold: Hold, folder: Path) -> None:

@@ -44,6 +44,7 @@ class LiveJob:
     cuts: Optional[Cuts] = None  # as the record had them when it was claimed
     resumed_s: float = 0.0  # what was through when it was claimed
     kept_at_s: float = 0.0
+    begun_at_s: float = 0.0  # when this host asked for its record; 0: an earlier life did
     since_s: float = 0.0  # when this phase began
     tries: int = 0
     renew_at_s: float = 0.0

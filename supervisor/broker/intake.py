@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Union
 
-from supervisor.broker import checkpoints, commit, cuts, lease
+from supervisor.broker import checkpoints, commit, cuts, job_log, lease
 from supervisor.broker.commit import Claimed
 from supervisor.broker.crew import FETCH, QUICK
 from supervisor.broker.envelope import EnvelopePolicy, parse
@@ -67,6 +67,7 @@ class Intake:
     def claim(self, job: LiveJob) -> None:
         """Ask for the record; also the way on for a job whose last broker died before that."""
         tools = self._tools
+        job.begun_at_s = job.begun_at_s or clock.now_s()
         kept = self._outlet.failed_job(job, "")
         if job.phase is not Phase.CLAIMING:
             self._holdings.move(job, Phase.CLAIMING, clock.now_s())
@@ -131,6 +132,8 @@ class Intake:
         log.warning("message came again while we hold it", extra={"receives": message.receive_count})
 
     def _open(self, held: Lease, parsed: Parsed) -> None:
+        facts = {"message_id": held.id, "receives": held.message.receive_count}
+        log.debug("message received", extra={**facts, "jobs": ", ".join(job.job_id for job in parsed.jobs)})
         fresh = []
         for request in parsed.jobs:
             live = self._holdings.jobs.get(request.job_id)
@@ -167,6 +170,7 @@ class Intake:
             job.resumed_s = outcome.pointer.done_s if outcome.pointer is not None else 0.0
             job.renew_at_s = clock.now_s() + lease.RECORD_RENEW_S
             receives = self._holdings.receive_count(job)
+            job_log.step("record claimed", job, failures=job.failures, receives=receives)
             if receives > self._max_receives:
                 self._outlet.end(job, decide_too_many(receives, self._max_receives), Failure.REJECTED)
             elif outcome.is_staged:
@@ -175,9 +179,9 @@ class Intake:
             else:
                 self._fetch(job)
         elif isinstance(outcome, Finished):
-            self._outlet.settle(job, Settled(Ending.DONE))
+            self._outlet.settle(job, Settled(Ending.DONE), is_news=False)
         elif isinstance(outcome, GivenUp):
-            self._outlet.settle(job, Settled(Ending.FAILED, outcome.reason))
+            self._outlet.settle(job, Settled(Ending.FAILED, outcome.reason), is_news=False)
         elif isinstance(outcome, Busy):
             self._outlet.settle(job, Settled(Ending.RELEASED, "another host has it", outcome.after_s))
         else:
@@ -227,6 +231,8 @@ class Intake:
             source = job.request.source
             job.source = Source(source.bucket, source.key, outcome.version or source.version, outcome.etag)
             job.audio_bytes = outcome.size_bytes
+            where = {"bucket": source.bucket, "key": source.key}
+            job_log.step("audio fetched", job, size_bytes=outcome.size_bytes, **where)
             self.announce(job)
             return
         receive_count = self._holdings.receive_count(job)
@@ -265,7 +271,7 @@ class Intake:
                 )
                 return
             held.open.discard(place)
-            log.warning("message rejected", extra={"job_id": kept.id, "reason": found.reason})
+            job_log.rejected(kept.id, kept.user_id, found.reason)
             if not held.open:
                 self._outlet.close(held)
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Union
 
-from supervisor.broker import commit, lease
+from supervisor.broker import commit, job_log, lease
 from supervisor.broker.crew import BEAT, QUICK
 from supervisor.broker.errors import BrokerError, LeaseLost, TryLater
 from supervisor.broker.held import Lease, LiveJob, Phase, Settled
@@ -162,6 +162,8 @@ class Keeper:
         held.deadline_at_s = asked_at_s + by_s
         held.extend_at_s = lease.extend_at_s(asked_at_s, by_s, tools.chance())
         self._holdings.save(held)
+        facts = {"message_id": held.id, "by_s": by_s, "jobs": ", ".join(sorted(held.open))}
+        log.debug("visibility timeout extended", extra=facts)
 
     def _renew(self, job: LiveJob, now_s: float) -> None:
         records = self._tools.backend.beat_records
@@ -175,6 +177,8 @@ class Keeper:
                 job.renew_at_s = clock.now_s() + _AGAIN_MOST_S
             elif isinstance(outcome, LeaseLost) and job.phase in (Phase.FETCHING, Phase.READY):
                 self._outrun(job, str(outcome))
+            elif outcome is None:
+                job_log.step("record's lease renewed", job)
 
         key, folder = job.request.record_key, self._tools.spool.folder(job.request.record_key)
         self._tools.crew.do(BEAT, lambda: commit.renew(records, key, job.hold, folder), renewed)

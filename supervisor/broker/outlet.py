@@ -7,7 +7,7 @@ import platform
 from pathlib import Path
 from typing import Callable, Union
 
-from supervisor.broker import checkpoints, commit, lease, losses
+from supervisor.broker import checkpoints, commit, job_log, lease, losses
 from supervisor.broker.commit import Work
 from supervisor.broker.crew import COMMIT, QUICK
 from supervisor.broker.errors import BrokerError, LeaseLost, ResultBroken, TryLater
@@ -35,6 +35,7 @@ class Outlet:
         """Publish the job's result; also the way on for a job whose last broker died in it."""
         tools = self._tools
         self._holdings.move(job, Phase.COMMITTING, clock.now_s())
+        job_log.step("publishing the transcript", job)
         deadline_at_s = tools.deadline_of(job)
         tools.step(
             job,
@@ -93,8 +94,11 @@ class Outlet:
             tools.lease_s,
         )
 
-    def settle(self, job: LiveJob, how: Settled, audio_s: float = 0.0) -> None:
-        """End the job here; its messages end with the last of their jobs."""
+    def settle(self, job: LiveJob, how: Settled, audio_s: float = 0.0, is_news: bool = True) -> None:
+        """End the job here; its messages end with the last of their jobs.
+
+        `is_news` is False where the record said so before this message came.
+        """
         # A recording that failed before any worker could have it counts all the same.
         is_told = job.announced or how.ending is Ending.FAILED
         closing = self._holdings.settle(job, how, audio_s if is_told else None)
@@ -104,7 +108,9 @@ class Outlet:
             self._tools.say(Done(job.id, how.ending, how.reason, audio_s))
         for held in closing:
             self.close(held)
-        log.info("job ended", extra={"job_id": job.id, "ending": how.ending.value, "reason": how.reason})
+        attempt = job.attempt if self._tools.backend.immutable_keys else None
+        transcript_key = job.request.transcript_key("json", attempt) if is_news else ""
+        job_log.ended(job, how, audio_s, transcript_key, is_news)
 
     def close(self, held: Lease) -> None:
         """Delete, give back, bury or leave the message, as its jobs ended."""
@@ -200,13 +206,18 @@ class Outlet:
         message = held.message
         ends = list(held.settled.values())
         back = [how.after_s for how in ends if how.ending is Ending.RELEASED]
+        facts = {"message_id": message.id, "receives": message.receive_count}
         if any(how.ending is Ending.DROPPED for how in ends):
+            log.debug("message left alone: another host has it", extra=facts)
             return lambda: None  # somebody else's by now: not ours to touch
         if back:
+            log.debug("returning the message to the queue", extra={**facts, "visible_in_s": min(back)})
             return lambda: _give_back(self._tools, held, min(back))
         failed = [how for how in ends if how.ending is Ending.FAILED]
         if failed:
+            log.debug("moving the message to the dead-letter queue", extra=facts)
             return lambda: _bury(self._tools, held, failed[0])
+        log.debug("deleting the message", extra=facts)
         return lambda: queue.delete(message.handle)
 
 

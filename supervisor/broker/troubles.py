@@ -25,7 +25,7 @@ class Losses:
 
 
 class Troubles:
-    """Says once that something does not answer, and once that it does again."""
+    """Says once that something does not answer, and once that it does again. The supervisor logs it."""
 
     def __init__(self, say: Callable[[FromBroker], None]) -> None:
         self._say = say
@@ -35,7 +35,6 @@ class Troubles:
         """Tell of this trouble unless it is known."""
         if error.where not in self._known:
             self._known.add(error.where)
-            log.warning("trouble began", extra={"where": error.where, "reason": error.detail})
             self._say(Trouble(error.where, error.detail[:500]))
 
     def over(self, *places: str) -> None:
@@ -43,5 +42,4 @@ class Troubles:
         for where in places:
             if where in self._known:
                 self._known.remove(where)
-                log.info("trouble is over", extra={"where": where})
                 self._say(Trouble(where, ""))

@@ -10,6 +10,7 @@ from typing import Any
 from supervisor.contract import settings
 from supervisor.contract.exits import Exit
 from supervisor.contract.printable import escaped, printable
+from supervisor.contract.settings_typed import value_of
 
 
 def config(args: argparse.Namespace) -> int:
@@ -23,18 +24,11 @@ def config(args: argparse.Namespace) -> int:
 def config_lines(loaded: settings.Loaded) -> Iterator[str]:
     """Give `table.key = value   # origin (NAME)` for each setting; nothing here is secret."""
     names = {key: name for name, key in settings.ENVIRONMENT.items()}
-    pairs = {key: f"{key} = {_toml(_value(loaded.settings, key))}" for key in settings.known_keys()}
+    pairs = {key: f"{key} = {_toml(value_of(loaded.settings, key))}" for key in settings.known_keys()}
     width = max(len(pair) for pair in pairs.values() if len(pair) <= 60)
     for key, pair in pairs.items():
         name = f" ({names[key]})" if key in names else ""
         yield f"{pair.ljust(width)}   # {printable(loaded.origins.get(key, 'default'))}{name}"
-
-
-def _value(in_force: settings.Settings, key: str) -> Any:
-    value: Any = in_force
-    for part in key.split("."):
-        value = getattr(value, part)
-    return value
 
 
 def _toml(value: Any) -> str:

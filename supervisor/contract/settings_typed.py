@@ -38,3 +38,10 @@ def typed(found: Found, kind: type) -> Any:
         return codec.check_value(kind, value)
     except ValueError:
         raise ValueError(f"{str(found.value)[:60]!r} is not {_EXPECTED[kind]}") from None
+
+
+def value_of(settings: Any, key: str) -> Any:
+    """Give a setting by its `table.key`."""
+    for part in key.split("."):
+        settings = getattr(settings, part)
+    return settings

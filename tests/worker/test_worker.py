@@ -226,7 +226,7 @@ def test_error_that_nobody_foresaw_fails_the_job_with_its_stack_in_the_log(
 
     assert ending.failure is Failure.FAILURE
     assert "IsADirectoryError" in ending.detail
-    line = worker.logged("job failed", job_id="unforeseen")
+    line = worker.logged("attempt failed", job_id="unforeseen")
     assert (line["slot"], line["failure"]) == ("cpu0", "failure")
     assert "Traceback" in line["error"]
 
