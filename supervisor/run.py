@@ -13,6 +13,7 @@ from supervisor.contract import logline, process_start
 from supervisor.contract.exits import Exit
 from supervisor.contract.settings import Loaded
 from supervisor.control import Control
+from supervisor.control_socket import GroupUnusable, SocketUnusable
 from supervisor.loop import Service
 from supervisor.recipes import PRETEND_FILE
 from supervisor.requests import Requests
@@ -37,16 +38,31 @@ def run_service(loaded: Loaded, make_worker: recipes.MakeWorker = recipes.worker
         state = StateDir(settings.state_dir)
         address = socket_path(settings.state_dir, os.environ)
     except (StateDirTaken, StateDirBroken, SocketFolderUnsafe) as error:
-        sys.stderr.write(f"rem-supervisor: {error}.\n")
-        return Exit.FAILED
+        return _refuse(str(error), Exit.FAILED)
     # systemd's watchdog kills with SIGABRT: what hung should stand in the journal.
     faulthandler.enable()
     (state.path / PRETEND_FILE).unlink(missing_ok=True)  # an earlier run's faults are over
     writer = logline.set_up("supervisor", settings.log.level, settings.log.format)
     try:
         return asyncio.run(_serve(loaded, state, address, make_worker))
+    except GroupUnusable as error:
+        return _refuse(f"[control] group = {settings.control.group!r}: {error}", Exit.SETTINGS_WRONG)
+    except SocketUnusable as error:
+        if os.environ.get("REM_SOCKET"):
+            return _refuse(
+                f"REM_SOCKET: {error}. Name a path of its own, or leave it out", Exit.SETTINGS_WRONG
+            )
+        return _refuse(
+            f"{error}. Stop or remove what is there, or set REM_SOCKET to another path", Exit.FAILED
+        )
     finally:
         writer.stop()
+
+
+def _refuse(sentence: str, code: Exit) -> Exit:
+    """Say on stderr why there is no service."""
+    sys.stderr.write(f"rem-supervisor: {sentence}.\n")
+    return code
 
 
 async def _serve(loaded: Loaded, state: StateDir, address: str, make_worker: recipes.MakeWorker) -> Exit:

@@ -41,7 +41,8 @@ def socket_path(state_dir: str, environ: Mapping[str, str]) -> str:
     when that folder can't be trusted.
     """
     name = _name(state_dir)
-    path = environ.get("REM_SOCKET") or _in_runtime_folder(name, environ)
+    named = environ.get("REM_SOCKET")
+    path = str(Path(named).absolute()) if named else _in_runtime_folder(name, environ)
     path = path or str(Path(state_dir) / "control.sock")
     if len(os.fsencode(path)) <= MAX_PATH_BYTES:
         return path

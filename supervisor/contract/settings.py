@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from supervisor.contract import codec, state_folder
+from supervisor.contract.settings_host import check_host
 from supervisor.contract.settings_models import check_models
 from supervisor.contract.settings_rules import check_rules
 from supervisor.contract.settings_sources import Found, Sources, first, read_sources
@@ -230,7 +231,7 @@ def load(
     settings = _build(values)
     mistakes += [
         Mistake(*_where(key, found), what, cure)
-        for key, what, cure in (*check_rules(settings), *check_models(settings))
+        for key, what, cure in (*check_rules(settings), *check_models(settings), *check_host(settings))
         if key in values or key not in found  # what could not be read is told already
     ]
     if mistakes:

@@ -279,3 +279,11 @@ def test_the_queues_visibility_is_a_ceiling_for_the_lease(folder: Folder) -> Non
 def test_settings_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.Settings().state_dir = "/x"  # type: ignore[misc]
+
+
+def test_a_group_that_this_host_does_not_have_is_a_mistake(folder: Folder) -> None:
+    """The service ended with a traceback, LookupError, after it had begun."""
+    folder.config.write_text('[control]\ngroup = "no-such-group"\n')
+
+    with pytest.raises(SettingsWrong, match="no group 'no-such-group' on this host"):
+        folder.load()

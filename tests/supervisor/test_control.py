@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
+import grp
 import os
+import socket
 import stat
 from pathlib import Path
-from typing import Callable
+from types import SimpleNamespace
+from typing import Any, Callable
 
 import pytest
 
 from supervisor import control as ct
 from supervisor.control import Control
+from supervisor.control_socket import ControlSocket, GroupUnusable, SocketUnusable
 from tests.supervisor.control_stage import Client, Stage, Story
 
 # --- what makes no sense ------------------------------------------------------------------
@@ -73,32 +75,61 @@ def test_client_that_leaves_without_its_answer_harms_nobody(play: Callable[[Stor
     play(story)
 
 
-def test_silent_client_is_let_go(play: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_client_that_sends_no_request_is_let_go_soon(
+    play: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ct, "REQUEST_S", 0.05)
+
+    async def story(stage: Stage) -> None:
+        half = await stage.client()
+        await half.send(b'{"do":')
+        assert await (await stage.client()).is_closed()
+        assert await half.is_closed()
+
+    play(story)
+
+
+def test_client_that_falls_silent_after_a_request_is_let_go(
+    play: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ct, "IDLE_S", 0.05)
 
     async def story(stage: Stage) -> None:
-        assert await (await stage.client()).is_closed()
+        client = await stage.client()
+        assert (await client.ask(do="status"))["ok"] is True
+        assert await client.is_closed()
 
     play(story)
 
 
-def test_sixty_fifth_client_is_sent_away_until_another_leaves(play: Callable[[Story], None]) -> None:
+def test_a_newcomer_is_answered_however_many_connections_stand_half_open(
+    play: Callable[[Story], None],
+) -> None:
+    """64 silent connections shut `status` and `drain` out for a minute."""
+
     async def story(stage: Stage) -> None:
-        clients = [await stage.client() for _ in range(ct.CLIENTS_MOST)]
-        for client in clients:
-            assert (await client.ask(do="status"))["ok"] is True
+        watching = await stage.client()
+        silent = [await stage.client() for _ in range(ct.CLIENTS_MOST)]
+        assert (await watching.ask(do="status"))["ok"] is True  # it was not the longest silent one
+        more = [await stage.client() for _ in range(ct.CLIENTS_MOST)]
 
-        assert await (await stage.client()).is_closed()
+        assert (await (await stage.client()).ask(do="status"))["ok"] is True
 
-        clients[0].writer.close()
-        for _ in range(200):  # its leaving is heard of a moment later
-            late = await stage.client()
-            with contextlib.suppress(ConnectionError, json.JSONDecodeError):
-                assert (await late.ask(do="status"))["ok"] is True
-                return
-        pytest.fail("the free place was not given again")
+        assert await silent[0].is_closed()
+        assert len(stage.control._clients) <= ct.CLIENTS_MOST
+        assert more
 
     play(story)
+
+
+def test_a_user_who_floods_the_socket_loses_connections_of_his_own() -> None:
+    def client(uid: int, since_s: float) -> Any:
+        return SimpleNamespace(uid=uid, since_s=since_s)
+
+    quiet, flood = client(0, 1.0), [client(1000, 5.0 + n) for n in range(3)]
+    newcomer = client(1000, 9.0)
+
+    assert ct._whom_to_drop([quiet, *flood, newcomer], newcomer) is flood[0]
 
 
 # --- the socket ---------------------------------------------------------------------------
@@ -126,7 +157,9 @@ def test_socket_that_a_dead_supervisor_left_is_replaced(folder: Path) -> None:
     path = folder / "control.sock"
 
     async def story() -> None:
-        path.write_text("left behind", encoding="ascii")
+        dead = socket.socket(socket.AF_UNIX)
+        dead.bind(str(path))
+        dead.close()  # the file stays, nobody listens
         control = Control(str(path), "", lambda request: {"answer": 42})
         await control.open()
         client = Client(*await asyncio.open_unix_connection(str(path)))
@@ -135,3 +168,87 @@ def test_socket_that_a_dead_supervisor_left_is_replaced(folder: Path) -> None:
         await control.close()
 
     asyncio.run(story())
+
+
+def _file(path: Path) -> None:
+    path.write_text("precious", encoding="ascii")
+
+
+def _link(path: Path) -> None:
+    path.with_name("precious").write_text("precious", encoding="ascii")
+    path.symlink_to(path.with_name("precious"))
+
+
+@pytest.mark.parametrize(
+    ("put", "named"),
+    [(_file, "a file"), (Path.mkdir, "a folder"), (_link, "a symbolic link"), (os.mkfifo, "a pipe")],
+    ids=["file", "folder", "link", "pipe"],
+)
+def test_what_is_no_socket_is_left_as_it_is_and_named(
+    folder: Path, put: Callable[[Path], None], named: str
+) -> None:
+    """REM_SOCKET that named an ordinary file by mistake removed it."""
+    path = folder / "control.sock"
+    put(path)
+    before = path.lstat()
+
+    with pytest.raises(SocketUnusable, match=named):
+        ControlSocket(str(path), "")
+
+    assert path.lstat() == before
+
+
+def test_a_socket_on_which_another_program_listens_is_left_to_it(folder: Path) -> None:
+    path = folder / "control.sock"
+    with socket.socket(socket.AF_UNIX) as other, socket.socket(socket.AF_UNIX) as caller:
+        other.bind(str(path))
+        other.listen()
+
+        with pytest.raises(SocketUnusable, match="another program listens"):
+            ControlSocket(str(path), "")
+
+        caller.connect(str(path))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a socket to another user")
+def test_another_users_dead_socket_is_left_to_him(folder: Path) -> None:
+    path = folder / "control.sock"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+    os.chown(path, 65_534, -1)
+
+    with pytest.raises(SocketUnusable, match="a socket of user"):
+        ControlSocket(str(path), "")
+
+
+def test_the_end_of_a_service_leaves_its_successors_socket_alone(folder: Path) -> None:
+    """The state directory was removed in mid-run, a second service started on the same path."""
+    path = folder / "control.sock"
+    first = ControlSocket(str(path), "")
+    path.unlink()
+    second = ControlSocket(str(path), "")
+
+    first.remove()
+    assert path.exists()
+    second.remove()
+    assert not path.exists()
+    first.listener.close()
+    second.listener.close()
+
+
+def test_a_group_that_does_not_exist_is_named_and_nothing_is_made(folder: Path) -> None:
+    with pytest.raises(GroupUnusable, match="no group 'no-such-group' on this host"):
+        ControlSocket(str(folder / "control.sock"), "no-such-group")
+
+    assert list(folder.iterdir()) == []
+
+
+def test_members_of_the_group_may_use_the_socket(folder: Path) -> None:
+    group = grp.getgrgid(os.getgid())
+    made = ControlSocket(str(folder / "control.sock"), group.gr_name)
+
+    found = (folder / "control.sock").stat()
+    made.remove()
+    made.listener.close()
+
+    assert (stat.S_IMODE(found.st_mode), found.st_gid) == (0o660, group.gr_gid)
