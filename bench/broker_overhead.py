@@ -32,7 +32,7 @@ from supervisor.broker.ports import Change  # noqa: E402
 from supervisor.broker.record import Hold, Result  # noqa: E402
 from supervisor.broker.request import JobRequest, Source  # noqa: E402
 from supervisor.contract.messages import Adopted, Commit, Done, JobCard, Ready, Wanted  # noqa: E402
-from tests.broker.aws_servers import AwsServer, Deployment, deploy, run_server  # noqa: E402
+from tests.broker.aws_servers import AwsServer, Deployment, deploy, record_key, run_server  # noqa: E402
 from tests.broker.harness import BrokerProcess, rem_message, stage  # noqa: E402
 
 AUDIO_BYTES = 1_000_000
@@ -56,7 +56,7 @@ def direct_job(made: Deployment, clients: dict[str, Any], folder: Path) -> None:
     def update(change: Change) -> None:
         table.update_item(
             TableName=made.table,
-            Key={"userId": {"S": request.user_id}, "recordingId": {"S": request.recording_id}},
+            Key=record_key(request.user_id, request.recording_id),
             **Expression(change).arguments(),
             ReturnValues="ALL_NEW",
             ReturnValuesOnConditionCheckFailure="ALL_OLD",

@@ -17,7 +17,7 @@ from typing import Any
 TOP = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TOP))
 
-from tests.broker.aws_servers import AwsServer, Deployment, deploy  # noqa: E402
+from tests.broker.aws_servers import AwsServer, Deployment, deploy, record_key  # noqa: E402
 from tests.broker.proxy import Proxy  # noqa: E402
 
 LIMIT_S = 900.0
@@ -141,7 +141,7 @@ class OnAws:
 
 
 def _key(body: Mapping[str, str]) -> dict[str, Any]:
-    return {name: {"S": body[name]} for name in ("userId", "recordingId")}
+    return record_key(body["userId"], body["recordingId"])
 
 
 @contextmanager

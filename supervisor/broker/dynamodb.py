@@ -28,6 +28,7 @@ from supervisor.broker.ports import (
     RecordKey,
     Refused,
 )
+from supervisor.broker.rem_table import key_attributes
 
 _REFUSED = "ConditionalCheckFailedException"
 _WRITER = TypeSerializer()
@@ -35,7 +36,7 @@ _READER = TypeDeserializer()
 
 
 class DynamoRecords:
-    """One table (userId, recordingId) through one boto3 client."""
+    """REM's table through one boto3 client."""
 
     def __init__(self, client: Any, table: str) -> None:
         self._client = client
@@ -122,7 +123,7 @@ class Expression:
 
 
 def _key(key: RecordKey) -> dict[str, Any]:
-    return {"userId": {"S": key.user_id}, "recordingId": {"S": key.recording_id}}
+    return {name: {"S": value} for name, value in key_attributes(key).items()}
 
 
 def _read_item(attributes: Any) -> Item:

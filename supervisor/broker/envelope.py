@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Optional, Union
 from urllib.parse import unquote_plus
 
-from supervisor.broker.request import JobRequest, Parsed, Rejected, Source
+from supervisor.broker.request import UNKNOWN_DEVICE, JobRequest, Parsed, Rejected, Source
 from supervisor.contract import options
 from supervisor.contract.options import BadOption, Options
 from supervisor.contract.whisper_names import language_mistake
@@ -24,7 +24,6 @@ MAX_RECORDS = 1_000
 MAX_ID_CHARS = 200
 MAX_ID_BYTES = 240  # with a suffix still a legal file name
 MAX_KEY_BYTES = 1_024  # S3's own limit
-UNKNOWN_DEVICE = "unknown-device"
 # raw/{deviceId}/{yyyy}/{mm}/{dd}/{deviceId}_{startedAt}_{endedAt}.wav
 _KEY_LAYOUT = re.compile(
     r"raw/(?P<device>[^/]+)/\d{4}/\d\d/\d\d/(?P=device)_(?P<start>[^_/]+)_(?P<end>[^_/]+)\.\w+"

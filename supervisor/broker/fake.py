@@ -36,6 +36,7 @@ from supervisor.broker.ports import (
     RecordKey,
     Refused,
 )
+from supervisor.broker.rem_table import key_attributes
 from supervisor.broker.streams import spool_errors
 from supervisor.contract import clock
 
@@ -238,8 +239,7 @@ class FakeRecords:
             item = self.items.get(key, {})
             if not conditions.holds(change.condition, item):
                 return Refused(copy.deepcopy(item))
-            names = {"userId": key.user_id, "recordingId": key.recording_id}
-            self.items[key] = {**names, **copy.deepcopy(conditions.changed(item, change))}
+            self.items[key] = {**key_attributes(key), **copy.deepcopy(conditions.changed(item, change))}
             return Applied(copy.deepcopy(self.items[key]))
 
 

@@ -18,6 +18,7 @@ from typing import Any, Callable, Optional, Union
 from supervisor.broker import conditions
 from supervisor.broker.database import Database
 from supervisor.broker.ports import NO_FACTS, Applied, Change, Counts, Item, Message, RecordKey, Refused
+from supervisor.broker.rem_table import key_attributes
 from supervisor.contract import clock
 
 VERSION = 1
@@ -202,11 +203,7 @@ class LocalRecords:
             item = _read_item(row) if row else {}
             if not conditions.holds(change.condition, item):
                 return Refused(item)
-            after = {
-                "userId": key.user_id,
-                "recordingId": key.recording_id,
-                **conditions.changed(item, change),
-            }
+            after = {**key_attributes(key), **conditions.changed(item, change)}
             tx.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", (*names, json.dumps(after)))
         return Applied(after)
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Optional, Union
 
-from supervisor.broker import lease
+from supervisor.broker import lease, rem_table
 from supervisor.broker.ports import (
     Above,
     AllOf,
@@ -94,12 +94,6 @@ class Redo:
 
 def claim(request: JobRequest, hold: Hold, now_unix_s: float, again: bool = False) -> Change:
     """Take a record that is free, expired, ours from a dead life, or (`again`) over."""
-    named = {
-        "deviceId": request.device_id,
-        "startedAt": request.started_at,
-        "endedAt": request.ended_at,
-        "s3KeyRaw": request.source.key,
-    }
     return Change(
         condition=AnyOf((_is_free(hold, now_unix_s), *(_IS_OVER if again else ()))),
         put={
@@ -111,7 +105,7 @@ def claim(request: JobRequest, hold: Hold, now_unix_s: float, again: bool = Fals
             "remLeaseUnix": _lease_end(now_unix_s),
             "remSource": source_map(request.source),
         },
-        put_if_missing={name: value for name, value in named.items() if value},
+        put_if_missing=rem_table.dispatched(request, now_unix_s),
         increment={"remAttempt": 1},
         remove=("remReason",),
     )
@@ -275,15 +269,8 @@ def uploaded(request: JobRequest, now_unix_s: float) -> Change:
     """Begin the record of a new recording as REM's dispatcher would."""
     return Change(
         Missing("status"),
-        put={
-            "status": "UPLOADED",
-            "deviceId": request.device_id,
-            "startedAt": request.started_at,
-            "endedAt": request.ended_at,
-            "s3KeyRaw": request.source.key,
-            "createdAt": moments.iso_utc(now_unix_s),
-            "updatedAt": moments.iso_utc(now_unix_s),
-        },
+        put={"status": "UPLOADED", "updatedAt": moments.iso_utc(now_unix_s)},
+        put_if_missing=rem_table.dispatched(request, now_unix_s),
     )
 
 

@@ -7,6 +7,8 @@ from typing import Optional
 
 from supervisor.broker.ports import RecordKey
 
+UNKNOWN_DEVICE = "unknown-device"  # stands in where neither the message nor the key names one
+
 
 @dataclass(frozen=True)
 class Source:

@@ -123,19 +123,46 @@ def deploy(server: AwsServer, max_receive_count: int = 3) -> Deployment:
         server.client("s3").create_bucket(
             Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
         )
-    server.client("dynamodb").create_table(
+    make_table(server, name)
+    return Deployment(server, queue, f"{name}-raw", f"{name}-transcripts", name)
+
+
+def make_table(server: AwsServer, name: str, keys: tuple[str, str] = ("PK", "SK")) -> None:
+    """Make a records table as REM's infrastructure code does; `keys`: its key attributes."""
+    dynamodb = server.client("dynamodb")
+    capacity = {"ReadCapacityUnits": 5, "WriteCapacityUnits": 5}
+    dynamodb.create_table(
         TableName=name,
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[
-            {"AttributeName": "userId", "KeyType": "HASH"},
-            {"AttributeName": "recordingId", "KeyType": "RANGE"},
-        ],
+        BillingMode="PROVISIONED",
+        ProvisionedThroughput=capacity,
+        KeySchema=_key_schema(*keys),
         AttributeDefinitions=[
-            {"AttributeName": "userId", "AttributeType": "S"},
-            {"AttributeName": "recordingId", "AttributeType": "S"},
+            {"AttributeName": attribute, "AttributeType": "S"} for attribute in (*keys, "GSI1PK", "GSI1SK")
+        ],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "DeviceTimeIndex",
+                "KeySchema": _key_schema("GSI1PK", "GSI1SK"),
+                "Projection": {"ProjectionType": "ALL"},
+                "ProvisionedThroughput": capacity,
+            }
         ],
     )
-    return Deployment(server, queue, f"{name}-raw", f"{name}-transcripts", name)
+    dynamodb.update_time_to_live(
+        TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expiresAt"}
+    )
+
+
+def _key_schema(partition: str, sort: str) -> list[dict[str, str]]:
+    return [
+        {"AttributeName": partition, "KeyType": "HASH"},
+        {"AttributeName": sort, "KeyType": "RANGE"},
+    ]
+
+
+def record_key(user_id: str, recording_id: str) -> dict[str, dict[str, str]]:
+    """Say where a record stands in REM's table, in DynamoDB's own form."""
+    return {"PK": {"S": user_id}, "SK": {"S": recording_id}}
 
 
 def _free_port() -> int:

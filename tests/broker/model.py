@@ -74,7 +74,7 @@ class World:
         message = rem_message(recording_id, **changed)
         self.objects.stored["raw", message["key"]] = f"audio of {recording_id}".encode()
         key = RecordKey(message["userId"], recording_id)
-        plain = {"userId": key.user_id, "recordingId": recording_id, "title": "kept"}
+        plain = {"PK": key.user_id, "SK": recording_id, "title": "kept"}
         self.records.items.setdefault(key, plain)["status"] = "TRANSCRIBING"
         return self.queue.send(json.dumps(message), {})
 

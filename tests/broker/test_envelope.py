@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.broker.envelope import UNKNOWN_DEVICE, EnvelopePolicy, is_usable_id, parse
-from supervisor.broker.request import JobRequest, Source
+from supervisor.broker.envelope import EnvelopePolicy, is_usable_id, parse
+from supervisor.broker.request import UNKNOWN_DEVICE, JobRequest, Source
 from tests.broker.harness import rem_message
 
 POLICY = EnvelopePolicy("raw", "default-user")

@@ -70,7 +70,8 @@ def test_rem_message_end_to_end_compared_name_by_name(world: World, audio: Path,
     assert len(item.pop("remTranscriptSha256")) == 64
     assert item.pop("remSource").pop("etag")
     assert item == {
-        "userId": USER,
+        "PK": USER,
+        "SK": "rec-1",
         "recordingId": "rec-1",
         "status": "TRANSCRIBED",
         "transcriptS3Key": "transcripts/user-9/dev-7/rec-1.json",
@@ -79,6 +80,7 @@ def test_rem_message_end_to_end_compared_name_by_name(world: World, audio: Path,
         "remState": "DONE",
         "remAttempt": 1,
         "GSI1PK": "dev-7",
+        "GSI1SK": "2026-11-22T13:00:00Z",
         "createdAt": "2026-11-22T13:05:01Z",
         "speakers": {"n": 2},
         "deviceId": "dev-7",

@@ -33,7 +33,7 @@ def test_missing_record_is_created_by_its_first_change(ports: Ports) -> None:
 
     answer = ports.records.update(KEY, Change(Missing("remState"), {"status": "x", "language": "en"}))
 
-    expected = {"userId": "user", "recordingId": "rec", "status": "x", "language": "en"}
+    expected = {"PK": "user", "SK": "rec", "status": "x", "language": "en"}
     assert answer == Applied(expected)
     assert ports.records.get(KEY) == expected
 
@@ -43,7 +43,7 @@ def test_refused_change_changes_nothing_and_shows_the_record(ports: Ports) -> No
 
     answer = ports.records.update(KEY, Change(Missing("a"), {"a": 2}))
 
-    assert answer == Refused({"userId": "user", "recordingId": "rec", "a": 1})
+    assert answer == Refused({"PK": "user", "SK": "rec", "a": 1})
     assert ports.records.update(RecordKey("user", "none"), Change(Present("a"), {"a": 2})) == Refused({})
 
 
@@ -52,7 +52,7 @@ def test_values_come_back_as_they_went_in(ports: Ports) -> None:
 
     ports.records.update(KEY, Change(Missing("n"), values))
 
-    assert ports.records.get(KEY) == {"userId": "user", "recordingId": "rec", **values}
+    assert ports.records.get(KEY) == {"PK": "user", "SK": "rec", **values}
 
 
 def test_put_if_missing_increment_and_remove_do_what_they_say(ports: Ports) -> None:
@@ -62,7 +62,7 @@ def test_put_if_missing_increment_and_remove_do_what_they_say(ports: Ports) -> N
         KEY, Change(Equals("a", 1), {"b": 2}, {"a": 9, "c": 3}, {"count": 2}, ("gone", "never-there"))
     )
 
-    expected = {"userId": "user", "recordingId": "rec", "a": 1, "b": 2, "c": 3, "count": 2}
+    expected = {"PK": "user", "SK": "rec", "a": 1, "b": 2, "c": 3, "count": 2}
     assert answer == Applied(expected)
 
 

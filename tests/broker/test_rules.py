@@ -134,6 +134,7 @@ def test_other_services_attributes_survive_a_whole_life() -> None:
         "speakers": {"a": 1},
         "GSI1PK": "dev-7",
         "createdAt": "long ago",
+        "recordingId": "rec-1",
         "deviceId": "dev-7",
         "s3KeyRaw": "a.wav",
         "transcriptS3Key": "transcripts/user-9/dev-7/rec-1.json",

@@ -22,7 +22,7 @@ from supervisor.contract.messages import (
     Release,
     Wanted,
 )
-from tests.broker.aws_servers import Deployment, deploy
+from tests.broker.aws_servers import Deployment, deploy, record_key
 from tests.broker.harness import BrokerProcess, rem_message, stage, until
 from tests.broker.proxy import Proxy
 
@@ -96,7 +96,7 @@ def left(made: Deployment, url: str) -> tuple[int, int]:
 
 
 def record(made: Deployment) -> dict[str, Any]:
-    key = {"userId": {"S": "user-9"}, "recordingId": {"S": "rec-1"}}
+    key = record_key("user-9", "rec-1")
     answer = made.server.client("dynamodb").get_item(TableName=made.table, Key=key)
     return {name: next(iter(value.values())) for name, value in answer.get("Item", {}).items()}
 

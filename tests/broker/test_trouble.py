@@ -21,7 +21,7 @@ from supervisor.contract.messages import (
     Up,
     Wanted,
 )
-from tests.broker.aws_servers import Deployment
+from tests.broker.aws_servers import Deployment, record_key
 from tests.broker.harness import BrokerProcess, rem_message, stage, until
 from tests.broker.proxy import Proxy
 
@@ -40,7 +40,7 @@ def message(deployment: Deployment) -> dict[str, Any]:
 
 
 def record(deployment: Deployment) -> dict[str, Any]:
-    key = {"userId": {"S": "user-9"}, "recordingId": {"S": "rec-1"}}
+    key = record_key("user-9", "rec-1")
     found = deployment.server.client("dynamodb").get_item(TableName=deployment.table, Key=key)
     item: dict[str, Any] = found.get("Item", {})
     return item

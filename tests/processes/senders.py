@@ -11,7 +11,7 @@ import numpy as np
 
 from supervisor.broker.local import LocalQueue, LocalRecords, open_database
 from supervisor.broker.ports import RecordKey
-from tests.broker.aws_servers import Deployment
+from tests.broker.aws_servers import Deployment, record_key
 from tests.processes.rem_service import Service, wait_for
 from tests.worker import recordings
 
@@ -131,7 +131,8 @@ class AwsSender:
         key = f"raw/{device}/2026/11/22/{device}_{start}_{end}-{recording_id}{audio.suffix}"
         self._s3.upload_file(str(audio), self.deployment.raw_bucket, key)
         item = {
-            "userId": USER,
+            "PK": USER,
+            "SK": recording_id,
             "recordingId": recording_id,
             "deviceId": device,
             "status": "TRANSCRIBING",
@@ -167,7 +168,7 @@ class AwsSender:
     def record(self, recording_id: str) -> dict[str, Any]:
         from boto3.dynamodb.types import TypeDeserializer
 
-        key = {"userId": {"S": USER}, "recordingId": {"S": recording_id}}
+        key = record_key(USER, recording_id)
         found = self._table.get_item(TableName=self.deployment.table, Key=key, ConsistentRead=True)
         read = TypeDeserializer()
         return {name: read.deserialize(value) for name, value in found.get("Item", {}).items()}

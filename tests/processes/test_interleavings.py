@@ -28,7 +28,7 @@ from supervisor.contract.messages import (
     Trouble,
     Wanted,
 )
-from tests.broker.aws_servers import AwsServer, Deployment, deploy
+from tests.broker.aws_servers import AwsServer, Deployment, deploy, record_key
 from tests.broker.harness import BrokerProcess, rem_message, stage, with_state
 from tests.processes.acting_proxy import ActingProxy, Moment
 
@@ -66,7 +66,7 @@ class Scene:
         return BrokerProcess(settings, self.environ)
 
     def record(self) -> dict[str, Any]:
-        key = {"userId": {"S": "user-9"}, "recordingId": {"S": "rec-1"}}
+        key = record_key("user-9", "rec-1")
         item = self._table.get_item(TableName=self.made.table, Key=key, ConsistentRead=True).get("Item", {})
         return {name: next(iter(value.values())) for name, value in item.items()}
 
