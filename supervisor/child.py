@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
+import logging
 import os
 import signal
 import socket
@@ -20,15 +20,19 @@ from typing import Any, Optional, Protocol
 
 from supervisor.contract import child_env, framing
 from supervisor.contract import messages as m
+from supervisor.output import Output
 from supervisor.spawning import has_pidfds, open_pidfd, spawn, take_place
 from supervisor.strangers import is_ours_to_reap
+from supervisor.turns import Turns
+
+log = logging.getLogger(__name__)
 
 READ_BYTES = 65_536
 WRITE_BYTES_MOST = 4 * framing.MAX_LINE_BYTES  # a child that lets so much lie does not read
-OUTPUT_LINE_BYTES = 8_192
 DEAF_MOST_S = 1.0
 ASK_EVERY_S = 0.2  # whether it has ended, where its pidfd does not tell or could not be opened
-LAST_READS_MOST = 64  # 4 MiB, more than a pipe or a socket holds: the rest is a stray grandchild's flood
+LAST_READS_MOST = 64  # 4 MiB, more than a socket holds: the rest is a stray grandchild's flood
+LAST_MESSAGES_MOST = 1_000  # of a dead child: more than any has reason to send at once
 
 
 @dataclass(frozen=True)
@@ -84,21 +88,18 @@ class Child:
         self._speaks = recipe.speaks
         self._splitter = framing.LineSplitter()
         self._said: tuple[bytes, Any] = (b"", None)  # its last line, read
-        self._output = b""
         self._unsent = bytearray()
         self._closed = False  # our end of the link
-        self._at_end = False  # of what they write
         self._link, theirs = socket.socketpair()
         self._link.setblocking(False)
-        self._out_fd, out_theirs = os.pipe()
-        os.set_blocking(self._out_fd, False)
+        out_fd, out_theirs = os.pipe()
         lock_fd = -1
         try:
             lock_fd = take_place(recipe.lock_path) if recipe.lock_path else -1
             self.pid = _start(recipe, life, theirs.fileno(), out_theirs, lock_fd)
         except BaseException:
             self._link.close()
-            os.close(self._out_fd)
+            os.close(out_fd)
             raise
         finally:
             theirs.close()
@@ -107,8 +108,8 @@ class Child:
                 os.close(lock_fd)
         self._returncode: Optional[int] = None
         self._pidfd = -1
-        loop.add_reader(self._link.fileno(), self._on_link)
-        loop.add_reader(self._out_fd, self._on_output)
+        self._heard = Turns(loop, self._link.fileno(), self._on_link, self._hear)
+        self._output = Output(self.name, out_fd, loop, self._print)
         self._watch()
 
     def send(self, message: m.Message) -> None:
@@ -126,7 +127,7 @@ class Child:
         """End the conversation: the child sees end of file."""
         if not self._closed:
             self._closed = True
-            self._loop.remove_reader(self._link.fileno())
+            self._heard.close()
             self._loop.remove_writer(self._link.fileno())
             self._link.close()
 
@@ -197,12 +198,11 @@ class Child:
         return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
     def _hear_the_rest(self) -> None:
-        for _ in range(LAST_READS_MOST):
-            if self._closed or self._at_end or not self._on_link():
-                break
-        for _ in range(LAST_READS_MOST):
-            if not self._on_output():
-                break
+        dropped = self._heard.finish(LAST_READS_MOST, LAST_MESSAGES_MOST)
+        if dropped:
+            facts = {"child": self.name, "messages": dropped}
+            log.warning("messages dropped: a child left more than is read after its death", extra=facts)
+        self._output.finish()
 
     def _let_go(self) -> None:
         self.close_link()
@@ -210,11 +210,10 @@ class Child:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = -1
-        if self._out_fd >= 0:
-            self._close_output()
+        self._output.finish()
 
     def _on_link(self) -> bool:
-        """Read what there is; say whether there may be more."""
+        """Read once; say whether anything came."""
         try:
             data = self._link.recv(READ_BYTES)
         except (BlockingIOError, InterruptedError):
@@ -225,17 +224,22 @@ class Child:
             self._on_end_of_link()
             return False
         try:
-            for line in self._splitter.feed(data):
-                self._ears.heard(self.name, self._read(line))
+            self._heard.waiting.extend(self._splitter.feed(data))
         except framing.BadLine as error:
             self._break(f"it sent what is no message: {error}")
-            return False
-        return not self._closed
+        return True
+
+    def _hear(self, line: bytes) -> None:
+        try:
+            message = self._read(line)
+        except framing.BadLine as error:
+            self._break(f"it sent what is no message: {error}")
+        else:
+            self._ears.heard(self.name, message)
 
     def _on_end_of_link(self) -> None:
         """Mostly it is about to end; if not, somebody must know that it is deaf."""
-        self._at_end = True
-        self._loop.remove_reader(self._link.fileno())
+        self._heard.read_no_more()
         if self._returncode is None:
             self._loop.call_later(DEAF_MOST_S, self._still_there)
 
@@ -268,37 +272,8 @@ class Child:
         else:
             self._loop.remove_writer(self._link.fileno())
 
-    def _on_output(self) -> bool:
-        """Pass printed lines on, each bounded; say whether there may be more."""
-        if self._out_fd < 0:
-            return False
-        try:
-            data = os.read(self._out_fd, READ_BYTES)
-        except (BlockingIOError, InterruptedError):
-            return False
-        except OSError as error:
-            if error.errno != errno.EIO:
-                raise
-            data = b""
-        if not data:
-            self._close_output()
-            return False
-        *lines, rest = (self._output + data).split(b"\n")
-        self._output = rest[:OUTPUT_LINE_BYTES]
-        for line in lines:
-            self._print(line)
-        return True
-
-    def _print(self, line: bytes) -> None:
-        if line.strip():
-            self._ears.printed(self.name, line[:OUTPUT_LINE_BYTES].decode("utf-8", "replace"))
-
-    def _close_output(self) -> None:
-        self._loop.remove_reader(self._out_fd)
-        os.close(self._out_fd)
-        self._out_fd = -1
-        rest, self._output = self._output, b""
-        self._print(rest)
+    def _print(self, line: str) -> None:
+        self._ears.printed(self.name, line)
 
 
 def watch_without_pidfd(loop: asyncio.AbstractEventLoop, reap_all: Callable[[], None]) -> None:

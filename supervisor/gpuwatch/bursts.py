@@ -27,10 +27,13 @@ class Bursts:
     def __init__(self) -> None:
         self._open: dict[str, Burst] = {}
 
-    def add(self, xid: Xid) -> None:
+    def add(self, xid: Xid) -> bool:
+        """Take an XID in; say whether its burst did not have that number yet."""
         burst = self._open.setdefault(xid.uuid, Burst(xid.uuid, xid.at_s))
-        if xid.xid not in burst.xids and len(burst.xids) < XIDS_MOST:
+        is_new = xid.xid not in burst.xids and len(burst.xids) < XIDS_MOST
+        if is_new:
             burst.xids.append(xid.xid)
+        return is_new
 
     def due(self, now_s: float) -> Iterator[Burst]:
         """Give, and forget, the bursts that have been collected for long enough."""

@@ -88,9 +88,13 @@ class Watch:
             self._tell(Sight((), problems.hangs(limit_s), failed=True), asked_at_s, regularly=False)
 
     def hear_xid(self, xid: Xid) -> None:
-        """Tell one XID at once; the verdict follows when its burst is complete."""
+        """Tell an XID at once; the verdict follows when its burst is complete.
+
+        Each number once in a burst: a GPU that is going tells the same hundreds of times.
+        """
         with self._lock:
-            self._bursts.add(xid)
+            if not self._bursts.add(xid):
+                return
             self._send(xid)
         self._sooner.set()  # the verdict wants the recovery action as it is after the fault
 

@@ -17,7 +17,7 @@ import pytest
 
 from supervisor.contract import framing, messages
 from supervisor.contract.exits import Exit
-from supervisor.contract.messages import Device, Devices, Up
+from supervisor.contract.messages import Device, Devices, Up, Xid
 from supervisor.gpuwatch import check, pci, watch
 from supervisor.gpuwatch.sight import Sight
 from tests import leftovers
@@ -256,3 +256,17 @@ def test_a_gpu_on_the_bus_is_told_from_its_audio_and_from_others(
 
 def test_a_machine_without_a_pci_bus_has_no_nvidia_gpu(tmp_path: Path) -> None:
     assert pci.has_nvidia_gpu(tmp_path / "absent") is False
+
+
+def test_an_xid_that_comes_a_thousand_times_is_told_once_in_a_burst(
+    link: tuple[socket.socket, socket.socket],
+) -> None:
+    """Each used to be told: a failing GPU kept the supervisor's loop and its log busy."""
+    ours, theirs = link
+    watching = watch.Watch(theirs, Script(Sight((A,))))
+    for n in range(1_000):
+        watching.hear_xid(Xid("GPU-a", 79 if n % 2 else 31, float(n) / 1_000))
+    theirs.shutdown(socket.SHUT_WR)
+
+    told = framing.LineSplitter().feed(b"".join(iter(lambda: ours.recv(65_536), b"")))
+    assert [messages.read(line, messages.FROM_GPUWATCH).xid for line in told] == [31, 79]

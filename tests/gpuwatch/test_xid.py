@@ -8,7 +8,7 @@ import pytest
 
 from supervisor.contract.messages import Act, Xid
 from supervisor.gpuwatch.bursts import COLLECT_S, Bursts
-from supervisor.gpuwatch.xid import TABLE, action_name, judge, wants_hold
+from supervisor.gpuwatch.xid import TABLE, action_after, action_name, cure, judge, wants_hold
 
 U = "GPU-a"
 
@@ -64,6 +64,15 @@ def test_the_worst_of_a_burst_decides_and_all_of_it_is_named() -> None:
     assert fault.act is Act.HOLD
     assert fault.why == "XID 45, 48, 79: a hardware fault"
     assert "systemctl reboot" in fault.cure
+
+
+@pytest.mark.parametrize("xids", [[48, 79], [79, 48]])
+def test_where_one_xid_wants_a_reset_and_another_a_reboot_it_is_the_reboot(xids: list[int]) -> None:
+    """Whichever came first: a reset does not bring back a GPU that fell off the bus."""
+    fault = judge(U, xids, 1.0, None, {})
+
+    assert (fault.why, fault.cure) == ("XID 48, 79: a hardware fault", cure(U, "reboot"))
+    assert action_after(xids) == "node-reboot"
 
 
 def test_a_cure_is_a_whole_command() -> None:

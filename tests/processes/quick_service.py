@@ -4,6 +4,7 @@ impatient   seconds, not a minute, for a watch that hangs; for a device's memory
 null        workers that recognise nothing: no model is loaded, every job is through at once
 held        workers that recognise nothing, and are through with what they have once `go` (below) says so
 tight       workers that lack the memory to load a model
+flooding    workers that recognise nothing and print as fast as they can
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ NULL = (__file__, "null")
 TIGHT = (__file__, "tight")
 NULL_AND_IMPATIENT = (__file__, "null", "impatient")
 HELD = (__file__, "held")
+FLOODING = (__file__, "flooding")
 
 
 def null_worker(settings: Settings, environ: Mapping[str, str], place: Place, model_path: str) -> Recipe:
@@ -52,6 +54,12 @@ def held_worker(settings: Settings, environ: Mapping[str, str], place: Place, mo
     return dataclasses.replace(real, command=command)
 
 
+def flooding_worker(settings: Settings, environ: Mapping[str, str], place: Place, model_path: str) -> Recipe:
+    """Like null_worker, but it floods its standard output."""
+    real = recipes.worker(settings, environ, place, model_path)
+    return dataclasses.replace(real, command=(sys.executable, "-m", "tests.processes.flooding_worker"))
+
+
 def go(service: Service) -> None:
     """Let held workers be through with all they have, and will have."""
     (service.state_dir / "go").touch()
@@ -61,7 +69,7 @@ if __name__ == "__main__":
     if "impatient" in sys.argv:
         OWN_POLICIES[pl.GPUWATCH] = dataclasses.replace(OWN_POLICIES[pl.GPUWATCH], silence_s=5.0, gone_s=1.0)
         care.GATE_S = 3.0
-    workers = {"null": null_worker, "held": held_worker, "tight": tight_worker}
+    workers = {"null": null_worker, "held": held_worker, "tight": tight_worker, "flooding": flooding_worker}
     sys.exit(
         run_service(load(), next((workers[word] for word in sys.argv if word in workers), recipes.worker))
     )

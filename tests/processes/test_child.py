@@ -10,6 +10,7 @@ from typing import Callable
 import pytest
 
 from supervisor import child as ch
+from supervisor import output
 from supervisor.contract import framing
 from supervisor.contract import messages as m
 from tests.processes.nursery import Ears, Nursery, Play, is_alive
@@ -155,7 +156,7 @@ def test_flood_of_output_leaves_the_loop_time_for_others(play: Callable[[Play], 
 
         # A read's worth each turn: two lines of the shorter kind, one of the longer, and a rest.
         assert most <= 10, "others had to wait for this many lines"
-        assert max(len(line) for line in nursery.ears.of("printed")) <= ch.OUTPUT_LINE_BYTES
+        assert max(len(line) for line in nursery.ears.of("printed")) <= output.LINE_BYTES
         child.signal(signal.SIGKILL)
         assert await nursery.until_dead() == -9
 
