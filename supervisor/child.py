@@ -20,6 +20,7 @@ from typing import Any, Optional, Protocol
 
 from supervisor.contract import child_env, framing
 from supervisor.contract import messages as m
+from supervisor.contract.exits import STATUS_UNKNOWN
 from supervisor.output import Output
 from supervisor.spawning import has_pidfds, open_pidfd, spawn, take_place
 from supervisor.strangers import is_ours_to_reap
@@ -189,6 +190,13 @@ class Child:
         """Reap without waiting: negative for a signal, None while it runs."""
         if self._returncode is not None:
             return None
+        try:
+            return self._wait()
+        except ChildProcessError:
+            # Somebody else reaped it, or the kernel did (SIGCHLD is ignored): it is gone all the same.
+            return STATUS_UNKNOWN
+
+    def _wait(self) -> Optional[int]:
         if self._pidfd < 0:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             return os.waitstatus_to_exitcode(status) if pid else None

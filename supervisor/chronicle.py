@@ -79,7 +79,7 @@ class Chronicle:
             lived_s=round(clock.now_s() - crash.was.spawned_at_s, 3),
             out_of_memory=crash.out_of_memory,
             jobs=crash.jobs,
-            last_lines=self.last_words.take(crash.was.name),
+            last_lines=self.last_words.of(crash.was),
             device=self._device_of(crash.was.name),
             xids=crash.xids,
             stacks_path=recipes.stacks_path(self._state_path, crash.was.name) if stalled else None,

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Optional
 
+from supervisor.slot import Slot
+
 KEPT_MOST = 50
 JOIN_S = 5.0  # the driver's word may come after the death that it explains
 LINES_MOST = 20
@@ -50,21 +52,18 @@ class CrashRecord:
 
 
 class LastWords:
-    """The newest lines that each child printed."""
+    """The newest lines that the processes in each slot printed, and when."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, deque[str]] = {}
+        self._lines: dict[str, deque[tuple[float, str]]] = {}
 
-    def hear(self, name: str, line: str) -> None:
-        self._lines.setdefault(name, deque(maxlen=LINES_MOST)).append(line[:LINE_CHARS_MOST])
+    def hear(self, name: str, line: str, now_s: float) -> None:
+        lines = self._lines.setdefault(name, deque(maxlen=LINES_MOST))
+        lines.append((now_s, line[:LINE_CHARS_MOST]))
 
-    def lines(self, name: str) -> tuple[str, ...]:
-        """Give what a child has printed last."""
-        return tuple(self._lines.get(name, ()))
-
-    def take(self, name: str) -> tuple[str, ...]:
-        """Give a dead child's lines; its successor begins anew."""
-        return tuple(self._lines.pop(name, ()))
+    def of(self, slot: Slot) -> tuple[str, ...]:
+        """Give what the slot's present process printed last; nothing of those before it."""
+        return tuple(line for at_s, line in self._lines.get(slot.name, ()) if at_s >= slot.spawned_at_s)
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Optional
 
 from supervisor import memory_ladder
 from supervisor import slot as sl
-from supervisor.contract.exits import Exit
+from supervisor.contract.exits import STATUS_UNKNOWN, Exit
 from supervisor.ledger import Death
 from supervisor.memory_ladder import MemoryLadder
 from supervisor.pool_types import Died, Member
@@ -53,6 +53,6 @@ def death_of(member: Member, event: Died) -> Death:
         return Death.DEVICE
     if finished or event.returncode in _NOT_THE_JOBS:
         return Death.ORDERED
-    if event.returncode == -9 and not event.out_of_memory:
+    if event.returncode in (-9, STATUS_UNKNOWN) and not event.out_of_memory:
         return Death.KILLED_OUTSIDE
     return Death.CRASH

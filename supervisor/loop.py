@@ -24,7 +24,7 @@ from supervisor.child import watch_without_pidfd
 from supervisor.chronicle import Chronicle
 from supervisor.contract import clock, settings
 from supervisor.contract import messages as m
-from supervisor.contract.exits import Exit, describe
+from supervisor.contract.exits import STATUS_UNKNOWN, Exit, describe
 from supervisor.contract.settings import Loaded
 from supervisor.crew import OWN_POLICIES, Crew
 from supervisor.effects import Effects
@@ -210,7 +210,7 @@ class Service:
             if fetch.percent != before:
                 self._staff()
             return
-        self.chronicle.last_words.hear(name, line)
+        self.chronicle.last_words.hear(name, line, clock.now_s())
         pass_on(name, line)
 
     def broke(self, name: str, why: str) -> None:
@@ -222,8 +222,8 @@ class Service:
         if name in self.crew.fetches:
             self._fetch_ended(name, returncode)
             return
-        lacked = self._oom.rose() if returncode == -signal.SIGKILL else False
-        words = last_words.read(self.chronicle.last_words.lines(name), returncode)
+        lacked = self._oom.rose() if returncode in (-signal.SIGKILL, STATUS_UNKNOWN) else False
+        words = last_words.read(self.chronicle.last_words.of(self.pool.members[name].slot), returncode)
         self.post(pl.Died(name, returncode, self.effects.jitter_ratio(), lacked, words.said, words.cure))
 
     # --- what the metadata service tells (Hears) --------------------------------------

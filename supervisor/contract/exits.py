@@ -29,6 +29,10 @@ class Exit(enum.IntEnum):
     SETTINGS_WRONG = 78
 
 
+STATUS_UNKNOWN = 256
+"""A returncode that no process can have: it is gone, and somebody else took its exit status."""
+
+
 def describe(returncode: int) -> str:
     """Say in words how a process ended, from `Popen.returncode` (negative: a signal).
 
@@ -39,6 +43,8 @@ def describe(returncode: int) -> str:
             return f"killed by {signal.Signals(-returncode).name}"
         except ValueError:
             return f"killed by signal {-returncode}"
+    if returncode == STATUS_UNKNOWN:
+        return "ended, exit status unknown"
     if returncode == 0:
         return "ended by itself (0)"
     try:

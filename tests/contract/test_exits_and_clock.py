@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from supervisor.contract import clock
-from supervisor.contract.exits import Exit, describe
+from supervisor.contract.exits import STATUS_UNKNOWN, Exit, describe
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,7 @@ from supervisor.contract.exits import Exit, describe
         (-9, "killed by SIGKILL"),
         (-15, "killed by SIGTERM"),
         (-99, "killed by signal 99"),
+        (STATUS_UNKNOWN, "ended, exit status unknown"),
     ],
 )
 def test_every_way_to_end_has_words(returncode: int, words: str) -> None:

@@ -19,6 +19,7 @@ import pytest
 from supervisor import child as ch
 from supervisor.child import Child
 from supervisor.contract import messages as m
+from supervisor.contract.exits import STATUS_UNKNOWN
 from supervisor.spawning import PlaceTaken
 from tests.processes.nursery import Ears, Nursery, Play, is_alive, open_descriptors
 
@@ -54,6 +55,31 @@ def test_exit_codes_are_told_as_they_are(play: Callable[[Play], None], code: int
         assert await nursery.until_dead() == code
 
     play(story)
+
+
+@pytest.mark.parametrize("has_pidfd", [True, False])
+def test_child_whose_exit_status_somebody_else_took_has_ended_all_the_same(
+    play: Callable[[Play], None], monkeypatch: pytest.MonkeyPatch, has_pidfd: bool
+) -> None:
+    """Where SIGCHLD was ignored the kernel reaps: the supervisor asked in vain, again and again, for ever."""
+    if not has_pidfd:
+        monkeypatch.setattr(ch, "open_pidfd", _no_pidfd)
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+    async def story(nursery: Nursery) -> None:
+        nursery.start("print('bye'); os._exit(3)")
+
+        assert await nursery.until_dead() == STATUS_UNKNOWN
+        assert nursery.ears.story == [("printed", "bye"), ("died", STATUS_UNKNOWN)]
+
+    try:
+        play(story)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def _no_pidfd(pid: int) -> int:
+    raise OSError(errno.ENOSYS, "no pidfd")
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])

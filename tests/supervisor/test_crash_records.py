@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from supervisor.crashes import CrashLog, CrashRecord
+from supervisor.crashes import CrashLog, CrashRecord, LastWords
+from supervisor.slot import Slot
 
 
 def death(at_unix_s: float, **device: Any) -> CrashRecord:
@@ -57,3 +58,15 @@ def test_a_later_xid_is_another_matter(tmp_path: Path) -> None:
     log.join("GPU-0", 79, 1060.0)
 
     assert log.newest(1)[0]["xids"] == [13]
+
+
+def test_a_record_has_the_last_lines_of_its_own_process_alone() -> None:
+    """Lines of a process that was drained or left behind stood in the record of the next one's crash."""
+    words = LastWords()
+    words.hear("gpu0", "drained in good order", 10.0)
+    words.hear("gpu1", "a neighbour", 21.0)
+    words.hear("gpu0", "the model is loaded", 20.0)
+    words.hear("gpu0", "CUDA error", 30.0)
+
+    assert words.of(Slot("gpu0", "worker", spawned_at_s=20.0)) == ("the model is loaded", "CUDA error")
+    assert words.of(Slot("gpu2", "worker")) == ()

@@ -1,0 +1,44 @@
+"""What the end of a process amounts to for its jobs."""
+
+from __future__ import annotations
+
+import pytest
+
+from supervisor.contract import messages as m
+from supervisor.contract.exits import STATUS_UNKNOWN
+from supervisor.deaths import death_of
+from supervisor.ledger import Death
+from supervisor.pool import Died
+from supervisor.pool_types import Member
+from supervisor.slot import Policy, Slot, SlotState
+from tests.supervisor.simulator import Host
+
+
+@pytest.mark.parametrize(
+    ("returncode", "out_of_memory", "death"),
+    [
+        (-9, False, Death.KILLED_OUTSIDE),
+        (-9, True, Death.CRASH),
+        (-11, False, Death.CRASH),
+        (STATUS_UNKNOWN, False, Death.KILLED_OUTSIDE),
+        (STATUS_UNKNOWN, None, Death.KILLED_OUTSIDE),
+        (STATUS_UNKNOWN, True, Death.CRASH),
+    ],
+)
+def test_only_what_is_known_of_an_end_speaks_against_the_recording(
+    returncode: int, out_of_memory: bool, death: Death
+) -> None:
+    member = Member(Slot("w0", "worker", SlotState.READY), Policy())
+
+    assert death_of(member, Died("w0", returncode, 0.5, out_of_memory)) is death
+
+
+def test_worker_whose_exit_status_is_unknown_is_replaced_and_its_job_goes_on_uncharged() -> None:
+    host = Host(workers=1).begin("a", takes_s=20).run_until_has("w0")
+
+    host.kill("w0", STATUS_UNKNOWN)
+    host.run(1)
+
+    assert (host.slot("w0").restarts, host.slot("w0").failures) == (1, 1)
+    assert not host.pool.ledger.entries["a"].suspect
+    assert host.run(60).ended_as(m.Ending.DONE) == ["a"]
