@@ -84,7 +84,9 @@ class Care:
         fault = self._with_history(fault, now_s)
         on_it = [w for w in pool.workers() if fault.uuid and fault.uuid in (w.device, w.parent)]
         level = "error" if fault.act is m.Act.HOLD else "warning" if fault.act is not m.Act.IGNORE else "info"
-        facts = {"device_uuid": fault.uuid, "act": fault.act.value, "reason": fault.why, "cure": fault.cure}
+        facts = {"device_uuid": fault.uuid, "act": fault.act.value, "reason": fault.why}
+        if fault.act is m.Act.HOLD:  # what only restarts a worker leaves nobody anything to do
+            facts["cure"] = fault.cure
         pool.note(level, "fault judged", {**facts, "slots": ", ".join(w.slot.name for w in on_it)})
         if fault.act is m.Act.HOLD:
             for uuid in {w.device for w in on_it}:
@@ -155,7 +157,7 @@ class Care:
         del self._waiting_since_s[name]
         if closed.unknown:
             return True  # a watch that is silent must not stop the work
-        pool.decide(member, sl.HoldIt(closed.why, sl.Hold.PROOF), now_s)
+        pool.decide(member, sl.HoldIt(f"{closed.why}. {_memory_cure(name, closed)}", sl.Hold.PROOF), now_s)
         return False
 
     # --- inside -------------------------------------------------------------------------
@@ -257,6 +259,14 @@ def _is_proven(hold: DeviceHold, gpu: m.Device) -> bool:
     if hold.proof is Proof.ANSWER:
         return True
     return hold.proof is Proof.ACTION and gpu.recovery_action == "none"
+
+
+def _memory_cure(slot: str, closed: Closed) -> str:
+    """Say what to do about memory that stays in use after its worker is gone."""
+    end = "End what uses it (nvidia-smi shows it), and the slot starts by itself; or "
+    if closed.is_too_full:
+        return f"{end}choose a smaller model (WHISPER_MODEL)"
+    return f"{end}accept this as its idle memory: rem-supervisor release {slot}"
 
 
 def with_device(command: sl.Command, member: Member) -> sl.Command:

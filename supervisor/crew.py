@@ -72,16 +72,21 @@ class Crew:
     def start_fetching(self, name: str = MODEL) -> None:
         """Start the short-lived child that finds or fetches a model."""
         fetch = self.fetches.get(name)
-        if fetch is None:
-            return  # nobody wants that model any more
+        if fetch is None or fetch.path or name in self._effects.children:
+            return  # nobody wants that model any more, or somebody asked for it before this retry was due
         self._effects.recipes[name] = recipes.model_fetch(name, fetch.model, self._environ)
         failed = self._effects.start(name)
         if failed:
             log.error("the model fetch can't be started", extra={"reason": failed.why})
 
     def fetch_again(self) -> list[str]:
-        """Start the fetches that had given up, now that a person asked; give their models' names."""
-        names = [name for name, fetch in self.fetches.items() if fetch.ask_again()]
+        """Start the fetches that failed, now that a person asked; give their models' names."""
+        failed = [
+            name
+            for name, fetch in self.fetches.items()
+            if fetch.ask_again() or (fetch.failure and not fetch.path)
+        ]
+        names = [name for name in failed if name not in self._effects.children]
         for name in names:
             self.start_fetching(name)
         return [self.fetches[name].model for name in names]

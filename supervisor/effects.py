@@ -54,7 +54,7 @@ class Effects:
     def start(self, name: str) -> Optional[sl.SpawnFailed]:
         """Start the child of this slot; give the reason where that can't be done."""
         if name not in self.recipes:
-            return sl.SpawnFailed("the model is not here yet", self.jitter_ratio())
+            return sl.SpawnFailed("the model is not available yet", blocked=True)
         try:
             self._wait_for_none_of(name)
             self.children[name] = Child(self.recipes[name], self._ears, self._loop, self.life)

@@ -29,6 +29,7 @@ class Closed:
 
     why: str
     unknown: bool = False
+    is_too_full: bool = False  # the model would not fit, whatever is normal here
 
 
 class Gate:
@@ -60,7 +61,8 @@ class Gate:
         if used is None or total is None:
             return None
         if need_bytes and used + need_bytes > total:
-            return Closed(f"{_in_use(gpu, used, total)}, and the model needs about {gib_text(need_bytes)}")
+            words = f"{_in_use(gpu, used, total)}, and the model needs about {gib_text(need_bytes)}"
+            return Closed(words, is_too_full=True)
         idle = self._idle_bytes.get(gpu.uuid, used)
         if shared or used <= idle + max(_SLACK_BYTES, total * _SLACK_RATIO):
             return None

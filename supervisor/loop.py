@@ -198,7 +198,7 @@ class Service:
     def heard(self, name: str, message: m.Message) -> None:
         self.post(pl.Heard(name, message))
         if isinstance(message, m.Devices):
-            self._staff()
+            self.staff()
         elif isinstance(message, m.Xid):
             self.chronicle.join_xid(message.uuid, message.xid)
 
@@ -208,7 +208,7 @@ class Service:
             before = fetch.percent
             fetch.hear(line)
             if fetch.percent != before:
-                self._staff()
+                self.staff()
             return
         self.chronicle.last_words.hear(name, line, clock.now_s())
         pass_on(name, line)
@@ -240,7 +240,7 @@ class Service:
             self.post(pl.Resume(()))
 
     def notices_settled(self) -> None:
-        self._staff()
+        self.staff()
 
     def notices_in_trouble(self, text: str) -> None:
         if text:
@@ -276,7 +276,8 @@ class Service:
             self.post(pl.SlotEvent(name, sl.Begin()))
         self.crew.start_fetching()
 
-    def _staff(self) -> None:
+    def staff(self) -> None:
+        """Bring the slots that should exist to life, or say what they wait for."""
         if not self.notices.settled:
             return  # a doomed machine begins no work
         for event in self.crew.staff():
@@ -291,7 +292,7 @@ class Service:
         elif self.crew.fetches[name].path:
             self._roll.begin(self.crew.take_up(self.loaded.settings))
             self._loop.call_soon(self._after_events)  # nothing else may happen for half a minute
-        self._staff()
+        self.staff()
 
     def _step_roll(self) -> None:
         """Restart the next slot of a reload, if the one before is ready again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from supervisor import pool as pl
+from supervisor import replies
 from supervisor import slot as sl
 from supervisor.contract import clock
 from supervisor.contract.settings import SettingsWrong
@@ -60,35 +61,36 @@ class Requests:
         drain_s = self._service.loaded.settings.supervisor.drain_s
         within_s = self._seconds(request.get("deadline_s"), drain_s, "deadline_s")
         self._service.post(pl.DrainSlots(names, clock.now_s() + within_s, "drain asked for"))
-        who = ", ".join(names) or "all workers"
-        return {"text": f"draining {who}, at most {within_s:.0f} s; `rem-supervisor resume` ends it"}
+        return {"text": replies.of_drain(self._service.pool, names, within_s)}
 
     def _resume(self, request: dict[str, Any]) -> dict[str, Any]:
         self._refuse_while_stopping()
         names = self._names(request)
         self._service.notices.resumed()
         self._service.post(pl.Resume(names))
-        return {"text": f"resumed {', '.join(names) or 'all workers'}"}
+        self._service.staff()
+        return {"text": replies.of_resume(self._service.pool, names)}
 
     def _restart(self, request: dict[str, Any]) -> dict[str, Any]:
         self._refuse_while_stopping()
-        slot = self._slot(request)
-        if slot.kind != "worker":
-            self._service.post(pl.SlotEvent(slot.name, sl.Kill("restart asked for")))
-        elif self._service.pool.mode is not pl.Mode.RUNNING:
+        pool, slot = self._service.pool, self._slot(request)
+        drain_s = self._service.loaded.settings.supervisor.drain_s
+        if slot.kind == "worker" and pool.mode is not pl.Mode.RUNNING:
             raise Refused(
-                f"the service is {self._service.pool.mode.value}: {slot.name} would start and get no work. "
+                f"the service is {pool.mode.value}: {slot.name} would start and get no work. "
                 f"`rem-supervisor resume {slot.name}` starts it and takes work again"
             )
-        elif slot.state in sl.ALIVE:
-            by_s = clock.now_s() + self._service.loaded.settings.supervisor.drain_s
-            self._service.post(pl.DrainSlots((slot.name,), by_s, "restart asked for", sl.Next.RESTART))
-            return {"text": f"{slot.name} finishes its job, then starts again"}
-        elif slot.state is sl.SlotState.HELD and (again := self._model_again(slot)):
+        if slot.state is sl.SlotState.HELD and (again := self._model_again(slot)):
             return again
+        if slot.kind == "worker" and slot.state in sl.ALIVE:
+            by_s = clock.now_s() + drain_s
+            self._service.post(pl.DrainSlots((slot.name,), by_s, "restart asked for", sl.Next.RESTART))
         else:
-            self._service.post(pl.SlotEvent(slot.name, sl.Begin()))
-        return {"text": f"{slot.name} starts again"}
+            order = sl.Kill("restart asked for") if slot.state in sl.ALIVE else sl.Begin()
+            self._service.post(pl.SlotEvent(slot.name, order))
+        self._service.staff()  # a slot whose model is not here is held again, with the reason
+        self._refuse_if_held(slot.name, f"`rem-supervisor release {slot.name}` lets it try again")
+        return {"text": replies.of_restart(pool, pool.members[slot.name], slot.state, drain_s)}
 
     def _model_again(self, slot: sl.Slot) -> Optional[dict[str, Any]]:
         """Look again for models that could not be had; None where none was given up."""
@@ -108,7 +110,16 @@ class Requests:
         if again:
             return again
         self._service.post(pl.Release(slot.name))
-        return {"text": f"{slot.name} released and started"}
+        self._service.staff()
+        self._refuse_if_held(slot.name, "Correct that first")
+        pool = self._service.pool
+        member = pool.members[slot.name]
+        return {"text": replies.of_release(pool, member), "follow": replies.follow(pool, member)}
+
+    def _refuse_if_held(self, name: str, cure: str) -> None:
+        slot = self._service.pool.members[name].slot
+        if slot.state is sl.SlotState.HELD:
+            raise Refused(f"{name} stays held: {slot.reason.rstrip('.')}. {cure}")
 
     def _reload(self, request: dict[str, Any]) -> dict[str, Any]:
         self._refuse_while_stopping()
@@ -126,11 +137,7 @@ class Requests:
         except ValueError as error:
             raise Refused(f"no such drill: {error}") from error
         left_s = max(0.0, notice.deadline_at_s - clock.now_s())
-        return {
-            "text": f"{notice.why}\n"
-            f"Nothing new is taken; what runs has {left_s:.0f} s, then it is given back.\n"
-            "The service stays drained until `rem-supervisor resume`, which ends the drill."
-        }
+        return {"text": replies.of_notice(self._service.pool, notice.why, left_s)}
 
     def _names(self, request: dict[str, Any]) -> tuple[str, ...]:
         given = request.get("slots") or []

@@ -132,24 +132,31 @@ def _control_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     drain = _verb(
         verbs,
         "drain",
-        "let slots, or the whole service, finish what they have and take nothing more",
+        "let slots, or the whole service, finish or suspend their jobs and accept no more",
         "rem-supervisor drain\nrem-supervisor drain gpu0 --deadline 60",
     )
     drain.add_argument("slots", nargs="*", metavar="SLOT", help="all where none is named")
     drain.add_argument(
-        "--deadline", type=_seconds, metavar="S", help="give back what is not finished by then"
+        "--deadline",
+        type=_seconds,
+        metavar="S",
+        help="jobs that can't be finished in S seconds are suspended and returned to the queue at once "
+        "([supervisor] drain_s); with less than 5, workers are killed",
     )
     resume = _verb(
-        verbs, "resume", "take work again after a drain", "rem-supervisor resume\nrem-supervisor resume gpu0"
+        verbs,
+        "resume",
+        "accept jobs again after a drain",
+        "rem-supervisor resume\nrem-supervisor resume gpu0",
     )
     resume.add_argument("slots", nargs="*", metavar="SLOT", help="all where none is named")
     for name, says in (
-        ("restart", "give a slot a new worker; its jobs are handed on"),
-        ("release", "let a held slot try again"),
+        ("restart", "restart a slot once its jobs are finished, or suspended and continued elsewhere"),
+        ("release", "let a held slot try again, and say whether it starts"),
     ):
         verb = _verb(verbs, name, says, f"rem-supervisor {name} gpu0")
         verb.add_argument("slot", metavar="SLOT", help="as `status` names it")
-    _verb(verbs, "reload", "read the settings anew, without stopping jobs", "rem-supervisor reload")
+    _verb(verbs, "reload", "reload settings without interrupting jobs", "rem-supervisor reload")
 
 
 def _drill_verb(verbs: _Verbs[argparse.ArgumentParser]) -> None:
@@ -177,7 +184,7 @@ def _drill_verb(verbs: _Verbs[argparse.ArgumentParser]) -> None:
         metavar="S",
         dest="in_s",
         default=120.0,
-        help="seconds until then, for spot (120)",
+        help="seconds until then, for spot (120); with less than 5 left, workers are killed at once",
     )
     drill.add_argument(
         "--action",

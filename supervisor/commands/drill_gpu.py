@@ -18,9 +18,16 @@ from supervisor.contract import clock, settings
 from supervisor.contract.exits import Exit
 from supervisor.recipes import PRETEND_FILE
 
+_NO_FAULT = "name a fault: --xid, --recovery-action, --held-bytes, --hang, --lost; or --heal"
+
 
 def drill_gpu(args: argparse.Namespace) -> int:
     """Change what one simulated GPU does; say what it does from now on."""
+    faults = (args.xid, args.recovery_action, args.held_bytes, args.hang)
+    if args.slot is None:
+        raise CommandFailed("name the slot whose GPU is to fail: drill gpu SLOT --xid 79", Exit.USAGE)
+    if not (args.heal or args.lost or any(fault is not None for fault in faults)):
+        raise CommandFailed(_NO_FAULT, Exit.USAGE)
     own = settings.load(args.config).settings
     status = ask(own.state_dir, {"do": "status"}, os.environ).get("status")
     index = _index_of(status if isinstance(status, dict) else {}, args.slot)
@@ -28,8 +35,25 @@ def drill_gpu(args: argparse.Namespace) -> int:
     scripts = read_scripts(path)
     script = changed(scripts.get(str(index), {}), args, clock.wall_unix_s())
     write_scripts(path, {**scripts, str(index): script})
-    print(f"GPU {index} from now on: {json.dumps(script) if script else 'all is well'}")
+    print(f"Simulated GPU {index} of {args.slot} {told(script, args)}.")
+    print("The service reacts within seconds: rem-supervisor status")
     return Exit.OK
+
+
+def told(script: dict[str, Any], args: argparse.Namespace) -> str:
+    """Say what the GPU does from now on."""
+    if args.heal:
+        return "is well again"
+    what = [f"reports XID {args.xid}"] if args.xid is not None else []
+    if script.get("recovery_action"):
+        what.append(f"has a driver that asks for {script['recovery_action']}")
+    if script.get("held_bytes"):
+        what.append(f"keeps {script['held_bytes']} bytes allocated")
+    if args.hang is not None:
+        what.append(f"has a driver that does not answer for {args.hang:g} s")
+    if script.get("lost"):
+        what.append("has fallen off the bus")
+    return ", ".join(what)
 
 
 def changed(script: dict[str, Any], args: argparse.Namespace, now_unix_s: float) -> dict[str, Any]:
@@ -48,8 +72,6 @@ def changed(script: dict[str, Any], args: argparse.Namespace, now_unix_s: float)
         fresh["hang_until_unix_s"] = round(now_unix_s + args.hang, 1)
     if args.lost:
         fresh["lost"] = True
-    if fresh == script:
-        raise CommandFailed("name a fault: --xid, --recovery-action, --held-bytes, --hang, --lost; or --heal")
     return fresh
 
 
@@ -76,5 +98,7 @@ def _index_of(status: dict[str, Any], slot: Any) -> int:
     index = devices.get(slot, {}).get("index")
     if index is None:
         names = ", ".join(name for name, device in devices.items() if device.get("index") is not None)
-        raise CommandFailed(f"there is no slot {slot} with a simulated GPU; there are: {names or 'none yet'}")
+        raise CommandFailed(
+            f"there is no slot {slot!r} with a simulated GPU; there are: {names or 'none yet'}"
+        )
     return int(index)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from supervisor.commands.ask import NotRunning, ask
 from supervisor.commands.command_failed import CommandFailed
+from supervisor.commands.follow_start import follow_start
 from supervisor.commands.layout import span_text
 from supervisor.commands.render import status_text
 from supervisor.commands.terminal import is_terminal, paint_for
@@ -55,7 +56,7 @@ def restart(args: argparse.Namespace) -> int:
 
 
 def release(args: argparse.Namespace) -> int:
-    """Let a held slot try again."""
+    """Let a held slot try again, and say how that went."""
     return _order(args, {"do": "release", "slot": args.slot})
 
 
@@ -67,7 +68,10 @@ def reload(args: argparse.Namespace) -> int:
 
 def _order(args: argparse.Namespace, request: Mapping[str, Any]) -> int:
     reply = _ask(args.config, request)
-    print("\n".join(printable_lines(str(reply.get("text") or "done"))))
+    print("\n".join(printable_lines(str(reply.get("text") or "done"))), flush=True)
+    follow = reply.get("follow")
+    if isinstance(follow, dict):
+        print(follow_start(follow, lambda: _ask(args.config, {"do": "status"}).get("status")))
     return Exit.OK
 
 

@@ -16,6 +16,7 @@ from supervisor.commands.command_failed import CommandFailed
 from supervisor.commands.drill_gpu import drill_gpu
 from supervisor.contract import settings
 from supervisor.contract.exits import Exit
+from supervisor.contract.printable import printable_lines
 from supervisor.fake_metadata import FakeMetadata
 from supervisor.notice import Kind
 
@@ -24,10 +25,17 @@ def drill(args: argparse.Namespace) -> int:
     """Let the running service take up a notice, or be the service that tells it."""
     if args.kind == "gpu":
         return drill_gpu(args)
+    if args.slot is not None:
+        raise CommandFailed(
+            f"drill {args.kind} concerns the whole machine and takes no slot; drill gpu {args.slot} --xid 79 "
+            f"lets its GPU fail, drain {args.slot} drains it alone",
+            Exit.USAGE,
+        )
     if args.serve is not None:
         return _serve(args)
     request = {"do": "drill", "kind": args.kind, "action": args.action, "in_s": args.in_s}
-    print(ask(settings.load(args.config).settings.state_dir, request, os.environ).get("text") or "done")
+    reply = ask(settings.load(args.config).settings.state_dir, request, os.environ)
+    print("\n".join(printable_lines(str(reply.get("text") or "done"))))
     return Exit.OK
 
 

@@ -13,7 +13,7 @@ from supervisor.contract import settings
 from supervisor.contract.settings import ENVIRONMENT
 
 HOSTILE = {
-    **dict.fromkeys(ENVIRONMENT, "from-the-environment"),
+    **dict.fromkeys(ENVIRONMENT, "small.en"),
     "AWS_ACCESS_KEY_ID": "id",
     "AWS_SECRET_ACCESS_KEY": "secret",
     "AWS_PROFILE": "work",
@@ -30,7 +30,7 @@ def test_no_account_no_queue_and_no_service_of_somebody_else_is_named() -> None:
     env = demo_environment(HOSTILE, "/tmp/state")
 
     assert {name: value for name, value in env.items() if name in ENVIRONMENT} == {
-        "WHISPER_MODEL": "from-the-environment",
+        "WHISPER_MODEL": "small.en",
         "REM_BACKEND": "local",
         "REM_STATE_DIR": "/tmp/state",
     }

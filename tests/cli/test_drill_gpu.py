@@ -72,9 +72,8 @@ def test_a_hang_has_an_end(state_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("gpu9", "--xid", "1"), "there is no slot gpu9 with a simulated GPU; there are: gpu0, gpu1"),
-        ((), "there is no slot None"),
-        (("gpu0",), "name a fault"),
+        (("gpu9", "--xid", "1"), "there is no slot 'gpu9' with a simulated GPU; there are: gpu0, gpu1"),
+        (("broker", "--lost"), "there is no slot 'broker' with a simulated GPU"),
     ],
 )
 def test_an_order_that_makes_no_sense_is_refused(
@@ -82,6 +81,32 @@ def test_an_order_that_makes_no_sense_is_refused(
 ) -> None:
     assert cli.main(["drill", "gpu", *words]) == 1
     assert why in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("gpu",), "name the slot whose GPU is to fail: drill gpu SLOT --xid 79"),
+        (("gpu", "gpu0"), "name a fault"),
+        (("spot", "gpu0"), "takes no slot"),
+        (("asg", "gpu0"), "takes no slot"),
+    ],
+)
+def test_a_drill_that_lacks_a_word_or_has_one_too_many_is_a_mistake_in_usage(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], why: str
+) -> None:
+    """`drill gpu` spoke of a slot None, and `drill spot gpu0` drained all slots."""
+    assert cli.main(["drill", *words]) == 2
+
+    assert why in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("simulated")
+def test_a_drill_says_in_words_what_the_gpu_does(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["drill", "gpu", "gpu1", "--xid", "79", "--held-bytes", "5"])
+    told = capsys.readouterr().out
+
+    assert told.startswith("Simulated GPU 1 of gpu1 reports XID 79, keeps 5 bytes allocated.\n")
 
 
 def test_an_action_that_no_driver_wants_is_refused_and_all_others_are_known(

@@ -33,6 +33,9 @@ class Desk:
     def post(self, event: PoolEvent) -> None:
         self.host.post(event)
 
+    def staff(self) -> None:
+        """Nothing to do: its slots have all they need."""
+
     def picture(self) -> dict[str, Any]:
         return snapshot.take(self.pool, facts(self.host))
 
