@@ -11,7 +11,8 @@ from supervisor.contract import process_start
 from supervisor.contract.exits import Exit
 
 USAGE = """usage: python -m workerproc fetch MODEL                 find a model, download it where needed
-       python -m workerproc check [--model-path FOLDER] try the engine, and a model on the CPU
+       python -m workerproc check [--model-path FOLDER [--options JSON]]
+                                                        try the engine, a model on the CPU, and options
        python -m workerproc format FORMAT < FILE        a transcript as json, txt, srt, vtt or tsv
 Without a verb it is a worker, which only rem-supervisor can start."""
 
@@ -26,10 +27,14 @@ def main(arguments: list[str]) -> int:
 
         birth.die_with_supervisor()
         return fetch.main(rest[0])
-    if verb == "check" and (not rest or (len(rest) == 2 and rest[0] == "--model-path")):
+    if (
+        verb == "check"
+        and rest[::2] in ([], ["--model-path"], ["--model-path", "--options"])
+        and not len(rest) % 2
+    ):
         from workerproc import check
 
-        return check.main(rest[1] if rest else None)
+        return check.main(*rest[1::2] or (None,))
     if verb == "format" and len(rest) == 1:
         from workerproc import convert
 

@@ -12,10 +12,15 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
+from supervisor.contract import codec
 from supervisor.contract.exits import Exit
+from supervisor.contract.options import Options
 from workerproc import errors, models
+
+if TYPE_CHECKING:
+    from workerproc.recogniser import Recogniser
 
 _AV_TOO_NEW = 19
 
@@ -30,22 +35,22 @@ class Finding:
     cure: str = ""
 
 
-def main(model_path: Optional[str]) -> int:
-    """Print each finding as it is made; give 1 where one failed."""
+def main(model_path: Optional[str], options: Optional[str] = None) -> int:
+    """Print each finding as it is made; give 1 where one failed. `options`: a service's, as JSON."""
     failed = False
-    for finding in _findings(model_path):
+    for finding in _findings(model_path, options):
         failed = failed or finding.state == "fail"
         print(json.dumps(asdict(finding), ensure_ascii=False), flush=True)
     return Exit.FAILED if failed else Exit.OK
 
 
-def _findings(model_path: Optional[str]) -> Iterator[Finding]:
+def _findings(model_path: Optional[str], options: Optional[str]) -> Iterator[Finding]:
     installed = [_installed(name) for name in ("faster-whisper", "ctranslate2", "onnxruntime", "av")]
     yield from installed
     if all(finding.state != "fail" for finding in installed):
         yield _imports()
         if model_path is not None:
-            yield _model(model_path)
+            yield from _model(model_path, options)
 
 
 def _installed(name: str) -> Finding:
@@ -79,17 +84,33 @@ def _imports() -> Finding:
     return Finding("engine", "ok", "imported")
 
 
-def _model(model_path: str) -> Finding:
+def _model(model_path: str, options: Optional[str]) -> Iterator[Finding]:
     from workerproc.recogniser import Recogniser
 
     missing = models.missing_files(Path(model_path))
     if missing:
         cure = "Fetch it anew: python -m workerproc fetch NAME"
-        return Finding("model", "fail", f"{model_path} lacks {', '.join(missing)}", cure)
+        yield Finding("model", "fail", f"{model_path} lacks {', '.join(missing)}", cure)
+        return
     began_s = time.monotonic()
     try:
-        Recogniser(model_path, "cpu", "int8", 1, step=lambda: None).warm_up()
+        recogniser = Recogniser(model_path, "cpu", "int8", 1, step=lambda: None)
+        recogniser.warm_up()
     except (errors.ModelBroken, errors.DeviceBroken) as error:
-        return Finding("model", "fail", str(error), "Fetch the model anew, or choose another one")
+        yield Finding("model", "fail", str(error), "Fetch the model anew, or choose another one")
+        return
     took_s = time.monotonic() - began_s
-    return Finding("model", "ok", f"{model_path} computed its first window after {took_s:.1f} s (cpu, int8)")
+    yield Finding("model", "ok", f"{model_path} computed its first window after {took_s:.1f} s (cpu, int8)")
+    if options is not None:
+        yield _options(recogniser, options)
+
+
+def _options(recogniser: Recogniser, options: str) -> Finding:
+    """Say whether this model can follow the service's options: their tokens are counted by its own."""
+    try:
+        unfit = recogniser.unfit(codec.from_plain(Options, json.loads(options)))
+    except ValueError as error:
+        return Finding("options", "fail", str(error), "Correct [transcription] in config.toml")
+    if unfit is not None:
+        return Finding("options", "fail", f"[transcription] {unfit}", "Write less, or choose another model")
+    return Finding("options", "ok", "the model can follow them")

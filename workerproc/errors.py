@@ -30,6 +30,10 @@ class ModelBroken(Exception):
     """The model can't be used on this device. A person must change the settings or the folder."""
 
 
+class SettingsUnfit(Exception):
+    """The model can't follow the service's own options. A person must change the settings."""
+
+
 class DeviceBroken(Exception):
     """The device can't be used. A person or a reboot must cure it."""
 

@@ -32,6 +32,7 @@ class Findings:
     pauses: list[Stretch]
     language: str
     floor: float
+    warnings: tuple[str, ...] = ()  # about what was left out
 
 
 def read(folder: Path, work: Callable[[], Work]) -> Optional[Findings]:
@@ -46,6 +47,7 @@ def read(folder: Path, work: Callable[[], Work]) -> Optional[Findings]:
             _stretches(plain["pauses"]),
             str(plain["language"]),
             float(plain["floor"]),
+            tuple(map(str, plain.get("warnings", ()))),
         )
     except FileNotFoundError:
         return None
@@ -62,6 +64,7 @@ def write(folder: Path, work: Work, found: Findings) -> None:
         "pauses": _plain(found.pauses),
         "language": found.language,
         "floor": float(found.floor),
+        "warnings": list(found.warnings),
     }
     try:
         write_beside(folder / FILE, json.dumps(plain).encode())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from supervisor.contract import clock, options
 from supervisor.contract.messages import Help, Job, JobCard, Parts, Staged
@@ -36,12 +36,14 @@ def transcribe_job(job: Job, tools: Tools) -> Staged:
     """
     card, began_at_s = job.card, clock.now_s()
     wish = _options(card, tools)
+    lost = list(tools.recogniser.prompts(wish).warnings())
     checkpoints = Checkpoints(card, tools.settings, wish, tools.engine, tools.say)
 
     with tools.batch.lane() as lane, Tape(Path(card.folder)) as tape:
         sound = _decoded(card, tape, tools)
         decoded_at_s = clock.now_s()
         prepared = _prepared(tape, wish, lane, checkpoints, tools)
+        lost += prepared.warnings
         cut = _cut(card, prepared, checkpoints)
         if len(cut) > 1:
             lane.leave()  # the parts have lanes of their own
@@ -49,10 +51,10 @@ def transcribe_job(job: Job, tools: Tools) -> Staged:
                 job.sharers, checkpoints, lambda left: tools.say(Parts(card.job_id, left))
             )
         else:
-            segments = _listen(prepared, lane, checkpoints, tools)
+            segments = _listen(prepared, lane, checkpoints, tools, lost.append)
     heard = Heard(prepared.language, sound.audio_s, segments, [at / RATE_HZ for at in cuts.begins(cut)])
     timings = {"decode_s": decoded_at_s - began_at_s, "transcribe_s": clock.now_s() - decoded_at_s}
-    warnings = (*sound.warnings, *_surprises(wish, heard))
+    warnings = (*sound.warnings, *lost)
     origin = _origin(card, tools, wish, warnings, timings, checkpoints.resumed_from_s)
     document = transcript.build(origin, heard)
 
@@ -103,7 +105,11 @@ def _options(card: JobCard, tools: Tools) -> Options:
         wish = options.changed(tools.settings.options, card.options)
     except options.BadOption as error:
         raise AudioRejected(str(error)) from error
-    return dataclasses.replace(wish, language=card.language or wish.language)
+    wish = dataclasses.replace(wish, language=card.language or wish.language)
+    unfit = tools.recogniser.unfit(wish)
+    if unfit is not None:
+        raise AudioRejected(f"options.{unfit}")
+    return wish
 
 
 def _cut(card: JobCard, prepared: Prepared, checkpoints: Checkpoints) -> Cut:
@@ -129,7 +135,8 @@ def _split(
 ) -> Split:
     """Make others able to work on parts, and take up what is done of them."""
     if prepared.stretches and not (checkpoints.folder / findings.FILE).exists():
-        told = Findings(prepared.stretches, prepared.pauses, prepared.language, prepared.features.floor)
+        floor, warnings = prepared.features.floor, prepared.warnings
+        told = Findings(prepared.stretches, prepared.pauses, prepared.language, floor, warnings)
         findings.write(checkpoints.folder, checkpoints.present_work(), told)
     work = cut_file.of_parts(checkpoints.present_work(), cuts.begins(cut))
     split = Split(card, prepared, cut, work, tools, age)
@@ -137,7 +144,9 @@ def _split(
     return split
 
 
-def _listen(prepared: Prepared, lane: Lane, checkpoints: Checkpoints, tools: Tools) -> list[Segment]:
+def _listen(
+    prepared: Prepared, lane: Lane, checkpoints: Checkpoints, tools: Tools, warn: Callable[[str], None]
+) -> list[Segment]:
     """Run the engine over the samples, from where an earlier worker stopped; here the job may be stopped."""
     found, board, audio_s = checkpoints.find(), tools.board, prepared.tape.length_s
     segments: list[Segment] = list(found.segments) if found is not None else []
@@ -156,13 +165,16 @@ def _listen(prepared: Prepared, lane: Lane, checkpoints: Checkpoints, tools: Too
     except JobPutDown:
         checkpoints.keep(run.mark, segments)
         raise
+    for warning in _lost_text(prepared.options, run.sparse_s):
+        warn(warning)
     return segments
 
 
-def _surprises(wish: Options, heard: Heard) -> Iterator[str]:
-    """Say what was asked for and not done."""
-    if wish.language and heard.language != wish.language:
-        yield f"the model knows {heard.language} alone: language {wish.language} was left aside"
+def _lost_text(wish: Options, sparse_s: float) -> Iterator[str]:
+    """Say where the texts before each window seem to have cost text of the recording itself."""
+    named = [name for name in ("initial_prompt", "hotwords") if getattr(wish, name)]
+    if named and sparse_s and wish.vad_filter:
+        yield f"{sparse_s:.0f} s of speech gave almost no text: try without {' and '.join(named)}"
 
 
 def _origin(

@@ -25,13 +25,14 @@ import faster_whisper.transcribe
 import faster_whisper.vad
 import numpy as np
 
-from supervisor.contract.options import Options
-from workerproc import errors
+from supervisor.contract.options import Options, VadParameters
+from workerproc import errors, prompts, speech_left_out
 from workerproc.batch import Lane
 from workerproc.checkpoint import Mark
 from workerproc.cuts import Stretch
 from workerproc.features import BLOCK_S, LogMel
 from workerproc.findings import Findings
+from workerproc.marking import Marking, Windows
 from workerproc.native import JobModel, Native
 from workerproc.speech import STRETCH_S, Known, Speech, voice_probabilities, with_detector
 from workerproc.tape import RATE_HZ, Tape
@@ -42,6 +43,8 @@ _Stretches = Optional[list[Stretch]]
 
 WINDOW_S = 30
 SHORTEST_PAUSE_MS = 100  # between words; shorter ones are within them
+# Speech itself, without what is kept around it, by the voice detector's usual threshold.
+_USUAL_VOICE = {"threshold": 0.5, "min_silence_duration_ms": SHORTEST_PAUSE_MS, "speech_pad_ms": 0}
 # The default of every option that we don't name.
 _DEFAULTS = {
     name: parameter.default
@@ -60,6 +63,7 @@ class Prepared:
     pauses: list[Stretch]  # all silences in and between them, however short
     features: LogMel
     language: str
+    warnings: tuple[str, ...] = ()  # about what the voice detector left out
 
 
 @dataclass
@@ -73,6 +77,7 @@ class Run:
     segments: Iterator[Segment]
     mark: Mark
     given: int = 0  # segments so far, with those before the first mark
+    sparse_s: float = 0.0  # seconds of speech, in whole windows, that gave almost no text
 
 
 class Recogniser:
@@ -112,6 +117,26 @@ class Recogniser:
         except Exception as error:
             raise errors.at_start(error, "the first window could not be computed") from error
 
+    def prompts(self, options: Options) -> prompts.Prompts:
+        """Count what the job's texts take of the model's room."""
+
+        def tokens_in(text: str) -> int:
+            return len(self._model.hf_tokenizer.encode(text, add_special_tokens=False).ids)
+
+        return prompts.measured(options, tokens_in, self._model.max_length)
+
+    def unfit(self, options: Options) -> Optional[str]:
+        """Name the option that this model can't follow, with what would do; None where it can follow all."""
+        model = self._model
+        if not model.model.is_multilingual:
+            if options.language not in (None, "en"):
+                return f"language: the model knows English alone, not {options.language}"
+            if options.task == "translate":
+                return "task: the model knows English alone and can't translate"
+        elif options.language and model.hf_tokenizer.token_to_id(f"<|{options.language}|>") is None:
+            return f"language: {options.language} is not known to the model"
+        return self.prompts(options).problem()
+
     def transcribe(
         self,
         tape: Tape,
@@ -143,17 +168,18 @@ class Recogniser:
             passed_s = min(passed_s + by_s / 2, tape.length_s)
             reach(passed_s) if reach is not None else self._step()
 
-        stretches, pauses = self._stretches(tape, options, lambda: further(STRETCH_S))
+        stretches, pauses, warnings = self._stretches(tape, options, lambda: further(STRETCH_S))
         waveform = tape if stretches is None else Speech(tape, stretches)
         features = LogMel(self._model.feature_extractor, waveform, lambda: further(BLOCK_S))
         found = language or self._language(self._job_model(lane, options, Mark()), features, options)
-        return Prepared(tape, options, stretches, pauses, features, found)
+        return Prepared(tape, options, stretches, pauses, features, found, warnings)
 
     def prepare_with(self, tape: Tape, options: Options, known: Findings) -> Prepared:
         """Do as `prepare`, with what another worker of this engine found in this recording."""
         waveform = Speech(tape, known.stretches)
         features = LogMel(self._model.feature_extractor, waveform, self._step, known.floor)
-        return Prepared(tape, options, known.stretches, known.pauses, features, known.language)
+        language, warnings = known.language, known.warnings
+        return Prepared(tape, options, known.stretches, known.pauses, features, language, warnings)
 
     def run(
         self,
@@ -175,8 +201,9 @@ class Recogniser:
             features = LogMel(self._model.feature_extractor, speech, self._step, features.floor)
         mark = dataclasses.replace(mark or Mark(), language=prepared.language)
         model = self._job_model(lane, options, mark)
+        model.history_most = self.prompts(options).history
         tokenizer = self._tokenizer(options.task, prepared.language)
-        windows = _Windows(features, model)
+        windows = Windows(features, model)
         segments = model.generate_segments(windows, tokenizer, _theirs(options, tokenizer, mark), False)
         if part:
             segments = faster_whisper.transcribe.restore_speech_timestamps(segments, part, RATE_HZ)
@@ -185,20 +212,23 @@ class Recogniser:
         def note() -> None:
             # All segments that were given so far belong to earlier windows.
             run.mark = dataclasses.replace(model.mark, segments=run.given)
+            run.sparse_s = model.sparse_s
             at_mark(run.mark)
 
         model.at_mark = note
-        run.segments = _followed(run, segments)
+        run.segments = _followed(run, segments, model)
         return run
 
     def _job_model(self, lane: Lane, options: Options, mark: Mark) -> _Marking:
         native = JobModel(self._model.model, lane, self._step, self._no_timestamps, is_alone=options.is_alone)
         return _Marking.of(self._model, native, mark)
 
-    def _stretches(self, tape: Tape, options: Options, step: Step) -> tuple[_Stretches, list[Stretch]]:
+    def _stretches(
+        self, tape: Tape, options: Options, step: Step
+    ) -> tuple[_Stretches, list[Stretch], tuple[str, ...]]:
         """Find where somebody speaks, and where somebody pauses; None where nothing is to be left out."""
         if not options.vad_filter:
-            return None, []
+            return None, [], ()
         session = faster_whisper.vad.get_vad_model().session
         known = Known(len(tape), voice_probabilities(session, tape, step))
         vad = dataclasses.asdict(options.vad_parameters)
@@ -210,7 +240,11 @@ class Recogniser:
         pauses: list[Stretch] = [
             {"start": one["end"], "end": two["start"]} for one, two in zip(voiced, voiced[1:])
         ]
-        return stretches, pauses
+        warnings: tuple[str, ...] = ()
+        if options.vad_parameters != VadParameters():
+            usual = with_known(known, faster_whisper.vad.VadOptions(**_USUAL_VOICE))
+            warnings = speech_left_out.warnings(options.vad_parameters, usual, stretches, RATE_HZ)
+        return stretches, pauses, warnings
 
     def _language(self, model: Any, features: LogMel, options: Options) -> str:
         if not self._model.model.is_multilingual:
@@ -232,13 +266,8 @@ class Recogniser:
             ) from error
 
 
-class _Marking(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster_whisper is untyped
+class _Marking(Marking, faster_whisper.WhisperModel):  # type: ignore[misc]  # faster_whisper is untyped
     """One job's view of the model: it keeps the mark of the window that is being worked on."""
-
-    mark: Mark
-    seek: int
-    last_speech_s: float
-    at_mark: Step
 
     @classmethod
     def of(cls, model: Any, native: JobModel, mark: Mark) -> _Marking:
@@ -247,22 +276,6 @@ class _Marking(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster_whi
         marking.model = native
         marking.mark, marking.seek, marking.last_speech_s = mark, mark.seek, mark.last_speech_s
         return marking
-
-    def encode(self, features: Any) -> Any:
-        """As the base does. An order to put the job down waits for the window's mark, which comes next."""
-        try:
-            return super().encode(features)
-        except errors.JobPutDown:
-            return None
-
-    def get_prompt(self, tokenizer: Any, previous_tokens: list[int], **rest: Any) -> Any:
-        """Called once for each window, when all that comes before it is known."""
-        tokens = tuple(previous_tokens[-(self.max_length // 2 - 1) :])
-        self.mark = dataclasses.replace(
-            self.mark, seek=self.seek, tokens=tokens, last_speech_s=self.last_speech_s
-        )
-        self.at_mark()
-        return super().get_prompt(tokenizer, previous_tokens, **rest)
 
     def add_word_timestamps(self, segments: Any, *rest: Any, last_speech_timestamp: float) -> Any:
         result = super().add_word_timestamps(
@@ -273,26 +286,14 @@ class _Marking(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster_whi
         return result
 
 
-class _Windows:
-    """The features as `generate_segments` asks for them: a slice for each window."""
-
-    def __init__(self, features: LogMel, model: _Marking) -> None:
-        self.shape = features.shape
-        self._features = features
-        self._model = model
-
-    def __getitem__(self, key: tuple[Any, slice]) -> Any:
-        self._model.seek = key[1].start
-        return self._features[key]
-
-
-def _followed(run: Run, segments: Iterator[Any]) -> Iterator[Segment]:
+def _followed(run: Run, segments: Iterator[Any], model: _Marking) -> Iterator[Segment]:
     """Give each segment as ours, counted on from the mark."""
     before = run.given
     for segment in segments:
         run.given += 1
         yield _ours_segment(segment, before + segment.id)
     run.mark = dataclasses.replace(run.mark, segments=run.given)  # all of it is through
+    run.sparse_s = model.sparse_s
 
 
 def _ours_segment(segment: Any, number: int) -> Segment:

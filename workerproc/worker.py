@@ -62,6 +62,9 @@ def be_worker(settings: WorkerSettings) -> NoReturn:
     except errors.ModelBroken as error:
         log.error("model can't be used", extra={"reason": str(error), "model": settings.model})
         die(Exit.MODEL_BROKEN)
+    except errors.SettingsUnfit as error:
+        log.error("settings don't fit the model", extra={"reason": str(error), "model": settings.model})
+        die(Exit.SETTINGS_WRONG)
     except errors.MemoryLacking as error:
         log.error("model does not fit into memory", extra={"reason": str(error), "model": settings.model})
         die(Exit.OUT_OF_MEMORY)
@@ -194,6 +197,9 @@ class Worker:
         recogniser = engine.Recogniser(
             settings.model_path, settings.device, settings.compute_type, settings.threads, self._board.step
         )
+        unfit = recogniser.unfit(settings.options)
+        if unfit is not None:
+            raise errors.SettingsUnfit(f"[transcription] {unfit}. Correct it, then reload")
         loaded_at_s = clock.now_s()
         self._board.enter("warming")
         recogniser.warm_up()

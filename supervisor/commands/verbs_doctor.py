@@ -24,7 +24,7 @@ from supervisor.commands.doctor_notices import of_notices
 from supervisor.commands.errand import Errand, for_broker, for_engine
 from supervisor.commands.layout import Paint, printable
 from supervisor.commands.terminal import paint_for
-from supervisor.contract import clock, settings
+from supervisor.contract import child_env, clock, options, settings
 from supervisor.contract.exits import Exit
 
 CHECK_WITHIN_S = 60.0
@@ -112,7 +112,8 @@ def _of_model(in_force: settings.Settings, fetch: Errand, limit: Callable[[], No
     path = str(last[0].get("path") or "")
     if not path:
         yield _absent_model(in_force.transcription.model, last[0], os.environ)
-    named = ["--model-path", path] if path else []
+    wanted = child_env.dump_settings(options.in_force(in_force.transcription))
+    named = ["--model-path", path, "--options", wanted] if path else []
     with Errand("workerproc", ["check", *named], for_engine(os.environ, offline=True)) as errand:
         yield from findings_of("engine", errand, limit)
 

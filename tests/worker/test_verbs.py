@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from supervisor.contract import codec
 from supervisor.contract.exits import Exit
+from supervisor.contract.options import Options
 from tests.worker.process import LIMIT_S, REPOSITORY, model_path
 from workerproc import check, formats, transcript
 from workerproc.transcript import Heard, Origin, Segment
@@ -78,6 +80,24 @@ def test_check_finds_the_engine_and_computes_with_a_model() -> None:
     assert done.returncode == Exit.OK
     assert list(found) == ["faster-whisper", "ctranslate2", "onnxruntime", "av", "engine", "model"]
     assert {line["state"] for line in found.values()} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "state", "words"),
+    [
+        (Options(hotwords="Kubernetes"), "ok", "can follow"),
+        (Options(hotwords="Grüezi, Nguyễn, " * 40), "fail", "[transcription] hotwords: "),
+        (Options(language="de"), "fail", "[transcription] language: the model knows English alone"),
+    ],
+)
+def test_check_counts_a_services_options_with_the_models_own_tokens(
+    asked: Options, state: str, words: str
+) -> None:
+    done = verb("check", "--model-path", model_path(), "--options", json.dumps(codec.to_plain(asked)))
+
+    finding = findings(done)["options"]
+    assert (finding["state"], done.returncode) == (state, Exit.OK if state == "ok" else Exit.FAILED)
+    assert words in finding["detail"]
 
 
 def test_check_names_what_a_folder_lacks(tmp_path: Path) -> None:
