@@ -53,8 +53,10 @@ class Ending:
             self._broker_missed_since_s += lost_s
         self._listens_until_s = now_s + LISTEN_S
 
-    def stop_begins(self, pool: Pool) -> None:
+    def stop_begins(self, pool: Pool, stop: Stop) -> None:
         """A broker that dies from now on may be started again so many times, for what is owed."""
+        if stop.fails:
+            self._gave_up = stop.why
         if BROKER in pool.members:
             self._restarts_allowed = pool.members[BROKER].slot.restarts + BROKER_RESTARTS_MOST
 

@@ -28,6 +28,7 @@ from supervisor.contract.exits import STATUS_UNKNOWN, Exit, describe
 from supervisor.contract.settings import Loaded
 from supervisor.crew import OWN_POLICIES, Crew
 from supervisor.effects import Effects
+from supervisor.ending import GIVE_UP_WITHIN_S
 from supervisor.notice import Notice
 from supervisor.notices import Notices
 from supervisor.oom import OomEvidence
@@ -69,9 +70,9 @@ class Service:
         self._events: deque[pl.PoolEvent] = deque()
         self._busy = False
         self._timer: Optional[asyncio.TimerHandle] = None
-        self._pulse = Pulse(self._look_for_pause)
+        self._pulse = Pulse(self._on_pulse)
         self._is_after_due = False
-        self._status_file = StatusFile(state, self.picture)
+        self._status_file = StatusFile(state, self.picture, self._on_state_lost)
         self.chronicle = Chronicle(state.path, self.picture_of_device)
         self._oom = OomEvidence()
 
@@ -109,6 +110,14 @@ class Service:
         self.announcer.stopping()
         self.crew.stop_fetching()
         self.post(pl.Stop(clock.now_s() + within_s, f"stop ({why})"))
+
+    def _on_state_lost(self) -> None:
+        """End as failed: whoever uses the state directory's path now does not reach this service."""
+        why = f"the state directory {self.state.path} was removed or replaced"
+        log.error("state directory lost", extra={"path": str(self.state.path), "reason": why})
+        self.announcer.stopping()
+        self.crew.stop_fetching()
+        self.post(pl.Stop(clock.now_s() + GIVE_UP_WITHIN_S, why, fails=True))
 
     def reload(self) -> str:
         """Read the settings again; roll the workers where that is enough. Says what was done.
@@ -177,6 +186,10 @@ class Service:
         if not self._is_after_due and not pl.is_mere_sign(event):
             self._is_after_due = True
             self._loop.call_soon(self._after_events)
+
+    def _on_pulse(self) -> None:
+        self._look_for_pause()
+        self._status_file.look_if_due(clock.now_s())
 
     def _look_for_pause(self) -> None:
         """Before anything is decided by the clock: did this process run all the time?"""

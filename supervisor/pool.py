@@ -212,7 +212,7 @@ class Pool:
     def stop(self, event: Stop, now_s: float) -> None:
         again = self.mode is Mode.STOPPING
         if not again:
-            self.ending.stop_begins(self)
+            self.ending.stop_begins(self, event)
         self.mode = Mode.STOPPING
         if self.deadline_at_s is None or event.deadline_at_s < self.deadline_at_s:
             self.deadline_at_s, self.why = event.deadline_at_s, event.why

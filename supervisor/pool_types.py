@@ -116,10 +116,11 @@ class Release:
 
 @dataclass(frozen=True)
 class Stop:
-    """End the process: finish or give back by the deadline. A second one: now."""
+    """End the process: finish or give back by the deadline. A second one: now. `fails`: it can't work on."""
 
     deadline_at_s: float
     why: str
+    fails: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from supervisor.socket_path import ADDRESS_FILE
 WORKER_HOME = "worker-home"  # the HOME of workers, for what their libraries write there
 SUBFOLDERS = ("locks", "stacks", WORKER_HOME)
 STATUS_FILE = "status.json"
+_LOCK_FILE = "supervisor.lock"
 
 
 class StateDirTaken(Exception):
@@ -38,6 +39,16 @@ class StateDir:
                 "Set REM_STATE_DIR to a folder that this user may write"
             ) from error
 
+    def is_lost(self) -> bool:
+        """Say whether the directory was removed, or is another one by now: its lock is no longer ours."""
+        try:
+            found = os.stat(self.path / _LOCK_FILE)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False  # it can't be told now
+        return (found.st_dev, found.st_ino) != self._lock_identity
+
     def write_address(self, socket: str) -> None:
         """Write down where the control socket lies, for the command line."""
         address = {"pid": os.getpid(), "socket": socket, "started_unix_s": clock.wall_unix_s()}
@@ -59,7 +70,7 @@ class StateDir:
 
     def _lock(self) -> None:
         """Take the lock, which ends with this process however it ends."""
-        number = os.open(self.path / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        number = os.open(self.path / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         # Open as long as this object lives.
         self._lock_file = os.fdopen(number, "r+b", buffering=0)
         try:
@@ -71,5 +82,7 @@ class StateDir:
                 f"a supervisor (pid {holder}) runs on state directory {self.path} already. "
                 "Stop it first, or set REM_STATE_DIR to another folder"
             ) from error
+        held = os.fstat(number)
+        self._lock_identity = (held.st_dev, held.st_ino)
         os.ftruncate(number, 0)
         os.pwrite(number, f"{os.getpid()}\n".encode(), 0)

@@ -18,14 +18,21 @@ log = logging.getLogger(__name__)
 
 NEWS_EVERY_S = 10.0
 IDLE_EVERY_S = 60.0  # memory and devices change without news
+LOOK_EVERY_S = 2.0  # whether the state directory still is ours
 
 
 class StatusFile:
     """Knows when the written picture is due."""
 
-    def __init__(self, state: StateDir, picture: Callable[[], dict[str, Any]]) -> None:
+    def __init__(
+        self, state: StateDir, picture: Callable[[], dict[str, Any]], lost: Callable[[], None] = lambda: None
+    ) -> None:
+        """`lost` is called once when the state directory is no longer ours; nothing is written then."""
         self._state = state
         self._picture = picture
+        self._tell_lost = lost
+        self._is_lost = False
+        self._looked_at_s = 0.0
         self._written_at_s = 0.0
         self._has_news = True
 
@@ -40,11 +47,25 @@ class StatusFile:
 
     def write(self, now_s: float) -> None:
         """Write the picture now. A full disk stops nothing."""
+        self._look(now_s)
+        if self._is_lost:
+            return
         self._written_at_s, self._has_news = now_s, False
         try:
             self._state.write(STATUS_FILE, self._picture())
         except OSError as error:
             log.warning("status file not written", extra={"reason": str(error)})
+
+    def look_if_due(self, now_s: float) -> None:
+        """See now and then whether the state directory still is ours, and say so once when it is not."""
+        if now_s - self._looked_at_s >= LOOK_EVERY_S:
+            self._look(now_s)
+
+    def _look(self, now_s: float) -> None:
+        self._looked_at_s = now_s
+        if not self._is_lost and self._state.is_lost():
+            self._is_lost = True
+            self._tell_lost()
 
 
 def rss_bytes(pids: Iterable[int]) -> dict[int, int]:

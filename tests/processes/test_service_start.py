@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from supervisor.contract.exits import Exit
-from tests.processes.rem_service import LIMIT_S, Service, clean_environment
+from supervisor.state_dir import StateDir
+from tests.processes.rem_service import LIMIT_S, Service, clean_environment, is_alive, running, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -57,3 +58,24 @@ def test_rem_socket_in_a_folder_that_is_not_there_is_a_wrong_setting(tmp_path: P
 
     assert code == Exit.SETTINGS_WRONG
     assert "No such file or directory" in said
+
+
+@pytest.mark.parametrize("successor", [False, True], ids=["removed", "replaced"])
+def test_service_whose_state_directory_is_gone_says_so_and_ends_with_1(
+    tmp_path: Path, successor: bool
+) -> None:
+    """It worked on unseen: submit wrote into a new database that its broker never looked at."""
+    state = tmp_path / "state"
+    with running(state, slots=1) as service:
+        service.wait_ready()
+        known = service.pids()
+        state.rename(tmp_path / "elsewhere")
+        held = StateDir(str(state)) if successor else None
+
+        code = service.process.wait(LIMIT_S)
+
+        assert code == Exit.FAILED
+        assert f"the state directory {state} was removed or replaced" in service.log
+        wait_for(lambda: not [pid for pid in known if is_alive(pid)], "the end of all its processes")
+        assert not (state / "status.json").exists()
+    assert held is None or not held.is_lost()

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from supervisor.state_dir import StateDir
 from supervisor.status_file import IDLE_EVERY_S, NEWS_EVERY_S, StatusFile, rss_bytes
 
@@ -47,6 +49,26 @@ def test_idle_service_writes_seldom_but_does(tmp_path: Path) -> None:
     file.write_if_due(1000.0 + IDLE_EVERY_S)
 
     assert camera.count == 2
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
+def test_a_state_directory_that_is_lost_is_told_once_and_not_written_to(
+    tmp_path: Path, replaced: bool
+) -> None:
+    path = tmp_path / "state"
+    told: list[str] = []
+    file = StatusFile(StateDir(str(path)), Camera(), lambda: told.append("lost"))
+    path.rename(tmp_path / "elsewhere")
+    successor = StateDir(str(path)) if replaced else None
+
+    for second in range(100):
+        file.look_if_due(1000.0 + second)
+        file.write_if_due(1000.0 + second)
+    file.write(2000.0)
+
+    assert told == ["lost"]
+    assert not (path / "status.json").exists()
+    assert successor is None or not successor.is_lost()
 
 
 def test_resident_memory_is_known_of_the_living_only() -> None:
