@@ -36,7 +36,7 @@ def run_service(loaded: Loaded, make_worker: recipes.MakeWorker = recipes.worker
     process_start.write_no_core()
     try:
         state = StateDir(settings.state_dir)
-        address = socket_path(settings.state_dir, os.environ)
+        address = socket_path(settings.state_dir, os.environ, bool(settings.control.group))
     except (StateDirTaken, StateDirBroken, SocketFolderUnsafe) as error:
         return _refuse(str(error), Exit.FAILED)
     # systemd's watchdog kills with SIGABRT: what hung should stand in the journal.
@@ -45,6 +45,8 @@ def run_service(loaded: Loaded, make_worker: recipes.MakeWorker = recipes.worker
     writer = logline.set_up("supervisor", settings.log.level, settings.log.format)
     try:
         return asyncio.run(_serve(loaded, state, address, make_worker))
+    except StateDirBroken as error:
+        return _refuse(str(error), Exit.FAILED)
     except GroupUnusable as error:
         return _refuse(f"[control] group = {settings.control.group!r}: {error}", Exit.SETTINGS_WRONG)
     except SocketUnusable as error:
@@ -70,9 +72,9 @@ async def _serve(loaded: Loaded, state: StateDir, address: str, make_worker: rec
     service = Service(loaded, state, dict(os.environ), make_worker)
     control = Control(address, settings.control.group, Requests(service).answer)
     await control.open()
-    state.write_address(address)
-    log_start(loaded, address)
     try:
+        state.write_address(address)
+        log_start(loaded, address)
         return await service.run()
     finally:
         await control.close()

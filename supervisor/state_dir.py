@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -34,10 +35,7 @@ class StateDir:
             self._make()
             self._lock()
         except OSError as error:
-            raise StateDirBroken(
-                f"state directory {path} can't be used: {error.strerror or error}. "
-                "Set REM_STATE_DIR to a folder that this user may write"
-            ) from error
+            raise self._broken(error) from error
 
     def is_lost(self) -> bool:
         """Say whether the directory was removed, or is another one by now: its lock is no longer ours."""
@@ -50,9 +48,12 @@ class StateDir:
         return (found.st_dev, found.st_ino) != self._lock_identity
 
     def write_address(self, socket: str) -> None:
-        """Write down where the control socket lies, for the command line."""
+        """Write down where the control socket lies, for the command line. Raises `StateDirBroken`."""
         address = {"pid": os.getpid(), "socket": socket, "started_unix_s": clock.wall_unix_s()}
-        self.write(ADDRESS_FILE, address)
+        try:
+            self.write(ADDRESS_FILE, address)
+        except OSError as error:
+            raise self._broken(error) from error
 
     def write(self, name: str, plain: dict[str, Any]) -> None:
         """Replace a small JSON file in one step."""
@@ -60,6 +61,13 @@ class StateDir:
         temporary.write_text(json.dumps(plain), encoding="utf-8")
         temporary.chmod(0o600)
         temporary.replace(self.path / name)
+
+    def _broken(self, error: OSError) -> StateDirBroken:
+        """Say what is wrong with the directory and who can mend it."""
+        cure = "Set REM_STATE_DIR to a folder that this user may write"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            cure = "Free space there, or set REM_STATE_DIR to a folder on another disk"
+        return StateDirBroken(f"state directory {self.path} can't be used: {error.strerror or error}. {cure}")
 
     def _make(self) -> None:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,6 +40,25 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody listens: not even at exit
         return Exit.OK
+    except OSError as error:
+        print(_why_not(error, settings.state_dir), file=sys.stderr)
+        return Exit.FAILED
+
+
+def _why_not(error: OSError, state_dir: str) -> str:
+    """Say which file can't be used and why; where another user owns the service's files, who."""
+    said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    if not isinstance(error, PermissionError) or not str(error.filename).startswith(state_dir):
+        return said
+    try:
+        uid = os.stat(state_dir).st_uid
+        owner = pwd.getpwuid(uid).pw_name
+    except (OSError, KeyError):
+        owner = "another user"
+    return (
+        f"Permission denied: the queue in {state_dir} belongs to {owner}. Use sudo, "
+        "or set REM_STATE_DIR for a service of your own"
+    )
 
 
 def tell(**facts: Any) -> None:

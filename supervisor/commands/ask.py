@@ -6,15 +6,19 @@ itself the finding, and is named by its pid.
 
 from __future__ import annotations
 
+import grp
+import os
+import pwd
 import socket
+import stat
 import struct
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Callable
 
 from supervisor.commands.command_failed import CommandFailed
 from supervisor.contract import clock, framing
 from supervisor.contract.exits import Exit
-from supervisor.socket_path import Address, read_address, socket_path
+from supervisor.socket_path import Address, read_address, socket_for_group, socket_path
 
 ANSWER_WITHIN_S = 5.0
 
@@ -49,11 +53,23 @@ def ask(
 
 
 def find(state_dir: str, environ: Mapping[str, str]) -> Address:
-    """Say where the supervisor of this state directory should answer. Raises `NotRunning`."""
-    written = read_address(state_dir)
+    """Say where the supervisor of this state directory should answer.
+
+    Raises `NotRunning`, or `CommandFailed` where this user may not know.
+    """
+    written, is_hidden = None, False
+    try:
+        written = read_address(state_dir)
+    except PermissionError:
+        is_hidden = True
     if environ.get("REM_SOCKET"):
         pid = written.pid if written else 0
         return Address(pid, socket_path(state_dir, environ), 0.0)
+    if is_hidden:
+        path = socket_for_group(state_dir)
+        if not path:
+            raise _forbidden(state_dir)
+        return Address(0, path, 0.0)
     if written is None:
         raise _not_running(state_dir)
     return written
@@ -61,6 +77,32 @@ def find(state_dir: str, environ: Mapping[str, str]) -> Address:
 
 def _not_running(state_dir: str) -> NotRunning:
     return NotRunning(f"no supervisor is running on {state_dir}. Start one: rem-supervisor run")
+
+
+def _forbidden(path: str) -> CommandFailed:
+    """Say whose service this may be and how to reach it. `path`: its socket, or its state directory."""
+    user, group = "another user", ""
+    try:
+        found = os.stat(path)
+        user = _name_of(lambda: pwd.getpwuid(found.st_uid).pw_name, found.st_uid)
+        if stat.S_ISSOCK(found.st_mode) and found.st_mode & stat.S_IWGRP:
+            group = _name_of(lambda: grp.getgrgid(found.st_gid).gr_name, found.st_gid)
+    except OSError:
+        pass
+    way = (
+        f"join group {group}" if group else "open the service to a group: [control] group in its config.toml"
+    )
+    return CommandFailed(
+        f"Permission denied: a service may be running here as {user} ({path}). Use sudo, or {way}. "
+        "For a service of your own set REM_STATE_DIR."
+    )
+
+
+def _name_of(look_up: Callable[[], str], number: int) -> str:
+    try:
+        return look_up()
+    except KeyError:
+        return str(number)
 
 
 def _connect(address: Address, state_dir: str) -> socket.socket:
@@ -75,10 +117,7 @@ def _connect(address: Address, state_dir: str) -> socket.socket:
         raise _not_running(state_dir) from None
     except PermissionError:
         link.close()
-        raise CommandFailed(
-            f"this user may not use {address.socket}. Run the command as the service's user, or put this "
-            "user into the group named by [control] group in config.toml."
-        ) from None
+        raise _forbidden(address.socket) from None
     except OSError as error:
         link.close()
         if isinstance(error, TimeoutError) or "timed out" in str(error):

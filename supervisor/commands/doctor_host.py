@@ -123,9 +123,8 @@ def of_socket(in_force: Settings, environ: Mapping[str, str]) -> Finding:
     except CommandFailed as error:
         return Finding("service", "fail", str(error), "See the service's log; restart it if it stays silent")
     try:
-        return Finding(
-            "service", "ok", f"not running; its socket would be {socket_path(in_force.state_dir, environ)}"
-        )
+        path = socket_path(in_force.state_dir, environ, bool(in_force.control.group))
+        return Finding("service", "ok", f"not running; its socket would be {path}")
     except SocketFolderUnsafe as error:
         return Finding("service", "fail", str(error), "Remove that folder, or set REM_SOCKET")
     except OSError as error:

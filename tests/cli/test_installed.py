@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,12 @@ def test_a_caller_with_a_state_directory_at_home_stays_there(service: str, tmp_p
 
 def test_where_no_service_is_installed_nothing_changes(tmp_path: Path) -> None:
     assert names_to_add("status", {"HOME": str(tmp_path)}, str(tmp_path / "absent")) == {}
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may enter every folder")
+def test_who_may_not_enter_the_services_folder_is_led_there_to_be_told_so(
+    service: str, tmp_path: Path
+) -> None:
+    Path(service).chmod(0o000)
+
+    assert names_to_add("status", {"HOME": str(tmp_path)}, service) == {"STATE_DIRECTORY": service}

@@ -70,6 +70,29 @@ def test_a_private_folder_that_others_can_enter_is_refused(
         path_of("/" + "s" * 120)
 
 
+def test_with_a_group_it_lies_where_members_can_reach_it(
+    monkeypatch: pytest.MonkeyPatch, short_folder: Path
+) -> None:
+    """A state directory and XDG_RUNTIME_DIR are closed to everybody else."""
+    monkeypatch.setattr(sp, "_FALLBACK", str(short_folder / "own"))
+    runtime = str(short_folder)
+
+    by_hand = Path(sp.socket_path("/state", {"XDG_RUNTIME_DIR": runtime}, for_group=True))
+    by_systemd = sp.socket_path("/state", {"RUNTIME_DIRECTORY": runtime}, for_group=True)
+
+    assert by_hand.parent == short_folder / "own"
+    assert by_hand.parent.stat().st_mode & 0o777 == 0o711  # to pass through, not to look around
+    assert by_systemd == f"{runtime}/{by_hand.name}"
+
+
+def test_a_relative_socket_is_the_same_wherever_a_command_stands(
+    monkeypatch: pytest.MonkeyPatch, short_folder: Path
+) -> None:
+    monkeypatch.chdir(short_folder)
+
+    assert path_of("/s", REM_SOCKET="c.sock") == f"{short_folder}/c.sock"
+
+
 def test_a_link_in_place_of_the_private_folder_is_refused(
     monkeypatch: pytest.MonkeyPatch, short_folder: Path
 ) -> None:

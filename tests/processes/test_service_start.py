@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -10,7 +12,15 @@ import pytest
 
 from supervisor.contract.exits import Exit
 from supervisor.state_dir import StateDir
-from tests.processes.rem_service import LIMIT_S, Service, clean_environment, is_alive, running, wait_for
+from tests.processes.rem_service import (
+    LIMIT_S,
+    SAMPLES,
+    Service,
+    clean_environment,
+    is_alive,
+    running,
+    wait_for,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -58,6 +68,38 @@ def test_rem_socket_in_a_folder_that_is_not_there_is_a_wrong_setting(tmp_path: P
 
     assert code == Exit.SETTINGS_WRONG
     assert "No such file or directory" in said
+
+
+@pytest.mark.parametrize("limit_bytes", [0, 16], ids=["for the lock", "for the address"])
+def test_full_disk_is_told_with_its_path_and_a_cure(tmp_path: Path, limit_bytes: int) -> None:
+    """ "No space left on device", it said, and not where. A limit on file sizes stands for the disk."""
+    state = tmp_path / "state"
+    limited = f"import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit_bytes}, 2**30))"
+    started = f"{limited}; os.execv(sys.executable, [sys.executable, '-m', 'supervisor', 'run'])"
+
+    done = subprocess.run(
+        [sys.executable, "-c", started], env=clean_environment(state), cwd=tmp_path, capture_output=True,
+        text=True, timeout=LIMIT_S, check=False,
+    )  # fmt: skip
+
+    assert (done.returncode, "Traceback" in done.stderr) == (Exit.FAILED, False)
+    assert f"state directory {state} can't be used: File too large. Free space there" in done.stderr
+
+
+def test_commands_on_a_state_directory_that_cannot_be_made_say_so_in_one_sentence(tmp_path: Path) -> None:
+    """submit showed a traceback."""
+    (tmp_path / "file").touch()
+    state = tmp_path / "file" / "state"
+
+    for words in (["submit", str(SAMPLES / "harbour.wav")], ["jobs"], ["redrive", "--all"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "supervisor", *words], env=clean_environment(state), cwd=tmp_path,
+            capture_output=True, text=True, timeout=LIMIT_S, check=False,
+        )  # fmt: skip
+
+        assert done.returncode == Exit.FAILED
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert "Not a directory" in done.stderr
 
 
 @pytest.mark.parametrize("successor", [False, True], ids=["removed", "replaced"])
