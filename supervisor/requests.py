@@ -7,7 +7,7 @@ from typing import Any, Optional
 from supervisor import pool as pl
 from supervisor import replies
 from supervisor import slot as sl
-from supervisor.contract import clock
+from supervisor.contract import clock, codec
 from supervisor.contract.settings import SettingsWrong
 from supervisor.control import Refused
 from supervisor.loop import Service
@@ -21,6 +21,7 @@ class Requests:
         self._service = service
         self._verbs = {
             "status": self._status,
+            "settings": self._settings,
             "jobs": self._jobs,
             "drain": self._drain,
             "resume": self._resume,
@@ -39,6 +40,11 @@ class Requests:
 
     def _status(self, request: dict[str, Any]) -> dict[str, Any]:
         return {"status": self._service.picture()}
+
+    def _settings(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Give the settings in force; nothing in them is secret."""
+        loaded = self._service.loaded
+        return {"settings": codec.to_plain(loaded.settings), "origins": dict(loaded.origins)}
 
     def _jobs(self, request: dict[str, Any]) -> dict[str, Any]:
         entries = self._service.pool.ledger.entries.values()

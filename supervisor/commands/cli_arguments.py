@@ -230,7 +230,7 @@ def _insight_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     doctor = _verb(
         verbs,
         "doctor",
-        "say what would go wrong before it does, each finding with its cure",
+        "check the host, settings and the running service; suggest fixes",
         "rem-supervisor doctor\nrem-supervisor doctor --json",
     )
     doctor.add_argument("--json", action="store_true", help="one JSON object a line")

@@ -6,24 +6,24 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from supervisor.commands.ask import NotRunning, ask
-from supervisor.commands.command_failed import CommandFailed
 from supervisor.commands.layout import bytes_text
 from supervisor.contract import clock
 from supervisor.name_clash import explain
-from supervisor.socket_path import SocketFolderUnsafe, socket_path
 
 if TYPE_CHECKING:
-    from supervisor.contract.settings import Loaded, Settings, SettingsWrong
+    from supervisor.contract.settings import Loaded, Settings
 
 # A guess: the local database, logs of stacks, and one recording being worked on.
 LEAST_FREE_BYTES = 300 * 1024**2
 _SANE_UNIX_S = 1_704_067_200  # the start of 2024: an earlier clock was never set
+
+
+STATES = ("ok", "warn", "fail")
 
 
 @dataclass(frozen=True)
@@ -57,25 +57,22 @@ def of_import_name(path: list[str]) -> Finding:
     return Finding("import name", "ok", "no other package called supervisor here")
 
 
-def of_mistakes(wrong: SettingsWrong) -> Iterator[Finding]:
-    """Give each wrong setting."""
-    for mistake in wrong.mistakes:
-        yield Finding("settings", "fail", f"{mistake.source}: {mistake.key}: {mistake.what}", mistake.cure)
-
-
-def of_settings(loaded: Loaded) -> Finding:
+def of_settings(loaded: Loaded, whose: str = "") -> Finding:
     """Say what the settings amount to."""
     sources = sorted(set(loaded.origins.values()) - {"default"})
     kind, model = loaded.settings.backend.kind, loaded.settings.transcription.model
     told = f", from {', '.join(sources)}" if sources else ", all by default"
-    return Finding("settings", "ok", f"backend {kind}, model {model}{told}")
+    return Finding("settings", "ok", f"{whose}backend {kind}, model {model}{told}")
 
 
-def of_state_dir(in_force: Settings) -> Finding:
-    """Say whether the service could write what it must remember, and for how long."""
+def of_state_dir(in_force: Settings, is_in_use: bool = False) -> Finding:
+    """Say whether the service could write what it must remember, and for how long.
+
+    `is_in_use`: a service works there, as a user of its own perhaps.
+    """
     state_dir = Path(in_force.state_dir)
-    nearest = next(path for path in (state_dir, *state_dir.parents) if path.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+    nearest = next(path for path in (state_dir, *state_dir.parents) if os.path.exists(path))
+    if not is_in_use and (not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK)):
         return Finding(
             "state directory",
             "fail",
@@ -109,25 +106,3 @@ def of_clocks() -> Finding:
             "clock", "warn", "no boot-time clock: deadlines stand still while the machine sleeps", cure
         )
     return Finding("clock", "ok", "boot-time clock")
-
-
-def of_socket(in_force: Settings, environ: Mapping[str, str]) -> Finding:
-    """Say whether a service runs here and answers, or could."""
-    try:
-        status = ask(in_force.state_dir, {"do": "status"}, environ).get("status")
-        supervisor = status.get("supervisor") if isinstance(status, dict) else None
-        pid = supervisor.get("pid") if isinstance(supervisor, dict) else None
-        return Finding("service", "ok", f"running, pid {pid or 'unknown'}")
-    except NotRunning:
-        pass
-    except CommandFailed as error:
-        return Finding("service", "fail", str(error), "See the service's log; restart it if it stays silent")
-    try:
-        path = socket_path(in_force.state_dir, environ, bool(in_force.control.group))
-        return Finding("service", "ok", f"not running; its socket would be {path}")
-    except SocketFolderUnsafe as error:
-        return Finding("service", "fail", str(error), "Remove that folder, or set REM_SOCKET")
-    except OSError as error:
-        return Finding(
-            "service", "fail", f"no place for the socket: {error}", "Set REM_SOCKET to a short path"
-        )

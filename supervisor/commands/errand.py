@@ -123,10 +123,12 @@ class Errand:
             raise CommandFailed(self.complaint() or f"{self.name}: {describe(code)} and said nothing", wrong)
         return code
 
-    def complaint(self) -> str:
-        """Give the last of what the child said on stderr."""
+    def complaint(self, whole: bool = False) -> str:
+        """Give the last of what the child said on stderr, or all of it."""
         self._complaints.seek(0)
         text = self._complaints.read().decode("utf-8", "replace").strip()
+        if whole:
+            return text
         return "\n".join(text.splitlines()[-8:])
 
     def _chunks(self, between: Callable[[], None]) -> Iterator[bytes]:

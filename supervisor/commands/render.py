@@ -200,7 +200,7 @@ def _reason(slot: Mapping[str, Any]) -> list[str]:
 
 
 def _indented(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent="    ", subsequent_indent="    ")
+    return textwrap.wrap(text, WIDTH, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
 
 
 def _jobs(status: Mapping[str, Any], paint: Paint) -> list[str]:

@@ -1,4 +1,4 @@
-"""The `doctor` verb: what would go wrong, before it does.
+"""The `doctor` verb: what is wrong, and what would go wrong, each with its cure.
 
 Checks that need a library run in short-lived children, all at once, each with a limit:
 a driver or an endpoint that hangs is a finding and not the doctor's own end.
@@ -13,22 +13,26 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable
 
-from supervisor import environments
+import psutil
+
+from supervisor import environments, places
 from supervisor.commands import doctor_host as host
-from supervisor.commands.command_failed import CommandFailed
+from supervisor.commands import doctor_processes as processes
+from supervisor.commands import doctor_service as service
+from supervisor.commands.doctor_children import findings_of, limit_of, of_model
 from supervisor.commands.doctor_host import Finding
 from supervisor.commands.doctor_notices import of_notices
 from supervisor.commands.errand import Errand, for_broker, for_engine
 from supervisor.commands.layout import Paint, printable
 from supervisor.commands.terminal import paint_for
-from supervisor.contract import child_env, clock, options, settings
+from supervisor.contract import settings, state_folder
 from supervisor.contract.exits import Exit
 
 CHECK_WITHIN_S = 60.0
-STYLES = {"ok": "good", "warn": "warn", "fail": "bad"}
+STYLES = dict(zip(host.STATES, ("good", "warn", "bad")))
 _WIDTH = 100
 
 
@@ -36,31 +40,47 @@ def doctor(args: argparse.Namespace) -> int:
     """Run every check; 1 where one failed, 78 where the settings are wrong."""
     show = _show_json if args.json else _show_line
     findings = []
-    code = Exit.OK
-    try:
-        for finding in _examine(args.config):
-            findings.append(finding)
-            show(finding)
-    except settings.SettingsWrong as wrong:
-        for finding in host.of_mistakes(wrong):
-            show(finding)
-        return Exit.SETTINGS_WRONG
-    if any(finding.state == "fail" for finding in findings):
-        code = Exit.FAILED
+    for finding in _examine(args.config):
+        findings.append(finding)
+        show(finding)
     if not args.json:
         print(f"\n{summary(findings)}")
-    return code
+    failed = [finding.check for finding in findings if finding.state == "fail"]
+    if "settings" in failed:
+        return Exit.SETTINGS_WRONG
+    return Exit.FAILED if failed else Exit.OK
 
 
 def _examine(config: Any) -> Iterator[Finding]:
+    """Look at everything; the service that runs here comes first, since the rest goes by its settings."""
     yield from host.of_interpreter()
-    loaded = settings.load(config)
-    yield host.of_settings(loaded)
-    yield host.of_state_dir(loaded.settings)
+    shell, mistakes = service.shell_settings(config)
+    yield from mistakes
+    state_dir = state_folder.of_command(config, os.environ) or (shell.settings.state_dir if shell else "")
+    running = service.ask_service(state_dir, os.environ)
+    loaded = running.loaded(shell)
+    if state_dir:
+        for_group = shell is not None and bool(shell.settings.control.group)
+        yield from service.of_service(running, state_dir, os.environ, for_group)
+    if loaded is None:
+        return
+    if not mistakes:
+        yield host.of_settings(loaded, whose="the running service's: " if running.settings else "")
+    yield from service.of_differences(running, shell)
+    yield from _guarded("state directory", lambda: [host.of_state_dir(loaded.settings, bool(running.status))])
+    yield from _guarded("memory", lambda: [processes.of_memory(_need_bytes(loaded, running))])
+    if running.pid:
+        yield from _guarded("processes", lambda: processes.of_processes(running.pid))
+    yield from _guarded("processes", processes.of_strays)
     yield host.of_clocks()
-    yield of_notices(loaded, os.environ)
+    yield from _guarded("notices", lambda: [of_notices(loaded, os.environ)])
+    yield from _of_children(loaded)
+
+
+def _of_children(loaded: settings.Loaded) -> Iterator[Finding]:
+    """Run the checks that need a library, side by side."""
     with contextlib.ExitStack() as running:
-        limit = _limit(CHECK_WITHIN_S)
+        limit = limit_of(CHECK_WITHIN_S)
         offline = for_engine(os.environ, offline=True)  # the doctor looks, it fetches nothing
         broker = running.enter_context(Errand("supervisor.broker", ["check"], for_broker(loaded, os.environ)))
         gpuwatch = running.enter_context(
@@ -69,78 +89,27 @@ def _examine(config: Any) -> Iterator[Finding]:
         model = running.enter_context(
             Errand("workerproc", ["fetch", loaded.settings.transcription.model], offline)
         )
-        yield host.of_socket(loaded.settings, os.environ)
         yield from findings_of("backend", broker, limit)
         yield from findings_of("gpus", gpuwatch, limit)
-        yield from _of_model(loaded.settings, model, limit)
+        yield from of_model(loaded.settings, model, limit)
 
 
-def findings_of(check: str, errand: Errand, limit: Callable[[], None]) -> Iterator[Finding]:
-    """Give what a checking child found; that it failed without a word is a finding as well."""
-    count = 0
+def _need_bytes(loaded: settings.Loaded, running: service.Running) -> int:
+    """Say what one worker on the CPU needs, where one is still to start."""
+    own = loaded.settings
+    if running.status is not None or own.devices.device == "cuda":
+        return 0
+    return places.cpu_need_bytes(own.transcription.model, places.compute_type_for(own, "cpu"))
+
+
+def _guarded(check: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    """Give what a look finds; one that this host does not permit is a finding as well."""
     try:
-        for line in errand.lines(limit):
-            if "check" in line:
-                count += 1
-                yield finding_from(line)
-        errand.finish(fine=(Exit.OK, Exit.FAILED) if count else (Exit.OK,))
-    except CommandFailed as error:
+        yield from look()
+    except (OSError, psutil.Error) as error:
         yield Finding(
-            check, "fail", str(error), "See above; `rem-supervisor config` shows the settings in force"
+            check, "fail", f"can't be looked at: {error}", "Run doctor as the service's user or root"
         )
-
-
-def finding_from(line: Mapping[str, Any]) -> Finding:
-    """Read one JSON line of a check; an unknown state counts as failed."""
-    state = str(line.get("state"))
-    return Finding(
-        str(line.get("check")),
-        state if state in STYLES else "fail",
-        str(line.get("detail") or ""),
-        str(line.get("cure") or ""),
-    )
-
-
-def _of_model(in_force: settings.Settings, fetch: Errand, limit: Callable[[], None]) -> Iterator[Finding]:
-    """Say whether the model is here, and whether the engine loads and computes with it."""
-    try:
-        last = list(fetch.lines(limit))[-1:] or [{}]
-        fetch.finish(fine=(Exit.OK, Exit.FAILED))
-    except CommandFailed as error:
-        yield Finding("model", "fail", str(error), "Install the pinned requirements anew: make venv")
-        return
-    path = str(last[0].get("path") or "")
-    if not path:
-        yield _absent_model(in_force.transcription.model, last[0], os.environ)
-    wanted = child_env.dump_settings(options.in_force(in_force.transcription))
-    named = ["--model-path", path, "--options", wanted] if path else []
-    with Errand("workerproc", ["check", *named], for_engine(os.environ, offline=True)) as errand:
-        yield from findings_of("engine", errand, limit)
-
-
-def _absent_model(model: str, answer: Mapping[str, Any], environ: Mapping[str, str]) -> Finding:
-    """Say what `run` will do about a model that is not here: fetch it, or fail."""
-    if os.sep in model or environ.get("HF_HUB_OFFLINE"):
-        reason = str(answer.get("reason") or f"{model} is not on this host")
-        return Finding("model", "fail", reason, str(answer.get("cure") or ""))
-    hub = environ.get("HF_ENDPOINT") or "https://huggingface.co"
-    return Finding(
-        "model",
-        "warn",
-        f"{model} is not on this host: run fetches it from {hub} before its first job",
-        f"Fetch it now: python -m workerproc fetch {model}",
-    )
-
-
-def _limit(seconds: float) -> Callable[[], None]:
-    """Give a check that raises when `seconds` are over."""
-    until_s = clock.now_s() + seconds
-
-    def check() -> None:
-        if clock.now_s() > until_s:
-            raise CommandFailed(f"no answer within {seconds:g} s")
-
-    return check
 
 
 def _show_json(finding: Finding) -> None:
@@ -154,14 +123,18 @@ def _show_line(finding: Finding) -> None:
 def finding_lines(finding: Finding, paint: Paint) -> list[str]:
     """Draw one finding; the cure below it where there is something to cure."""
     indent = " " * 24
-    text = textwrap.wrap(printable(finding.detail), _WIDTH - 24) or [""]
+    text = textwrap.wrap(printable(finding.detail), _WIDTH - 24, break_on_hyphens=False) or [""]
     lines = [
         f"{paint(f'{finding.state:<4}', STYLES[finding.state])}  {printable(finding.check):<16}  {text[0]}"
     ]
     lines += [indent + more for more in text[1:]]
     if finding.cure and finding.state != "ok":
         lines += textwrap.wrap(
-            f"-> {printable(finding.cure)}", _WIDTH, initial_indent=indent, subsequent_indent=indent + "   "
+            f"-> {printable(finding.cure)}",
+            _WIDTH,
+            initial_indent=indent,
+            subsequent_indent=indent + "   ",
+            break_on_hyphens=False,
         )
     return [line.rstrip() for line in lines]
 
@@ -170,6 +143,4 @@ def summary(findings: Sequence[Finding]) -> str:
     """Count the findings in one line."""
     failed = sum(finding.state == "fail" for finding in findings)
     warned = sum(finding.state == "warn" for finding in findings)
-    if not failed and not warned:
-        return "nothing found that would go wrong"
-    return f"{failed} failed, {warned} to look at, {len(findings) - failed - warned} well"
+    return f"{len(findings) - failed - warned} ok, {warned} warning{'s' * (warned != 1)}, {failed} failed"

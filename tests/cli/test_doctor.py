@@ -13,10 +13,11 @@ import pytest
 
 from supervisor.cli import main
 from supervisor.commands import doctor_host as host
+from supervisor.commands.doctor_children import finding_from, findings_of, of_model
 from supervisor.commands.doctor_host import Finding
 from supervisor.commands.errand import Errand
 from supervisor.commands.layout import plain
-from supervisor.commands.verbs_doctor import finding_from, finding_lines, findings_of, summary
+from supervisor.commands.verbs_doctor import finding_lines, summary
 from supervisor.contract.settings import Settings, SpoolSettings
 
 Answering = Callable[[dict[str, Any]], list[dict[str, Any]]]
@@ -70,26 +71,6 @@ def test_a_file_in_place_of_the_state_directory_fails(tmp_path: Path) -> None:
     assert host.of_state_dir(Settings(state_dir=str(tmp_path / "file" / "state"))).state == "fail"
 
 
-def test_the_service_is_named_by_its_pid_or_its_future_socket(
-    in_force: Settings, state_dir: Path, answering: Answering, status_of: Callable[..., dict[str, Any]]
-) -> None:
-    before = host.of_socket(in_force, {})
-    answering({"ok": True, "status": status_of()})
-    running = host.of_socket(in_force, {})
-
-    assert (before.state, running.state) == ("ok", "ok")
-    assert f"{state_dir}/control.sock" in before.detail or "rem-supervisor-" in before.detail
-    assert running.detail == "running, pid 4242"
-
-
-def test_a_service_that_talks_nonsense_is_a_failure(
-    in_force: Settings, supervisor_that: Callable[[Any], Path]
-) -> None:
-    supervisor_that(lambda caller: caller.sendall(b"no\n"))
-
-    assert host.of_socket(in_force, {}).state == "fail"
-
-
 def printing(tmp_path: Path, program: str) -> Errand:
     """Start an errand whose program is `program`."""
     (tmp_path / "printing_child.py").write_text(program, encoding="utf-8")
@@ -99,7 +80,7 @@ def printing(tmp_path: Path, program: str) -> Errand:
 
 def test_what_a_child_found_is_passed_on_and_chatter_is_not(tmp_path: Path) -> None:
     line = {"check": "queue", "state": "warn", "detail": "no GetItem", "cure": "grant it"}
-    program = f"print('chatter')\nprint('''{json.dumps(line)}''')\nraise SystemExit(1)"
+    program = f"print('chatter')\nprint('''{json.dumps(line)}''')"
 
     with printing(tmp_path, program) as errand:
         found = list(findings_of("backend", errand, lambda: None))
@@ -137,6 +118,36 @@ def test_a_child_that_hangs_is_a_failure_and_gone_afterwards(tmp_path: Path) -> 
         os.kill(pid, 0)
 
 
+@pytest.mark.parametrize(
+    ("program", "says"),
+    [
+        ("print(LINE); raise ValueError('no such region')", "no such region"),  # exit 1, with a traceback
+        ("print(LINE); import os; os.kill(os.getpid(), 9)", "killed by SIGKILL"),
+        ("print(LINE); raise SystemExit(1)", "broke off"),  # a failure that it does not name
+        ("pass", "nothing to say"),
+    ],
+)
+def test_a_check_that_breaks_off_halfway_is_a_failure(tmp_path: Path, program: str, says: str) -> None:
+    """The broker's checks were missing after a traceback, and the doctor found nothing wrong."""
+    line = json.dumps({"check": "queue", "state": "ok", "detail": "answers"})
+
+    with printing(tmp_path, f"LINE = {line!r}\n{program}") as errand:
+        found = list(findings_of("backend", errand, lambda: None))
+
+    assert found[-1].state == "fail"
+    assert says in found[-1].detail
+    assert "Not everything was checked" in found[-1].cure
+
+
+def test_a_search_for_the_model_that_ends_without_an_answer_is_a_failure(tmp_path: Path) -> None:
+    """It was taken for a model that is not here yet, which is a warning."""
+    with printing(tmp_path, "raise ImportError('no huggingface_hub')") as errand:
+        (found,) = of_model(Settings(), errand, lambda: None)
+
+    assert (found.check, found.state) == ("model", "fail")
+    assert "no huggingface_hub" in found.detail
+
+
 def test_a_state_nobody_knows_counts_as_failed() -> None:
     assert finding_from({"check": "x", "state": "splendid"}).state == "fail"
     assert finding_from({}).state == "fail"
@@ -154,8 +165,8 @@ def test_findings_show_their_cure_only_where_something_is_to_cure() -> None:
 def test_the_summary_counts() -> None:
     ok, warn, fail = (Finding("x", state, "") for state in ("ok", "warn", "fail"))
 
-    assert summary([ok, ok]) == "nothing found that would go wrong"
-    assert summary([ok, warn, fail, fail]) == "2 failed, 1 to look at, 1 well"
+    assert summary([ok, ok]) == "2 ok, 0 warnings, 0 failed"
+    assert summary([ok, warn, fail, fail]) == "1 ok, 1 warning, 2 failed"
 
 
 @pytest.mark.slow
