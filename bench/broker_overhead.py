@@ -29,7 +29,7 @@ from supervisor.broker import record  # noqa: E402
 from supervisor.broker.commit import CONTENT_TYPES  # noqa: E402
 from supervisor.broker.dynamodb import Expression  # noqa: E402
 from supervisor.broker.ports import Change  # noqa: E402
-from supervisor.broker.record import Hold, Result  # noqa: E402
+from supervisor.broker.record import Hold, Result, Term  # noqa: E402
 from supervisor.broker.request import JobRequest, Source  # noqa: E402
 from supervisor.contract.messages import Adopted, Commit, Done, JobCard, Ready, Wanted  # noqa: E402
 from tests.broker.aws_servers import AwsServer, Deployment, deploy, record_key, run_server  # noqa: E402
@@ -51,7 +51,7 @@ def direct_job(made: Deployment, clients: dict[str, Any], folder: Path) -> None:
     body = json.loads(message["Body"])
     source = Source(body["bucket"], body["key"])
     request = JobRequest(body["recordingId"], body["userId"], body["deviceId"], source)
-    hold = Hold("token", "owner")
+    hold, term = Hold("token", "owner"), Term(time.time(), time.time() + 58, 60)
 
     def update(change: Change) -> None:
         table.update_item(
@@ -62,13 +62,13 @@ def direct_job(made: Deployment, clients: dict[str, Any], folder: Path) -> None:
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )  # fmt: skip
 
-    update(record.claim(request, hold, time.time()))
+    update(record.claim(request, hold, term))
     with open(folder / "audio", "wb") as file:
         for chunk in s3.get_object(Bucket=source.bucket, Key=source.key)["Body"].iter_chunks(1 << 20):
             file.write(chunk)
     names = (request.recording_id, request.user_id, request.device_id)
     stage(JobCard(names[0], 1, str(folder), AUDIO_BYTES, *names))
-    update(record.fence(hold, time.time()))
+    update(record.fence(hold, term))
     for suffix, content_type in CONTENT_TYPES.items():
         text = (folder / f"transcript.{suffix}").read_bytes()
         s3.put_object(

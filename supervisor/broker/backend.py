@@ -53,18 +53,19 @@ def _connect_aws(settings: Settings) -> Backend:
     from supervisor.broker.aws import Clients
     from supervisor.broker.dynamodb import DynamoRecords
     from supervisor.broker.s3 import S3Objects
+    from supervisor.broker.service_clock import ServiceClock
     from supervisor.broker.sqs import SqsQueue
 
     clients = Clients(settings.aws.region)
-    aws = settings.aws
+    aws, table_clock = settings.aws, ServiceClock()
     return Backend(
         "aws",
         f"SQS {aws.queue_url}",
         SqsQueue(clients.receiving("sqs"), aws.queue_url),
-        DynamoRecords(clients.patient("dynamodb"), aws.table),
+        DynamoRecords(clients.patient("dynamodb"), aws.table, table_clock),
         S3Objects(clients.patient("s3")),
         SqsQueue(clients.quick("sqs"), aws.queue_url),
-        DynamoRecords(clients.quick("dynamodb"), aws.table),
+        DynamoRecords(clients.quick("dynamodb"), aws.table, table_clock),
         aws.raw_bucket,
         aws.transcripts_bucket,
         batch_count=aws.max_messages or _BATCH_MOST,

@@ -18,13 +18,27 @@ from supervisor.broker.errors import LeaseLost, TryLater
 from supervisor.broker.held import Settled
 from supervisor.broker.outcome import Verdict
 from supervisor.broker.ports import Applied, Item, ObjectStore, RecordKey, RecordTable
-from supervisor.broker.record import Busy, Cuts, Finished, GivenUp, Hold, Pointer, Redo, Result
+from supervisor.broker.record import Busy, Cuts, Finished, GivenUp, Hold, Pointer, Redo, Result, Term
 from supervisor.broker.request import JobRequest, Rejected, Source
 from supervisor.contract import clock
 from supervisor.contract.messages import Ending
 
 log = logging.getLogger(__name__)
 CONTENT_TYPES = {"txt": "text/plain", "json": "application/json"}
+
+
+@dataclass(frozen=True)
+class MessageLease:
+    """How long the job's message is ours, read anew at each step, and how long this queue's leases are."""
+
+    deadline_at_s: Callable[[], float]
+    lease_s: float
+
+    def term(self, records: RecordTable) -> Term:
+        """Say until when the record is to be held: no longer than the message."""
+        now_unix_s, deadline_at_s = records.unix_s(), self.deadline_at_s()
+        until_unix_s = lease.record_until_unix_s(now_unix_s, deadline_at_s, clock.now_s(), self.lease_s)
+        return Term(now_unix_s, until_unix_s, self.lease_s)
 
 
 @dataclass(frozen=True)
@@ -61,49 +75,51 @@ class Work:
         return self.request.transcript_key(suffix, self.attempt if self.immutable_keys else None)
 
 
-def claim(records: RecordTable, request: JobRequest, hold: Hold) -> Union[Claimed, Busy, Finished, GivenUp]:
+def claim(
+    records: RecordTable, request: JobRequest, hold: Hold, message: MessageLease
+) -> Union[Claimed, Busy, Finished, GivenUp]:
     """Take the record, or say who is in the way."""
-    now_unix_s = clock.wall_unix_s()
-    answer = records.update(request.record_key, record.claim(request, hold, now_unix_s))
+    term = message.term(records)
+    answer = records.update(request.record_key, record.claim(request, hold, term))
     if not isinstance(answer, Applied):
-        meaning = record.read_refusal(answer.item, request, now_unix_s)
+        meaning = record.read_refusal(answer.item, request, term.now_unix_s)
         if isinstance(meaning, Finished):
             records.update(request.record_key, record.say_done_again())
         if not isinstance(meaning, Redo):
             return meaning
-        answer = records.update(request.record_key, record.claim(request, hold, now_unix_s, again=True))
+        answer = records.update(request.record_key, record.claim(request, hold, term, again=True))
         if not isinstance(answer, Applied):
-            return Busy(lease.record_wait_s(float(answer.item.get("remLeaseUnix", now_unix_s)), now_unix_s))
+            return record.busy(answer.item, term.now_unix_s)
     attempt, failures = int(answer.item.get("remAttempt", 1)), int(answer.item.get("remFailures", 0))
     item = answer.item
     return Claimed(attempt, failures, pointer=record.pointer_of(item), cuts=record.cuts_of(item))
 
 
-def take_over(records: RecordTable, request: JobRequest, hold: Hold, attempt: int) -> Optional[Claimed]:
+def take_over(
+    records: RecordTable, request: JobRequest, hold: Hold, attempt: int, message: MessageLease
+) -> Optional[Claimed]:
     """Go on with the result of an earlier life's attempt, if the record still waits for just that one."""
     item = records.get(request.record_key) or {}
     if request.force or not record.source_of(item).is_same(request.source):
         return None
-    answer = records.update(request.record_key, record.take_over(hold, attempt, clock.wall_unix_s()))
+    answer = records.update(request.record_key, record.take_over(hold, attempt, message.term(records)))
     if not isinstance(answer, Applied):
         return None
     return Claimed(attempt, int(answer.item.get("remFailures", 0)), is_staged=True)
 
 
-def publish(
-    records: RecordTable, objects: ObjectStore, work: Work, deadline_at_s: Callable[[], float]
-) -> None:
+def publish(records: RecordTable, objects: ObjectStore, work: Work, message: MessageLease) -> None:
     """Bring one result to its final names and complete the record, once.
 
     Afterwards the record is DONE by this attempt. Repeating it after any failure ends the
     same way, also when an earlier try got further than its caller learnt.
     """
-    fenced = _fenced(records, work, deadline_at_s)
+    fenced = _fenced(records, work, message)
     if fenced is None:
         return
     log.debug("record fenced for the commit", extra=work.names)
     for suffix in ("txt", "json"):
-        _check_deadline(deadline_at_s)
+        _check_deadline(message)
         objects.put(
             work.bucket, work.key_of(suffix), work.folder / f"transcript.{suffix}", CONTENT_TYPES[suffix]
         )
@@ -116,7 +132,7 @@ def publish(
         work.hold,
         work.result,
         work.source,
-        clock.wall_unix_s(),
+        records.unix_s(),
         cuts.read(work.folder),
     )
     answer = records.update(work.request.record_key, change)
@@ -125,9 +141,9 @@ def publish(
     log.debug("record completed", extra=work.names)
 
 
-def renew(records: RecordTable, key: RecordKey, hold: Hold, folder: Path) -> None:
+def renew(records: RecordTable, key: RecordKey, hold: Hold, folder: Path, message: MessageLease) -> None:
     """Lengthen the record's lease. Raises LeaseLost where it is no longer ours."""
-    change = record.renew(hold, clock.wall_unix_s(), cuts.read(folder))
+    change = record.renew(hold, message.term(records), cuts.read(folder))
     if not isinstance(records.update(key, change), Applied):
         raise LeaseLost("the record belongs to somebody else")
 
@@ -135,7 +151,7 @@ def renew(records: RecordTable, key: RecordKey, hold: Hold, folder: Path) -> Non
 def end(records: RecordTable, key: RecordKey, hold: Hold, verdict: Verdict) -> None:
     """Write the verdict on a failed attempt. Raises LeaseLost where it is not ours to write."""
     if verdict.is_final:
-        change = record.give_up(hold, verdict.reason, verdict.counts, clock.wall_unix_s())
+        change = record.give_up(hold, verdict.reason, verdict.counts, records.unix_s())
     else:
         change = record.free(hold, verdict.counts)
     answer = records.update(key, change)
@@ -162,13 +178,13 @@ def reject(records: RecordTable, rejected: Rejected) -> None:
     """Say FAILED in the record of a message that can't be a job, where there is a record."""
     if rejected.recording_id and rejected.user_id:
         key = RecordKey(rejected.user_id, rejected.recording_id)
-        records.update(key, record.reject(rejected.reason, clock.wall_unix_s()))
+        records.update(key, record.reject(rejected.reason, records.unix_s()))
 
 
-def _fenced(records: RecordTable, work: Work, deadline_at_s: Callable[[], float]) -> Optional[Item]:
+def _fenced(records: RecordTable, work: Work, message: MessageLease) -> Optional[Item]:
     """Fence the record and give it; None where an earlier try of ours has completed it already."""
-    _check_deadline(deadline_at_s)
-    answer = records.update(work.request.record_key, record.fence(work.hold, clock.wall_unix_s()))
+    _check_deadline(message)
+    answer = records.update(work.request.record_key, record.fence(work.hold, message.term(records)))
     if isinstance(answer, Applied):
         return answer.item
     if _is_our_own(answer.item, work):
@@ -180,6 +196,6 @@ def _is_our_own(item: dict[str, object], work: Work) -> bool:
     return record.was_completed_by(item, work.attempt, work.result)
 
 
-def _check_deadline(deadline_at_s: Callable[[], float]) -> None:
-    if not lease.may_fence(deadline_at_s(), clock.now_s()):
+def _check_deadline(message: MessageLease) -> None:
+    if not lease.may_fence(message.deadline_at_s(), clock.now_s()):
         raise TryLater("queue", "the lease is about to end")

@@ -29,6 +29,8 @@ from supervisor.broker.ports import (
     Refused,
 )
 from supervisor.broker.rem_table import key_attributes
+from supervisor.broker.service_clock import ServiceClock
+from supervisor.contract import clock
 
 _REFUSED = "ConditionalCheckFailedException"
 _WRITER = TypeSerializer()
@@ -38,17 +40,23 @@ _READER = TypeDeserializer()
 class DynamoRecords:
     """REM's table through one boto3 client."""
 
-    def __init__(self, client: Any, table: str) -> None:
+    def __init__(self, client: Any, table: str, service_clock: Optional[ServiceClock] = None) -> None:
         self._client = client
         self._table = table
+        self._clock = service_clock or ServiceClock()
+
+    def unix_s(self) -> float:
+        return self._clock.unix_s()
 
     def get(self, key: RecordKey) -> Optional[Item]:
+        asked_at_s = clock.now_s()
         with translated("table", "get"):
             answer = self._client.get_item(TableName=self._table, Key=_key(key), ConsistentRead=True)
+        self._learn_time(answer, asked_at_s)
         return _read_item(answer["Item"]) if "Item" in answer else None
 
     def update(self, key: RecordKey, change: Change) -> Union[Applied, Refused]:
-        asked = Expression(change)
+        asked, asked_at_s = Expression(change), clock.now_s()
         with translated("table", "update"):
             try:
                 answer = self._client.update_item(
@@ -59,10 +67,16 @@ class DynamoRecords:
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
             except botocore.exceptions.ClientError as error:
+                self._learn_time(error.response, asked_at_s)
                 if code_of(error) != _REFUSED:
                     raise
                 return Refused(_read_item(error.response.get("Item", {})))
+        self._learn_time(answer, asked_at_s)
         return Applied(_read_item(answer["Attributes"]))
+
+    def _learn_time(self, answer: Any, asked_at_s: float) -> None:
+        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        self._clock.learn(str(headers.get("date", "")), asked_at_s, clock.now_s())
 
 
 class Expression:

@@ -230,6 +230,9 @@ class FakeRecords:
         self.items: dict[RecordKey, Item] = {}
         self._guard = threading.Lock()
 
+    def unix_s(self) -> float:
+        return clock.wall_unix_s()
+
     def get(self, key: RecordKey) -> Optional[Item]:
         with self._guard:
             return copy.deepcopy(self.items.get(key))

@@ -64,6 +64,10 @@ class Holdings:
         """Give the leases that the job hangs on."""
         return [lease for lease in self.leases.values() if job.id in lease.open]
 
+    def jobs_of(self, lease: Lease) -> list[LiveJob]:
+        """Give the live jobs that hang on a lease."""
+        return [self.jobs[job_id] for job_id in lease.open if job_id in self.jobs]
+
     def next_waiting(self) -> Optional[LiveJob]:
         """Give the job that is the next to be begun."""
         return next((job for job in self.jobs.values() if job.phase is Phase.WAITING), None)
@@ -97,7 +101,7 @@ class Holdings:
     def settle_waiting(self, lease: Lease, how: Settled) -> list[Lease]:
         """End a lease's jobs that were not begun; gives the leases on which nothing is open any more."""
         touched: dict[str, Lease] = {}
-        for job in [self.jobs[job_id] for job_id in lease.open if job_id in self.jobs]:
+        for job in self.jobs_of(lease):
             if job.phase is not Phase.WAITING:
                 continue
             for one in self.leases_of(job):
@@ -113,7 +117,7 @@ class Holdings:
         """Forget a lease that ended; gives the jobs that are lost with it."""
         self.leases.pop(lease.id, None)
         self._files.forget(lease)
-        hanging = [self.jobs[job_id] for job_id in lease.open if job_id in self.jobs]
+        hanging = self.jobs_of(lease)
         lost = [job for job in hanging if not self.leases_of(job)]
         for job in lost:
             del self.jobs[job.id]
@@ -122,7 +126,7 @@ class Holdings:
 
     def is_moving(self, lease: Lease, now_s: float) -> bool:
         """Say whether the lease may be extended: somebody works on at least one of its jobs."""
-        jobs = [self.jobs[job_id] for job_id in lease.open if job_id in self.jobs]
+        jobs = self.jobs_of(lease)
         if not jobs:
             return True  # only the message's own end is still under way
         if any(self._is_at_work(job, now_s) for job in jobs):

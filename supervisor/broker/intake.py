@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Union
 
 from supervisor.broker import checkpoints, commit, cuts, job_log, lease
-from supervisor.broker.commit import Claimed
+from supervisor.broker.commit import Claimed, MessageLease
 from supervisor.broker.crew import FETCH, QUICK
 from supervisor.broker.envelope import EnvelopePolicy, parse
 from supervisor.broker.errors import BrokerError, Forbidden, JobRejected, TryLater
@@ -68,32 +68,32 @@ class Intake:
         """Ask for the record; also the way on for a job whose last broker died before that."""
         tools = self._tools
         job.begun_at_s = job.begun_at_s or clock.now_s()
-        kept = self._outlet.failed_job(job, "")
+        kept, message = self._outlet.failed_job(job, ""), tools.message_of(job)
         if job.phase is not Phase.CLAIMING:
             self._holdings.move(job, Phase.CLAIMING, clock.now_s())
         tools.step(
             job,
             Phase.CLAIMING,
             QUICK,
-            lambda: self._claim_once(job.request, job.hold, kept),
+            lambda: self._claim_once(job.request, job.hold, message, kept),
             lambda outcome: self._claimed(job, outcome),
             ("table", "spool"),
             tools.lease_s,
         )
 
     def _claim_once(
-        self, request: JobRequest, hold: Hold, kept: FailedJob
+        self, request: JobRequest, hold: Hold, message: MessageLease, kept: FailedJob
     ) -> Union[Claimed, Busy, Finished, GivenUp]:
         """Take over what an earlier life left in the spool, or claim anew; runs in a lane."""
         records, spool, key = self._tools.backend.records, self._tools.spool, request.record_key
         left = spool.left_attempt(key)
         if left is not None:
-            taken = commit.take_over(records, request, hold, left)
+            taken = commit.take_over(records, request, hold, left, message)
             if taken is not None:
                 spool.take_up(key)
                 return taken
             spool.drop(key)
-        answer = commit.claim(records, request, hold)
+        answer = commit.claim(records, request, hold, message)
         if isinstance(answer, GivenUp):
             # Whoever wrote that may have died before it told the people of this host.
             self._tools.failed_jobs.keep_found(replace(kept, reason=answer.reason))
@@ -168,7 +168,7 @@ class Intake:
             job.attempt, job.failures, job.pointer = outcome.attempt, outcome.failures, outcome.pointer
             job.cuts = outcome.cuts
             job.resumed_s = outcome.pointer.done_s if outcome.pointer is not None else 0.0
-            job.renew_at_s = clock.now_s() + lease.RECORD_RENEW_S
+            job.renew_at_s = clock.now_s() + lease.renew_after_s(self._tools.lease_s)
             receives = self._holdings.receive_count(job)
             job_log.step("record claimed", job, failures=job.failures, receives=receives)
             if receives > self._max_receives:

@@ -79,7 +79,7 @@ class Keeper:
         held.is_worn = True
         log.warning("message held as long as the queue allows", extra={"jobs": len(held.open)})
         self._outlet.release_waiting(held, _TOO_LONG)
-        for job in [self._holdings.jobs[job_id] for job_id in held.open if job_id in self._holdings.jobs]:
+        for job in self._holdings.jobs_of(held):
             if job.phase not in (Phase.FETCHING, Phase.READY):
                 continue
             if job.pointer is not None and job.pointer.done_s > job.resumed_s:
@@ -162,12 +162,14 @@ class Keeper:
         held.deadline_at_s = asked_at_s + by_s
         held.extend_at_s = lease.extend_at_s(asked_at_s, by_s, tools.chance())
         self._holdings.save(held)
+        for job in self._holdings.jobs_of(held):
+            job.renew_at_s = 0.0  # the record says now what the queue has just granted
         facts = {"message_id": held.id, "by_s": by_s, "jobs": ", ".join(sorted(held.open))}
         log.debug("visibility timeout extended", extra=facts)
 
     def _renew(self, job: LiveJob, now_s: float) -> None:
         records = self._tools.backend.beat_records
-        job.renew_at_s = now_s + lease.RECORD_RENEW_S
+        job.renew_at_s = now_s + lease.renew_after_s(self._tools.lease_s)
 
         def renewed(outcome: Union[BrokerError, None]) -> None:
             if self._holdings.jobs.get(job.id) is not job:
@@ -181,7 +183,8 @@ class Keeper:
                 job_log.step("record's lease renewed", job)
 
         key, folder = job.request.record_key, self._tools.spool.folder(job.request.record_key)
-        self._tools.crew.do(BEAT, lambda: commit.renew(records, key, job.hold, folder), renewed)
+        message = self._tools.message_of(job)
+        self._tools.crew.do(BEAT, lambda: commit.renew(records, key, job.hold, folder, message), renewed)
 
     def _outrun(self, job: LiveJob, why: str) -> None:
         """Somebody took the record over: stop, and leave the message alone too."""

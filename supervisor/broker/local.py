@@ -189,6 +189,9 @@ class LocalRecords:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def unix_s(self) -> float:
+        return clock.wall_unix_s()  # one host, one clock
+
     def get(self, key: RecordKey) -> Optional[Item]:
         query = "SELECT item FROM records WHERE user_id = ? AND recording_id = ?"
         rows = self._database.rows(query, key.user_id, key.recording_id)

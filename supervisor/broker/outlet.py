@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Callable, Union
 
 from supervisor.broker import checkpoints, commit, job_log, lease, losses
-from supervisor.broker.commit import Work
+from supervisor.broker.commit import MessageLease, Work
 from supervisor.broker.crew import COMMIT, QUICK
 from supervisor.broker.errors import BrokerError, LeaseLost, ResultBroken, TryLater
 from supervisor.broker.failed_jobs import FailedJob
@@ -36,12 +36,12 @@ class Outlet:
         tools = self._tools
         self._holdings.move(job, Phase.COMMITTING, clock.now_s())
         job_log.step("publishing the transcript", job)
-        deadline_at_s = tools.deadline_of(job)
+        message = tools.message_of(job)
         tools.step(
             job,
             Phase.COMMITTING,
             COMMIT,
-            lambda: self._publish(job, deadline_at_s),
+            lambda: self._publish(job, message),
             lambda outcome: self._committed(job, outcome),
             ("table", "transcripts"),
             _COMMIT_PATIENCE_S,
@@ -153,7 +153,7 @@ class Outlet:
         if self._holdings.leases.get(held.id) is held:
             self.close(held)
 
-    def _publish(self, job: LiveJob, deadline_at_s: Callable[[], float]) -> Result:
+    def _publish(self, job: LiveJob, message: MessageLease) -> Result:
         """One try at the whole commit; runs in a lane."""
         tools, key = self._tools, job.request.record_key
         result = tools.spool.staged(key, job.attempt)
@@ -168,7 +168,7 @@ class Outlet:
             tools.backend.transcripts_bucket,
             tools.backend.immutable_keys,
         )
-        commit.publish(tools.backend.records, tools.backend.objects, work, deadline_at_s)
+        commit.publish(tools.backend.records, tools.backend.objects, work, message)
         return result
 
     def _committed(self, job: LiveJob, outcome: Union[Result, BrokerError]) -> None:

@@ -169,6 +169,9 @@ class Refused:
 class RecordTable(Protocol):
     """Records by key, each change conditional and whole."""
 
+    def unix_s(self) -> float:
+        """Say what time it is by the clock that all who share this table go by. Never blocks."""
+
     def get(self, key: RecordKey) -> Optional[Item]:
         """Read the record as of now, or None."""
 

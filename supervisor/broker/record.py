@@ -40,6 +40,15 @@ class Hold:
 
 
 @dataclass(frozen=True)
+class Term:
+    """Now, and until when a hold is good, by the table's clock; `lease_s` is this queue's."""
+
+    now_unix_s: float
+    until_unix_s: float
+    lease_s: float
+
+
+@dataclass(frozen=True)
 class Result:
     """What a finished transcript says of itself."""
 
@@ -92,20 +101,20 @@ class Redo:
     """It is over, but this request is new (forced, or other audio): claim it with `again`."""
 
 
-def claim(request: JobRequest, hold: Hold, now_unix_s: float, again: bool = False) -> Change:
+def claim(request: JobRequest, hold: Hold, term: Term, again: bool = False) -> Change:
     """Take a record that is free, expired, ours from a dead life, or (`again`) over."""
     return Change(
-        condition=AnyOf((_is_free(hold, now_unix_s), *(_IS_OVER if again else ()))),
+        condition=AnyOf((_is_free(hold, term), *(_IS_OVER if again else ()))),
         put={
             "status": "TRANSCRIBING",
-            "updatedAt": moments.iso_utc(now_unix_s),
+            "updatedAt": moments.iso_utc(term.now_unix_s),
             "remState": CLAIMED,
             "remToken": hold.token,
             "remOwner": hold.owner,
-            "remLeaseUnix": _lease_end(now_unix_s),
+            "remLeaseUnix": _lease_end(term),
             "remSource": source_map(request.source),
         },
-        put_if_missing=rem_table.dispatched(request, now_unix_s),
+        put_if_missing=rem_table.dispatched(request, term.now_unix_s),
         increment={"remAttempt": 1},
         remove=("remReason",),
     )
@@ -114,22 +123,22 @@ def claim(request: JobRequest, hold: Hold, now_unix_s: float, again: bool = Fals
 _IS_OVER: tuple[Condition, ...] = (Equals("remState", DONE), Equals("remState", FAILED))
 
 
-def _is_free(hold: Hold, now_unix_s: float) -> Condition:
+def _is_free(hold: Hold, term: Term) -> Condition:
     """Nobody's, expired, or our own: whoever asks knows that no live job of ours has it."""
     is_held = AnyOf((Equals("remState", CLAIMED), Equals("remState", PUBLISHING)))
     may_go = AnyOf(
         (
             Missing("remLeaseUnix"),
-            Below("remLeaseUnix", now_unix_s - lease.RECORD_SLACK_S),
+            Below("remLeaseUnix", term.now_unix_s),
             # Further ahead than any honest clock would write: a wrong clock wrote it.
-            Above("remLeaseUnix", now_unix_s + 2 * lease.RECORD_LEASE_S),
+            Above("remLeaseUnix", term.now_unix_s + 2 * term.lease_s),
             Equals("remOwner", hold.owner),
         )
     )
     return AnyOf((Missing("remState"), AllOf((is_held, may_go))))
 
 
-def take_over(hold: Hold, attempt: int, now_unix_s: float) -> Change:
+def take_over(hold: Hold, attempt: int, term: Term) -> Change:
     """Go on with an attempt of our own dead life, whose result still stands in the spool.
 
     Nobody claimed since, or the attempt would have another number.
@@ -143,7 +152,7 @@ def take_over(hold: Hold, attempt: int, now_unix_s: float) -> Change:
             "remState": CLAIMED,
             "remToken": hold.token,
             "remOwner": hold.owner,
-            "remLeaseUnix": _lease_end(now_unix_s),
+            "remLeaseUnix": _lease_end(term),
         },
     )
 
@@ -155,12 +164,17 @@ def read_refusal(item: Item, request: JobRequest, now_unix_s: float) -> Union[Bu
         return Redo() if request.force or not source_of(item).is_same(request.source) else Finished()
     if state == FAILED:
         return Redo() if request.force else GivenUp(str(item.get("remReason", "")))
+    return busy(item, now_unix_s)
+
+
+def busy(item: Item, now_unix_s: float) -> Busy:
+    """Say for how long to leave a record to whoever holds it."""
     return Busy(lease.record_wait_s(float(item.get("remLeaseUnix", now_unix_s)), now_unix_s))
 
 
-def renew(hold: Hold, now_unix_s: float, cuts: Optional[Cuts] = None) -> Change:
+def renew(hold: Hold, term: Term, cuts: Optional[Cuts] = None) -> Change:
     """Say to other hosts that we are still at it, and in which parts."""
-    return Change(_is_ours(hold), put={"remLeaseUnix": _lease_end(now_unix_s), **_cuts_map(cuts)})
+    return Change(_is_ours(hold), put={"remLeaseUnix": _lease_end(term), **_cuts_map(cuts)})
 
 
 def point(hold: Hold, pointer: Pointer, cuts: Optional[Cuts] = None) -> Change:
@@ -191,9 +205,9 @@ def cuts_of(item: Item) -> Optional[Cuts]:
     return Cuts(of, at) if isinstance(of, str) and isinstance(at, str) else None
 
 
-def fence(hold: Hold, now_unix_s: float) -> Change:
+def fence(hold: Hold, term: Term) -> Change:
     """Close the record to everybody else; only then may final names be written."""
-    return Change(_is_ours(hold), put={"remState": PUBLISHING, "remLeaseUnix": _lease_end(now_unix_s)})
+    return Change(_is_ours(hold), put={"remState": PUBLISHING, "remLeaseUnix": _lease_end(term)})
 
 
 def complete(
@@ -295,8 +309,8 @@ def _is_ours(hold: Hold) -> Condition:
     return Equals("remToken", hold.token)
 
 
-def _lease_end(now_unix_s: float) -> int:
-    return int(now_unix_s + lease.RECORD_LEASE_S)
+def _lease_end(term: Term) -> float:
+    return round(term.until_unix_s, 1)
 
 
 def _failed(reason: str, now_unix_s: float) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Callable, Optional, TypeVar, Union
 
 from supervisor.broker import lease
+from supervisor.broker.commit import MessageLease
 from supervisor.broker.crew import Crew
 from supervisor.broker.errors import BrokerError, TryLater
 from supervisor.broker.failed_jobs import FailedJobs
@@ -101,10 +102,10 @@ class Tools:
 
         self.crew.do(lane, call, ended)
 
-    def deadline_of(self, job: LiveJob) -> Callable[[], float]:
-        """Give a way to read the job's latest deadline from any thread."""
+    def message_of(self, job: LiveJob) -> MessageLease:
+        """Give a way to read the latest deadline of the job's messages from any thread."""
         leases: list[Lease] = self.holdings.leases_of(job)
-        return lambda: max((one.deadline_at_s for one in leases), default=0.0)
+        return MessageLease(lambda: max((one.deadline_at_s for one in leases), default=0.0), self.lease_s)
 
     def _clean_after(self, job: LiveJob) -> None:
         """A late fetch may have written after its job's folder went."""

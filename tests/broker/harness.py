@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Optional, TypeVar
 
+from supervisor.broker.record import Term
 from supervisor.contract import child_env, framing, messages
 from supervisor.contract.messages import FROM_BROKER, Commit, Done, JobCard, Keep, Ready, Wanted
 from supervisor.contract.settings import BackendSettings, LocalSettings, QueueSettings, Settings
@@ -205,6 +206,11 @@ def stage(card: JobCard, text: str = "Hello there.", **changed: Any) -> None:
     ):
         (folder / f"{name}.new").write_bytes(data)
         (folder / f"{name}.new").rename(folder / name)
+
+
+def term(now_unix_s: float, lease_s: float = 60.0) -> Term:
+    """Be a host that has just received its message."""
+    return Term(now_unix_s, now_unix_s + lease_s - 2.0, lease_s)
 
 
 def rem_message(recording_id: str = "rec-1", bucket: str = "raw", **changed: Any) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from supervisor.contract.messages import Leave
 from supervisor.contract.settings import QueueSettings, Settings
 from tests.broker.harness import rem_message
 from tests.broker.model_crew import StepCrew, Timers
+from tests.broker.model_ports import Tapped
 from tests.broker.model_supervisor import Plan, Supervisor, text_of
 
 START_UNIX_S = 1_795_000_000.0
@@ -62,9 +63,13 @@ class World:
     def wait(self, wait_s: float) -> None:
         self.now_s += wait_s
 
-    def host(self, plan: Optional[Plan] = None, **changes: Any) -> Host:
+    def host(
+        self, plan: Optional[Plan] = None, skew_s: float = 0.0, lease_s: int = 60, **changes: Any
+    ) -> Host:
         """Start one more host."""
-        host = Host(self, self._folder / f"host-{next(self._names)}", plan or Plan(), changes)
+        host = Host(
+            self, self._folder / f"host-{next(self._names)}", plan or Plan(), changes, skew_s, lease_s
+        )
         self.hosts.append(host)
         host.start()
         return host
@@ -136,18 +141,22 @@ class World:
 class Host:
     """One state directory, its supervisor, and the broker that lives there just now."""
 
-    def __init__(self, world: World, folder: Path, plan: Plan, changes: dict[str, Any]) -> None:
+    def __init__(
+        self, world: World, folder: Path, plan: Plan, changes: dict[str, Any], skew_s: float, lease_s: int
+    ) -> None:
         self.folder = folder
         self.desk: Optional[Desk] = None
         self.heard: list[Any] = []
         self.lives = 0
         self.boot_id = "boot-1"
         self.is_gone = False
+        self.skew_s = skew_s  # how far its measure of the table's clock is from the truth
         self.is_stopped = False  # as by SIGSTOP: its broker does nothing, and time passes
         self.is_left_alone = False  # nobody starts an heir by himself
         self._world = world
         self._plan = plan
         self._changes = changes
+        self._lease_s = lease_s
         self.crew = StepCrew(lambda: world.now_s, lambda count: world.choose(count))
         self.supervisor = self._new_supervisor()
 
@@ -157,14 +166,17 @@ class Host:
             return
         world = self._world
         self.lives += 1
-        queue, records = Tapped(world, "queue", world.queue), Tapped(world, "records", world.records)
-        objects = Tapped(world, "objects", world.objects)
+        queue = Tapped(world.call, "queue", world.queue)
+        records = Tapped(world.call, "records", world.records, self.skew_s)
+        objects = Tapped(world.call, "objects", world.objects)
         backend = Backend(
             "fake", "memory", queue, records, objects, queue, records, "raw", "transcripts",
             **{"batch_count": 10, "long_visibility_s": 900.0, "rest_s": 1.0, "poll_s": 0.0, **self._changes},
         )  # fmt: skip
         cap_s = world.queue.rules.cap_s
-        settings = Settings(queue=QueueSettings(lease_s=60, hold_most_s=cap_s), state_dir=str(self.folder))
+        settings = Settings(
+            queue=QueueSettings(lease_s=self._lease_s, hold_most_s=cap_s), state_dir=str(self.folder)
+        )
         self.folder.mkdir(parents=True, exist_ok=True)
         self.crew = StepCrew(lambda: world.now_s, lambda count: world.choose(count))
         try:
@@ -252,17 +264,6 @@ class Host:
             self._world.timers.add(self._world.now_s + wait_s, event)
 
         return Supervisor(self.tell, after, self._plan)
-
-
-class Tapped:
-    """A port whose every call passes `World.call`."""
-
-    def __init__(self, world: World, name: str, behind: Any) -> None:
-        self._world, self._name, self._behind = world, name, behind
-
-    def __getattr__(self, method: str) -> Any:
-        make = getattr(self._behind, method)
-        return lambda *values: self._world.call(f"{self._name}.{method}", lambda: make(*values))
 
 
 @contextmanager

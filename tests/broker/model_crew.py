@@ -48,6 +48,7 @@ class StepCrew:
         self._events: list[Event] = []
         self._calls: dict[str, list[Event]] = {name: [] for name in LANES}
         self.timers = Timers()
+        self.hung: set[str] = set()  # lanes whose calls get no answer for now
 
     def do(self, lane: str, call: Callable[[], Any], then: Callable[[Any], None]) -> None:
         def run() -> None:
@@ -67,7 +68,8 @@ class StepCrew:
 
     def can_turn(self) -> bool:
         """Say whether anything can happen now, without time passing."""
-        return bool(self._events or any(self._calls.values()) or self.timers.is_due(self._now_s()))
+        calls = any(calls for lane, calls in self._calls.items() if lane not in self.hung)
+        return bool(self._events or calls or self.timers.is_due(self._now_s()))
 
     def turn(self) -> None:
         """Let one thing happen."""
@@ -89,6 +91,6 @@ class StepCrew:
         if self.timers.is_due(self._now_s()):
             found.append(self.timers.pop)
         for lane, calls in self._calls.items():
-            for place in range(min(len(calls), LANES[lane])):
+            for place in range(0 if lane in self.hung else min(len(calls), LANES[lane])):
                 found.append(lambda calls=calls, place=place: calls.pop(place))  # type: ignore[misc]
         return found

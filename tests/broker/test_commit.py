@@ -15,21 +15,21 @@ from typing import Any, Callable
 import pytest
 
 from supervisor.broker import commit, record
-from supervisor.broker.commit import Claimed, Work
+from supervisor.broker.commit import Claimed, MessageLease, Work
 from supervisor.broker.errors import LeaseLost, TryLater
 from supervisor.broker.local import LocalRecords, open_database
 from supervisor.broker.local_objects import LocalObjects
 from supervisor.broker.outcome import Verdict
 from supervisor.broker.record import Busy, Finished, Hold, Result
 from supervisor.broker.request import JobRequest, Source
+from supervisor.contract import clock
 
 REQUEST = JobRequest("rec-1", "user-9", "dev-7", Source("raw", "a.wav"))
 CALLS_OF_A_GOOD_JOB = 5  # claim, fence, text, JSON, complete
 
 
-def forever() -> float:
-    """A lease that does not end."""
-    return float("inf")
+LEASE_S = 60.0
+IN_TIME = MessageLease(lambda: clock.now_s() + LEASE_S, LEASE_S)  # just received, whenever it is asked
 
 
 class Fuse:
@@ -51,6 +51,9 @@ class Fuse:
 class FusedRecords:
     def __init__(self, inner: LocalRecords, fuse: Fuse) -> None:
         self._inner, self._fuse = inner, fuse
+
+    def unix_s(self) -> float:
+        return self._inner.unix_s()
 
     def get(self, key: Any) -> Any:
         return self._fuse.call(lambda: self._inner.get(key))
@@ -105,11 +108,11 @@ def live(world: World, fuse: Fuse, hold: Hold) -> bool:
     """One life of a job up to its first error; True where it got through."""
     records, objects = FusedRecords(world.records, fuse), FusedObjects(world.objects, fuse)
     try:
-        claimed = commit.claim(records, REQUEST, hold)
+        claimed = commit.claim(records, REQUEST, hold, IN_TIME)
         if isinstance(claimed, Finished):
             return True
         assert isinstance(claimed, Claimed)
-        commit.publish(records, objects, world.work(hold, claimed.attempt), forever)
+        commit.publish(records, objects, world.work(hold, claimed.attempt), IN_TIME)
     except TryLater:
         return False
     return True
@@ -142,7 +145,7 @@ def test_the_same_commit_again_ends_in_one_complete_transcript(world: World, at:
     hold = Hold("t1", "me")
     assert not live(world, Fuse(at, after), hold)
 
-    commit.publish(world.records, world.objects, world.work(hold, 1), forever)
+    commit.publish(world.records, world.objects, world.work(hold, 1), IN_TIME)
 
     assert_done(world)
     assert world.item()["remAttempt"] == 1
@@ -158,12 +161,12 @@ def assert_done(world: World) -> None:
 
 def test_zombie_writes_nothing_once_another_has_the_record(world: World) -> None:
     zombie, peer = Hold("t1", "host-a"), Hold("t2", "host-a")
-    commit.claim(world.records, REQUEST, zombie)
-    commit.claim(world.records, REQUEST, peer)
+    commit.claim(world.records, REQUEST, zombie, IN_TIME)
+    commit.claim(world.records, REQUEST, peer, IN_TIME)
     objects = FusedObjects(world.objects, Fuse(1_000, False))
 
     with pytest.raises(LeaseLost):
-        commit.publish(world.records, objects, world.work(zombie, 1, "Zombie."), forever)
+        commit.publish(world.records, objects, world.work(zombie, 1, "Zombie."), IN_TIME)
 
     assert objects.put_count == 0
     assert world.item()["remToken"] == "t2"
@@ -171,33 +174,38 @@ def test_zombie_writes_nothing_once_another_has_the_record(world: World) -> None
 
 def test_zombie_returning_after_its_peer_is_done_writes_nothing(world: World) -> None:
     zombie, peer = Hold("t1", "host-a"), Hold("t2", "host-a")
-    commit.claim(world.records, REQUEST, zombie)
-    commit.claim(world.records, REQUEST, peer)
-    commit.publish(world.records, world.objects, world.work(peer, 2), forever)
+    commit.claim(world.records, REQUEST, zombie, IN_TIME)
+    commit.claim(world.records, REQUEST, peer, IN_TIME)
+    commit.publish(world.records, world.objects, world.work(peer, 2), IN_TIME)
 
     with pytest.raises(LeaseLost):
-        commit.publish(world.records, world.objects, world.work(zombie, 1, "Zombie."), forever)
+        commit.publish(world.records, world.objects, world.work(zombie, 1, "Zombie."), IN_TIME)
 
     assert_done(world)
 
 
 def test_no_commit_begins_on_a_lease_that_is_about_to_end(world: World) -> None:
     hold = Hold("t1", "me")
-    commit.claim(world.records, REQUEST, hold)
+    commit.claim(world.records, REQUEST, hold, IN_TIME)
 
     with pytest.raises(TryLater, match="about to end"):
-        commit.publish(world.records, world.objects, world.work(hold, 1), lambda: 0.0)
+        commit.publish(
+            world.records,
+            world.objects,
+            world.work(hold, 1),
+            MessageLease(lambda: clock.now_s() + 2.9, LEASE_S),
+        )
 
     assert world.item()["remState"] == "CLAIMED"
 
 
 def test_another_host_waits_for_the_rest_of_the_lease(world: World) -> None:
-    commit.claim(world.records, REQUEST, Hold("t1", "host-a"))
+    commit.claim(world.records, REQUEST, Hold("t1", "host-a"), IN_TIME)
 
-    found = commit.claim(world.records, REQUEST, Hold("t2", "host-b"))
+    found = commit.claim(world.records, REQUEST, Hold("t2", "host-b"), IN_TIME)
 
     assert isinstance(found, Busy)
-    assert 200 <= found.after_s <= 211  # 180 s of lease, 30 s of slack, rounded up
+    assert LEASE_S - 2 <= found.after_s <= LEASE_S  # its message is back then, and the record free
     assert world.item()["remAttempt"] == 1
 
 
@@ -208,7 +216,7 @@ def test_finished_recording_gets_its_status_back_and_is_not_done_again(world: Wo
         REQUEST.record_key, record.Change(record.Present("status"), {"status": "TRANSCRIBING"})
     )
 
-    found = commit.claim(world.records, REQUEST, Hold("t2", "me"))
+    found = commit.claim(world.records, REQUEST, Hold("t2", "me"), IN_TIME)
 
     assert found == Finished()
     assert_done(world)
@@ -218,23 +226,25 @@ def test_forced_or_changed_audio_is_transcribed_anew(world: World) -> None:
     live(world, Fuse(1_000, False), Hold("t1", "me"))
     forced = JobRequest("rec-1", "user-9", "dev-7", REQUEST.source, force=True)
 
-    assert commit.claim(world.records, forced, Hold("t2", "me")) == Claimed(attempt=2, failures=0)
+    assert commit.claim(world.records, forced, Hold("t2", "me"), IN_TIME) == Claimed(attempt=2, failures=0)
 
 
 def test_freeing_twice_counts_once_and_leaves_the_record_to_anybody(world: World) -> None:
     hold = Hold("t1", "host-a")
-    commit.claim(world.records, REQUEST, hold)
+    commit.claim(world.records, REQUEST, hold, IN_TIME)
 
     for _ in range(2):
         commit.end(world.records, REQUEST.record_key, hold, Verdict(False, "drain", "remReleases"))
 
     assert world.item()["remReleases"] == 1
-    assert commit.claim(world.records, REQUEST, Hold("t2", "host-b")) == Claimed(attempt=2, failures=0)
+    assert commit.claim(world.records, REQUEST, Hold("t2", "host-b"), IN_TIME) == Claimed(
+        attempt=2, failures=0
+    )
 
 
 def test_giving_up_is_not_ours_to_say_once_another_has_the_record(world: World) -> None:
-    commit.claim(world.records, REQUEST, Hold("t1", "host-a"))
-    commit.claim(world.records, REQUEST, Hold("t2", "host-a"))
+    commit.claim(world.records, REQUEST, Hold("t1", "host-a"), IN_TIME)
+    commit.claim(world.records, REQUEST, Hold("t2", "host-a"), IN_TIME)
 
     with pytest.raises(LeaseLost):
         commit.end(world.records, REQUEST.record_key, Hold("t1", "host-a"), Verdict(True, "Bad."))

@@ -13,6 +13,7 @@ from supervisor.broker.ports import Above, AllOf, AnyOf, Below, Change, Equals, 
 from supervisor.broker.record import Busy, Finished, GivenUp, Hold, Redo
 from supervisor.broker.request import JobRequest, Source
 from supervisor.contract.messages import Failure
+from tests.broker.harness import term
 
 NOW = 1_800_000_000.0
 OURS = Hold("token-ours", "owner-ours")
@@ -64,12 +65,12 @@ def test_lease_arithmetic_by_hand() -> None:
     assert lease.extend_at_s(100.0, 60.0, 0.0) == pytest.approx(118.0)
     assert lease.extend_at_s(100.0, 60.0, 1.0) == pytest.approx(122.0)
     assert [lease.is_over(100.0, now_s) for now_s in (99.4, 99.5, 101.0)] == [False, True, True]
-    assert [lease.may_fence(100.0, now_s) for now_s in (98.9, 99.0)] == [True, False]
+    assert [lease.may_fence(100.0, now_s) for now_s in (96.9, 97.0)] == [True, False]
     assert [lease.is_kept(100.0, now_s) for now_s in (115.0, 115.1)] == [True, False]
     assert lease.back_off_s(1, 1.0) == 2.0
     assert lease.back_off_s(50, 1.0) == 30.0
-    assert lease.record_wait_s(NOW + 100, NOW) == 131.0
-    assert lease.record_wait_s(NOW + 100, NOW + 0.6) == 131.0
+    assert lease.record_wait_s(NOW + 50, NOW) == 51.0
+    assert lease.record_wait_s(NOW + 50, NOW + 0.6) == 51.0
     assert lease.record_wait_s(NOW - 500, NOW) == 1.0
     assert 30.0 <= lease.give_back_s(1, 0.0) <= lease.give_back_s(99, 1.0) <= 300.0
 
@@ -80,9 +81,10 @@ def test_lease_arithmetic_by_hand() -> None:
         ({}, True),
         ({"status": "TRANSCRIBED"}, True),  # REM's status decides nothing
         (held(), False),
-        (held(remLeaseUnix=NOW - 29), False),  # expired, but within the slack
-        (held(remLeaseUnix=NOW - 31), True),
-        (held(remLeaseUnix=NOW + 361), True),  # no honest clock writes that
+        (held(remLeaseUnix=NOW + 0.1), False),
+        (held(remLeaseUnix=NOW - 0.1), True),
+        (held(remLeaseUnix=NOW + 120), False),  # two leases ahead
+        (held(remLeaseUnix=NOW + 121), True),  # no honest clock writes that
         (held(remOwner="owner-ours"), True),  # our own dead life
         (held(remState="PUBLISHING"), False),
         (held(remState="PUBLISHING", remOwner="owner-ours"), True),
@@ -91,7 +93,7 @@ def test_lease_arithmetic_by_hand() -> None:
     ],
 )
 def test_claim_is_allowed_exactly_where_nobody_is_at_work(item: dict[str, Any], may_claim: bool) -> None:
-    assert holds(record.claim(REQUEST, OURS, NOW).condition, item) is may_claim
+    assert holds(record.claim(REQUEST, OURS, term(NOW)).condition, item) is may_claim
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,7 @@ def test_claim_is_allowed_exactly_where_nobody_is_at_work(item: dict[str, Any], 
         ({**DONE, "remSource": {"bucket": "raw", "key": "other.wav"}}, False, Redo()),
         ({"remState": "FAILED", "remReason": "Not audio."}, False, GivenUp("Not audio.")),
         ({"remState": "FAILED"}, True, Redo()),
-        (held(), False, Busy(131.0)),
+        (held(), False, Busy(101.0)),
     ],
 )
 def test_refused_claim_says_why(item: dict[str, Any], force: bool, expected: object) -> None:
@@ -121,9 +123,9 @@ def test_other_services_attributes_survive_a_whole_life() -> None:
     result = record.Result("en", 1.239, "abc")
 
     for change in (
-        record.claim(REQUEST, OURS, NOW),
-        record.renew(OURS, NOW + 60),
-        record.fence(OURS, NOW + 90),
+        record.claim(REQUEST, OURS, term(NOW)),
+        record.renew(OURS, term(NOW + 60)),
+        record.fence(OURS, term(NOW + 90)),
         record.complete(REQUEST.transcript_key("json"), OURS, result, REQUEST.source, NOW + 91),
     ):
         assert holds(change.condition, item)
@@ -150,7 +152,7 @@ def test_other_services_attributes_survive_a_whole_life() -> None:
 
 @pytest.mark.parametrize("write", [record.renew, record.fence])
 def test_a_lost_token_may_write_nothing(write: Any) -> None:
-    assert not holds(write(OURS, NOW).condition, held(remToken="somebody else's"))
+    assert not holds(write(OURS, term(NOW)).condition, held(remToken="somebody else's"))
 
 
 def test_completing_needs_the_fence() -> None:
