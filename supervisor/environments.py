@@ -30,7 +30,7 @@ _NO_TELEMETRY = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",
 }
-_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "CT2_", "MALLOC_", "ORT_")
+_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "OMP_", "OPENBLAS_", "MKL_", "CT2_", "MALLOC_", "ORT_")
 _SECRET = ("KEY", "TOKEN", "SECRET", "PASS", "CREDENTIAL", "AUTH")  # as in NVIDIA_API_KEY
 _NETWORK = frozenset(
     (
@@ -91,6 +91,7 @@ def for_worker(
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": device,
         "OMP_NUM_THREADS": str(threads),
+        "OPENBLAS_NUM_THREADS": str(threads),
         "HF_HUB_OFFLINE": "1",
         "PYTHONPATH": python_path,
         **path,

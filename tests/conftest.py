@@ -14,6 +14,8 @@ from tests import leftovers
 
 # Before onnxruntime is imported: it writes into the home folder and speaks to its maker otherwise.
 os.environ.update(ORT_DISABLE_TELEMETRY="1", ORT_TELEMETRY_DISABLED="1")
+# Before numpy is: a direct call of the engine must compute as a worker with one thread does.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SAMPLES = REPOSITORY / "supervisor" / "samples"
 LIMIT_S = 90.0
 RUN = ("-m", "supervisor", "run")
+# Which kernels numpy's BLAS takes decides single words: the same as in a direct call.
+BLAS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_NUM_THREADS")
 
 T = TypeVar("T")
 
@@ -43,7 +45,8 @@ def wait_for(fact: Callable[[], Optional[T]], what: str, limit_s: float = LIMIT_
 
 def clean_environment(state_dir: Path, **more: str) -> dict[str, str]:
     """What a test's service sees: no name of AWS or REM but those given."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    names = ("PATH", "HOME", "LANG", "TMPDIR", *BLAS)
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     own = {"REM_STATE_DIR": str(state_dir), "WHISPER_MODEL": "tiny.en", "PYTHONPATH": str(REPOSITORY)}
     # Tests may run on a spot instance themselves: its notices are not for them.
     return {**kept, **own, "AWS_EC2_METADATA_DISABLED": "true", **more}

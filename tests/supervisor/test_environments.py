@@ -35,7 +35,15 @@ CREDENTIALS = (
     *("HTTP_PROXY", "HTTPS_PROXY", "https_proxy", "PIP_INDEX_URL"),  # they may hold a password
 )
 SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
-TUNING = ("CUDA_CACHE_PATH", "NVIDIA_VISIBLE_DEVICES", "OMP_WAIT_POLICY", "CT2_VERBOSE", "LC_ALL", "PATH")
+TUNING = (
+    "CUDA_CACHE_PATH",
+    "NVIDIA_VISIBLE_DEVICES",
+    "OMP_WAIT_POLICY",
+    "OPENBLAS_CORETYPE",
+    "CT2_VERBOSE",
+    "LC_ALL",
+    "PATH",
+)
 SECRET = "hunter2"
 EVERYTHING: Mapping[str, str] = {
     **dict.fromkeys(CREDENTIALS, SECRET),
@@ -100,6 +108,7 @@ def test_worker_sees_its_own_device_and_no_model_hub_whatever_was_set() -> None:
     seen = worker({"CUDA_VISIBLE_DEVICES": "0,1,2", "OMP_NUM_THREADS": "64", "HF_HUB_OFFLINE": "0"})
 
     assert (seen["CUDA_VISIBLE_DEVICES"], seen["OMP_NUM_THREADS"]) == ("GPU-aaaa", "3")
+    assert seen["OPENBLAS_NUM_THREADS"] == "3"
     assert (seen["HF_HUB_OFFLINE"], seen["PYTHONPATH"]) == ("1", "/packages")
 
 

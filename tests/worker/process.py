@@ -19,6 +19,7 @@ from supervisor.contract import child_env, framing, messages, options
 from supervisor.contract.child_env import WorkerSettings
 from supervisor.contract.messages import Beat, Job, JobCard, Room, Up
 from tests import leftovers
+from tests.processes.rem_service import BLAS
 from workerproc import models
 
 LIMIT_S = 60.0
@@ -53,7 +54,9 @@ def settings_in(folder: Path, **changes: Any) -> WorkerSettings:
 
 def environment(settings: WorkerSettings, link_fd: int, parent_pid: Optional[int] = None) -> dict[str, str]:
     """What a supervisor puts into a worker's environment: no credentials, no network."""
-    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
+    kept = {
+        name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", *BLAS) if name in os.environ
+    }
     return {
         **kept,
         "PYTHONPATH": str(REPOSITORY),
