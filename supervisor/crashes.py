@@ -21,6 +21,9 @@ KEPT_MOST = 50
 JOIN_S = 5.0  # the driver's word may come after the death that it explains
 LINES_MOST = 20
 LINE_CHARS_MOST = 500
+# What is kept of a longer log line, and how much.
+_FACTS = {"time": 30, "level": 10, "message": 100, "process": 20, "reason": 300}
+_STACK_CHARS_MOST = 200
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,23 @@ class LastWords:
 
     def hear(self, name: str, line: str, now_s: float) -> None:
         lines = self._lines.setdefault(name, deque(maxlen=LINES_MOST))
-        lines.append((now_s, line[:LINE_CHARS_MOST]))
+        lines.append((now_s, _shortened(line)))
 
     def of(self, slot: Slot) -> tuple[str, ...]:
         """Give what the slot's present process printed last; nothing of those before it."""
         return tuple(line for at_s, line in self._lines.get(slot.name, ()) if at_s >= slot.spawned_at_s)
+
+
+def _shortened(line: str) -> str:
+    """Cut a line; of a log line with a stack the end of the stack, which says most, is kept."""
+    if len(line) <= LINE_CHARS_MOST or not line.startswith("{"):
+        return line[:LINE_CHARS_MOST]
+    try:
+        facts = json.loads(line)
+        told = {key: str(facts[key])[:most] for key, most in _FACTS.items() if key in facts}
+    except (ValueError, RecursionError):
+        return line[:LINE_CHARS_MOST]
+    return json.dumps({**told, "error": str(facts.get("error", ""))[-_STACK_CHARS_MOST:]})
 
 
 @dataclass

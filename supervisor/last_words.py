@@ -20,6 +20,21 @@ _MISSING = re.compile(
     r"|Could not load library (?P<old>libcu\w+\.so(?:\.\d+)*)"
     r"|(?P<ld>libcu\w+\.so(?:\.\d+)*): cannot open shared object file)"
 )
+# The last line of a traceback: the exception's name, mostly with its module, and what it says.
+_EXCEPTION = re.compile(
+    r"(?:[A-Za-z_]\w*\.)*(?:[A-Z]\w*(?:Error|Exception|Exit|Interrupt|NotFound)|\w+\.[A-Z]\w*)(?::|$)"
+)
+# What an exception may quote from a URL, a header or a settings file.
+_SECRETS = (
+    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b"), "[removed]"),
+    (re.compile(r"://[^/\s:@]*:[^/\s@]*@"), "://[removed]@"),
+    (
+        re.compile(
+            r"(?i)([\w-]*(?:secret|token|passw|signature|credential|api[_-]?key)[\w-]*(?<!Error)(?<!Exception)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,]+"
+        ),
+        r"\1[removed]",
+    ),
+)
 _CURE = "Install CUDA's libraries: pip install 'rem-supervisor[cuda]', or WITH_CUDA=1 make venv"
 _DRIVER_CURE = "Install the NVIDIA driver, or give the container its GPUs (docker run --gpus all)"
 
@@ -50,12 +65,32 @@ def read(lines: Sequence[str], returncode: int) -> Words:
 
 
 def _reason(lines: Sequence[str]) -> str:
-    """Give the reason in the newest of its own log lines that tells an error."""
-    for line in reversed(lines):
-        try:
-            facts = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(facts, dict) and str(facts.get("level", "")).lower() == "error" and facts.get("reason"):
-            return str(facts["reason"])[:_SAID_CHARS_MOST]
-    return ""
+    """Give the newest line that tells an error: an error in its own log, the end of a traceback, plain text.
+
+    A process that can't be loaded (a missing package, a library, a syntax error) dies before it has a log.
+    """
+    logged = [_logged_error(line) for line in lines]
+    for line, error in zip(reversed(lines), reversed(logged)):
+        if error or _EXCEPTION.match(line):
+            return _shown(error or line)
+    plain = [line for line in lines if line.strip() and not line.startswith((" ", "{", "Traceback "))]
+    return _shown(plain[-1]) if plain else ""
+
+
+def _logged_error(line: str) -> str:
+    """Give the reason in a line of its own log that tells an error; empty for any other line."""
+    try:
+        facts = json.loads(line)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(facts, dict) or str(facts.get("level", "")).lower() not in ("error", "critical"):
+        return ""
+    stack = [text for text in str(facts.get("error") or "").splitlines() if _EXCEPTION.match(text)]
+    return str(facts.get("reason") or (stack[-1] if stack else ""))
+
+
+def _shown(text: str) -> str:
+    """Make one bounded line of it, without what looks like a secret and without control characters."""
+    for pattern, instead in _SECRETS:
+        text = pattern.sub(instead, text)
+    return "".join(char if char.isprintable() else " " for char in text).strip()[:_SAID_CHARS_MOST]

@@ -121,3 +121,21 @@ def test_service_whose_state_directory_is_gone_says_so_and_ends_with_1(
         wait_for(lambda: not [pid for pid in known if is_alive(pid)], "the end of all its processes")
         assert not (state / "status.json").exists()
     assert held is None or not held.is_lost()
+
+
+def test_reason_of_a_broker_that_ends_at_start_stands_in_status(tmp_path: Path) -> None:
+    """It showed "exit 1", and the cause stood in the log alone."""
+    aws = dict.fromkeys(("SQS_QUEUE_URL", "AWS_ENDPOINT_URL"), "http://127.0.0.1:9/1/q")
+    names = dict.fromkeys(("RAW_AUDIO_BUCKET", "TRANSCRIPTS_BUCKET", "DYNAMODB_TABLE"), "name")
+
+    with running(
+        tmp_path / "state", slots=1, AWS_PROFILE="nosuch", AWS_REGION="x", **aws, **names
+    ) as service:
+
+        def told() -> str:
+            reasons = [str(slot["reason"]) for slot in service.slots("broker")]
+            return next((reason for reason in reasons if "nosuch" in reason), "")
+
+        reason = wait_for(told, "the broker's own words")
+
+    assert "The config profile (nosuch) could not be found" in reason

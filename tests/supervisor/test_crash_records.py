@@ -70,3 +70,18 @@ def test_a_record_has_the_last_lines_of_its_own_process_alone() -> None:
 
     assert words.of(Slot("gpu0", "worker", spawned_at_s=20.0)) == ("the model is loaded", "CUDA error")
     assert words.of(Slot("gpu2", "worker")) == ()
+
+
+def test_of_a_long_log_line_the_reason_and_the_end_of_the_stack_are_kept() -> None:
+    """The line was cut in its middle: no JSON any more, and the exception at its end was lost."""
+    words = LastWords()
+    stack = "Traceback (most recent call last):\n" + "  File x\n" * 500 + "KeyError: 'region'"
+    line = json.dumps({"level": "error", "message": "broker broke", "reason": "why", "error": stack})
+
+    words.hear("broker", line, 20.0)
+    words.hear("broker", "x" * 10_000, 21.0)
+
+    kept, plain = words.of(Slot("broker", "broker", spawned_at_s=20.0))
+    assert json.loads(kept)["reason"] == "why"
+    assert json.loads(kept)["error"].endswith("KeyError: 'region'")
+    assert (len(kept) < 1_000, len(plain)) == (True, 500)
