@@ -91,7 +91,7 @@ def _judge(pool: Pool, worker: Member, entry: Entry, now_s: float) -> None:
     facts = {"job_id": entry.card.job_id, "slot": worker.slot.name, "choice": verdict.choice.value}
     pool.note("info", "running job is weighed", {**facts, "reason": verdict.why})
     if verdict.choice is Choice.PUT_DOWN:
-        pool.send(worker.slot.name, m.PutDown(entry.card.job_id, verdict.why))
+        pool.send(worker.slot.name, m.PutDown(entry.card.job_id, verdict.why, attempt=entry.card.attempt))
 
 
 def _running(pool: Pool, worker: Member, entry: Entry, now_s: float) -> Running:

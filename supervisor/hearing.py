@@ -58,7 +58,7 @@ def _hear_beat(pool: Pool, member: Member, message: m.Beat, now_s: float) -> Non
 
 
 def _hear_staged(pool: Pool, member: Member, message: m.Staged, now_s: float) -> None:
-    entry = _entry_of(pool, member, message.job_id)
+    entry = _entry_of(pool, member, message)
     if entry is None:
         return
     member.done += 1
@@ -67,17 +67,17 @@ def _hear_staged(pool: Pool, member: Member, message: m.Staged, now_s: float) ->
     member.job_s = read_ahead.measured(member.job_s, message.took_s)
     entry.audio_s = message.audio_s
     pool.decide(member, sl.FinishedJob(), now_s)
-    pool.send(BROKER, pool.ledger.end(entry, m.Commit(message.job_id)))
+    pool.send(BROKER, pool.ledger.end(entry, m.Commit(message.job_id, entry.card.attempt)))
 
 
 def _hear_failed(pool: Pool, member: Member, message: m.Failed, now_s: float) -> None:
-    entry = _entry_of(pool, member, message.job_id)
+    entry = _entry_of(pool, member, message)
     if entry is None:
         return
     member.failed += 1
     if message.failure is m.Failure.REJECTED:
         pool.decide(member, sl.FinishedJob(), now_s)  # it judged the audio: the slot works
-    fail = m.Fail(message.job_id, message.failure, message.detail)
+    fail = m.Fail(message.job_id, message.failure, message.detail, entry.card.attempt)
     pool.send(BROKER, pool.ledger.end(entry, fail))
     if message.failure is m.Failure.OUT_OF_MEMORY and member.slot.state is SlotState.READY:
         kind, compute_type = (member.facts.get(name, "") for name in ("device", "compute_type"))
@@ -97,29 +97,32 @@ def _note_memory(pool: Pool, member: Member) -> None:
 
 
 def _hear_checkpoint(pool: Pool, member: Member, message: m.Checkpoint, now_s: float) -> None:
-    if _entry_of(pool, member, message.job_id) is not None:
+    if _entry_of(pool, member, message) is not None:
         pool.send(BROKER, message)
         facts = {"job_id": message.job_id, "slot": member.slot.name, "done_s": round(message.done_s, 2)}
         pool.note("debug", "checkpoint written", facts)
 
 
 def _hear_stopped(pool: Pool, member: Member, message: m.Stopped, now_s: float) -> None:
-    entry = _entry_of(pool, member, message.job_id)
+    entry = _entry_of(pool, member, message)
     if entry is not None:
         pool.ledger.put_back(entry)
 
 
 def _hear_parts(pool: Pool, member: Member, message: m.Parts, now_s: float) -> None:
-    entry = _entry_of(pool, member, message.job_id)
+    entry = _entry_of(pool, member, message)
     if entry is not None:
         entry.parts_left = message.left
 
 
 def _hear_helped(pool: Pool, member: Member, message: m.Helped, now_s: float) -> None:
-    pool.sharing.ended(member.slot.name, message.job_id)
+    pool.sharing.ended(member.slot.name, message.job_id, message.attempt)
 
 
 def _hear_ready(pool: Pool, member: Member, message: m.Ready, now_s: float) -> None:
+    known = pool.ledger.entries.get(message.card.job_id)
+    if known is not None and known.card.attempt != message.card.attempt:
+        pool.forget(known.card.job_id, "it was claimed anew")
     entry = pool.ledger.ready(message.card)
     facts = {"job_id": message.card.job_id, "attempt": message.card.attempt}
     pool.note("debug", "job is ready for a slot", facts)
@@ -139,7 +142,9 @@ def _hear_lost(pool: Pool, member: Member, message: m.Lost, now_s: float) -> Non
 def _hear_done(pool: Pool, member: Member, message: m.Done, now_s: float) -> None:
     entry = pool.ledger.remove(message.job_id)
     if entry is not None and entry.stage is Stage.GIVEN:
-        pool.send(entry.slot, m.StopJob(message.job_id, message.reason or message.ending.value))
+        pool.send(
+            entry.slot, m.StopJob(message.job_id, message.reason or message.ending.value, entry.card.attempt)
+        )
     counted = {m.Ending.DONE: "done", m.Ending.FAILED: "failed", m.Ending.RELEASED: "released"}
     if message.ending in counted:
         name = counted[message.ending]
@@ -176,11 +181,9 @@ def _hear_fault(pool: Pool, member: Member, message: m.Fault, now_s: float) -> N
     pool.care.hear_fault(pool, message, now_s)
 
 
-def _entry_of(pool: Pool, member: Member, job_id: str) -> Optional[Entry]:
-    """The job, if that worker really has it."""
-    entry = pool.ledger.entries.get(job_id)
-    mine = entry is not None and entry.slot == member.slot.name and entry.stage is Stage.GIVEN
-    return entry if mine else None
+def _entry_of(pool: Pool, member: Member, message: Any) -> Optional[Entry]:
+    """The job, if that worker really has it, in the attempt of which it speaks."""
+    return pool.ledger.of_worker(member.slot.name, message.job_id, message.attempt)
 
 
 _HEARERS: Mapping[type, Any] = {

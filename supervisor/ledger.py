@@ -90,7 +90,7 @@ class Ledger:
         if entry is None:
             entry = self.entries[card.job_id] = Entry(card)
             if card.staged:
-                entry.stage, entry.pending = Stage.STAGED, m.Commit(card.job_id)
+                entry.stage, entry.pending = Stage.STAGED, m.Commit(card.job_id, card.attempt)
         else:
             entry.card = card
         return entry
@@ -115,6 +115,18 @@ class Ledger:
     def remove(self, job_id: str) -> Optional[Entry]:
         return self.entries.pop(job_id, None)
 
+    def of_attempt(self, job_id: str, attempt: int) -> Optional[Entry]:
+        """Give the job, if it is still in this attempt."""
+        entry = self.entries.get(job_id)
+        return entry if entry is not None and entry.card.attempt == attempt else None
+
+    def of_worker(self, slot: str, job_id: str, attempt: int) -> Optional[Entry]:
+        """Give the job of which a worker speaks, if it is that worker's, in just this attempt (0: any)."""
+        entry = self.entries.get(job_id)
+        if entry is None or entry.slot != slot or entry.stage is not Stage.GIVEN:
+            return None
+        return entry if attempt in (0, entry.card.attempt) else None
+
     def given_to(self, slot: str) -> list[Entry]:
         """The jobs that a worker has on its hands."""
         return [e for e in self.entries.values() if e.slot == slot and e.stage is Stage.GIVEN]
@@ -124,8 +136,8 @@ class Ledger:
 
     def progress(self, slot: str, progress: m.Progress, now_s: float) -> None:
         """Note a worker's word about a job, if it is that worker's."""
-        entry = self.entries.get(progress.job_id)
-        if entry is not None and entry.slot == slot and entry.stage is Stage.GIVEN:
+        entry = self.of_worker(slot, progress.job_id, progress.attempt)
+        if entry is not None:
             entry.phase, entry.phase_done_s, entry.audio_s = progress.phase, progress.done_s, progress.audio_s
             entry.done_s = 0.0 if progress.phase in _BEFORE else progress.done_s
             if progress.phase == "transcribing" and entry.began_at_s is None:
@@ -154,7 +166,7 @@ class Ledger:
         for entry in entries:
             reason = _verdict(entry, death, alone)
             if reason:
-                fail = m.Fail(entry.card.job_id, m.Failure.CRASH, reason)
+                fail = m.Fail(entry.card.job_id, m.Failure.CRASH, reason, entry.card.attempt)
                 self.end(entry, fail)
                 failed.append(fail)
             else:

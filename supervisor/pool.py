@@ -247,7 +247,9 @@ class Pool:
         if not self.takers() and not self._is_staffing():
             for entry in self.ledger.waiting():
                 why = "no slot can take it soon" if self.mode is Mode.RUNNING else self.mode.value
-                self.send(BROKER, self.ledger.end(entry, m.Release(entry.card.job_id, why)))
+                self.send(
+                    BROKER, self.ledger.end(entry, m.Release(entry.card.job_id, why, entry.card.attempt))
+                )
         if self.ledger.entries and self._keep_at_s is None:
             self._keep_at_s = now_s + KEEP_EVERY_S
         elif not self.ledger.entries:
@@ -309,7 +311,7 @@ class Pool:
         if entry is None:
             return
         if entry.stage is Stage.GIVEN:
-            self.send(entry.slot, m.StopJob(job_id, why))
+            self.send(entry.slot, m.StopJob(job_id, why, entry.card.attempt))
         self.note("warning", "job is no longer ours", {"job_id": job_id, "reason": why})
 
     def _named(self, names: Collection[str]) -> list[Member]:

@@ -28,7 +28,7 @@ class Sharing:
     """Who helps with which job."""
 
     def __init__(self) -> None:
-        self._helping: dict[str, str] = {}  # slot -> job
+        self._helping: dict[str, m.JobCard] = {}  # slot -> job
         self._called_off: set[str] = set()  # of these slots: it was said, and they are not through yet
 
     def is_helping(self, slot: str) -> bool:
@@ -37,7 +37,8 @@ class Sharing:
 
     def helps_with(self, slot: str, job_id: str) -> bool:
         """Say whether a slot works on parts of this job: until it is through it can't have the job itself."""
-        return self._helping.get(slot) == job_id
+        card = self._helping.get(slot)
+        return card is not None and card.job_id == job_id
 
     def sharers(self, pool: Pool, owner: Member) -> int:
         """Say among how many slots a recording may be shared out now, `owner` among them."""
@@ -45,12 +46,13 @@ class Sharing:
 
     def settle(self, pool: Pool) -> None:
         """Ask idle slots to help where there are parts to take; call helpers off whose job is over."""
-        for slot, job_id in self._helping.items():
-            entry = pool.ledger.entries.get(job_id)
+        for slot, card in self._helping.items():
+            entry = pool.ledger.of_attempt(card.job_id, card.attempt)
             is_ready = pool.members[slot].slot.state is SlotState.READY
             if slot not in self._called_off and not (_is_shared(entry) and is_ready):
                 self._called_off.add(slot)
-                pool.send(slot, m.PutDown(job_id, "no help is needed any more"))
+                why = "no help is needed any more"
+                pool.send(slot, m.PutDown(card.job_id, why, attempt=card.attempt))
         if pool.ledger.waiting():
             return
         for entry in pool.ledger.entries.values():
@@ -60,22 +62,22 @@ class Sharing:
             asked = [w for w in self._idle(pool) if _are_alike(w, owner)][: entry.parts_left]
             here = sum(self.helps_with(slot, entry.card.job_id) for slot in self._helping)
             for helper in asked:
-                self._helping[helper.slot.name] = entry.card.job_id
+                self._helping[helper.slot.name] = entry.card
                 entry.parts_left -= 1
                 helper.free -= 1
                 pool.send(helper.slot.name, m.Help(entry.card, 1 + here + len(asked)))
 
-    def ended(self, slot: str, job_id: str) -> None:
+    def ended(self, slot: str, job_id: str, attempt: int = 0) -> None:
         """A helper found nothing more to take."""
-        if self.helps_with(slot, job_id):
+        if self.helps_with(slot, job_id) and attempt in (0, self._helping[slot].attempt):
             del self._helping[slot]
             self._called_off.discard(slot)
 
     def died(self, pool: Pool, slot: str, is_ordered: bool) -> None:
         """A helper is gone."""
-        job_id = self._helping.pop(slot, "")
+        card = self._helping.pop(slot, None)
         self._called_off.discard(slot)
-        entry = pool.ledger.entries.get(job_id)
+        entry = pool.ledger.of_attempt(card.job_id, card.attempt) if card is not None else None
         if entry is not None and not is_ordered:
             entry.helpers_lost += 1
 

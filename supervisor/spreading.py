@@ -40,7 +40,8 @@ def spread(pool: Pool, now_s: float) -> None:
         unbegun = _youngest(pool, giver)
         if unbegun is not None:
             unbegun.asked_back_at_s = now_s
-            pool.send(giver.slot.name, m.PutDown(unbegun.card.job_id, "another slot has less to do", True))
+            card, why = unbegun.card, "another slot has less to do"
+            pool.send(giver.slot.name, m.PutDown(card.job_id, why, unbegun_only=True, attempt=card.attempt))
             return
 
 

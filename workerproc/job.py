@@ -48,7 +48,7 @@ def transcribe_job(job: Job, tools: Tools) -> Staged:
         if len(cut) > 1:
             lane.leave()  # the parts have lanes of their own
             segments = _split(card, prepared, cut, checkpoints, tools, lane.age).finish(
-                job.sharers, checkpoints, lambda left: tools.say(Parts(card.job_id, left))
+                job.sharers, checkpoints, lambda left: tools.say(Parts(card.job_id, left, card.attempt))
             )
         else:
             segments = _listen(prepared, lane, checkpoints, tools, lost.append)
@@ -61,7 +61,7 @@ def transcribe_job(job: Job, tools: Tools) -> Staged:
     tools.board.reach("writing", sound.audio_s, sound.audio_s)
     took_s = clock.now_s() - began_at_s
     staging.stage(Path(card.folder), card.job_id, card.attempt, document, took_s)
-    return Staged(card.job_id, sound.audio_s, took_s)
+    return Staged(card.job_id, sound.audio_s, took_s, card.attempt)
 
 
 def help_with(wanted: Help, tools: Tools) -> None:

@@ -85,7 +85,9 @@ class Checkpoints:
         self._lines += map(checkpoint.write_segment, segments[len(self._lines) : mark.segments])
         if self._wrote(checkpoint.write(self.present_work(), mark, self._lines)):
             self._written = mark
-            self._tell(CheckpointTold(self._card.job_id, checkpoint.done_s(mark, segments)))
+            self._tell(
+                CheckpointTold(self._card.job_id, checkpoint.done_s(mark, segments), self._card.attempt)
+            )
 
     # --- of a recording in parts
 
@@ -123,7 +125,7 @@ class Checkpoints:
         digest = hashlib.sha256(packed).digest()
         if done_s and digest != self._packed_digest and self._wrote(packed):
             self._packed_digest = digest
-            self._tell(CheckpointTold(self._card.job_id, done_s))
+            self._tell(CheckpointTold(self._card.job_id, done_s, self._card.attempt))
 
     # --- inside
 

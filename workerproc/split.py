@@ -55,6 +55,7 @@ class Split:
         self._work = work
         self._age = age
         self._tools = tools
+        self._ticket = tools.board.mine  # of the thread that makes this, which has the job
         self._parts = Parts(Path(card.folder), work, len(cut))
         self._reached_s = [0.0] * len(cut)
         self._kept_s = [0.0] * len(cut)  # in checkpoints of the parts
@@ -153,7 +154,7 @@ class Split:
             raise error
 
     def _take_parts(self) -> None:
-        self._tools.board.join(self._card.job_id)
+        self._tools.board.join(self._ticket)
         try:
             while not self._broken.is_set():
                 taken = self._parts.take()

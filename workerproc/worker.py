@@ -36,7 +36,7 @@ from supervisor.contract.messages import (
 )
 from workerproc import birth, errors, models, recycling, rounds, row_choice
 from workerproc.batch import Batch
-from workerproc.board import Board
+from workerproc.board import Board, Ticket
 from workerproc.link import Link
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ class Worker:
         self._link = link
         self._die = die
         self._board = Board()
-        self._inbox: queue.SimpleQueue[Union[Job, Help, None]] = queue.SimpleQueue()  # None: leave
+        # Each with its place on the board; None: leave.
+        self._inbox: queue.SimpleQueue[Optional[tuple[Union[Job, Help], Ticket]]] = queue.SimpleQueue()
         self._leaving = threading.Event()
         self._stirred = threading.Event()  # a job came: the idle pace of beats is over
         self._room_lock = threading.Lock()
@@ -132,17 +133,18 @@ class Worker:
 
     def _hear(self, message: ToWorker) -> None:
         if isinstance(message, (Job, Help)):
-            self._board.await_job(message.card.job_id)
-            self._inbox.put(message)
+            ticket = self._board.await_job(message.card.job_id, message.card.attempt)
+            self._inbox.put((message, ticket))
             self._stirred.set()
         elif isinstance(message, StopJob):
-            if self._board.stop(message.job_id):
+            if self._board.stop(message.job_id, message.attempt):
                 log.info("job is to be forgotten", extra={"job_id": message.job_id, "reason": message.why})
                 self._stir_lanes()
         elif isinstance(message, PutDown):
-            board, job_id = self._board, message.job_id
-            if board.spare(job_id) if message.unbegun_only else board.put_down(job_id):
-                log.info("job is to be put down", extra={"job_id": job_id, "reason": message.why})
+            order = self._board.spare if message.unbegun_only else self._board.put_down
+            if order(message.job_id, message.attempt):
+                facts = {"job_id": message.job_id, "reason": message.why}
+                log.info("job is to be put down", extra=facts)
                 self._stir_lanes()
         else:
             _: Drain = message
@@ -232,10 +234,11 @@ class Worker:
                 wanted = self._inbox.get()
                 if wanted is None or self._leaving.is_set():
                     return
-                if isinstance(wanted, Help):
-                    self._help(wanted, tools)
+                message, ticket = wanted
+                if isinstance(message, Help):
+                    self._help(message, ticket, tools)
                 else:
-                    self.do(wanted, tools)
+                    self.do(message, ticket, tools)
                     self._jobs_ended += 1
                 self._tell_room(batch)
         except BaseException as error:  # noqa: BLE001  # the main thread raises it
@@ -270,18 +273,18 @@ class Worker:
                 log.info("worker makes way", extra={"reason": why})
         return self._way_is_made
 
-    def do(self, job: Job, tools: Tools) -> None:
+    def do(self, job: Job, ticket: Ticket, tools: Tools) -> None:
         """Do one job and say what became of it. Nothing escapes but `DeviceBroken`."""
         from workerproc.job import transcribe_job
 
         card = job.card
         facts = {"job_id": card.job_id, "attempt": card.attempt}
         try:
-            self._board.begin(card.job_id)
+            self._board.begin(ticket)
             log.debug("job begun", extra=facts)
             staged = transcribe_job(job, tools)
         except errors.JobPutDown:
-            self._link.send(Stopped(card.job_id))
+            self._link.send(Stopped(card.job_id, card.attempt))
             log.info("job put down", extra=facts)
         except errors.JobStopped:
             log.info("job stopped", extra=facts)
@@ -293,16 +296,16 @@ class Worker:
                 "job staged", extra={**facts, "audio_s": staged.audio_s, "took_s": round(staged.took_s, 3)}
             )
         finally:
-            self._board.end(card.job_id)
+            self._board.end(ticket)
 
-    def _help(self, wanted: Help, tools: Tools) -> None:
+    def _help(self, wanted: Help, ticket: Ticket, tools: Tools) -> None:
         """Work on another worker's recording; whatever goes wrong here, that worker does the rest."""
         from workerproc.job import help_with
 
         card = wanted.card
         facts = {"job_id": card.job_id, "attempt": card.attempt}
         try:
-            self._board.begin(card.job_id)
+            self._board.begin(ticket)
             help_with(wanted, tools)
             log.info("helped", extra=facts)
         except errors.JobStopped:
@@ -312,8 +315,8 @@ class Worker:
             if errors.classify(error) is Failure.SICK_DEVICE:
                 raise errors.DeviceBroken(errors.sentence(error)) from error
         finally:
-            self._board.end(card.job_id)
-            self._link.send(Helped(card.job_id))
+            self._board.end(ticket)
+            self._link.send(Helped(card.job_id, card.attempt))
 
     def _give_up(self, card: JobCard, error: Exception, facts: dict[str, object]) -> None:
         failure, reason = errors.classify(error), errors.sentence(error)
@@ -324,6 +327,6 @@ class Worker:
             log.warning(
                 "attempt failed", extra={**facts, "failure": failure.value, "reason": reason}, exc_info=error
             )
-        self._link.send(Failed(card.job_id, failure, reason))
+        self._link.send(Failed(card.job_id, failure, reason, card.attempt))
         if failure is Failure.SICK_DEVICE:
             raise errors.DeviceBroken(reason) from error

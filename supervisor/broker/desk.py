@@ -273,7 +273,7 @@ class Desk:
 
     def _share(self, message: Checkpoint) -> None:
         job = self._holdings.jobs.get(message.job_id)
-        if job is not None and job.phase is Phase.READY:
+        if job is not None and job.phase is Phase.READY and message.attempt in (0, job.attempt):
             self._courier.share(job, message.done_s)
 
     def _hear_of_job(self, message: Union[Commit, Fail, Release]) -> None:
@@ -285,6 +285,11 @@ class Desk:
         if job.phase is not Phase.READY:
             log.info(
                 "word on a job that is under way already", extra={"job_id": job.id, "phase": job.phase.value}
+            )
+        elif message.attempt not in (0, job.attempt):
+            log.info(
+                "late word on an earlier attempt is ignored",
+                extra={"job_id": job.id, "attempt": job.attempt, "of_attempt": message.attempt},
             )
         elif isinstance(message, Commit):
             self._outlet.commit(job)

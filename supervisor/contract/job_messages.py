@@ -1,4 +1,8 @@
-"""A job, and what supervisor and workers say of it; the way of one job is told in `messages.py`. PURE."""
+"""A job, and what supervisor and workers say of it; the way of one job is told in `messages.py`. PURE.
+
+A recording may be taken from the queue again while a worker still has its earlier attempt. So what is said
+of a job names the attempt too (JobCard.attempt); 0 stands for whichever the receiver has.
+"""
 
 from __future__ import annotations
 
@@ -50,6 +54,7 @@ class Progress:
     phase: str
     done_s: float  # seconds of audio that are through this phase
     audio_s: float  # seconds of audio in all; 0 while unknown
+    attempt: int = 0
 
 
 # --- from a worker ------------------------------------------------------------------
@@ -92,6 +97,7 @@ class Staged:
     job_id: str
     audio_s: float
     took_s: float
+    attempt: int = 0
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,7 @@ class Failed:
     job_id: str
     failure: Failure
     detail: str
+    attempt: int = 0
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,7 @@ class Checkpoint:
 
     job_id: str
     done_s: float
+    attempt: int = 0
 
 
 @dataclass(frozen=True)
@@ -119,6 +127,7 @@ class Stopped:
     """The job is put down, as was asked; what had been reached stands in its checkpoint, if in any."""
 
     job_id: str
+    attempt: int = 0
 
 
 @dataclass(frozen=True)
@@ -127,6 +136,7 @@ class Parts:
 
     job_id: str
     left: int
+    attempt: int = 0
 
 
 @dataclass(frozen=True)
@@ -134,6 +144,7 @@ class Helped:
     """There is nothing left to take of another worker's recording."""
 
     job_id: str
+    attempt: int = 0
 
 
 # --- to a worker --------------------------------------------------------------------
@@ -165,6 +176,7 @@ class StopJob:
 
     job_id: str
     why: str
+    attempt: int = 0
 
 
 @dataclass(frozen=True)
@@ -177,6 +189,7 @@ class PutDown:
     job_id: str
     why: str
     unbegun_only: bool = False
+    attempt: int = 0
 
 
 @dataclass(frozen=True)

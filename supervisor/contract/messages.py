@@ -2,7 +2,7 @@
 
 One child has one link: a socket pair on which both sides write JSON lines (`framing.py`)
 of the form `{"is": "<class name>", ...fields}`. `read` accepts only what that side may
-send. Paths travel, payloads do not; a job is named by `job_id` on every link.
+send. Paths travel, payloads do not; a job is named by `job_id` and `attempt` on every link.
 
 The way of one job, by message (B broker, S supervisor, W worker):
 
@@ -139,6 +139,7 @@ class Commit:
     """The transcript of this job stands in the spool: publish it."""
 
     job_id: str
+    attempt: int = 0  # as in JobCard; 0: whichever it has
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,7 @@ class Fail:
     job_id: str
     failure: Failure
     detail: str
+    attempt: int = 0  # as in JobCard; 0: whichever it has
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,7 @@ class Release:
 
     job_id: str
     why: str
+    attempt: int = 0  # as in JobCard; 0: whichever it has
 
 
 @dataclass(frozen=True)

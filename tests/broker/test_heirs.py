@@ -16,7 +16,10 @@ from supervisor.contract.messages import (
     Commit,
     Done,
     Ending,
+    Fail,
+    Failure,
     Ready,
+    Release,
 )
 from tests.broker.harness import stage, until
 from tests.broker.worlds import USER, World
@@ -64,6 +67,28 @@ def test_heir_finishes_a_commit_by_itself_wherever_it_was_cut_off(
     assert world.record()["remState"] == "DONE"
     assert world.record()["remAttempt"] == 1
     assert world.text_of("transcripts/user-9/dev-7/rec-1.txt", tmp_path) == "Kept."
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        Commit("rec-1", attempt=7),
+        Fail("rec-1", Failure.REJECTED, "late", attempt=7),
+        Release("rec-1", "late", attempt=7),
+    ],
+    ids=lambda late: type(late).__name__,
+)
+def test_late_word_on_another_attempt_changes_nothing(world: World, job: Any, late: Any) -> None:
+    with world.broker() as broker:
+        card = broker.take_one()
+
+        broker.say(late)
+        broker.logged("late word on an earlier attempt is ignored")
+        stage(card)
+        broker.say(Commit("rec-1", card.attempt))
+
+        assert broker.hear(Done).ending is Ending.DONE
+    assert world.record()["remAttempt"] == 1
 
 
 def test_heir_finishes_what_died_after_the_fence(world: World, job: Any, tmp_path: Path) -> None:

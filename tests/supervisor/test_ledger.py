@@ -37,7 +37,10 @@ def test_first_death_makes_a_suspect_and_two_more_alone_end_it(death: Death) -> 
 
     (fail,) = ledger.take_back("w0", death)
     assert fail == m.Fail(
-        "a", m.Failure.CRASH, f"its worker died 3 times on this recording (last: {death.value})"
+        "a",
+        m.Failure.CRASH,
+        f"its worker died 3 times on this recording (last: {death.value})",
+        attempt=1,
     )
     assert (entry.stage, entry.pending) == (Stage.ENDING, fail)
 
@@ -159,7 +162,7 @@ def test_job_that_comes_staged_waits_for_nothing_but_its_commit() -> None:
     ledger = Ledger()
     entry = ledger.ready(card("a", staged=True))
 
-    assert (entry.stage, entry.pending, ledger.waiting()) == (Stage.STAGED, m.Commit("a"), [])
+    assert (entry.stage, entry.pending, ledger.waiting()) == (Stage.STAGED, m.Commit("a", attempt=1), [])
     assert entry.progress_ratio == 1.0
 
 

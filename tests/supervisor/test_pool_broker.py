@@ -115,7 +115,7 @@ def test_broker_that_ends_a_job_by_itself_stops_it_at_the_worker() -> None:
 
     host.broker.say(m.Done("a", m.Ending.DROPPED, "somebody else finished it"))
 
-    assert m.StopJob("a", "somebody else finished it") in host.worker("w0").heard
+    assert m.StopJob("a", "somebody else finished it", attempt=1) in host.worker("w0").heard
     assert host.pool.totals.done == 0
 
 

@@ -87,7 +87,7 @@ def test_job_that_a_worker_gives_up_is_failed_with_its_reason_and_the_worker_goe
     host.begin("a", "b").run(60)
 
     assert (host.ended_as(m.Ending.FAILED), host.ended_as(m.Ending.DONE)) == (["a"], ["b"])
-    assert m.Fail("a", m.Failure.REJECTED, "no audio in it") in host.broker.heard
+    assert m.Fail("a", m.Failure.REJECTED, "no audio in it", attempt=1) in host.broker.heard
     assert host.slot("w0").restarts == 0
 
 
@@ -97,7 +97,7 @@ def test_lease_that_is_lost_stops_the_job_and_frees_the_worker() -> None:
 
     host.broker.say(m.Lost("a", "another worker has it"))
 
-    assert m.StopJob("a", "another worker has it") in host.worker("w0").heard
+    assert m.StopJob("a", "another worker has it", attempt=1) in host.worker("w0").heard
     assert (host.has("w0"), host.pool.ledger.entries) == ([], {})
     host.enqueue("b")
     assert host.run(30).ended_as(m.Ending.DONE) == ["b"]

@@ -170,7 +170,7 @@ def test_what_one_worker_wrote_another_finds(folder: Path) -> None:
 
     assert found is not None
     assert (found.mark, found.segments) == (MARK, SEGMENTS[:3])
-    assert told == [Told("job", 18.0)]
+    assert told == [Told("job", 18.0, attempt=1)]
     assert sorted(path.name for path in folder.iterdir()) == ["audio", FILE, "model"]
 
 
@@ -233,8 +233,7 @@ def test_put_down_before_the_first_window_leaves_what_was_there(folder: Path) ->
 
 def test_job_is_put_down_at_its_next_step_unless_it_is_no_longer_ours() -> None:
     board = Board()
-    for job_id in ("a", "b"):
-        board.await_job(job_id)
+    a, b = board.await_job("a", 1), board.await_job("b", 1)
 
     assert board.put_down("a")
     assert board.put_down("b")
@@ -243,17 +242,17 @@ def test_job_is_put_down_at_its_next_step_unless_it_is_no_longer_ours() -> None:
     assert not board.put_down("never here")
 
     with pytest.raises(JobPutDown):
-        board.begin("a")
-    board.end("a")
+        board.begin(a)
+    board.end(a)
     with pytest.raises(JobStopped) as caught:
-        board.begin("b")
+        board.begin(b)
     assert not isinstance(caught.value, JobPutDown)
 
 
 def test_job_is_put_down_between_windows_and_not_in_one() -> None:
     board = Board()
-    board.await_job("a")
-    board.begin("a")
+    a = board.await_job("a", 1)
+    board.begin(a)
     board.begin_window()
 
     board.put_down("a")
@@ -261,10 +260,10 @@ def test_job_is_put_down_between_windows_and_not_in_one() -> None:
     board.reach("transcribing", 1.0, 2.0)
     with pytest.raises(JobPutDown):
         board.begin_window()
-    board.end("a")
+    board.end(a)
 
-    board.await_job("b")
-    board.begin("b")
+    b = board.await_job("b", 1)
+    board.begin(b)
     board.begin_window()
     board.stop("b")
     with pytest.raises(JobStopped):
@@ -273,18 +272,18 @@ def test_job_is_put_down_between_windows_and_not_in_one() -> None:
 
 def test_job_is_spared_only_before_the_engine_had_a_window_of_it() -> None:
     board = Board()
-    board.await_job("a")
-    board.begin("a")
+    a = board.await_job("a", 1)
+    board.begin(a)
     board.begin_window()
     assert not board.spare("a")
     board.step()
-    board.end("a")
+    board.end(a)
     assert not board.spare("a")
 
-    board.await_job("b")
+    b = board.await_job("b", 1)
     assert board.spare("b")
     with pytest.raises(JobPutDown):
-        board.begin("b")
+        board.begin(b)
 
 
 def test_full_disk_costs_the_checkpoint_and_not_the_job(

@@ -20,6 +20,7 @@ from workerproc.batch import Batch
 from workerproc.board import Board
 from workerproc.errors import AudioRejected, DeviceBroken, JobStopped
 from workerproc.link import Link
+from workerproc.prompts import Prompts
 from workerproc.tools import Tools
 from workerproc.worker import Worker
 
@@ -67,6 +68,12 @@ class BrokenEngine:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
+    def unfit(self, options: Any) -> None:
+        return None
+
+    def prompts(self, options: Any) -> Prompts:
+        return Prompts(0, 0, 448, is_conditioned=False)
+
     def prepare(self, tape: Any, options: Any, lane: Any, reach: Any) -> Any:
         raise self.error
 
@@ -91,40 +98,41 @@ def test_job_in_a_broken_engine_is_given_up_and_only_a_sick_device_ends_the_work
 
     with ours, theirs:
         with pytest.raises(DeviceBroken) if ends else contextlib.nullcontext():
-            worker.do(Job(job), tools)
+            worker.do(Job(job), worker._board.await_job(job.job_id, job.attempt), tools)
         line = ours.recv(65_536)
 
     told = messages.read(line.rstrip(b"\n"), messages.FROM_WORKER)
-    assert told == Failed("job-1", failure, f"RuntimeError: {text}")
+    assert told == Failed("job-1", failure, f"RuntimeError: {text}", attempt=1)
 
 
 def test_board_counts_achievements_and_nothing_else() -> None:
     board = Board()
 
     before = [board.beat().moves for _ in range(3)]
-    board.begin("a")
+    a = board.await_job("a", 2)
+    board.begin(a)
     board.reach("transcribing", 3.0, 9.0)
     board.step()
     during = board.beat()
-    board.end("a")
+    board.end(a)
 
     assert before == [0, 0, 0]
     assert during.moves == 3
-    assert (during.phase, during.jobs) == ("working", (Progress("a", "transcribing", 3.0, 9.0),))
+    assert (during.phase, during.jobs) == ("working", (Progress("a", "transcribing", 3.0, 9.0, 2),))
     assert (board.beat().phase, board.beat().jobs) == ("idle", ())
 
 
 def test_stopped_job_is_left_at_its_next_step_and_the_next_job_is_not() -> None:
     board = Board()
-    board.await_job("a")
-    board.await_job("b")
-    board.begin("a")
+    a = board.await_job("a", 1)
+    b = board.await_job("b", 1)
+    board.begin(a)
 
     assert board.stop("a")
     with pytest.raises(JobStopped):
         board.step()
-    board.end("a")
-    board.begin("b")
+    board.end(a)
+    board.begin(b)
     board.step()
 
     assert board.beat().jobs[0].job_id == "b"
@@ -133,12 +141,12 @@ def test_stopped_job_is_left_at_its_next_step_and_the_next_job_is_not() -> None:
 
 def test_job_stopped_before_it_began_never_begins() -> None:
     board = Board()
-    board.await_job("a")
+    a = board.await_job("a", 1)
 
     assert board.stop("a")
 
     with pytest.raises(JobStopped):
-        board.begin("a")
+        board.begin(a)
 
 
 def test_board_loses_no_count_between_threads() -> None:

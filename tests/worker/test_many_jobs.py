@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from supervisor.contract.exits import Exit
-from supervisor.contract.messages import Drain, Failed, Failure, Job, Room, Staged, StopJob, Up
+from supervisor.contract.messages import (
+    Beat,
+    Drain,
+    Failed,
+    Failure,
+    Job,
+    PutDown,
+    Room,
+    Staged,
+    StopJob,
+    Stopped,
+    Up,
+)
 from tests.worker import recordings
 from tests.worker.process import Worker, card, worker_in
 
@@ -125,6 +138,28 @@ def test_one_of_several_recordings_can_be_stopped(fast: Worker, tmp_path: Path, 
     assert fast.next(Staged, Failed).job_id == "goes_on"
     fast.next(Room, where=lambda room: room.holding == 0)
     assert [path.name for path in (tmp_path / "stopped").iterdir()] == ["audio"]
+
+
+def test_recording_that_comes_again_right_after_it_was_stopped_is_worked_on_once(
+    fast: Worker, tmp_path: Path, long: Path
+) -> None:
+    """The later Job undid the stop: two lanes worked on one recording, and both told of a transcript."""
+    first = card(tmp_path / "again", long, "again", attempt=1)
+    fast.send(Job(first))
+    fast.next_beat(lambda beat: any(job.phase == "transcribing" for job in beat.jobs))
+
+    fast.send(StopJob("again", "its lease is lost", attempt=1))
+    fast.send(Job(replace(first, attempt=2)))
+    fast.send(PutDown("again", "a late word", attempt=1))
+    staged = fast.next(Staged, Failed)
+    room = fast.next(Room, where=lambda room: room.holding == 0)
+
+    assert (staged.job_id, staged.attempt) == ("again", 2)
+    told = [one for one in fast.heard if isinstance(one, (Staged, Failed, Stopped)) and one.job_id == "again"]
+    assert told == [staged]
+    assert room.free > 1
+    beats = [beat.jobs for beat in fast.heard if isinstance(beat, Beat)]
+    assert all(sum(job.job_id == "again" for job in jobs) <= 1 for jobs in beats)
 
 
 def test_drained_worker_finishes_all_that_it_began(tmp_path: Path, long: Path) -> None:
