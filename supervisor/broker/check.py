@@ -16,7 +16,7 @@ from typing import Callable, TypeVar, Union
 from supervisor.broker import backend as backends
 from supervisor.broker import checkpoints, losses
 from supervisor.broker.errors import BrokerError, CannotServe, Forbidden, JobRejected, TryLater
-from supervisor.broker.ports import Change, Equals, RecordKey
+from supervisor.broker.ports import Change, Equals, ObjectFacts, RecordKey
 from supervisor.broker.tools import Backend
 from supervisor.contract.exits import Exit
 from supervisor.contract.settings import Settings
@@ -204,7 +204,7 @@ def _try(call: Callable[[], T]) -> Union[T, BrokerError]:
         return error
 
 
-def _never(size_bytes: int) -> None:
+def _never(facts: ObjectFacts) -> None:
     raise JobRejected(f"there is an object called {_PROBE}")
 
 

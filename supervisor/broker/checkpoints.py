@@ -16,7 +16,7 @@ from typing import Optional
 
 from supervisor.broker import cuts, record
 from supervisor.broker.errors import Forbidden, JobRejected, LeaseLost, TryLater
-from supervisor.broker.ports import Applied, ObjectStore, RecordTable
+from supervisor.broker.ports import Applied, ObjectFacts, ObjectStore, RecordTable
 from supervisor.broker.record import Hold, Pointer
 from supervisor.broker.request import JobRequest
 from supervisor.broker.spool import CHECKPOINT
@@ -108,9 +108,9 @@ def clear(objects: ObjectStore, bucket: str, request: JobRequest) -> None:
         pass  # said when the first of them was to be written
 
 
-def _admit(size_bytes: int) -> None:
-    if size_bytes > MOST_BYTES:
-        raise JobRejected(f"The checkpoint has {size_bytes} bytes, more than {MOST_BYTES}.")
+def _admit(facts: ObjectFacts) -> None:
+    if facts.size_bytes > MOST_BYTES:
+        raise JobRejected(f"The checkpoint has {facts.size_bytes} bytes, more than {MOST_BYTES}.")
 
 
 def _sum_of(path: Path) -> str:

@@ -18,7 +18,18 @@ from supervisor.broker.errors import LeaseLost, TryLater
 from supervisor.broker.held import Settled
 from supervisor.broker.outcome import Verdict
 from supervisor.broker.ports import Applied, Item, ObjectStore, RecordKey, RecordTable
-from supervisor.broker.record import Busy, Cuts, Finished, GivenUp, Hold, Pointer, Redo, Result, Term
+from supervisor.broker.record import (
+    Busy,
+    Cuts,
+    Finished,
+    GivenUp,
+    Hold,
+    Pointer,
+    Redo,
+    Result,
+    SameName,
+    Term,
+)
 from supervisor.broker.request import JobRequest, Rejected, Source
 from supervisor.contract import clock
 from supervisor.contract.messages import Ending
@@ -50,6 +61,7 @@ class Claimed:
     is_staged: bool = False  # the attempt's result stands in the spool: only its commit is missing
     pointer: Optional[Pointer] = None  # to where an earlier attempt came
     cuts: Optional[Cuts] = None  # into the parts of an earlier attempt
+    is_again: bool = False  # it was over before: done, or failed
 
 
 @dataclass(frozen=True)
@@ -76,23 +88,29 @@ class Work:
 
 
 def claim(
-    records: RecordTable, request: JobRequest, hold: Hold, message: MessageLease
+    records: RecordTable, objects: ObjectStore, request: JobRequest, hold: Hold, message: MessageLease
 ) -> Union[Claimed, Busy, Finished, GivenUp]:
     """Take the record, or say who is in the way."""
-    term = message.term(records)
+    term, is_again = message.term(records), False
     answer = records.update(request.record_key, record.claim(request, hold, term))
     if not isinstance(answer, Applied):
         meaning = record.read_refusal(answer.item, request, term.now_unix_s)
+        if isinstance(meaning, SameName):
+            found = objects.look(request.source.bucket, request.source.key)
+            meaning = record.read_object(answer.item, request, found)
         if isinstance(meaning, Finished):
             records.update(request.record_key, record.say_done_again())
+        if isinstance(meaning, GivenUp):
+            records.update(request.record_key, record.say_failed_again())
         if not isinstance(meaning, Redo):
             return meaning
+        is_again = True
         answer = records.update(request.record_key, record.claim(request, hold, term, again=True))
         if not isinstance(answer, Applied):
             return record.busy(answer.item, term.now_unix_s)
     attempt, failures = int(answer.item.get("remAttempt", 1)), int(answer.item.get("remFailures", 0))
     item = answer.item
-    return Claimed(attempt, failures, pointer=record.pointer_of(item), cuts=record.cuts_of(item))
+    return Claimed(attempt, failures, False, record.pointer_of(item), record.cuts_of(item), is_again)
 
 
 def take_over(
@@ -148,10 +166,10 @@ def renew(records: RecordTable, key: RecordKey, hold: Hold, folder: Path, messag
         raise LeaseLost("the record belongs to somebody else")
 
 
-def end(records: RecordTable, key: RecordKey, hold: Hold, verdict: Verdict) -> None:
+def end(records: RecordTable, key: RecordKey, hold: Hold, verdict: Verdict, source: Source) -> None:
     """Write the verdict on a failed attempt. Raises LeaseLost where it is not ours to write."""
     if verdict.is_final:
-        change = record.give_up(hold, verdict.reason, verdict.counts, records.unix_s())
+        change = record.give_up(hold, verdict.reason, verdict.counts, source, records.unix_s())
     else:
         change = record.free(hold, verdict.counts)
     answer = records.update(key, change)

@@ -253,14 +253,18 @@ class FakeObjects:
     stored: dict[tuple[str, str], bytes] = field(default_factory=dict)
     puts: list[tuple[str, str]] = field(default_factory=list)
 
-    def fetch(self, bucket: str, key: str, to: Path, admit: Callable[[int], None]) -> ObjectFacts:
-        data = self.stored.get((bucket, key))
-        if data is None:
+    def fetch(self, bucket: str, key: str, to: Path, admit: Callable[[ObjectFacts], None]) -> ObjectFacts:
+        facts, data = self.look(bucket, key), self.stored.get((bucket, key))
+        if facts is None or data is None:
             raise JobRejected(f"There is no object {key[:300]!r} in bucket {bucket}.")
-        admit(len(data))
+        admit(facts)
         with spool_errors(to), open(to, "xb") as file:
             file.write(data)
-        return ObjectFacts(len(data), hashlib.sha256(data).hexdigest()[:32])
+        return facts
+
+    def look(self, bucket: str, key: str) -> Optional[ObjectFacts]:
+        data = self.stored.get((bucket, key))
+        return None if data is None else ObjectFacts(len(data), hashlib.sha256(data).hexdigest()[:32])
 
     def put(self, bucket: str, key: str, source: Path, content_type: str) -> None:
         data = source.read_bytes()

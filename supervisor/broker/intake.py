@@ -12,6 +12,7 @@ from typing import Union
 from supervisor.broker import checkpoints, commit, cuts, job_log, lease
 from supervisor.broker.commit import Claimed, MessageLease
 from supervisor.broker.crew import FETCH, QUICK
+from supervisor.broker.duplicates import PUT_BACK_S, Duplicates, is_same_work
 from supervisor.broker.envelope import EnvelopePolicy, parse
 from supervisor.broker.errors import BrokerError, Forbidden, JobRejected, TryLater
 from supervisor.broker.failed_jobs import FailedJob
@@ -27,7 +28,6 @@ from supervisor.contract import clock
 from supervisor.contract.messages import Ending, Failure, JobCard, Ready
 
 log = logging.getLogger(__name__)
-_PUT_BACK_S = 30.0  # another recording of the same name is being worked on
 
 
 class Intake:
@@ -37,6 +37,7 @@ class Intake:
         self._tools = tools
         self._holdings = tools.holdings
         self._outlet = outlet
+        self._duplicates = Duplicates(tools, outlet)
         self._policy = policy
         self._max_receives = max_receives
 
@@ -93,10 +94,12 @@ class Intake:
                 spool.take_up(key)
                 return taken
             spool.drop(key)
-        answer = commit.claim(records, request, hold, message)
+        answer = commit.claim(records, self._tools.backend.objects, request, hold, message)
         if isinstance(answer, GivenUp):
             # Whoever wrote that may have died before it told the people of this host.
             self._tools.failed_jobs.keep_found(replace(kept, reason=answer.reason))
+        if isinstance(answer, Claimed) and answer.is_again:
+            self._tools.failed_jobs.forget(request.job_id)  # what failed was other audio, or is tried anew
         return answer
 
     def announce(self, job: LiveJob) -> None:
@@ -134,16 +137,17 @@ class Intake:
     def _open(self, held: Lease, parsed: Parsed) -> None:
         facts = {"message_id": held.id, "receives": held.message.receive_count}
         log.debug("message received", extra={**facts, "jobs": ", ".join(job.job_id for job in parsed.jobs)})
-        fresh = []
+        fresh, again = [], []
         for request in parsed.jobs:
             live = self._holdings.jobs.get(request.job_id)
             if live is None:
                 hold = Hold(uuid.uuid4().hex, self._tools.owner)
                 fresh.append(LiveJob(request, hold, Phase.WAITING, since_s=clock.now_s()))
-            elif _is_same_work(live.request, request):
+            elif is_same_work(live.request, request):
                 held.open.add(live.id)  # sent twice: both messages end with the one job
+                again.append(live)
             else:
-                held.settled[request.job_id] = Settled(Ending.RELEASED, after_s=_PUT_BACK_S)
+                held.settled[request.job_id] = Settled(Ending.RELEASED, after_s=PUT_BACK_S)
         for job in fresh[:1]:  # a message of many takes places like many messages
             job.phase = Phase.CLAIMING
         rejected = {f"-{n}": found for n, found in enumerate(parsed.rejected)}
@@ -157,6 +161,8 @@ class Intake:
         self._holdings.add(held, fresh)
         for place, found in rejected.items():
             self._reject(held, place, found)
+        for job in again:
+            self._duplicates.compare(held, job)
         for job in fresh[:1]:
             self.claim(job)
         self.begin_waiting()
@@ -189,7 +195,7 @@ class Intake:
             self._outlet.settle(job, Settled(Ending.RELEASED, str(outcome), wait_s))
 
     def _fetch(self, job: LiveJob) -> None:
-        tools = self._tools
+        tools, seen = self._tools, list[ObjectFacts]()
         # Not written down: an heir begins a fetch where it begins a claim.
         self._holdings.move(job, Phase.FETCHING, clock.now_s(), is_saved=False)
         if tools.is_leaving:
@@ -199,14 +205,14 @@ class Intake:
             job,
             Phase.FETCHING,
             FETCH,
-            lambda: self._fetch_once(job),
-            lambda outcome: self._fetched(job, outcome),
+            lambda: self._fetch_once(job, seen),
+            lambda outcome: self._fetched(job, outcome, seen),
             ("audio", "spool"),
             tools.lease_s,
             hopeless=(Forbidden,),
         )
 
-    def _fetch_once(self, job: LiveJob) -> ObjectFacts:
+    def _fetch_once(self, job: LiveJob, seen: list[ObjectFacts]) -> ObjectFacts:
         """Bring the audio into the spool, and what an earlier attempt had reached; runs in a lane."""
         tools, request = self._tools, job.request
         spool, key = tools.spool, request.record_key
@@ -220,16 +226,22 @@ class Intake:
                 log.warning("job starts over", extra={"job_id": job.id, "reason": reason})
         if job.cuts is not None:
             cuts.bring(job.cuts, folder)
-        facts = self._tools.backend.objects.fetch(
-            request.source.bucket, request.source.key, part, lambda size_bytes: spool.admit(key, size_bytes)
-        )
+
+        def admit(facts: ObjectFacts) -> None:
+            seen[:] = [facts]  # also of what is refused: a failure is that object's, not its name's
+            spool.admit(key, facts.size_bytes)
+
+        facts = self._tools.backend.objects.fetch(request.source.bucket, request.source.key, part, admit)
         _rename(part, folder / AUDIO)
         return facts
 
-    def _fetched(self, job: LiveJob, outcome: Union[ObjectFacts, BrokerError]) -> None:
+    def _fetched(
+        self, job: LiveJob, outcome: Union[ObjectFacts, BrokerError], seen: list[ObjectFacts]
+    ) -> None:
+        source = job.request.source
+        for facts in seen:
+            job.source = Source(source.bucket, source.key, facts.version or source.version, facts.etag)
         if isinstance(outcome, ObjectFacts):
-            source = job.request.source
-            job.source = Source(source.bucket, source.key, outcome.version or source.version, outcome.etag)
             job.audio_bytes = outcome.size_bytes
             where = {"bucket": source.bucket, "key": source.key}
             job_log.step("audio fetched", job, size_bytes=outcome.size_bytes, **where)
@@ -286,10 +298,6 @@ def _fetch_verdict(error: BrokerError, receive_count: int) -> Verdict:
 
 def _fetch_failure(error: BrokerError) -> Failure:
     return Failure.REJECTED if isinstance(error, JobRejected) else Failure.DEPENDENCY
-
-
-def _is_same_work(one: JobRequest, other: JobRequest) -> bool:
-    return one.user_id == other.user_id and one.source.is_same(other.source)
 
 
 def _rename(part: Path, to: Path) -> None:

@@ -93,7 +93,9 @@ class Keeper:
         records = self._tools.backend.beat_records
         self._tools.crew.do(
             QUICK,
-            lambda: commit.end(records, job.request.record_key, job.hold, verdict),
+            lambda: commit.end(
+                records, job.request.record_key, job.hold, verdict, job.source or job.request.source
+            ),
             lambda outcome: None,
         )
 

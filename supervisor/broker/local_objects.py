@@ -49,14 +49,22 @@ class LocalObjects:
                 raise JobRejected(f"There is no object {key[:200]!r}: its name leads out of the folder.")
         return Path(path)
 
-    def fetch(self, bucket: str, key: str, to: Path, admit: Callable[[int], None]) -> ObjectFacts:
+    def fetch(self, bucket: str, key: str, to: Path, admit: Callable[[ObjectFacts], None]) -> ObjectFacts:
         path = self.path_of(bucket, key)
         with _errors("audio", bucket, key), open(path, "rb") as source:
-            facts = os.fstat(source.fileno())
-            admit(facts.st_size)
+            facts = _facts(os.fstat(source.fileno()))
+            admit(facts)
             with spool_errors(to), open(to, "xb") as target:
-                copy_bytes(source, target, facts.st_size)
-        return ObjectFacts(facts.st_size, etag=f"{facts.st_size}-{facts.st_mtime_ns}")
+                copy_bytes(source, target, facts.size_bytes)
+        return facts
+
+    def look(self, bucket: str, key: str) -> Optional[ObjectFacts]:
+        try:
+            path = self.path_of(bucket, key)
+            with _errors("audio", bucket, key):
+                return _facts(path.stat()) if path.is_file() else None
+        except JobRejected:
+            return None
 
     def put(self, bucket: str, key: str, source: Path, content_type: str) -> None:
         path = self.path_of(bucket, key)
@@ -130,6 +138,10 @@ class LocalObjects:
         scratch = self._root.parent / "unfinished"
         scratch.mkdir(mode=0o700, exist_ok=True)
         return scratch
+
+
+def _facts(found: os.stat_result) -> ObjectFacts:
+    return ObjectFacts(found.st_size, etag=f"{found.st_size}-{found.st_mtime_ns}")
 
 
 def _give_to_owner(path: Path, top: Path) -> None:

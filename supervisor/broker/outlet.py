@@ -78,7 +78,8 @@ class Outlet:
         kept = self.failed_job(job, verdict.reason, error) if verdict.is_final else None
 
         def write_down() -> None:
-            commit.end(tools.backend.beat_records, job.request.record_key, job.hold, verdict)
+            source = job.source or job.request.source
+            commit.end(tools.backend.beat_records, job.request.record_key, job.hold, verdict, source)
             if verdict.is_final and job.pointer is not None:
                 checkpoints.clear(tools.backend.objects, tools.backend.transcripts_bucket, job.request)
             if kept is not None:

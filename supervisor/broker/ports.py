@@ -191,12 +191,15 @@ class ObjectFacts:
 class ObjectStore(Protocol):
     """Objects in buckets: whole, or not there."""
 
-    def fetch(self, bucket: str, key: str, to: Path, admit: Callable[[int], None]) -> ObjectFacts:
+    def fetch(self, bucket: str, key: str, to: Path, admit: Callable[[ObjectFacts], None]) -> ObjectFacts:
         """Write the object to the new file `to`.
 
-        `admit` gets the size before the first byte and may raise; never more than that size
-        is written. Raises JobRejected where there is no such object, Forbidden on 403.
+        `admit` gets what is known before the first byte and may raise; never more than that
+        size is written. Raises JobRejected where there is no such object, Forbidden on 403.
         """
+
+    def look(self, bucket: str, key: str) -> Optional[ObjectFacts]:
+        """Say what lies there now, with the right to fetch alone; None: nothing that we may see."""
 
     def put(self, bucket: str, key: str, source: Path, content_type: str) -> None:
         """Write the object from a file; readers see the old one or the new one, whole."""

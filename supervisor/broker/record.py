@@ -22,6 +22,7 @@ from supervisor.broker.ports import (
     Equals,
     Item,
     Missing,
+    ObjectFacts,
     Present,
 )
 from supervisor.broker.request import JobRequest, Source
@@ -101,6 +102,11 @@ class Redo:
     """It is over, but this request is new (forced, or other audio): claim it with `again`."""
 
 
+@dataclass(frozen=True)
+class SameName:
+    """It is over, from audio of this name; whether its bytes are still the same, the object can tell."""
+
+
 def claim(request: JobRequest, hold: Hold, term: Term, again: bool = False) -> Change:
     """Take a record that is free, expired, ours from a dead life, or (`again`) over."""
     return Change(
@@ -116,7 +122,8 @@ def claim(request: JobRequest, hold: Hold, term: Term, again: bool = False) -> C
         },
         put_if_missing=rem_table.dispatched(request, term.now_unix_s),
         increment={"remAttempt": 1},
-        remove=("remReason",),
+        # What counted against other audio, or before a person asked anew, counts no more.
+        remove=("remReason", *(("remFailures", "remCrashes") if again else ())),
     )
 
 
@@ -157,14 +164,36 @@ def take_over(hold: Hold, attempt: int, term: Term) -> Change:
     )
 
 
-def read_refusal(item: Item, request: JobRequest, now_unix_s: float) -> Union[Busy, Finished, GivenUp, Redo]:
+def read_refusal(
+    item: Item, request: JobRequest, now_unix_s: float
+) -> Union[Busy, Finished, GivenUp, Redo, SameName]:
     """Say what a refused claim means, from the record as it stands."""
-    state = item.get("remState")
-    if state == DONE:
-        return Redo() if request.force or not source_of(item).is_same(request.source) else Finished()
-    if state == FAILED:
-        return Redo() if request.force else GivenUp(str(item.get("remReason", "")))
-    return busy(item, now_unix_s)
+    if item.get("remState") not in (DONE, FAILED):
+        return busy(item, now_unix_s)
+    over, asked = source_of(item), request.source
+    if request.force or (over.bucket, over.key) != (asked.bucket, asked.key):
+        return Redo()
+    if (asked.version or asked.etag) and (over.version, over.etag) == (asked.version, asked.etag):
+        return read_end(item)
+    return SameName()
+
+
+def read_object(
+    item: Item, request: JobRequest, found: Optional[ObjectFacts]
+) -> Union[Finished, GivenUp, Redo]:
+    """Say the same of a record of this name that is over, from the object as it lies there now."""
+    over, asked = source_of(item), request.source
+    if found is None:
+        return read_end(item) if over.is_same(asked) else Redo()
+    if item.get("remState") == FAILED and not (over.version or over.etag):
+        return Redo()  # it failed for want of the very object that is there now
+    is_same = over.is_same(Source(asked.bucket, asked.key, found.version, found.etag))
+    return read_end(item) if is_same else Redo()
+
+
+def read_end(item: Item) -> Union[Finished, GivenUp]:
+    """Say how a record that is over ended."""
+    return Finished() if item.get("remState") == DONE else GivenUp(str(item.get("remReason", "")))
 
 
 def busy(item: Item, now_unix_s: float) -> Busy:
@@ -250,11 +279,16 @@ def say_done_again() -> Change:
     return Change(Equals("remState", DONE), put={"status": "TRANSCRIBED"})
 
 
-def give_up(hold: Hold, reason: str, counts: str, now_unix_s: float) -> Change:
-    """Say FAILED and why, for good."""
+def say_failed_again() -> Change:
+    """Mend REM's status where its dispatcher reset it on a record that stays failed."""
+    return Change(Equals("remState", FAILED), put={"status": "FAILED"})
+
+
+def give_up(hold: Hold, reason: str, counts: str, source: Source, now_unix_s: float) -> Change:
+    """Say FAILED and why, for good: of this source, no other."""
     return Change(
         _is_ours(hold),
-        put=_failed(reason, now_unix_s),
+        put={**_failed(reason, now_unix_s), "remSource": source_map(source)},
         increment={counts: 1} if counts else {},
         remove=(*_HOLD, "remCheckpoint"),
     )

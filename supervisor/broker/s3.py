@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import botocore.exceptions
 
-from supervisor.broker.aws import code_of, translated
+from supervisor.broker.aws import code_of, lacks_right, translated
 from supervisor.broker.errors import JobRejected, TryLater
 from supervisor.broker.ports import ObjectFacts
 from supervisor.broker.streams import copy_bytes, spool_errors
@@ -24,7 +24,7 @@ class S3Objects:
     def __init__(self, client: Any) -> None:
         self._client = client
 
-    def fetch(self, bucket: str, key: str, to: Path, admit: Callable[[int], None]) -> ObjectFacts:
+    def fetch(self, bucket: str, key: str, to: Path, admit: Callable[[ObjectFacts], None]) -> ObjectFacts:
         with translated("audio", f"get {bucket}/{key[:200]}"):
             try:
                 answer = self._client.get_object(Bucket=bucket, Key=key)
@@ -32,13 +32,25 @@ class S3Objects:
                 if code_of(error) in _NOT_THERE:
                     raise JobRejected(f"There is no object {key[:300]!r} in bucket {bucket}.") from error
                 raise
-        body, size_bytes = answer["Body"], int(answer["ContentLength"])
+        body, facts = answer["Body"], _facts(answer)
         try:
-            admit(size_bytes)
-            self._write(body, to, size_bytes, f"get {bucket}/{key[:200]}")
+            admit(facts)
+            self._write(body, to, facts.size_bytes, f"get {bucket}/{key[:200]}")
         finally:
             body.close()
-        return ObjectFacts(size_bytes, str(answer.get("ETag", "")).strip('"'), answer.get("VersionId") or "")
+        return facts
+
+    def look(self, bucket: str, key: str) -> Optional[ObjectFacts]:
+        # No HeadObject: its refusals have no body, so that expired credentials look like a missing key.
+        with translated("audio", f"look at {bucket}/{key[:200]}"):
+            try:
+                answer = self._client.get_object(Bucket=bucket, Key=key)
+            except botocore.exceptions.ClientError as error:
+                if code_of(error) in _NOT_THERE or lacks_right(error):
+                    return None  # without s3:ListBucket, S3 answers 403 for a missing key
+                raise
+            answer["Body"].close()
+        return _facts(answer)
 
     def put(self, bucket: str, key: str, source: Path, content_type: str) -> None:
         with translated("transcripts", f"put {bucket}/{key[:200]}"), open(source, "rb") as file:
@@ -65,6 +77,11 @@ class S3Objects:
             written = copy_bytes(body, _SpoolFile(target, to), size_bytes)
         if written != size_bytes:
             raise TryLater("audio", f"{doing}: ended after {written} of {size_bytes} bytes")
+
+
+def _facts(answer: Any) -> ObjectFacts:
+    etag = str(answer.get("ETag", "")).strip('"')
+    return ObjectFacts(int(answer["ContentLength"]), etag, answer.get("VersionId") or "")
 
 
 class _SpoolFile:

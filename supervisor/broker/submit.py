@@ -18,7 +18,7 @@ from typing import Any, Callable, Optional
 
 from supervisor.broker import record
 from supervisor.broker.errors import JobRejected, TryLater
-from supervisor.broker.ports import Item
+from supervisor.broker.ports import Item, ObjectFacts
 from supervisor.broker.request import JobRequest, Source
 from supervisor.broker.tools import Backend
 from supervisor.contract import clock
@@ -196,7 +196,7 @@ def _save(one: Submitted, item: Item, into: Optional[Path], backend: Backend, te
     )
 
 
-def _anything(size_bytes: int) -> None:
+def _anything(facts: ObjectFacts) -> None:
     """Admit every size that a transcript may have."""
-    if size_bytes > 2**30:
-        raise JobRejected(f"The transcript has {size_bytes} bytes.")
+    if facts.size_bytes > 2**30:
+        raise JobRejected(f"The transcript has {facts.size_bytes} bytes.")

@@ -70,6 +70,9 @@ class FusedObjects:
     def fetch(self, *what: Any) -> Any:
         return self._fuse.call(lambda: self._inner.fetch(*what))
 
+    def look(self, *what: Any) -> Any:
+        return self._fuse.call(lambda: self._inner.look(*what))
+
     def put(self, *what: Any) -> None:
         self.put_count += 1
         self._fuse.call(lambda: self._inner.put(*what))
@@ -108,7 +111,7 @@ def live(world: World, fuse: Fuse, hold: Hold) -> bool:
     """One life of a job up to its first error; True where it got through."""
     records, objects = FusedRecords(world.records, fuse), FusedObjects(world.objects, fuse)
     try:
-        claimed = commit.claim(records, REQUEST, hold, IN_TIME)
+        claimed = commit.claim(records, objects, REQUEST, hold, IN_TIME)
         if isinstance(claimed, Finished):
             return True
         assert isinstance(claimed, Claimed)
@@ -161,8 +164,8 @@ def assert_done(world: World) -> None:
 
 def test_zombie_writes_nothing_once_another_has_the_record(world: World) -> None:
     zombie, peer = Hold("t1", "host-a"), Hold("t2", "host-a")
-    commit.claim(world.records, REQUEST, zombie, IN_TIME)
-    commit.claim(world.records, REQUEST, peer, IN_TIME)
+    commit.claim(world.records, world.objects, REQUEST, zombie, IN_TIME)
+    commit.claim(world.records, world.objects, REQUEST, peer, IN_TIME)
     objects = FusedObjects(world.objects, Fuse(1_000, False))
 
     with pytest.raises(LeaseLost):
@@ -174,8 +177,8 @@ def test_zombie_writes_nothing_once_another_has_the_record(world: World) -> None
 
 def test_zombie_returning_after_its_peer_is_done_writes_nothing(world: World) -> None:
     zombie, peer = Hold("t1", "host-a"), Hold("t2", "host-a")
-    commit.claim(world.records, REQUEST, zombie, IN_TIME)
-    commit.claim(world.records, REQUEST, peer, IN_TIME)
+    commit.claim(world.records, world.objects, REQUEST, zombie, IN_TIME)
+    commit.claim(world.records, world.objects, REQUEST, peer, IN_TIME)
     commit.publish(world.records, world.objects, world.work(peer, 2), IN_TIME)
 
     with pytest.raises(LeaseLost):
@@ -186,7 +189,7 @@ def test_zombie_returning_after_its_peer_is_done_writes_nothing(world: World) ->
 
 def test_no_commit_begins_on_a_lease_that_is_about_to_end(world: World) -> None:
     hold = Hold("t1", "me")
-    commit.claim(world.records, REQUEST, hold, IN_TIME)
+    commit.claim(world.records, world.objects, REQUEST, hold, IN_TIME)
 
     with pytest.raises(TryLater, match="about to end"):
         commit.publish(
@@ -200,9 +203,9 @@ def test_no_commit_begins_on_a_lease_that_is_about_to_end(world: World) -> None:
 
 
 def test_another_host_waits_for_the_rest_of_the_lease(world: World) -> None:
-    commit.claim(world.records, REQUEST, Hold("t1", "host-a"), IN_TIME)
+    commit.claim(world.records, world.objects, REQUEST, Hold("t1", "host-a"), IN_TIME)
 
-    found = commit.claim(world.records, REQUEST, Hold("t2", "host-b"), IN_TIME)
+    found = commit.claim(world.records, world.objects, REQUEST, Hold("t2", "host-b"), IN_TIME)
 
     assert isinstance(found, Busy)
     assert LEASE_S - 2 <= found.after_s <= LEASE_S  # its message is back then, and the record free
@@ -216,7 +219,7 @@ def test_finished_recording_gets_its_status_back_and_is_not_done_again(world: Wo
         REQUEST.record_key, record.Change(record.Present("status"), {"status": "TRANSCRIBING"})
     )
 
-    found = commit.claim(world.records, REQUEST, Hold("t2", "me"), IN_TIME)
+    found = commit.claim(world.records, world.objects, REQUEST, Hold("t2", "me"), IN_TIME)
 
     assert found == Finished()
     assert_done(world)
@@ -226,25 +229,31 @@ def test_forced_or_changed_audio_is_transcribed_anew(world: World) -> None:
     live(world, Fuse(1_000, False), Hold("t1", "me"))
     forced = JobRequest("rec-1", "user-9", "dev-7", REQUEST.source, force=True)
 
-    assert commit.claim(world.records, forced, Hold("t2", "me"), IN_TIME) == Claimed(attempt=2, failures=0)
+    assert commit.claim(world.records, world.objects, forced, Hold("t2", "me"), IN_TIME) == Claimed(
+        attempt=2, failures=0, is_again=True
+    )
 
 
 def test_freeing_twice_counts_once_and_leaves_the_record_to_anybody(world: World) -> None:
     hold = Hold("t1", "host-a")
-    commit.claim(world.records, REQUEST, hold, IN_TIME)
+    commit.claim(world.records, world.objects, REQUEST, hold, IN_TIME)
 
     for _ in range(2):
-        commit.end(world.records, REQUEST.record_key, hold, Verdict(False, "drain", "remReleases"))
+        commit.end(
+            world.records, REQUEST.record_key, hold, Verdict(False, "drain", "remReleases"), REQUEST.source
+        )
 
     assert world.item()["remReleases"] == 1
-    assert commit.claim(world.records, REQUEST, Hold("t2", "host-b"), IN_TIME) == Claimed(
+    assert commit.claim(world.records, world.objects, REQUEST, Hold("t2", "host-b"), IN_TIME) == Claimed(
         attempt=2, failures=0
     )
 
 
 def test_giving_up_is_not_ours_to_say_once_another_has_the_record(world: World) -> None:
-    commit.claim(world.records, REQUEST, Hold("t1", "host-a"), IN_TIME)
-    commit.claim(world.records, REQUEST, Hold("t2", "host-a"), IN_TIME)
+    commit.claim(world.records, world.objects, REQUEST, Hold("t1", "host-a"), IN_TIME)
+    commit.claim(world.records, world.objects, REQUEST, Hold("t2", "host-a"), IN_TIME)
 
     with pytest.raises(LeaseLost):
-        commit.end(world.records, REQUEST.record_key, Hold("t1", "host-a"), Verdict(True, "Bad."))
+        commit.end(
+            world.records, REQUEST.record_key, Hold("t1", "host-a"), Verdict(True, "Bad."), REQUEST.source
+        )

@@ -19,6 +19,7 @@ from supervisor.broker.ports import (
     Change,
     Equals,
     Missing,
+    ObjectFacts,
     Present,
     RecordKey,
     Refused,
@@ -109,15 +110,36 @@ def test_of_many_claims_at_once_exactly_one_is_applied(ports: Ports) -> None:
 def test_object_comes_back_whole(ports: Ports, tmp_path: Path) -> None:
     source, target = tmp_path / "in", tmp_path / "out"
     source.write_bytes(os.urandom(300_000))
-    sizes: list[int] = []
+    seen: list[ObjectFacts] = []
 
     ports.objects.put(ports.bucket, "a/b c+ü.wav", source, "audio/wav")
-    facts = ports.objects.fetch(ports.bucket, "a/b c+ü.wav", target, sizes.append)
+    facts = ports.objects.fetch(ports.bucket, "a/b c+ü.wav", target, seen.append)
 
     assert target.read_bytes() == source.read_bytes()
-    assert sizes == [300_000]
+    assert seen == [facts]
     assert facts.size_bytes == 300_000
     assert facts.etag
+
+
+def test_a_look_tells_of_the_object_what_a_fetch_tells(ports: Ports, tmp_path: Path) -> None:
+    for name, data in (("some", b"x" * 100), ("empty", b"")):
+        (tmp_path / name).write_bytes(data)
+        ports.objects.put(ports.bucket, f"a/{name}", tmp_path / name, "audio/wav")
+        fetched = ports.objects.fetch(ports.bucket, f"a/{name}", tmp_path / f"{name}-out", lambda facts: None)
+
+        assert ports.objects.look(ports.bucket, f"a/{name}") == fetched
+    assert ports.objects.look(ports.bucket, "a/nothing") is None
+    assert ports.objects.look(ports.bucket, "a") is None
+
+
+def test_a_look_sees_that_other_bytes_have_the_name_now(ports: Ports, tmp_path: Path) -> None:
+    found = []
+    for data in (b"first", b"other"):
+        (tmp_path / "in").write_bytes(data)
+        ports.objects.put(ports.bucket, "k", tmp_path / "in", "audio/wav")
+        found.append(ports.objects.look(ports.bucket, "k"))
+
+    assert found[0] != found[1]
 
 
 def test_put_again_replaces(ports: Ports, tmp_path: Path) -> None:
@@ -159,8 +181,8 @@ def test_refused_admission_leaves_no_file(ports: Ports, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def _refuse(error: Exception) -> Callable[[int], None]:
-    def refuse(size_bytes: int) -> None:
+def _refuse(error: Exception) -> Callable[[ObjectFacts], None]:
+    def refuse(facts: ObjectFacts) -> None:
         raise error
 
     return refuse

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from typing import Any, Optional
 
 import pytest
 
 from supervisor.broker import lease, record
 from supervisor.broker.conditions import changed, holds
 from supervisor.broker.outcome import Verdict, decide, decide_forbidden, sentence
-from supervisor.broker.ports import Above, AllOf, AnyOf, Below, Change, Equals, Missing, Present
-from supervisor.broker.record import Busy, Finished, GivenUp, Hold, Redo
+from supervisor.broker.ports import Above, AllOf, AnyOf, Below, Change, Equals, Missing, ObjectFacts, Present
+from supervisor.broker.record import Busy, Finished, GivenUp, Hold, Redo, SameName
 from supervisor.broker.request import JobRequest, Source
 from supervisor.contract.messages import Failure
 from tests.broker.harness import term
@@ -18,6 +19,11 @@ from tests.broker.harness import term
 NOW = 1_800_000_000.0
 OURS = Hold("token-ours", "owner-ours")
 REQUEST = JobRequest("rec-1", "user-9", "dev-7", Source("raw", "a.wav"))
+FAILED = {
+    "remState": "FAILED",
+    "remReason": "Not audio.",
+    "remSource": {"bucket": "raw", "key": "a.wav", "etag": "e1"},
+}
 DONE = {"remState": "DONE", "remSource": {"bucket": "raw", "key": "a.wav", "etag": "e1"}}
 
 
@@ -99,11 +105,16 @@ def test_claim_is_allowed_exactly_where_nobody_is_at_work(item: dict[str, Any], 
 @pytest.mark.parametrize(
     ("item", "force", "expected"),
     [
-        (DONE, False, Finished()),
+        (DONE, False, SameName()),
         (DONE, True, Redo()),
         ({**DONE, "remSource": {"bucket": "raw", "key": "other.wav"}}, False, Redo()),
-        ({"remState": "FAILED", "remReason": "Not audio."}, False, GivenUp("Not audio.")),
-        ({"remState": "FAILED"}, True, Redo()),
+        (
+            {"remState": "FAILED", "remReason": "Not audio."},
+            False,
+            Redo(),
+        ),  # of which source, it does not say
+        ({**FAILED, "remSource": {"bucket": "raw", "key": "a.wav"}}, False, SameName()),
+        (FAILED, True, Redo()),
         (held(), False, Busy(101.0)),
     ],
 )
@@ -111,6 +122,51 @@ def test_refused_claim_says_why(item: dict[str, Any], force: bool, expected: obj
     request = JobRequest("rec-1", "user-9", "dev-7", Source("raw", "a.wav"), force=force)
 
     assert record.read_refusal(item, request, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("event_etag", "etag", "now", "is_new"),
+    [
+        ("e1", "e1", None, False),  # the record's own event once more: no look is needed
+        ("", "e1", "e1", False),
+        ("", "e1", "e2", True),  # uploaded anew under the same name
+        ("e2", "e1", "e2", True),
+        ("e2", "e1", "e1", False),  # events come late and out of order: what lies there counts
+        ("e0", "e2", "e2", False),
+        ("", "e1", None, False),  # nothing that we may see: as far as the message tells
+        ("e2", "e1", None, True),
+        ("", "", None, False),
+    ],
+)
+@pytest.mark.parametrize("over", [DONE, FAILED])
+def test_what_is_over_is_over_for_the_same_bytes_only(
+    over: dict[str, Any], event_etag: str, etag: str, now: Optional[str], is_new: bool
+) -> None:
+    item = {**over, "remSource": {"bucket": "raw", "key": "a.wav", **({"etag": etag} if etag else {})}}
+    request = dataclasses.replace(REQUEST, source=Source("raw", "a.wav", "", event_etag))
+    end = Finished() if over is DONE else GivenUp("Not audio.")
+
+    meaning = record.read_refusal(item, request, NOW)
+    if meaning == SameName():
+        meaning = record.read_object(item, request, ObjectFacts(5, now) if now else None)
+
+    assert meaning == (Redo() if is_new else end)
+
+
+def test_failure_for_want_of_the_object_is_over_when_the_object_is_there() -> None:
+    item = {**FAILED, "remSource": {"bucket": "raw", "key": "a.wav"}}
+
+    assert record.read_object(item, REQUEST, ObjectFacts(5, "e1")) == Redo()
+    assert record.read_object(item, REQUEST, None) == GivenUp("Not audio.")
+
+
+def test_new_try_starts_with_no_failures_counted() -> None:
+    item = changed(
+        {**FAILED, "remFailures": 3, "remCrashes": 1}, record.claim(REQUEST, OURS, term(NOW), True)
+    )
+
+    assert not {"remFailures", "remCrashes", "remReason"} & set(item)
+    assert item["remState"] == "CLAIMED"
 
 
 def test_other_services_attributes_survive_a_whole_life() -> None:
