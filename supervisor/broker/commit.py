@@ -193,10 +193,10 @@ def how_it_ended(records: RecordTable, key: RecordKey, hold: Hold) -> Optional[S
 
 
 def reject(records: RecordTable, rejected: Rejected) -> None:
-    """Say FAILED in the record of a message that can't be a job, where there is a record."""
-    if rejected.recording_id and rejected.user_id:
+    """Say FAILED in the record of a message that can't be a job, if it is about that record's audio."""
+    if rejected.key:
         key = RecordKey(rejected.user_id, rejected.recording_id)
-        records.update(key, record.reject(rejected.reason, records.unix_s()))
+        records.update(key, record.reject(rejected.reason, rejected.key, records.unix_s()))
 
 
 def _fenced(records: RecordTable, work: Work, message: MessageLease) -> Optional[Item]:

@@ -105,10 +105,11 @@ def _parse_rem(envelope: dict[str, Any], policy: EnvelopePolicy) -> Parsed:
     try:
         return Parsed(jobs=(_rem_job(envelope, recording_id, user_id, policy),))
     except _Bad as bad:
-        known = is_usable_id(recording_id) and is_usable_id(user_id)
-        return Parsed(
-            rejected=(Rejected(str(bad), str(recording_id), str(user_id)) if known else Rejected(str(bad)),)
-        )
+        if not (is_usable_id(recording_id) and is_usable_id(user_id)):
+            return Parsed(rejected=(Rejected(str(bad)),))
+        key = envelope.get("key") if policy.allows(envelope.get("bucket")) else None
+        known = str(recording_id), str(user_id), key if isinstance(key, str) else ""
+        return Parsed(rejected=(Rejected(str(bad), *known),))
 
 
 def _rem_job(envelope: dict[str, Any], recording_id: Any, user_id: Any, policy: EnvelopePolicy) -> JobRequest:

@@ -23,7 +23,6 @@ from supervisor.broker.ports import (
     Item,
     Missing,
     ObjectFacts,
-    Present,
 )
 from supervisor.broker.request import JobRequest, Source
 from supervisor.contract import moments
@@ -294,9 +293,13 @@ def give_up(hold: Hold, reason: str, counts: str, source: Source, now_unix_s: fl
     )
 
 
-def reject(reason: str, now_unix_s: float) -> Change:
-    """Say FAILED on a record that is there and that nobody works on or has finished."""
-    return Change(AllOf((Present("status"), Missing("remState"))), put=_failed(reason, now_unix_s))
+def reject(reason: str, key: str, now_unix_s: float) -> Change:
+    """Tell readers of a message about this very audio that can't be a job.
+
+    It decides nothing (no remState): the recording may have another message, and that is as good as ever.
+    """
+    told = {name: value for name, value in _failed(reason, now_unix_s).items() if name != "remState"}
+    return Change(AllOf((Equals("s3KeyRaw", key), Missing("remState"))), put=told)
 
 
 def free(hold: Hold, counts: str) -> Change:

@@ -61,11 +61,16 @@ class JobRequest:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A message, or one part of it, that can never be a job; with ids where it has usable ones."""
+    """A message, or one part of it, that can never be a job; with ids where it has usable ones.
+
+    `key` is empty unless the message names audio that this service reads: only then can it be
+    about the recording of that id.
+    """
 
     reason: str
     recording_id: str = ""
     user_id: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,26 @@ def test_bad_message_gets_one_reason_for_people(body: str, says: str) -> None:
 def test_rejected_message_keeps_its_ids_where_a_record_can_be_found_by_them() -> None:
     (found,) = parse(json.dumps(rem_message(bucket="elsewhere")), POLICY).rejected
 
-    assert (found.recording_id, found.user_id) == ("rec-1", "user-9")
+    assert (found.recording_id, found.user_id, found.key) == ("rec-1", "user-9", "")
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_about_its_audio"),
+    [
+        ({"language": "german"}, True),
+        ({"bucket": "elsewhere"}, False),
+        ({"key": ""}, False),
+        ({"key": 7}, False),
+    ],
+)
+def test_rejected_message_is_about_a_recording_only_if_it_names_audio_that_we_read(
+    changed: dict[str, Any], is_about_its_audio: bool
+) -> None:
+    message = rem_message(**changed)
+
+    (found,) = parse(json.dumps(message), POLICY).rejected
+
+    assert found.key == (message["key"] if is_about_its_audio else "")
 
 
 _JSON = st.recursive(

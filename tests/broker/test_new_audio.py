@@ -186,3 +186,47 @@ def test_audio_uploaded_anew_in_mid_work_is_transcribed_too(tmp_path: Path, when
         assert (world.item()["remState"], world.item()["remAttempt"]) == ("DONE", 2)
         assert host.supervisor.endings == [("rec-1", Ending.DONE)] * 2
         assert world.queue.messages == {}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"bucket": "elsewhere"}, {"key": "another.wav", "language": "german"}, {"key": ""}, {"options": 7}],
+)
+@pytest.mark.parametrize("comes", ["before", "after", "while it is worked on"])
+def test_rejected_message_decides_nothing_about_a_recording_of_other_messages(
+    tmp_path: Path, bad: dict[str, Any], comes: str
+) -> None:
+    """A message with a foreign bucket once failed a recording that was never begun; its own message, which
+    came next, went to the dead letters."""
+    with new_world(tmp_path, QueueRules(**REMS_RULES)) as world:
+        host = world.host(Plan(work_s=30.0))
+        body = json.dumps(rem_message(**bad))
+        if comes == "before":
+            world.queue.send(body, {})
+            world.run(world.is_quiet)
+        world.send()
+        if comes == "while it is worked on":
+            world.run(lambda: bool(host.supervisor.jobs))
+        if comes != "before":
+            world.queue.send(body, {})
+
+        world.run(world.is_quiet)
+
+        assert_once(world)
+        assert len(world.queue.dead_letters) == 1
+        assert failed_ids(host) == ["rec-1"]  # the message is kept for people
+
+
+def test_recordings_own_message_that_cannot_be_a_job_tells_its_readers(tmp_path: Path) -> None:
+    with new_world(tmp_path, QueueRules(**REMS_RULES)) as world:
+        world.host()
+        world.send()
+        world.item()["s3KeyRaw"] = rem_message()["key"]
+        (stored,) = world.queue.messages.values()
+        stored.body = json.dumps(rem_message(language="german"))
+
+        world.run(world.is_quiet)
+
+        assert world.item()["status"] == "FAILED"
+        assert "german" in world.item()["remReason"]
+        assert "remState" not in world.item()

@@ -219,17 +219,19 @@ def test_completing_needs_the_fence() -> None:
     assert holds(change.condition, held(remToken=OURS.token, remState="PUBLISHING"))
 
 
-def test_rejecting_never_touches_a_record_that_is_absent_or_in_work_or_done() -> None:
-    condition = record.reject("bad", NOW).condition
+def test_rejecting_touches_only_a_record_of_the_same_audio_that_nobody_works_on_or_ended() -> None:
+    change = record.reject("bad", "a.wav", NOW)
+    own = {"status": "x", "s3KeyRaw": "a.wav"}
 
-    assert [
-        holds(condition, item) for item in ({}, held(status="x"), {**DONE, "status": "x"}, {"status": "x"})
-    ] == [
-        False,
-        False,
-        False,
-        True,
-    ]
+    items = ({}, held(**own), {**DONE, **own}, {**own, "s3KeyRaw": "other.wav"}, {"status": "x"}, own)
+    assert [holds(change.condition, item) for item in items] == [False] * 5 + [True]
+
+
+def test_rejecting_decides_nothing() -> None:
+    item = changed({"status": "x", "s3KeyRaw": "a.wav"}, record.reject("bad", "a.wav", NOW))
+
+    assert (item["status"], item["remReason"]) == ("FAILED", "bad")
+    assert holds(record.claim(REQUEST, OURS, term(NOW)).condition, item)
 
 
 def test_conditions_mean_what_they_say() -> None:
