@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 _SAID_CHARS_MOST = 300
@@ -50,11 +50,12 @@ class Words:
 NOTHING = Words()
 
 
-def read(lines: Sequence[str], returncode: int) -> Words:
+def read(lines: Iterable[str], returncode: int) -> Words:
     """Read a dead process's last lines, the newest last.
 
     One that a signal killed had no time for words: its newest error is about something else.
     """
+    lines = tuple(lines)
     for line in reversed(lines):
         found = _MISSING.search(line)
         if found:

@@ -24,7 +24,7 @@ from supervisor.child import watch_without_pidfd
 from supervisor.chronicle import Chronicle
 from supervisor.contract import clock, settings
 from supervisor.contract import messages as m
-from supervisor.contract.exits import STATUS_UNKNOWN, Exit, describe
+from supervisor.contract.exits import STATUS_UNKNOWN, Exit
 from supervisor.contract.settings import Loaded
 from supervisor.crew import OWN_POLICIES, Crew
 from supervisor.effects import Effects
@@ -297,7 +297,7 @@ class Service:
             self.post(event)
 
     def _fetch_ended(self, name: str, returncode: int) -> None:
-        again_s = self.crew.fetches[name].ended(describe(returncode))
+        again_s = self.crew.fetches[name].ended(returncode)
         if self.pool.mode is pl.Mode.STOPPING:
             return
         if again_s is not None:

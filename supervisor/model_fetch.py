@@ -10,8 +10,12 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from typing import Any, Optional
+
+from supervisor import last_words
+from supervisor.contract.exits import describe
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +35,13 @@ class ModelFetch:
     percent: Optional[int] = None
     is_final: bool = False  # trying again by itself is no use: it waits until somebody asks
     _told_percent: int = -1
+    _printed: deque[str] = field(default_factory=lambda: deque(maxlen=20))
 
     def hear(self, line: str) -> None:
         """Take one line that the child printed."""
         event = _event_of(line)
         if event is None:
+            self._printed.append(line[:500])
             log.info("model fetch says", extra={"line": line[:500]})
             return
         kind = event.get("event")
@@ -50,11 +56,14 @@ class ModelFetch:
             self.failure = f"{event.get('reason', 'unknown')}. {event.get('cure', '')}".strip()
             self.is_final = event.get("final") is True
 
-    def ended(self, words: str) -> Optional[float]:
+    def ended(self, returncode: int) -> Optional[float]:
         """The child has ended: give the seconds until the next try; None: there is none, `path` says why."""
         if self.path:
             return None
-        self.failure = self.failure or f"the model fetch ended without an answer ({words})"
+        said = last_words.read(self._printed, returncode).said
+        how = f"{describe(returncode)}{said and ': '}{said}"
+        self.failure = self.failure or f"the model fetch ended without an answer ({how})"
+        self._printed.clear()
         self.failures += 1
         if self.is_final:
             log.error("model is not available", extra={"model": self.model, "reason": self.failure})

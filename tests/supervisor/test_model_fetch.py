@@ -19,7 +19,7 @@ def test_folder_that_was_found_ends_the_fetch() -> None:
 
     fetch.hear(line(event="ready", path="/models/base", source="cache"))
 
-    assert (fetch.path, fetch.ended("exit 0")) == ("/models/base", None)
+    assert (fetch.path, fetch.ended(0)) == ("/models/base", None)
 
 
 def test_progress_is_logged_each_tenth_and_not_more(caplog: pytest.LogCaptureFixture) -> None:
@@ -60,7 +60,7 @@ def test_failure_is_kept_in_the_words_of_the_child() -> None:
     fetch = ModelFetch("bse")
     fetch.hear(line(event="failed", reason="no model 'bse'", cure="Write base"))
 
-    fetch.ended("exit 1")
+    fetch.ended(1)
 
     assert fetch.failure == "no model 'bse'. Write base"
 
@@ -68,7 +68,7 @@ def test_failure_is_kept_in_the_words_of_the_child() -> None:
 def test_end_without_an_answer_is_a_failure_that_says_how_it_ended() -> None:
     fetch = ModelFetch("base")
 
-    fetch.ended("killed by SIGKILL")
+    fetch.ended(-9)
 
     assert "killed by SIGKILL" in fetch.failure
 
@@ -76,11 +76,11 @@ def test_end_without_an_answer_is_a_failure_that_says_how_it_ended() -> None:
 def test_tries_are_5_s_apart_at_first_and_5_minutes_at_most() -> None:
     fetch = ModelFetch("base")
 
-    waits_s = [fetch.ended("exit 1") for _ in range(9)]
+    waits_s = [fetch.ended(1) for _ in range(9)]
 
     assert waits_s == [5, 10, 20, 40, 80, 160, 300, 300, 300]
     for _ in range(2000):
-        assert fetch.ended("exit 1") == 300
+        assert fetch.ended(1) == 300
 
 
 def test_fetch_that_only_a_person_can_cure_is_not_tried_again_until_somebody_asks(
@@ -90,7 +90,7 @@ def test_fetch_that_only_a_person_can_cure_is_not_tried_again_until_somebody_ask
     fetch = ModelFetch("owner/nothing")
     fetch.hear(line(event="failed", reason="no such repository", cure="Correct it", final=True))
 
-    again_s = fetch.ended("exit 1")
+    again_s = fetch.ended(1)
 
     assert again_s is None
     assert fetch.path == ""
@@ -102,5 +102,15 @@ def test_fetch_that_time_may_cure_needs_nobody_to_ask() -> None:
     fetch = ModelFetch("base")
     fetch.hear(line(event="failed", reason="no route", cure="", final=False))
 
-    assert fetch.ended("exit 1") == 5
+    assert fetch.ended(1) == 5
     assert not fetch.ask_again()
+
+
+def test_a_fetch_that_cannot_even_start_says_why() -> None:
+    fetch = ModelFetch("base")
+
+    fetch.hear("Traceback (most recent call last):")
+    fetch.hear("ModuleNotFoundError: No module named 'huggingface_hub'")
+    fetch.ended(1)
+
+    assert "exit 1 (failed): ModuleNotFoundError: No module named 'huggingface_hub'" in fetch.failure
