@@ -45,6 +45,7 @@ class Recipe:
     environment: Mapping[str, str]
     speaks: tuple[type, ...]  # the messages that may come from it
     lock_path: str = ""  # held by the process as long as it, or a child of it, lives
+    hides_memory: bool = False  # so its mark stands on the command line, too
 
 
 class Ears(Protocol):
@@ -292,14 +293,16 @@ def watch_without_pidfd(loop: asyncio.AbstractEventLoop, reap_all: Callable[[], 
 
 def _start(recipe: Recipe, life: str, link_fd: int, out_fd: int, lock_fd: int) -> int:
     """Start the process; give its pid, which then stands in the lock file too."""
+    mark = f"{life}/{recipe.name}"
     environment = {
         **recipe.environment,
         child_env.LINK_FD: str(link_fd),
         child_env.PARENT_PID: str(os.getpid()),
-        child_env.LIFE: f"{life}/{recipe.name}",
+        child_env.LIFE: mark,
     }
+    command = [*recipe.command, child_env.LIFE_OPTION, mark] if recipe.hides_memory else recipe.command
     inherited = [fd for fd in (link_fd, lock_fd) if fd >= 0]
-    pid = spawn(recipe.command, environment, out_fd, inherited)
+    pid = spawn(command, environment, out_fd, inherited)
     if lock_fd >= 0:
         # For those who find the place taken. On a full disk they read an older pid, or none; the lock holds.
         with contextlib.suppress(OSError):

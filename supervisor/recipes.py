@@ -34,7 +34,8 @@ MakeWorker = Callable[[Settings, Mapping[str, str], Place, str], Recipe]
 
 def broker(settings: Settings, environ: Mapping[str, str], aws: Mapping[str, str]) -> Recipe:
     environment = environments.for_broker(environ, aws, child_env.dump_settings(settings))
-    return Recipe("broker", module_command("supervisor.broker"), finding_us(environment), m.FROM_BROKER)
+    command = module_command("supervisor.broker")
+    return Recipe("broker", command, finding_us(environment), m.FROM_BROKER, hides_memory=True)
 
 
 def gpuwatch(settings: Settings, environ: Mapping[str, str]) -> Recipe:

@@ -31,6 +31,7 @@ def run_service(loaded: Loaded, make_worker: recipes.MakeWorker = recipes.worker
     """
     settings = loaded.settings
     process_start.begin_service()
+    process_start.hide_memory()
     process_start.keep_descriptors()
     process_start.raise_descriptor_limit()
     process_start.write_no_core()

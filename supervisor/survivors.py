@@ -1,10 +1,10 @@
 """Finds what our children left running, wherever it went, and ends it.
 
 Each supervisor draws a mark at its start; every child has it in its environment, with the slot's name,
-and so has whatever a child starts. A process that left its group and session, or outlived its
-supervisor, is known by it; nothing else ever bears it. Which mark the former life on this state directory
-had stands there in a file. A process that clears its environment is not found: if it holds a
-device's lock, its slot still waits for it and names it.
+and so has whatever a child starts. The broker hides its environment: its mark is on its command line, too.
+A process that left its group and session, or outlived its supervisor, is known by it; nothing else ever
+bears it. Which mark the former life on this state directory had stands there in a file. A process that
+clears its environment is not found: if it holds a device's lock, its slot still waits for it and names it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import json
 import os
 import secrets
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from supervisor.contract.child_env import LIFE
+from supervisor.contract.child_env import LIFE, LIFE_OPTION
 
 LIFE_FILE = "life.json"
 
@@ -72,10 +73,19 @@ def end(survivor: Survivor, life: str) -> None:
 
 def _slot_of(pid: int, life: str) -> str:
     """Give the slot in a process's mark; empty where it bears none of this life, or is dead or not ours."""
-    begin = f"{LIFE}={life}/".encode()
+    begin, folder = f"{LIFE}={life}/".encode(), Path(f"/proc/{pid}")
     try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        try:
+            entries = (folder / "environ").read_bytes().split(b"\0")
+        except PermissionError:
+            begin = f"{life}/".encode()
+            entries = _after_option((folder / "cmdline").read_bytes().split(b"\0"))
     except OSError:
         return ""
-    marks = [entry[len(begin) :] for entry in environment.split(b"\0") if entry.startswith(begin)]
+    marks = [entry[len(begin) :] for entry in entries if entry.startswith(begin)]
     return marks[0].decode("utf-8", "replace") if marks else ""
+
+
+def _after_option(words: Sequence[bytes]) -> list[bytes]:
+    """Give the mark on a command line: the word after the option."""
+    return [word for option, word in zip(words, words[1:]) if option == LIFE_OPTION.encode()]

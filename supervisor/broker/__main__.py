@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from supervisor.contract import process_start
+from supervisor.contract import child_env, process_start
 
 
 def main() -> None:
     """Serve where no verb is given."""
-    if len(sys.argv) == 1:
+    process_start.hide_memory()  # AWS credentials are in its environment
+    if len(sys.argv) == 1 or sys.argv[1] == child_env.LIFE_OPTION:
         process_start.begin_service()
         from supervisor.broker.service import serve
 

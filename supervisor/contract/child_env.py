@@ -19,6 +19,7 @@ from supervisor.contract.options import Options
 LINK_FD = "REM_LINK_FD"
 PARENT_PID = "REM_PARENT_PID"
 SETTINGS = "REM_CHILD_SETTINGS"
+LIFE_OPTION = "--life"  # the same on the command line, of a process whose environment can't be read
 LIFE = "REM_LIFE"  # "mark/slot", by which the supervisor knows what it started, and what that starts
 
 T = TypeVar("T")
