@@ -10,6 +10,8 @@ from typing import Any, Callable
 import pytest
 
 from workerproc.batch import Batch
+from workerproc.errors import JobStopped
+from workerproc.rounds import TURN_WINDOWS
 
 LIMIT_S = 60.0
 
@@ -272,3 +274,64 @@ def test_order_to_end_reaches_a_job_that_waits_to_be_prepared() -> None:
         batch.stir()
         assert ended.wait(LIMIT_S)
         waiting.join(LIMIT_S)
+
+
+def test_call_that_its_job_gave_up_is_not_made_and_the_engine_goes_on() -> None:
+    """An abandoned call that stayed in the table belonged to no lane: the engine's thread ended by it."""
+    engine = Adder()
+    given_up = threading.Event()
+
+    def heed() -> None:
+        if given_up.is_set() and threading.current_thread().name == "stopped":
+            raise JobStopped("stopped")
+
+    batch = Batch(engine, rows=1, heed=heed)
+
+    def stopped() -> None:
+        with contextlib.suppress(JobStopped), batch.lane() as lane:
+            lane.call("generate", "same", 1_000)
+
+    thread = threading.Thread(target=stopped, name="stopped")
+    thread.start()
+    given_up.set()
+    while thread.is_alive():
+        batch.stir()
+        thread.join(0.01)
+
+    running_engine = threading.Thread(target=batch.run, daemon=True)
+    running_engine.start()
+    running_engine.join(0.3)
+    assert running_engine.is_alive()
+    with batch.lane() as lane:
+        assert lane.call("generate", "same", 1) == 2
+    batch.close()
+    running_engine.join(LIMIT_S)
+    assert engine.calls == [("generate", [1])]
+
+
+def test_job_that_comes_late_takes_turns_with_one_that_has_had_many() -> None:
+    """A newcomer that began at turn 0 would have had the engine to itself until it had caught up."""
+    many = 8 * TURN_WINDOWS
+    early_has_had_many = threading.Event()
+    order: list[str] = []
+
+    class Noting(Adder):
+        def make(self, kind: str, requests: Sequence[Any]) -> list[Any]:
+            order.extend(requests)
+            if order.count("early") == many:
+                early_has_had_many.set()
+            return requests[:]  # type: ignore[return-value]
+
+    def early(lane: Any) -> None:
+        while order.count("late") < 4 * TURN_WINDOWS:
+            lane.call("encode", "same", "early")
+
+    def late(lane: Any) -> None:
+        assert early_has_had_many.wait(LIMIT_S)
+        for _ in range(4 * TURN_WINDOWS):
+            lane.call("encode", "same", "late")
+
+    do_all(Batch(Noting(), rows=1), [early, late])
+
+    shared = order[order.index("late") :]
+    assert "early" in shared[: shared.index("late") + 4 * TURN_WINDOWS]

@@ -19,7 +19,7 @@ from workerproc import checkpoint
 from workerproc.board import Board
 from workerproc.checkpoint import BadCheckpoint, Checkpoint, Mark, Work
 from workerproc.errors import JobPutDown, JobStopped
-from workerproc.resume import FILE, Checkpoints
+from workerproc.resume import FILE, Checkpoints, read_bounded
 from workerproc.transcript import Segment, Word
 
 WORK = Work(1_000, "ab" * 32, "tiny.en", {"beam_size": "5"}, {"ctranslate2": "4.8.5", "compute_type": "int8"})
@@ -229,6 +229,85 @@ def test_put_down_before_the_first_window_leaves_what_was_there(folder: Path) ->
     second.keep(MARK, SEGMENTS)
 
     assert checkpoints(folder, []).find() is not None
+
+
+# --- of a recording in parts
+
+
+def packed(work: Work) -> bytes:
+    lines = [checkpoint.write_segment(segment) for segment in SEGMENTS]
+    return checkpoint.pack([checkpoint.write(work, MARK, lines), None])
+
+
+def test_parts_that_were_packed_for_this_work_are_found(folder: Path) -> None:
+    (folder / FILE).write_bytes(packed(WORK))
+
+    assert checkpoints(folder, []).find_parts(WORK) == [KEPT, None]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        dataclasses.replace(WORK, audio_sha256="cd" * 32),
+        dataclasses.replace(WORK, model="base"),
+        dataclasses.replace(WORK, options={"beam_size": "1"}),
+        dataclasses.replace(WORK, engine={"ctranslate2": "4.9"}),
+    ],
+    ids=["audio", "model", "options", "engine"],
+)
+def test_parts_that_were_packed_for_other_work_start_over(
+    folder: Path, other: Work, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / FILE).write_bytes(packed(other))
+
+    assert checkpoints(folder, []).find_parts(WORK) == []
+
+    assert [record.message for record in caplog.records] == ["job starts over"]
+
+
+def test_parts_are_kept_once_for_each_change(folder: Path) -> None:
+    """Parts that stand still were written and told again and again, and uploaded each time."""
+    told: list[Told] = []
+    kept = checkpoints(folder, told)
+
+    kept.keep_parts(b"one", 5.0)
+    (folder / FILE).unlink()
+    kept.keep_parts(b"one", 5.0)
+
+    assert not (folder / FILE).exists()
+    kept.keep_parts(b"two", 6.0)
+    assert (folder / FILE).read_bytes() == b"two"
+    assert [word.done_s for word in told] == [5.0, 6.0]
+
+
+def test_parts_of_which_nothing_is_done_are_not_kept(folder: Path) -> None:
+    told: list[Told] = []
+
+    checkpoints(folder, told).keep_parts(b"nothing yet", 0.0)
+
+    assert (told, (folder / FILE).exists()) == ([], False)
+
+
+def test_checkpoint_that_is_too_large_is_not_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file without end, put in its place, would have filled the worker's memory."""
+    monkeypatch.setattr(checkpoint, "MOST_BYTES", len(written()))
+    checkpoints(folder, []).keep(MARK, SEGMENTS)
+    size = (folder / FILE).stat().st_size
+    for most_bytes in (size - 1, size):
+        monkeypatch.setattr(checkpoint, "MOST_BYTES", most_bytes)
+        found = checkpoints(folder, []).find()
+        assert (found is not None) == (most_bytes == size)
+
+    (reason,) = [record.reason for record in caplog.records]  # type: ignore[attr-defined]  # a fact of the line
+    assert reason == f"the checkpoint has more than {size - 1} bytes"
+    monkeypatch.setattr(checkpoint, "MOST_BYTES", 1_000)
+    with pytest.raises(BadCheckpoint):
+        read_bounded(Path("/dev/zero"))
+
+
+# --- put down
 
 
 def test_job_is_put_down_at_its_next_step_unless_it_is_no_longer_ours() -> None:
