@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Optional
 from supervisor.contract import codec
 from supervisor.contract.exits import Exit
 from supervisor.contract.options import Options
-from workerproc import errors, models
+from workerproc import errors, models, telemetry
 
 if TYPE_CHECKING:
     from workerproc.recogniser import Recogniser
@@ -75,7 +75,7 @@ def judged(name: str, version: str) -> Finding:
 
 
 def _imports() -> Finding:
-    models.quiet_hub()
+    telemetry.switch_off()
     try:
         from workerproc import recogniser  # noqa: F401  # the import is the check
     except Exception as error:  # noqa: BLE001  # a doctor reports whatever it finds

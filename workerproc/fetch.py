@@ -20,7 +20,7 @@ from typing import Any, Callable, Optional
 
 from supervisor.contract import clock
 from supervisor.contract.exits import Exit
-from workerproc import models
+from workerproc import models, telemetry
 from workerproc.models import Found, NoModel
 
 Tell = Callable[[int, int], None]  # bytes done, bytes in all
@@ -56,7 +56,7 @@ def find(name: str, tell: Tell) -> Found:
     folder = models.folder_of(name)
     if folder is not None:
         return Found(folder, "folder")
-    models.quiet_hub()
+    telemetry.switch_off()
     repository = models.repository_of(name)
     here = _here(name, repository)
     if here is not None:

@@ -7,7 +7,6 @@ incomplete is never taken for a model. `fetch.py` asks the hub for what is not f
 from __future__ import annotations
 
 import importlib.util
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -36,12 +35,6 @@ class Found:
 
     path: Path
     source: str
-
-
-def quiet_hub() -> None:
-    """Keep huggingface_hub from telling about us and from drawing bars. Before its first import."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def missing_files(folder: Path) -> list[str]:

@@ -34,7 +34,7 @@ from supervisor.contract.messages import (
     ToWorker,
     Up,
 )
-from workerproc import birth, errors, models, recycling, rounds, row_choice
+from workerproc import birth, errors, recycling, rounds, row_choice, telemetry
 from workerproc.batch import Batch
 from workerproc.board import Board, Ticket
 from workerproc.link import Link
@@ -190,7 +190,7 @@ class Worker:
     def _load(self) -> Recogniser:
         settings = self._settings
         began_at_s = clock.now_s()
-        models.quiet_hub()
+        telemetry.switch_off()
         try:
             from workerproc import recogniser as engine
         except ImportError as error:

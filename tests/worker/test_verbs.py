@@ -27,10 +27,10 @@ DOCUMENT: dict[str, Any] = transcript.build(
 )
 
 
-def verb(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def verb(*arguments: str, stdin: bytes = b"", **environ: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-m", "workerproc", *arguments],
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, **environ},
         input=stdin,
         capture_output=True,
         timeout=LIMIT_S,
@@ -115,6 +115,14 @@ def test_check_knows_the_av_that_breaks_decoding() -> None:
     }
 
     assert judged == {"15.1.0": "ok", "18.1.0": "ok", "19.0.0": "fail", "20.0": "fail"}
+
+
+def test_check_by_hand_leaves_nothing_in_the_home_folder(tmp_path: Path) -> None:
+    """onnxruntime keeps an id in ~/.cache/Microsoft and uploads usage unless it is told not to."""
+    done = verb("check", "--model-path", model_path(), HOME=str(tmp_path))
+
+    assert done.returncode == Exit.OK
+    assert list(tmp_path.rglob("*")) == []
 
 
 FOREIGN = """
