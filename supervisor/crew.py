@@ -121,7 +121,7 @@ class Crew:
         return self.fetches[name]
 
     def take_up(self, settings: Settings) -> list[str]:
-        """Start workers with these settings from now on; give the slots that run with older ones."""
+        """Start workers with these settings from now on; give the slots that are to start again for that."""
         self._settings = settings
         fresh = self._renewed()
         changed = []
@@ -135,7 +135,13 @@ class Crew:
                 self._places[name], self._effects.recipes[name] = place, recipe
                 changed.append(self._pool.members[name].slot)
         self._enlist()
-        return [slot.name for slot in changed if slot.state in sl.ALIVE and slot.next is sl.Next.RESTART]
+        return [slot.name for slot in changed if _takes_up(slot)]
+
+    def renewal(self, name: str, by_s: float) -> pl.PoolEvent:
+        """Give the event that lets a slot start with its new recipe."""
+        if self._pool.members[name].slot.state is sl.SlotState.HELD:
+            return pl.SlotEvent(name, sl.Begin())
+        return pl.DrainSlots((name,), by_s, "reload", sl.Next.RESTART)
 
     def _renewed(self) -> dict[str, places.Place]:
         """Give the places of devices that are there as settings want them now; their slots stay."""
@@ -232,6 +238,13 @@ class Crew:
         used_type = compute_type or places.compute_type_for(self._settings, place.kind)
         self._pool.members[place.name].load = Load(model, place.kind, used_type)
         return self._make_worker(self._settings, self._environ, fitted, path)
+
+
+def _takes_up(slot: sl.Slot) -> bool:
+    """Say whether new settings concern a slot now: it runs, or was held for the old ones."""
+    if slot.state is sl.SlotState.HELD:
+        return slot.hold is sl.Hold.SETTINGS
+    return slot.state in sl.ALIVE and slot.next is sl.Next.RESTART
 
 
 def _why_no_model(fetch: ModelFetch) -> sl.Event:

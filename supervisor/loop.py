@@ -318,7 +318,7 @@ class Service:
             log.error("reload stopped at the first failure", extra={"reason": self._roll.failed})
         if name:
             by_s = clock.now_s() + self.loaded.settings.supervisor.drain_s
-            self.post(pl.DrainSlots((name,), by_s, "reload", sl.Next.RESTART))
+            self.post(self.crew.renewal(name, by_s))
 
     def _after_events(self) -> None:
         """Set the next timer, tell systemd, keep the written status fresh: once a turn of the loop."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes.driven import wait_state
 from tests.processes.quick_service import NULL
 from tests.processes.rem_service import SAMPLES, Service, running, wait_for
 from tests.processes.senders import LocalSender, finished, transcript_of
@@ -106,3 +107,32 @@ def test_another_model_is_taken_up_and_one_that_is_none_stops_the_roll(tmp_path:
 
     assert named == str(good)
     assert len(left) == 1, "the second worker goes on with the model that works"
+
+
+def test_settings_that_the_models_tokens_forbid_hold_the_slots_and_begin_again_once_corrected(
+    tmp_path: Path,
+) -> None:
+    """Only the model's tokenizer knows how many tokens hotwords have: 700 letters may be 400 of them."""
+    hotwords = "Kowalczyk, Nguyễn, " * 40
+    text = '[transcription]\nhotwords = "{}"\n[devices]\ncpu_slots = 2\n'
+    (tmp_path / "config.toml").write_text(text.format(hotwords), encoding="utf-8")
+    with running(tmp_path / "s") as service:
+        held = [wait_state(service, name, "held") for name in ("cpu0", "cpu1")]
+
+        settings_of(service, text.format("Kowalczyk"))
+        service.command("reload")
+
+        service.wait_ready(2)
+
+    assert all("settings wrong" in slot["reason"] and "hotwords: " in slot["reason"] for slot in held)
+    assert all(slot["restarts"] == 0 for slot in held)
+
+
+def test_misspelt_model_is_refused_by_reload_with_the_nearest_name(tmp_path: Path) -> None:
+    with running(tmp_path / "s", NULL, WHISPER_MODEL="") as service:
+        settings_of(service, "[transcription]\nmodel = 'tiny.em'\n")
+
+        told = wait_for(lambda: service.command("reload"), "an answer")
+
+    assert told.returncode != 0
+    assert "Did you mean tiny.en?" in told.stderr
