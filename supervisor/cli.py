@@ -7,6 +7,7 @@ quick. This file knows arguments and exit codes and nothing of what the verbs do
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 from collections.abc import Sequence
@@ -53,10 +54,11 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except CommandFailed as error:
         return _complain(str(error), error.code)
     except KeyboardInterrupt:
+        if argv is None and not select.select([], [sys.stdout], [], 0)[1]:
+            _let_go_of_stdout()  # a full pipe that nobody reads: the flush at exit would wait for ever
         return INTERRUPTED
     except BrokenPipeError:
-        # Python flushes stdout again at exit and would complain there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go_of_stdout()
         return PIPE_CLOSED
     except OSError as error:
         return _complain(str(error), Exit.FAILED)
@@ -66,6 +68,11 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         if not isinstance(error, SettingsWrong):
             raise
         return _complain(str(error), Exit.SETTINGS_WRONG)
+
+
+def _let_go_of_stdout() -> None:
+    """Python flushes stdout again at exit: let that go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(sentence: str, code: int) -> int:

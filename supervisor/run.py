@@ -29,35 +29,40 @@ def run_service(loaded: Loaded, make_worker: recipes.MakeWorker = recipes.worker
 
     `make_worker` says what a worker is: the service's own, or one that a benchmark measures with.
     """
-    settings = loaded.settings
+    _prepare_process()
+    try:
+        return _run(loaded, make_worker)
+    except (StateDirTaken, StateDirBroken, SocketFolderUnsafe) as error:
+        return _refuse(f"{error}", Exit.FAILED)
+    except GroupUnusable as error:
+        group = loaded.settings.control.group
+        return _refuse(f"[control] group = {group!r}: {error}", Exit.SETTINGS_WRONG)
+    except SocketUnusable as error:
+        if os.environ.get("REM_SOCKET"):
+            cure = "Name a path of its own, or leave it out"
+            return _refuse(f"REM_SOCKET: {error}. {cure}", Exit.SETTINGS_WRONG)
+        return _refuse(f"{error}. Stop or remove what is there, or set REM_SOCKET", Exit.FAILED)
+
+
+def _prepare_process() -> None:
+    """Set what this process inherited, and what its children inherit from it."""
     process_start.begin_service()
     process_start.hide_memory()
     process_start.keep_descriptors()
     process_start.raise_descriptor_limit()
     process_start.write_no_core()
-    try:
-        state = StateDir(settings.state_dir)
-        address = socket_path(settings.state_dir, os.environ, bool(settings.control.group))
-    except (StateDirTaken, StateDirBroken, SocketFolderUnsafe) as error:
-        return _refuse(str(error), Exit.FAILED)
+
+
+def _run(loaded: Loaded, make_worker: recipes.MakeWorker) -> Exit:
+    settings = loaded.settings
+    state = StateDir(settings.state_dir)
+    address = socket_path(settings.state_dir, os.environ, bool(settings.control.group))
     # systemd's watchdog kills with SIGABRT: what hung should stand in the journal.
     faulthandler.enable()
     (state.path / PRETEND_FILE).unlink(missing_ok=True)  # an earlier run's faults are over
     writer = logline.set_up("supervisor", settings.log.level, settings.log.format)
     try:
         return asyncio.run(_serve(loaded, state, address, make_worker))
-    except StateDirBroken as error:
-        return _refuse(str(error), Exit.FAILED)
-    except GroupUnusable as error:
-        return _refuse(f"[control] group = {settings.control.group!r}: {error}", Exit.SETTINGS_WRONG)
-    except SocketUnusable as error:
-        if os.environ.get("REM_SOCKET"):
-            return _refuse(
-                f"REM_SOCKET: {error}. Name a path of its own, or leave it out", Exit.SETTINGS_WRONG
-            )
-        return _refuse(
-            f"{error}. Stop or remove what is there, or set REM_SOCKET to another path", Exit.FAILED
-        )
     finally:
         writer.stop()
 

@@ -21,6 +21,7 @@ _USERS_CHOICE = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 # systemd's reason for a low soft limit is select(), which nothing here uses; above this, loops over all
 # possible descriptors in foreign code become slow.
 _DESCRIPTORS_WANTED = 65_536
+_DESCRIPTORS_LEAST = 256  # four a slot, and the broker's connections
 _PRIVATE = 0o077
 _PR_SET_DUMPABLE = 4  # linux/prctl.h; proc(5) says which files of /proc/PID it closes
 _PACKAGE_HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -77,10 +78,16 @@ def reset_signals() -> None:
 
 
 def leave_lost_folder() -> None:
-    """Go to / where the working folder was removed: Intel's library ends a process that has none (exit 2)."""
+    """Go to / where the working folder was removed, or is closed to this user, as after `sudo -u` in /root.
+
+    Intel's library ends a process that has no folder (exit 2), and ./config.toml could not be looked for.
+    """
     try:
         os.getcwd()
+        lost = not os.access(".", os.X_OK)
     except OSError:
+        lost = True
+    if lost:
         os.chdir("/")
 
 
@@ -144,6 +151,9 @@ def harmful_limits() -> Iterator[tuple[str, int]]:
     """Give the inherited limits, by their `ulimit` option, of which a model or a long life runs out."""
     import resource
 
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= descriptors < _DESCRIPTORS_LEAST:
+        yield "ulimit -n", descriptors
     for option, name in (
         ("-v", "RLIMIT_AS"),
         ("-d", "RLIMIT_DATA"),

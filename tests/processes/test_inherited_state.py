@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -81,14 +83,7 @@ def test_service_that_a_careless_program_starts_works_as_ever(tmp_path: Path, na
 
 def test_service_whose_log_nobody_reads_ends_with_0(tmp_path: Path) -> None:
     """A stopped `tee` held the end back until a second SIGTERM: the flush waited for the writing thread."""
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    try:
-        while True:
-            os.write(writing, b"x" * 4096)
-    except BlockingIOError:
-        os.set_blocking(writing, True)
-
+    reading, writing = full_pipe()
     try:
         code = ended_after_sigterm(tmp_path, writing)
     finally:
@@ -108,6 +103,46 @@ def test_service_whose_log_reader_left_ends_with_0(tmp_path: Path) -> None:
         os.close(writing)
 
     assert code == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_command_that_waits_for_its_reader_ends_on_ctrl_c(tmp_path: Path) -> None:
+    """The interpreter's flush waited for the reader again, until a second Ctrl-C."""
+    reading, writing = full_pipe()
+    command = subprocess.Popen(
+        [sys.executable, "-m", "supervisor", "config"],
+        env=clean_environment(tmp_path / "state"), cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=writing,
+    )  # fmt: skip
+    try:
+        seen: deque[tuple[str, ...]] = deque(maxlen=25)
+        wait_for(lambda: stands_still(command.pid, seen), "a command that waits for its reader")
+        command.send_signal(signal.SIGINT)
+        code = command.wait(LIMIT_S)
+    finally:
+        command.kill()
+        command.wait()
+        os.close(reading)
+        os.close(writing)
+
+    assert code == 130
+
+
+def full_pipe() -> tuple[int, int]:
+    """Give both ends of a pipe into which nothing more goes."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    return reading, writing
+
+
+def stands_still(pid: int, seen: deque[tuple[str, ...]]) -> bool:
+    """Say whether a process has slept, and used no time of a CPU, as often as `seen` holds."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    seen.append((fields[0], fields[11], fields[12]))
+    return len(seen) == seen.maxlen and set(seen) == {("S", *seen[0][1:])}
 
 
 def ended_after_sigterm(tmp_path: Path, log_fd: int) -> int:
