@@ -13,23 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional, Union
 
-from supervisor.broker import checkpoints, cuts, lease, record
+from supervisor.broker import checkpoints, cuts, lease, record, refusal
 from supervisor.broker.errors import LeaseLost, TryLater
 from supervisor.broker.held import Settled
 from supervisor.broker.outcome import Verdict
 from supervisor.broker.ports import Applied, Item, ObjectStore, RecordKey, RecordTable
-from supervisor.broker.record import (
-    Busy,
-    Cuts,
-    Finished,
-    GivenUp,
-    Hold,
-    Pointer,
-    Redo,
-    Result,
-    SameName,
-    Term,
-)
+from supervisor.broker.record import Cuts, Hold, Pointer, Result, Term
+from supervisor.broker.refusal import Busy, Finished, GivenUp, Redo, SameName
 from supervisor.broker.request import JobRequest, Rejected, Source
 from supervisor.contract import clock
 from supervisor.contract.messages import Ending
@@ -62,6 +52,7 @@ class Claimed:
     pointer: Optional[Pointer] = None  # to where an earlier attempt came
     cuts: Optional[Cuts] = None  # into the parts of an earlier attempt
     is_again: bool = False  # it was over before: done, or failed
+    last_reason: str = ""  # for which it was given back the last time
 
 
 @dataclass(frozen=True)
@@ -94,10 +85,10 @@ def claim(
     term, is_again = message.term(records), False
     answer = records.update(request.record_key, record.claim(request, hold, term))
     if not isinstance(answer, Applied):
-        meaning = record.read_refusal(answer.item, request, term.now_unix_s)
+        meaning = refusal.read_refusal(answer.item, request, term.now_unix_s)
         if isinstance(meaning, SameName):
             found = objects.look(request.source.bucket, request.source.key)
-            meaning = record.read_object(answer.item, request, found)
+            meaning = refusal.read_object(answer.item, request, found)
         if isinstance(meaning, Finished):
             records.update(request.record_key, record.say_done_again())
         if isinstance(meaning, GivenUp):
@@ -107,10 +98,13 @@ def claim(
         is_again = True
         answer = records.update(request.record_key, record.claim(request, hold, term, again=True))
         if not isinstance(answer, Applied):
-            return record.busy(answer.item, term.now_unix_s)
+            return refusal.busy(answer.item, term.now_unix_s)
     attempt, failures = int(answer.item.get("remAttempt", 1)), int(answer.item.get("remFailures", 0))
     item = answer.item
-    return Claimed(attempt, failures, False, record.pointer_of(item), record.cuts_of(item), is_again)
+    last_reason = str(item.get("remLastReason", ""))
+    return Claimed(
+        attempt, failures, False, record.pointer_of(item), record.cuts_of(item), is_again, last_reason
+    )
 
 
 def take_over(
@@ -171,7 +165,7 @@ def end(records: RecordTable, key: RecordKey, hold: Hold, verdict: Verdict, sour
     if verdict.is_final:
         change = record.give_up(hold, verdict.reason, verdict.counts, source, records.unix_s())
     else:
-        change = record.free(hold, verdict.counts)
+        change = record.free(hold, verdict.counts, verdict.reason)
     answer = records.update(key, change)
     if isinstance(answer, Applied) or "remToken" not in answer.item:
         return  # without a token: our own earlier try got through, or somebody ended it

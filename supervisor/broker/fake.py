@@ -54,6 +54,8 @@ class Stored:
     handle: str = ""
     received_at_s: float = 0.0
     receives: int = 0
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    earlier_receives: int = 0
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ class FakeQueue:
         if self.rules.may_send:
             copied = self.send(message.body, message.attributes)
             self.messages[copied].visible_at_s = self._now_s() + after_s
+            self.messages[copied].earlier_receives = message.receives
         return self.rules.may_send
 
     def bury(self, message: Message, reason: str, facts: Mapping[str, str] = NO_FACTS) -> bool:
@@ -156,7 +159,7 @@ class FakeQueue:
 
     def send(self, body: str, attributes: Mapping[str, str]) -> str:
         with self._guard:
-            stored = Stored(f"message-{next(self._numbers)}", body)
+            stored = Stored(f"message-{next(self._numbers)}", body, attributes=dict(attributes))
             self.messages[stored.id] = stored
             self._serve_the_dead()
             return stored.id
@@ -190,7 +193,8 @@ class FakeQueue:
             stored.received_at_s = now_s
             stored.visible_at_s = now_s + min(visibility_s, self.rules.cap_s)
             self._given[stored.handle] = stored.id
-            taken.append(Message(stored.id, stored.handle, stored.body, stored.receives))
+            seen = (stored.receives, stored.attributes, "", stored.earlier_receives)
+            taken.append(Message(stored.id, stored.handle, stored.body, *seen))
         return taken
 
     def _redriven(self, stored: Stored) -> bool:

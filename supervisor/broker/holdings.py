@@ -72,9 +72,9 @@ class Holdings:
         """Give the job that is the next to be begun."""
         return next((job for job in self.jobs.values() if job.phase is Phase.WAITING), None)
 
-    def receive_count(self, job: LiveJob) -> int:
-        """Say how often the job's message was delivered."""
-        return max((lease.message.receive_count for lease in self.leases_of(job)), default=1)
+    def receives(self, job: LiveJob) -> int:
+        """Say how often the job was delivered, by all copies of its message."""
+        return max((lease.message.receives for lease in self.leases_of(job)), default=1)
 
     def settle(self, job: LiveJob, how: Settled, audio_s: Optional[float]) -> list[Lease]:
         """End a job; gives the leases on which nothing is open any more.

@@ -20,7 +20,8 @@ from supervisor.broker.held import Lease, LiveJob, Phase, Settled
 from supervisor.broker.outcome import Verdict, decide, decide_forbidden, decide_too_many
 from supervisor.broker.outlet import Outlet
 from supervisor.broker.ports import Message, ObjectFacts
-from supervisor.broker.record import Busy, Finished, GivenUp, Hold
+from supervisor.broker.record import Hold
+from supervisor.broker.refusal import Busy, Finished, GivenUp
 from supervisor.broker.request import JobRequest, Parsed, Rejected, Source
 from supervisor.broker.spool import AUDIO
 from supervisor.broker.tools import Tools
@@ -132,10 +133,10 @@ class Intake:
         known.message, known.deadline_at_s = message, deadline_at_s
         known.received_at_s = deadline_at_s - self._tools.lease_s
         self._holdings.save(known)
-        log.warning("message came again while we hold it", extra={"receives": message.receive_count})
+        log.warning("message came again while we hold it", extra={"receives": message.receives})
 
     def _open(self, held: Lease, parsed: Parsed) -> None:
-        facts = {"message_id": held.id, "receives": held.message.receive_count}
+        facts = {"message_id": held.id, "receives": held.message.receives}
         log.debug("message received", extra={**facts, "jobs": ", ".join(job.job_id for job in parsed.jobs)})
         fresh, again = [], []
         for request in parsed.jobs:
@@ -175,10 +176,11 @@ class Intake:
             job.cuts = outcome.cuts
             job.resumed_s = outcome.pointer.done_s if outcome.pointer is not None else 0.0
             job.renew_at_s = clock.now_s() + lease.renew_after_s(self._tools.lease_s)
-            receives = self._holdings.receive_count(job)
+            receives = self._holdings.receives(job)
             job_log.step("record claimed", job, failures=job.failures, receives=receives)
             if receives > self._max_receives:
-                self._outlet.end(job, decide_too_many(receives, self._max_receives), Failure.REJECTED)
+                verdict = decide_too_many(receives, self._max_receives, outcome.last_reason)
+                self._outlet.end(job, verdict, Failure.REJECTED)
             elif outcome.is_staged:
                 log.info("result of an earlier life found", extra={"job_id": job.id, "attempt": job.attempt})
                 self.announce(job)
@@ -191,7 +193,7 @@ class Intake:
         elif isinstance(outcome, Busy):
             self._outlet.settle(job, Settled(Ending.RELEASED, "another host has it", outcome.after_s))
         else:
-            wait_s = lease.give_back_s(self._holdings.receive_count(job), self._tools.chance())
+            wait_s = lease.give_back_s(self._holdings.receives(job), self._tools.chance())
             self._outlet.settle(job, Settled(Ending.RELEASED, str(outcome), wait_s))
 
     def _fetch(self, job: LiveJob) -> None:
@@ -247,7 +249,7 @@ class Intake:
             job_log.step("audio fetched", job, size_bytes=outcome.size_bytes, **where)
             self.announce(job)
             return
-        receive_count = self._holdings.receive_count(job)
+        receive_count = self._holdings.receives(job)
         verdict = _fetch_verdict(outcome, receive_count)
         if verdict.is_final:
             self._tools.troubles.over("audio")  # it was this key's alone

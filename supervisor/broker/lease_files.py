@@ -74,6 +74,7 @@ class SavedLease:
     received_at_s: float = 0.0
     attributes: dict[str, str] = field(default_factory=dict)
     group: str = ""
+    earlier_receives: int = 0
 
 
 @dataclass
@@ -115,6 +116,7 @@ class LeaseFiles:
             lease.received_at_s,
             dict(lease.message.attributes),
             lease.message.group,
+            lease.message.earlier_receives,
         )
         line = json.dumps(codec.to_plain(saved)).encode() + b"\n"
         # No fsync: a lease is worth nothing after a reboot.
@@ -202,7 +204,13 @@ def saved_jobs(folder: Path) -> dict[str, str]:
 def revived(saved: SavedLease, now_s: float) -> tuple[Lease, list[LiveJob]]:
     """Turn a file back into a lease and its live jobs, due to be extended at once."""
     message = Message(
-        saved.message_id, saved.handle, saved.body, saved.receive_count, saved.attributes, saved.group
+        saved.message_id,
+        saved.handle,
+        saved.body,
+        saved.receive_count,
+        saved.attributes,
+        saved.group,
+        saved.earlier_receives,
     )
     jobs = [_revived_job(job, now_s) for job in saved.jobs]
     settled = {s.job_id: Settled(s.ending, s.reason, s.after_s, s.attempt, s.error) for s in saved.settled}

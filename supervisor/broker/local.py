@@ -115,7 +115,7 @@ class LocalQueue:
         return None
 
     def send_copy(self, message: Message, after_s: float) -> bool:
-        self._insert(message.body, self._now_s() + after_s if after_s > 0 else 0.0)
+        self._insert(message.body, self._now_s() + after_s if after_s > 0 else 0.0, message.receives)
         return True
 
     def bury(self, message: Message, reason: str, facts: Mapping[str, str] = NO_FACTS) -> bool:
@@ -152,12 +152,12 @@ class LocalQueue:
         with self._database.change() as tx:
             tx.execute("DELETE FROM dead_letters WHERE id = ?", (message_id,))
 
-    def _insert(self, body: str, visible_at_s: float) -> str:
+    def _insert(self, body: str, visible_at_s: float, receives: int = 0) -> str:
         message_id = str(uuid.uuid4())
         with self._database.change() as tx:
             tx.execute(
-                "INSERT INTO messages (id, body, sent_unix_s, visible_at_s) VALUES (?, ?, ?, ?)",
-                (message_id, body, clock.wall_unix_s(), visible_at_s),
+                "INSERT INTO messages (id, body, sent_unix_s, visible_at_s, receives) VALUES (?, ?, ?, ?, ?)",
+                (message_id, body, clock.wall_unix_s(), visible_at_s, receives),
             )
         return message_id
 

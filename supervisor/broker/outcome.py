@@ -50,10 +50,11 @@ def decide_forbidden(detail: str, receive_count: int) -> Verdict:
     return decide(Failure.DEPENDENCY, detail, 0, receive_count)
 
 
-def decide_too_many(receive_count: int, max_receives: int) -> Verdict:
+def decide_too_many(receives: int, max_receives: int, last_reason: str) -> Verdict:
     """Say what follows when a message comes and comes: somebody must look."""
     allowed = f"the most allowed is {max_receives} (queue.max_receives)"
-    return Verdict(True, f"It was delivered {receive_count} times; {allowed}.")
+    why = f" The last time: {sentence(last_reason)}" if last_reason else ""
+    return Verdict(True, f"It was delivered {receives} times; {allowed}.{why}")
 
 
 def sentence(detail: str) -> str:

@@ -49,7 +49,7 @@ class Outlet:
 
     def fail(self, job: LiveJob, failure: Failure, detail: str) -> None:
         """Deal with a failed attempt as its class demands."""
-        verdict = decide(failure, detail, job.failures, self._holdings.receive_count(job))
+        verdict = decide(failure, detail, job.failures, self._holdings.receives(job))
         self.end(job, verdict, failure)
 
     def failed_job(self, job: LiveJob, reason: str, error: str = "") -> FailedJob:
@@ -196,7 +196,7 @@ class Outlet:
         elif not verdict.is_final:
             self.settle(job, Settled(Ending.RELEASED, verdict.reason, verdict.after_s))
         elif isinstance(outcome, TryLater):
-            wait_s = lease.give_back_s(self._holdings.receive_count(job), self._tools.chance())
+            wait_s = lease.give_back_s(self._holdings.receives(job), self._tools.chance())
             self.settle(job, Settled(Ending.RELEASED, outcome.detail, wait_s))  # it will fail again
         else:
             error = failure.value if failure else ""
@@ -207,7 +207,7 @@ class Outlet:
         message = held.message
         ends = list(held.settled.values())
         back = [how.after_s for how in ends if how.ending is Ending.RELEASED]
-        facts = {"message_id": message.id, "receives": message.receive_count}
+        facts = {"message_id": message.id, "receives": message.receives}
         if any(how.ending is Ending.DROPPED for how in ends):
             log.debug("message left alone: another host has it", extra=facts)
             return lambda: None  # somebody else's by now: not ours to touch
@@ -239,6 +239,4 @@ def _bury(tools: Tools, held: Lease, how: Settled) -> None:
     facts = {"remAttempt": str(how.attempt), "remHost": platform.node(), "remError": how.error}
     if not tools.backend.beat_queue.bury(held.message, how.reason, facts):
         tools.losses.tell(*losses.BURY)
-        log.info(
-            "failed message left to the queue's own redrive", extra={"receives": held.message.receive_count}
-        )
+        log.info("failed message left to the queue's own redrive", extra={"receives": held.message.receives})

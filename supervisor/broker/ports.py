@@ -28,6 +28,12 @@ class Message:
     receive_count: int
     attributes: Mapping[str, str] = field(default_factory=dict, repr=False)
     group: str = ""  # of a FIFO queue: one in flight at a time
+    earlier_receives: int = 0  # of the messages that this is a copy of
+
+    @property
+    def receives(self) -> int:
+        """Say how often its work was delivered, copies included; `receive_count` is what the queue counts."""
+        return self.receive_count + self.earlier_receives
 
 
 @dataclass(frozen=True)
@@ -66,8 +72,9 @@ class JobQueue(Protocol):
         """Say how often a message is delivered before the queue buries it; None: no limit is known."""
 
     def send_copy(self, message: Message, after_s: float) -> bool:
-        """Put the same message in anew, to be seen after `after_s`: its receives count from 1.
+        """Put the same message in anew, to be seen after `after_s`: the queue counts its receives from 1.
 
+        Its `receives` go on from this one's, so that what circles for ever is noticed.
         False: that is not permitted. The original stays; delete it next.
         """
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
-from supervisor.broker import lease, rem_table
+from supervisor.broker import rem_table
 from supervisor.broker.ports import (
     Above,
     AllOf,
@@ -22,7 +22,6 @@ from supervisor.broker.ports import (
     Equals,
     Item,
     Missing,
-    ObjectFacts,
 )
 from supervisor.broker.request import JobRequest, Source
 from supervisor.contract import moments
@@ -75,35 +74,6 @@ class Cuts:
 
     of: str
     at: str
-
-
-@dataclass(frozen=True)
-class Busy:
-    """Somebody else holds it: come again after so long."""
-
-    after_s: float
-
-
-@dataclass(frozen=True)
-class Finished:
-    """It is done already, from the same audio."""
-
-
-@dataclass(frozen=True)
-class GivenUp:
-    """It failed for good before; `reason` is the record's."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Redo:
-    """It is over, but this request is new (forced, or other audio): claim it with `again`."""
-
-
-@dataclass(frozen=True)
-class SameName:
-    """It is over, from audio of this name; whether its bytes are still the same, the object can tell."""
 
 
 def claim(request: JobRequest, hold: Hold, term: Term, again: bool = False) -> Change:
@@ -161,43 +131,6 @@ def take_over(hold: Hold, attempt: int, term: Term) -> Change:
             "remLeaseUnix": _lease_end(term),
         },
     )
-
-
-def read_refusal(
-    item: Item, request: JobRequest, now_unix_s: float
-) -> Union[Busy, Finished, GivenUp, Redo, SameName]:
-    """Say what a refused claim means, from the record as it stands."""
-    if item.get("remState") not in (DONE, FAILED):
-        return busy(item, now_unix_s)
-    over, asked = source_of(item), request.source
-    if request.force or (over.bucket, over.key) != (asked.bucket, asked.key):
-        return Redo()
-    if (asked.version or asked.etag) and (over.version, over.etag) == (asked.version, asked.etag):
-        return read_end(item)
-    return SameName()
-
-
-def read_object(
-    item: Item, request: JobRequest, found: Optional[ObjectFacts]
-) -> Union[Finished, GivenUp, Redo]:
-    """Say the same of a record of this name that is over, from the object as it lies there now."""
-    over, asked = source_of(item), request.source
-    if found is None:
-        return read_end(item) if over.is_same(asked) else Redo()
-    if item.get("remState") == FAILED and not (over.version or over.etag):
-        return Redo()  # it failed for want of the very object that is there now
-    is_same = over.is_same(Source(asked.bucket, asked.key, found.version, found.etag))
-    return read_end(item) if is_same else Redo()
-
-
-def read_end(item: Item) -> Union[Finished, GivenUp]:
-    """Say how a record that is over ended."""
-    return Finished() if item.get("remState") == DONE else GivenUp(str(item.get("remReason", "")))
-
-
-def busy(item: Item, now_unix_s: float) -> Busy:
-    """Say for how long to leave a record to whoever holds it."""
-    return Busy(lease.record_wait_s(float(item.get("remLeaseUnix", now_unix_s)), now_unix_s))
 
 
 def renew(hold: Hold, term: Term, cuts: Optional[Cuts] = None) -> Change:
@@ -260,7 +193,7 @@ def complete(
             "remTranscriptSha256": result.sha256_json,
             **_cuts_map(cuts),
         },
-        remove=(*_HOLD, "remCheckpoint", "remReason", *(() if cuts else ("remCuts",))),
+        remove=(*_HOLD, "remCheckpoint", "remReason", "remLastReason", *(() if cuts else ("remCuts",))),
     )
 
 
@@ -289,7 +222,7 @@ def give_up(hold: Hold, reason: str, counts: str, source: Source, now_unix_s: fl
         _is_ours(hold),
         put={**_failed(reason, now_unix_s), "remSource": source_map(source)},
         increment={counts: 1} if counts else {},
-        remove=(*_HOLD, "remCheckpoint"),
+        remove=(*_HOLD, "remCheckpoint", "remLastReason"),
     )
 
 
@@ -302,9 +235,14 @@ def reject(reason: str, key: str, now_unix_s: float) -> Change:
     return Change(AllOf((Equals("s3KeyRaw", key), Missing("remState"))), put=told)
 
 
-def free(hold: Hold, counts: str) -> Change:
-    """Let the record go, so that anybody may claim it at once."""
-    return Change(_is_ours(hold), increment={counts: 1} if counts else {}, remove=("remState", *_HOLD))
+def free(hold: Hold, counts: str, why: str) -> Change:
+    """Let the record go, so that anybody may claim it at once; the reason stays for whoever gives up."""
+    return Change(
+        _is_ours(hold),
+        put={"remLastReason": why} if why else {},
+        increment={counts: 1} if counts else {},
+        remove=("remState", *_HOLD, *(() if why else ("remLastReason",))),
+    )
 
 
 def reopen(now_unix_s: float) -> Change:

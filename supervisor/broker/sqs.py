@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ _LONGEST_DELAY_S = 900  # SQS's cap on DelaySeconds
 _MAX_ATTRIBUTES = 10  # SQS's cap on one message
 _MAX_ATTRIBUTE_CHARS = 1_000
 _NO_GROUP = "rem"
+_RECEIVES = "remReceives"  # what a copy carries on
 # No service takes such a message: its sign is no text of XML, its delay too long.
 _UNSENDABLE = {"MessageBody": "\ufffe", "DelaySeconds": _LONGEST_DELAY_S + 1}
 
@@ -138,7 +140,9 @@ class SqsQueue:
         # A FIFO queue takes no delay for one message alone.
         delay = {} if order else {"DelaySeconds": min(int(after_s), _LONGEST_DELAY_S)}
         try:
-            self._send(self._url, "send a copy", message.body, message.attributes, **order, **delay)
+            # First, as SQS takes ten attributes at most.
+            named = {_RECEIVES: str(message.receives), **message.attributes}
+            self._send(self._url, "send a copy", message.body, named, **order, **delay)
         except Forbidden:
             return False
         return True
@@ -227,11 +231,14 @@ def _order(url: str, group: str, copy_of: str) -> dict[str, str]:
 def _message(found: Any) -> Message:
     system = found.get("Attributes", {})
     named = found.get("MessageAttributes", {})
+    texts = {name: value["StringValue"] for name, value in named.items() if value.get("StringValue")}
+    earlier = texts.pop(_RECEIVES, "")
     return Message(
         found["MessageId"],
         found["ReceiptHandle"],
         found.get("Body", ""),
         min(int(system.get("ApproximateReceiveCount", 1)), _MAX_DELIVERIES),
-        {name: value["StringValue"] for name, value in named.items() if value.get("StringValue")},
+        texts,
         system.get("MessageGroupId", ""),
+        min(int(earlier), _MAX_DELIVERIES) if re.fullmatch(r"[0-9]{1,9}", earlier) else 0,
     )

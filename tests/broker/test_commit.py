@@ -14,13 +14,15 @@ from typing import Any, Callable
 
 import pytest
 
-from supervisor.broker import commit, record
+from supervisor.broker import commit
 from supervisor.broker.commit import Claimed, MessageLease, Work
 from supervisor.broker.errors import LeaseLost, TryLater
 from supervisor.broker.local import LocalRecords, open_database
 from supervisor.broker.local_objects import LocalObjects
 from supervisor.broker.outcome import Verdict
-from supervisor.broker.record import Busy, Finished, Hold, Result
+from supervisor.broker.ports import Change, Present
+from supervisor.broker.record import Hold, Result
+from supervisor.broker.refusal import Busy, Finished
 from supervisor.broker.request import JobRequest, Source
 from supervisor.contract import clock
 
@@ -215,9 +217,7 @@ def test_another_host_waits_for_the_rest_of_the_lease(world: World) -> None:
 def test_finished_recording_gets_its_status_back_and_is_not_done_again(world: World) -> None:
     """REM's dispatcher sets TRANSCRIBING on every S3 event, duplicates too."""
     live(world, Fuse(1_000, False), Hold("t1", "me"))
-    world.records.update(
-        REQUEST.record_key, record.Change(record.Present("status"), {"status": "TRANSCRIBING"})
-    )
+    world.records.update(REQUEST.record_key, Change(Present("status"), {"status": "TRANSCRIBING"}))
 
     found = commit.claim(world.records, world.objects, REQUEST, Hold("t2", "me"), IN_TIME)
 
@@ -245,7 +245,7 @@ def test_freeing_twice_counts_once_and_leaves_the_record_to_anybody(world: World
 
     assert world.item()["remReleases"] == 1
     assert commit.claim(world.records, world.objects, REQUEST, Hold("t2", "host-b"), IN_TIME) == Claimed(
-        attempt=2, failures=0
+        attempt=2, failures=0, last_reason="drain"
     )
 
 

@@ -7,11 +7,12 @@ from typing import Any, Optional
 
 import pytest
 
-from supervisor.broker import lease, record
+from supervisor.broker import lease, record, refusal
 from supervisor.broker.conditions import changed, holds
 from supervisor.broker.outcome import Verdict, decide, decide_forbidden, sentence
 from supervisor.broker.ports import Above, AllOf, AnyOf, Below, Change, Equals, Missing, ObjectFacts, Present
-from supervisor.broker.record import Busy, Finished, GivenUp, Hold, Redo, SameName
+from supervisor.broker.record import Hold
+from supervisor.broker.refusal import Busy, Finished, GivenUp, Redo, SameName
 from supervisor.broker.request import JobRequest, Source
 from supervisor.contract.messages import Failure
 from tests.broker.harness import term
@@ -121,7 +122,7 @@ def test_claim_is_allowed_exactly_where_nobody_is_at_work(item: dict[str, Any], 
 def test_refused_claim_says_why(item: dict[str, Any], force: bool, expected: object) -> None:
     request = JobRequest("rec-1", "user-9", "dev-7", Source("raw", "a.wav"), force=force)
 
-    assert record.read_refusal(item, request, NOW) == expected
+    assert refusal.read_refusal(item, request, NOW) == expected
 
 
 @pytest.mark.parametrize(
@@ -146,9 +147,9 @@ def test_what_is_over_is_over_for_the_same_bytes_only(
     request = dataclasses.replace(REQUEST, source=Source("raw", "a.wav", "", event_etag))
     end = Finished() if over is DONE else GivenUp("Not audio.")
 
-    meaning = record.read_refusal(item, request, NOW)
+    meaning = refusal.read_refusal(item, request, NOW)
     if meaning == SameName():
-        meaning = record.read_object(item, request, ObjectFacts(5, now) if now else None)
+        meaning = refusal.read_object(item, request, ObjectFacts(5, now) if now else None)
 
     assert meaning == (Redo() if is_new else end)
 
@@ -156,8 +157,8 @@ def test_what_is_over_is_over_for_the_same_bytes_only(
 def test_failure_for_want_of_the_object_is_over_when_the_object_is_there() -> None:
     item = {**FAILED, "remSource": {"bucket": "raw", "key": "a.wav"}}
 
-    assert record.read_object(item, REQUEST, ObjectFacts(5, "e1")) == Redo()
-    assert record.read_object(item, REQUEST, None) == GivenUp("Not audio.")
+    assert refusal.read_object(item, REQUEST, ObjectFacts(5, "e1")) == Redo()
+    assert refusal.read_object(item, REQUEST, None) == GivenUp("Not audio.")
 
 
 def test_new_try_starts_with_no_failures_counted() -> None:
