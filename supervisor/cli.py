@@ -61,7 +61,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         _let_go_of_stdout()
         return PIPE_CLOSED
     except OSError as error:
-        return _complain(str(error), Exit.FAILED)
+        return _complain(_in_words(error), Exit.FAILED)
     except Exception as error:
         from supervisor.contract.settings import SettingsWrong
 
@@ -73,6 +73,16 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 def _let_go_of_stdout() -> None:
     """Python flushes stdout again at exit: let that go nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _in_words(error: OSError) -> str:
+    """Say which file or socket it is about, and what the system answered; no number of an error."""
+    if error.strerror is None:
+        return str(error)
+    names = [
+        os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))
+    ]
+    return f"{' -> '.join(names)}: {error.strerror}" if names else error.strerror
 
 
 def _complain(sentence: str, code: int) -> int:

@@ -44,6 +44,7 @@ from supervisor.pool_types import (
     SlotEvent,
     Stop,
     Totals,
+    move_note,
 )
 from supervisor.sharing import Sharing
 from supervisor.slot import Slot, SlotState
@@ -294,11 +295,7 @@ class Pool:
         member.slot, commands = sl.decide(was, event, member.policy, now_s)
         now = member.slot
         if now.state is not was.state or now.restarts != was.restarts:
-            coped = now.state is SlotState.BACKOFF or (now.state is SlotState.KILLING and now.at_fault)
-            level = "warning" if coped else "info"
-            level = "error" if now.state is SlotState.HELD else level
-            facts = {"slot": now.name, "was": was.state.value, "now": now.state.value, "reason": now.reason}
-            self.note(level, "slot moved", {**facts, "pid": now.pid or was.pid})
+            self._actions.append(move_note(was, now))
         for command in commands:
             if isinstance(command, sl.Spawn) and now.kind == "worker":
                 self._to_load.append(now.name)

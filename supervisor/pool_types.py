@@ -11,7 +11,7 @@ from supervisor import slot as sl
 from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit
 from supervisor.memory_ladder import Load
-from supervisor.slot import Slot
+from supervisor.slot import Slot, SlotState
 
 BROKER = "broker"
 GPUWATCH = "gpuwatch"
@@ -186,3 +186,13 @@ class EndProcess:
 
 
 Action = Union[ForSlot, Send, Note, Crashed, EndProcess]
+
+
+def move_note(was: Slot, now: Slot) -> Note:
+    """Say that a slot moved: an error where it is held, a warning where we coped."""
+    coped = now.state is SlotState.BACKOFF or (now.state is SlotState.KILLING and now.at_fault)
+    level = "error" if now.state is SlotState.HELD else "warning" if coped else "info"
+    facts = {"slot": now.name, "was": was.state.value, "now": now.state.value}
+    if now.reason:
+        facts["reason"] = now.reason
+    return Note(level, "slot moved", {**facts, "pid": now.pid or was.pid})

@@ -111,7 +111,7 @@ def _kill(slot: Slot, reason: str, now_s: float, policy: Policy, next_: Next) ->
 
 def _on_begin(slot: Slot, event: Begin, policy: Policy, now_s: float) -> Decision:
     if slot.state in (_S.STOPPED, _S.BACKOFF, _S.HELD):
-        return _start(replace(slot, failures=0), "begun", policy, now_s)
+        return _start(replace(slot, failures=0), "", policy, now_s)
     return replace(slot, next=Next.RESTART), ()
 
 

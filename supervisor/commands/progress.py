@@ -43,6 +43,11 @@ class Progress:
         """Take in a status of the service; give a line for each quarter that was passed since."""
         return [line for job in _running_jobs(status) for line in self._moved(job)]
 
+    @property
+    def is_under_way(self) -> bool:
+        """Say whether any recording is being worked on."""
+        return any(one.ratio is not None and not one.ended for one in self._recordings.values())
+
     def picture(self) -> list[str]:
         """Draw every recording that is not through, the begun ones first."""
         open_ones = [one for one in self._recordings.values() if not one.ended]

@@ -39,7 +39,12 @@ class ResultFolder:
         self._folder = Path(folder)
         self._replaces = replaces
         self._ours: set[Path] = set()
-        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise CommandFailed(f"--output {folder} is a file. Name a folder for the transcripts.") from None
+        except OSError as error:
+            raise CommandFailed(f"--output {folder} can't be made: {error.strerror}.") from error
         if not os.access(self._folder, os.W_OK | os.X_OK):
             raise CommandFailed(f"{folder} can't be written by this user. Name another folder with --output.")
 

@@ -18,6 +18,7 @@ from supervisor.commands.progress import Progress
 from supervisor.commands.results import ResultFolder, transcript_as
 from supervisor.commands.submission import Event, Wish, events, status_or_none
 from supervisor.commands.terminal import LiveLines
+from supervisor.commands.why_waiting import same_but_for_figures, why_waiting
 from supervisor.contract import settings
 from supervisor.contract.exits import Exit
 from supervisor.contract.options import BadOption, Options, merged
@@ -99,6 +100,7 @@ class Following:
         self._progress = Progress()
         self._live = LiveLines(sys.stderr)
         self._told_absence = False
+        self._why_waiting = ""  # as last told
         self._fine = True
 
     def follow(self, wish: Wish) -> int:
@@ -144,7 +146,15 @@ class Following:
             status = None
         for line in self._progress.seen(status):
             self._say(line)
+        self._tell_why_waiting("" if self._progress.is_under_way else why_waiting(status))
         self._live.draw(self._progress.picture())
+
+    def _tell_why_waiting(self, why: str) -> None:
+        """Say once what keeps all recordings waiting; again when it is something else."""
+        if why and same_but_for_figures(why) != self._why_waiting:
+            self._live.clear()
+            print(why, file=sys.stderr, flush=True)
+        self._why_waiting = same_but_for_figures(why)
 
     def _tell_absence(self) -> None:
         if self._told_absence:

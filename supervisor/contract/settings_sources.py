@@ -61,14 +61,16 @@ def read_sources(config: Optional[str], environ: Mapping[str, str], mistakes_int
 
 def _read_toml(path: Path, must_exist: bool, tell: Tell) -> dict[str, Any]:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-        tables = _toml_reader().loads(text)
+        tables = _toml_reader().loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         if must_exist:
             cure = "Name a file that exists or leave --config out"
             tell(str(path), "--config", "there is no such file", cure)
         return {}
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        tell(str(path), "file", *_unreadable(error))
+        return {}
+    except ValueError as error:
         tell(str(path), "file", f"can't be read: {error}", "Correct it; TOML is explained at toml.io")
         return {}
     flat: dict[str, Any] = {}
@@ -78,6 +80,16 @@ def _read_toml(path: Path, must_exist: bool, tell: Tell) -> dict[str, Any]:
         else:
             flat[name] = table
     return flat
+
+
+def _unreadable(error: OSError) -> tuple[str, str]:
+    """Say why a file can't be read, without its name, and what to do."""
+    cure = "Check the path and its disk"
+    if isinstance(error, IsADirectoryError):
+        cure = "Name a file, not a folder"
+    elif isinstance(error, PermissionError):
+        cure = "Make it readable for this user, or run the command as the service's user"
+    return f"can't be read: {error.strerror}", cure
 
 
 def _toml_reader() -> Any:
@@ -91,8 +103,11 @@ def _read_dotenv(path: Path, tell: Tell) -> dict[str, str]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        tell(str(path), "file", f"can't be read: {error}", "Make it readable for this user or remove it")
+    except OSError as error:
+        tell(str(path), "file", *_unreadable(error))
+        return {}
+    except ValueError as error:
+        tell(str(path), "file", f"is not UTF-8 text: {error}", "Save it as UTF-8, or remove it")
         return {}
     values: dict[str, str] = {}
     for number, line in enumerate(lines, 1):

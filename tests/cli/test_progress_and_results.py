@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from supervisor.commands.command_failed import CommandFailed
 from supervisor.commands.layout import audio_text, bytes_text, factor_text, percent_text, span_text, table
 from supervisor.commands.progress import Progress
 from supervisor.commands.results import ResultFolder
@@ -137,3 +138,24 @@ def test_a_table_lines_up_and_ends_no_line_in_blanks() -> None:
         "long   1",
         "b     22  end",
     ]
+
+
+def test_a_file_in_place_of_the_folder_is_told_in_words(tmp_path: Path) -> None:
+    """`--output bad.toml` printed "[Errno 17] File exists"."""
+    (tmp_path / "bad.toml").touch()
+
+    with pytest.raises(CommandFailed, match=r"bad\.toml is a file\. Name a folder"):
+        ResultFolder(str(tmp_path / "bad.toml"))
+    with pytest.raises(CommandFailed, match=r"can't be made: Not a directory"):
+        ResultFolder(str(tmp_path / "bad.toml" / "below"))
+
+
+def test_a_recording_is_under_way_from_its_first_word_to_its_end() -> None:
+    progress = Progress()
+    progress.queued("j1", "a.wav")
+    before = progress.is_under_way
+    progress.seen(running("j1", 0.0))
+    meanwhile = progress.is_under_way
+    progress.ended("j1", "done")
+
+    assert (before, meanwhile, progress.is_under_way) == (False, True, False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -239,7 +240,21 @@ def test_a_config_that_is_not_toml_or_not_readable_is_told_with_its_place(folder
 
     assert broken[0].startswith("config.toml: file: can't be read: ")
     assert broken[1].startswith("environment: WHISPER_DEVICE: ")
-    assert "Is a directory" in no_file[0]
+    assert no_file[0] == ("config.toml: file: can't be read: Is a directory. Name a file, not a folder")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_this_user_may_not_read_is_named_once_with_the_right_cure(folder: Folder) -> None:
+    """It named the path twice and told to correct the TOML."""
+    folder.config.write_text("[devices]\n")
+    folder.config.chmod(0)
+
+    (told,) = folder.mistakes()
+
+    assert told == (
+        "config.toml: file: can't be read: Permission denied. "
+        "Make it readable for this user, or run the command as the service's user"
+    )
 
 
 @pytest.mark.parametrize(
