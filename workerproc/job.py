@@ -36,7 +36,7 @@ def transcribe_job(job: Job, tools: Tools) -> Staged:
     """
     card, began_at_s = job.card, clock.now_s()
     wish = _options(card, tools)
-    lost = list(tools.recogniser.prompts(wish).warnings())
+    lost = [*tools.recogniser.prompts(wish).warnings(), *_drawn_words(wish)]
     checkpoints = Checkpoints(card, tools.settings, wish, tools.engine, tools.say)
 
     with tools.batch.lane() as lane, Tape(Path(card.folder)) as tape:
@@ -168,6 +168,12 @@ def _listen(
     for warning in _lost_text(prepared.options, run.sparse_s):
         warn(warning)
     return segments
+
+
+def _drawn_words(wish: Options) -> Iterator[str]:
+    first = wish.temperature[0]
+    if first > 0:
+        yield f"temperature: begins with {first:g}, so all words are drawn at random and some are lost"
 
 
 def _lost_text(wish: Options, sparse_s: float) -> Iterator[str]:

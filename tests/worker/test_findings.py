@@ -14,7 +14,11 @@ from workerproc.parts import Parts
 
 WORK = Work(100, "sha", "tiny.en", {"beam_size": "5"}, {"threads": "1"})
 FOUND = Findings(
-    [{"start": 0, "end": 32_000}, {"start": 40_000, "end": 50_000}], [], "en", -4.123456789012345
+    [{"start": 0, "end": 32_000}, {"start": 40_000, "end": 50_000}],
+    [],
+    "en",
+    -4.123456789012345,
+    ("left out",),
 )
 
 

@@ -51,11 +51,13 @@ def test_what_is_cut_or_left_out_stands_in_the_transcripts_warnings(worker: Work
     asked = {
         "initial_prompt": "The lighthouse keeper climbs the stairs. " * 40,
         "vad_parameters": {"min_speech_duration_ms": 60_000},
+        "temperature": 0.5,
     }
 
     worker.do(card(tmp_path / "job", CLIP, options=json.dumps(asked)))
 
-    prompt, voice = transcript(tmp_path / "job")["warnings"]
+    prompt, drawn, voice = transcript(tmp_path / "job")["warnings"]
+    assert drawn.startswith("temperature: begins with 0.5")
     assert prompt.startswith("initial_prompt: ")
     assert prompt.endswith(" tokens given, the last 223 used")
     assert voice.startswith("vad_parameters: ")

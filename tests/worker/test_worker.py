@@ -73,7 +73,7 @@ def test_transcript_is_rems_and_the_mark_vouches_for_it(worker: Worker, tmp_path
 
     data = (tmp_path / "transcript.json").read_bytes()
     document, mark = json.loads(data), json.loads((tmp_path / "staged.json").read_bytes())
-    assert ending == Staged("job-a", 7.2645, ending.took_s)
+    assert ending == Staged("job-a", 7.2645, ending.took_s, attempt=3)
     assert tuple(document)[:9] == transcript.REM_KEYS
     assert (document["recordingId"], document["userId"], document["deviceId"]) == (
         job.recording_id,
