@@ -108,6 +108,17 @@ def clear(objects: ObjectStore, bucket: str, request: JobRequest) -> None:
         pass  # said when the first of them was to be written
 
 
+def forget_failed(records: RecordTable, objects: ObjectStore, bucket: str, request: JobRequest) -> None:
+    """Remove what a record that failed for good still names; whoever finds such a record does so.
+
+    The record names it until it is gone: who dies in between leaves the rest to the next.
+    """
+    item = records.get(request.record_key) or {}
+    if item.get("remState") == record.FAILED and "remCheckpoint" in item:
+        clear(objects, bucket, request)
+        records.update(request.record_key, record.forget_checkpoint())
+
+
 def _admit(facts: ObjectFacts) -> None:
     if facts.size_bytes > MOST_BYTES:
         raise JobRejected(f"The checkpoint has {facts.size_bytes} bytes, more than {MOST_BYTES}.")

@@ -91,6 +91,8 @@ class Courier:
         if isinstance(outcome, Pointer):
             self._is_tried = True
             job.pointer = outcome
+            for held in tools.holdings.leases_of(job):
+                tools.holdings.save(held)
             log.info("checkpoint shared", extra={**facts, "done_s": round(outcome.done_s, 2)})
         elif isinstance(outcome, Forbidden):
             self._not_before_s = clock.now_s() + _AGAIN_S

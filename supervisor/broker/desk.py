@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Callable, Optional, Union
 
-from supervisor.broker import commit, lease, losses
+from supervisor.broker import checkpoints, commit, lease, losses
 from supervisor.broker.courier import Courier
 from supervisor.broker.crew import COUNT, POLL, QUICK
 from supervisor.broker.errors import BrokerError, Forbidden, TryLater
@@ -162,6 +162,9 @@ class Desk:
         def look() -> Optional[Settled]:
             how = commit.how_it_ended(tools.backend.beat_records, job.request.record_key, job.hold)
             if how is not None and how.ending is Ending.FAILED:
+                backend = tools.backend
+                bucket = backend.transcripts_bucket
+                checkpoints.forget_failed(backend.beat_records, backend.objects, bucket, job.request)
                 tools.failed_jobs.keep_found(replace(kept, reason=how.reason))
             return how
 

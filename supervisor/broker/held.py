@@ -39,10 +39,10 @@ class LiveJob:
     audio_bytes: int = 0
     source: Optional[Source] = None  # as fetched
     announced: bool = False  # the supervisor knows it
-    # Of this process's life only:
     pointer: Optional[Pointer] = None  # the newest checkpoint that other hosts can have
-    cuts: Optional[Cuts] = None  # as the record had them when it was claimed
     resumed_s: float = 0.0  # what was through when it was claimed
+    # Of this process's life only:
+    cuts: Optional[Cuts] = None  # as the record had them when it was claimed
     kept_at_s: float = 0.0
     begun_at_s: float = 0.0  # when this host asked for its record; 0: an earlier life did
     since_s: float = 0.0  # when this phase began

@@ -97,7 +97,9 @@ class Intake:
             spool.drop(key)
         answer = commit.claim(records, self._tools.backend.objects, request, hold, message)
         if isinstance(answer, GivenUp):
-            # Whoever wrote that may have died before it told the people of this host.
+            # Whoever wrote that may have died before it told the people of this host, and cleared up.
+            backend = self._tools.backend
+            checkpoints.forget_failed(records, backend.objects, backend.transcripts_bucket, request)
             self._tools.failed_jobs.keep_found(replace(kept, reason=answer.reason))
         if isinstance(answer, Claimed) and answer.is_again:
             self._tools.failed_jobs.forget(request.job_id)  # what failed was other audio, or is tried anew

@@ -20,7 +20,7 @@ from typing import Optional
 
 from supervisor.broker.held import Lease, LiveJob, Phase, Settled
 from supervisor.broker.ports import Message
-from supervisor.broker.record import Hold
+from supervisor.broker.record import Hold, Pointer
 from supervisor.broker.request import JobRequest, Source
 from supervisor.contract import codec
 from supervisor.contract.messages import Ending
@@ -44,6 +44,8 @@ class SavedJob:
     audio_bytes: int
     announced: bool
     source: Optional[Source] = None
+    pointer: Optional[Pointer] = None
+    resumed_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -136,9 +138,9 @@ class LeaseFiles:
             return
         if len(self._spare) < _MAX_SPARE:
             with contextlib.suppress(OSError):
+                file.file.truncate(0)  # first: what is left of it if the rest fails is no lease
                 spare = self._new_path()
                 os.replace(path, spare)
-                file.file.truncate(0)
                 self._spare.append((spare, file.file))
                 return
         file.file.close()
@@ -154,6 +156,7 @@ class LeaseFiles:
             os.replace(beside, self._path(message_id))
         except OSError:
             opened.close()
+            beside.unlink(missing_ok=True)
             raise
         self._open[message_id] = _OpenFile(opened, len(line))
 
@@ -247,6 +250,8 @@ def _saved_job(job: LiveJob) -> SavedJob:
         job.audio_bytes,
         job.announced,
         job.source,
+        job.pointer,
+        job.resumed_s,
     )
 
 
@@ -264,6 +269,8 @@ def _revived_job(saved: SavedJob, now_s: float) -> LiveJob:
         saved.audio_bytes,
         saved.source,
         saved.announced,
+        saved.pointer,
+        resumed_s=saved.resumed_s,
         kept_at_s=now_s,
         since_s=now_s,
         renew_at_s=now_s,

@@ -80,8 +80,10 @@ class Outlet:
         def write_down() -> None:
             source = job.source or job.request.source
             commit.end(tools.backend.beat_records, job.request.record_key, job.hold, verdict, source)
-            if verdict.is_final and job.pointer is not None:
-                checkpoints.clear(tools.backend.objects, tools.backend.transcripts_bucket, job.request)
+            if verdict.is_final:
+                backend = tools.backend
+                bucket = backend.transcripts_bucket
+                checkpoints.forget_failed(backend.beat_records, backend.objects, bucket, job.request)
             if kept is not None:
                 tools.failed_jobs.keep(kept)
 

@@ -222,8 +222,13 @@ def give_up(hold: Hold, reason: str, counts: str, source: Source, now_unix_s: fl
         _is_ours(hold),
         put={**_failed(reason, now_unix_s), "remSource": source_map(source)},
         increment={counts: 1} if counts else {},
-        remove=(*_HOLD, "remCheckpoint", "remLastReason"),
+        remove=(*_HOLD, "remLastReason"),
     )
+
+
+def forget_checkpoint() -> Change:
+    """Name no checkpoint of a record that failed for good: there is none left."""
+    return Change(Equals("remState", FAILED), remove=("remCheckpoint",))
 
 
 def reject(reason: str, key: str, now_unix_s: float) -> Change:

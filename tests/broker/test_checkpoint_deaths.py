@@ -9,6 +9,7 @@ from typing import Callable
 import pytest
 
 from supervisor.broker.fake import QueueRules
+from supervisor.contract.messages import Failure
 from tests.broker.model import Host, Killed, World, assert_once, new_world
 from tests.broker.model_faults import Script, die
 from tests.broker.model_supervisor import Plan
@@ -86,3 +87,45 @@ def test_broker_that_dies_in_the_middle_of_sharing_leaves_a_heir_that_goes_on(tm
         assert_once(world)
         assert left(world) == []
         assert host.lives == 2
+
+
+def host_for_another(world: World, host: Host) -> None:
+    host.supervisor_dies()
+    host.is_gone = True
+    world.host(failing_plan())
+
+
+def failing_plan() -> Plan:
+    """Long enough for some checkpoints, then the worker says no for good."""
+    return plan(work_s=25.0, failures=(("rec-1", Failure.REJECTED),))
+
+
+@pytest.mark.parametrize("death", [broker_alone, host_for_another])
+@pytest.mark.parametrize("side", SIDES)
+def test_dying_at_any_call_of_a_job_that_fails_leaves_no_checkpoint_that_a_record_named(
+    tmp_path: Path, side: str, death: Callable[[World, Host], None]
+) -> None:
+    """Text stayed in the bucket for ever where a broker's heir ended the job: it knew of no checkpoint."""
+
+    def fail_once(folder: Path, number: int) -> list[str]:
+        with new_world(folder, QueueRules(max_receive_count=5)) as world:
+            named = set()
+
+            def look(at: int, name: str) -> None:
+                named.add(world.item().get("remCheckpoint", {}).get("key"))
+                if at == number:
+                    world.timers.add(world.now_s, lambda: death(world, world.hosts[0]))
+                    raise Killed
+
+            world.send()
+            setattr(world, side, look)
+            world.host(failing_plan())
+            world.run(lambda: world.item().get("remState") == "FAILED")
+            world.run(world.is_quiet)
+            assert "remCheckpoint" not in world.item()
+            assert not named & set(left(world)), (number, world.calls[number])
+            assert number >= 0 or len(named) >= 3, "nothing was shared"
+            return world.calls
+
+    for number in range(len(fail_once(tmp_path / "good", -1))):
+        fail_once(tmp_path / str(number), number)

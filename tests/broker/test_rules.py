@@ -212,6 +212,25 @@ def test_a_lost_token_may_write_nothing(write: Any) -> None:
     assert not holds(write(OURS, term(NOW)).condition, held(remToken="somebody else's"))
 
 
+def test_no_checkpoint_is_named_once_the_record_is_fenced() -> None:
+    """It would be removed with the others before, and named for ever after."""
+    change = record.point(OURS, record.Pointer("checkpoints/x", "sum", 3.0))
+
+    assert holds(change.condition, held(remToken=OURS.token))
+    assert not holds(change.condition, held(remToken=OURS.token, remState="PUBLISHING"))
+    assert not holds(change.condition, held(remToken="somebody else's"))
+
+
+def test_our_own_earlier_try_is_known_by_attempt_and_hash() -> None:
+    result = record.Result("en", 1.0, "abc")
+    ours = {**DONE, "remAttempt": 2, "remTranscriptSha256": "abc"}
+
+    assert record.was_completed_by(ours, 2, result)
+    assert not record.was_completed_by(ours, 3, result)
+    assert not record.was_completed_by({**ours, "remTranscriptSha256": "other"}, 2, result)
+    assert not record.was_completed_by({**ours, "remState": "FAILED"}, 2, result)
+
+
 def test_completing_needs_the_fence() -> None:
     result = record.Result("en", 1.0, "abc")
     change = record.complete("t.json", OURS, result, REQUEST.source, NOW)

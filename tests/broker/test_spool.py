@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import io
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from supervisor.broker.errors import JobRejected, ResultBroken, TryLater
 from supervisor.broker.held import Lease, LiveJob, Phase, Settled
 from supervisor.broker.holdings import Holdings
-from supervisor.broker.lease_files import LeaseFiles, revived
+from supervisor.broker.lease_files import LeaseFiles, _read, revived
 from supervisor.broker.ports import Message, RecordKey
 from supervisor.broker.record import Hold, Result
 from supervisor.broker.request import JobRequest, Source
@@ -185,3 +188,69 @@ def test_file_of_a_lease_that_lasts_does_not_grow_for_ever(tmp_path: Path) -> No
     (path,) = tmp_path.iterdir()
     assert path.stat().st_size <= 65_536
     assert [saved.deadline_at_s for saved in LeaseFiles(tmp_path, "boot").load(50.0)] == [1_099.0]
+
+
+class _FullDisk:
+    """A lease's file on a disk that has room for so many more bytes."""
+
+    def __init__(self, file: io.FileIO, room_bytes: int) -> None:
+        self._file, self._room_bytes = file, room_bytes
+
+    def write(self, data: bytes) -> int:
+        if self._room_bytes == 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = self._file.write(data[: self._room_bytes])
+        self._room_bytes -= written
+        return written
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def test_line_that_a_full_disk_cut_off_is_not_continued(tmp_path: Path) -> None:
+    """The next line would be half of one and half of another: an heir would find the lease as it was."""
+    files = LeaseFiles(tmp_path, "boot")
+    held = Lease(MESSAGE, 100.0)
+    files.save(held, {})
+    files._open[held.id].file = _FullDisk(files._open[held.id].file, 10)  # type: ignore[assignment]
+
+    for deadline_at_s in (200.0, 300.0):
+        held.deadline_at_s = deadline_at_s
+        files.save(held, {})
+        (saved,) = [one for path in tmp_path.glob("*.json") if (one := _read(path))]
+        assert saved.deadline_at_s == deadline_at_s
+
+
+@pytest.mark.parametrize("room_bytes", [0, 10])
+def test_full_disk_leaves_no_empty_files_of_leases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room_bytes: int
+) -> None:
+    """A broker that could not write its leases down left one more file with each try."""
+    files = LeaseFiles(tmp_path, "boot")
+    real = LeaseFiles._make
+
+    def make(self: LeaseFiles) -> Any:
+        path, file = real(self)
+        return path, _FullDisk(file, room_bytes)
+
+    monkeypatch.setattr(LeaseFiles, "_make", make)
+    for _ in range(5):
+        with pytest.raises(OSError, match="No space left"):
+            files.save(Lease(MESSAGE, 100.0), {})
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_that_another_lease_had_is_emptied_before_it_is_used_again(tmp_path: Path) -> None:
+    """A line of the lease that ended would stand for the new one if the disk is full just then."""
+    files = LeaseFiles(tmp_path, "boot")
+    ended, begun = Lease(MESSAGE, 100.0), Lease(Message("m-2", "handle-2", "", 1), 200.0)
+    files.save(ended, {})
+    files.forget(ended)
+    assert [path.stat().st_size for path in tmp_path.iterdir()] == [0]
+
+    files.save(begun, {})
+
+    (path,) = tmp_path.iterdir()
+    assert b"handle-1" not in path.read_bytes()
+    assert [saved.message_id for saved in LeaseFiles(tmp_path, "boot").load(50.0)] == ["m-2"]
