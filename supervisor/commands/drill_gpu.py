@@ -28,7 +28,7 @@ def drill_gpu(args: argparse.Namespace) -> int:
         raise CommandFailed("name the slot whose GPU is to fail: drill gpu SLOT --xid 79", Exit.USAGE)
     if not (args.heal or args.lost or any(fault is not None for fault in faults)):
         raise CommandFailed(_NO_FAULT, Exit.USAGE)
-    own = settings.load(args.config).settings
+    own = settings.load(args.config, for_workers=False).settings
     status = ask(own.state_dir, {"do": "status"}, os.environ).get("status")
     index = _index_of(status if isinstance(status, dict) else {}, args.slot)
     path = Path(own.state_dir) / PRETEND_FILE

@@ -95,7 +95,7 @@ def _load(config: Optional[str]) -> Settings:
     """Read and check all settings: 30 ms that mostly need not be spent. Raises `SettingsWrong`."""
     from supervisor.contract import settings
 
-    return settings.load(config).settings
+    return settings.load(config, for_workers=False).settings
 
 
 def _show(found: Any, as_json: bool) -> int:

@@ -34,7 +34,7 @@ def drill(args: argparse.Namespace) -> int:
     if args.serve is not None:
         return _serve(args)
     request = {"do": "drill", "kind": args.kind, "action": args.action, "in_s": args.in_s}
-    reply = ask(settings.load(args.config).settings.state_dir, request, os.environ)
+    reply = ask(settings.load(args.config, for_workers=False).settings.state_dir, request, os.environ)
     print("\n".join(printable_lines(str(reply.get("text") or "done"))))
     return Exit.OK
 

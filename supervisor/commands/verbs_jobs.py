@@ -47,7 +47,7 @@ def _is_refusal(line: Mapping[str, Any]) -> bool:
 
 
 def _ask_broker(config: Any, verb: str, request: Mapping[str, Any]) -> list[dict[str, Any]]:
-    loaded = settings.load(config)
+    loaded = settings.load(config, for_workers=False)
     with Errand("supervisor.broker", [verb], for_broker(loaded, os.environ), request=request) as errand:
         found = list(errand.lines())
         errand.finish(fine=(Exit.OK, Exit.FAILED) if found else (Exit.OK,))

@@ -33,7 +33,7 @@ def submit(args: argparse.Namespace) -> int:
     wrong_language = language_mistake(args.language) if args.language else None
     if wrong_language:
         raise CommandFailed(f"--language: {wrong_language}", Exit.USAGE)
-    loaded = settings.load(args.config)
+    loaded = settings.load(args.config, for_workers=False)
     if not args.wait:
         wish = Wish(args.files, language=args.language or "", force=args.force, options=options)
         return _enqueue(wish, loaded)

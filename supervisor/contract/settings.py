@@ -216,11 +216,12 @@ def load(
     config: Optional[str] = None,
     flags: Mapping[str, Any] = {},
     environ: Optional[Mapping[str, str]] = None,
+    for_workers: bool = True,
 ) -> Loaded:
     """Read all sources into `Settings`. Raises `SettingsWrong` with every mistake found.
 
     `flags` maps `table.key` to values already typed; `config` is a path that must exist,
-    None for ./config.toml where there is one.
+    None for ./config.toml where there is one. `for_workers`: the models must be here.
     """
     environ = os.environ if environ is None else environ
     mistakes: list[Mistake] = []
@@ -229,9 +230,10 @@ def load(
     values = _typed_all(found, mistakes)
     values["state_dir"] = _state_dir(values.get("state_dir", ""), environ, mistakes)
     settings = _build(values)
+    broken = (*check_rules(settings), *check_models(settings, for_workers), *check_host(settings))
     mistakes += [
         Mistake(*_where(key, found), what, cure)
-        for key, what, cure in (*check_rules(settings), *check_models(settings), *check_host(settings))
+        for key, what, cure in broken
         if key in values or key not in found  # what could not be read is told already
     ]
     if mistakes:

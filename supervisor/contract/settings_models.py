@@ -17,8 +17,13 @@ if TYPE_CHECKING:
 Problem = tuple[str, str, str]  # key, what is wrong, cure
 
 
-def check_models(settings: Settings) -> Iterator[Problem]:
-    """Give every model that can't be, and options that an English-only model can't follow."""
+def check_models(settings: Settings, for_workers: bool = True) -> Iterator[Problem]:
+    """Give every model that can't be, and options that an English-only model can't follow.
+
+    `for_workers` false: none, for the models may be where this user can't look.
+    """
+    if not for_workers:
+        return
     transcription = settings.transcription
     wrong = _wrong_model(transcription.model)
     if wrong is not None:
@@ -39,15 +44,15 @@ def check_models(settings: Settings) -> Iterator[Problem]:
 
 def _wrong_model(model: str) -> Optional[tuple[str, str]]:
     """Say what is wrong with a model's name, and what to write."""
-    if model in MODELS or (is_repository(model) and not is_folder(model)) or _is_directory(model):
+    if model in MODELS or (is_repository(model) and not is_folder(model)):
         return None
+    try:
+        if model and Path(model).expanduser().is_dir():
+            return None
+    except PermissionError:
+        return f"this user may not look into {model}", "Let the service's user read the folder"
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, or a user who does not exist
+        pass
     if is_folder(model):
         return f"there is no folder {model}", "Correct the path, or write a model name such as base"
     return f"there is no model {model[:60]!r}", model_hint(model)
-
-
-def _is_directory(model: str) -> bool:
-    try:
-        return bool(model) and Path(model).expanduser().is_dir()
-    except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, or a user who does not exist
-        return False

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.contract import settings
 from tests.contract.settings_folder import Folder
 
 
@@ -95,3 +96,15 @@ def test_language_that_whisper_does_not_know_is_a_mistake(folder: Folder, writte
     (mistake,) = folder.mistakes()
 
     assert f"transcription.language: '{written}' is not a language of Whisper. {hint}" in mistake
+
+
+def test_commands_that_start_no_worker_do_not_look_for_the_model(folder: Folder) -> None:
+    """The service's model may lie where its user alone may look, or be relative to another folder."""
+    loaded = settings.load(
+        str(folder.config),
+        {"transcription.model": "./models/mine"},
+        {"HOME": str(folder.path)},
+        for_workers=False,
+    )
+
+    assert loaded.settings.transcription.model == "./models/mine"
