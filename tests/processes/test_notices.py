@@ -95,7 +95,7 @@ def test_a_job_that_can_not_be_finished_is_back_in_the_queue_in_time(
         began_s = time.monotonic()
         wait_drained(service)
         wait_for(
-            lambda: f'"job_id": "{job}"' in service.log and '"ending": "released"' in service.log, "release"
+            lambda: f'"job_id": "{job}"' in service.log and '"outcome": "released"' in service.log, "release"
         )
         took_s = time.monotonic() - began_s
 
@@ -129,7 +129,7 @@ def test_a_restart_on_a_doomed_machine_takes_no_work_until_a_person_says_so(
         record = wait_for(lambda: finished(sender, job), "a transcript after resume")
         assert own(service)["state"] == "running"
         assert own(service)["notice"]["kind"] == "spot", "the machine is doomed all the same"
-        assert "the model is not here yet" not in service.log, "resume found less than a worker needs"
+        assert "the model is not available yet" not in service.log, "resume found less than a worker needs"
 
     assert resumed.returncode == 0
     assert record["remAttempt"] == 1
