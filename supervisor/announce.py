@@ -111,10 +111,9 @@ def is_too_late(late_s: float, interval_s: float) -> bool:
 
 def status_line(gist: Mapping[str, Any], jobs: int) -> str:
     """Say in one line how the service is: `degraded: 1 of 2 workers ready, 3 jobs; gpu1 is held: XID 79`."""
-    workers = degraded.worker_slots(gist)
-    ready = degraded.ready_count(gist)
-    health, wrong = degraded.health(gist), degraded.reasons(gist)
-    state = degraded.state_of(gist)
-    word = health if state == "running" and health != "ok" else state
-    line = f"{word}: {ready} of {len(workers)} workers ready, {jobs} job{'s' * (jobs != 1)}"
+    count, ready = len(degraded.worker_slots(gist)), degraded.ready_count(gist)
+    word, wrong = degraded.state_of(gist), degraded.reasons(gist)
+    if word == "running" and (wrong or not ready):
+        word = "degraded" if wrong else "starting"
+    line = f"{word}: {ready} of {count} workers ready, {jobs} job{'s' * (jobs != 1)}"
     return "; ".join([line, *wrong])[:STATUS_MOST_CHARS]

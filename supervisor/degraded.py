@@ -82,9 +82,10 @@ def _is_on_its_way(slot: Mapping[str, Any]) -> bool:
 
 def _of_workers(status: Mapping[str, Any]) -> Iterator[str]:
     """Say which workers are out of service. Held first: that may need a person, a back-off passes."""
+    workers = [slot for slot in worker_slots(status) if slot.get("state") != "ready"]
     for state in SICK:
-        yield from (_named(slot) for slot in worker_slots(status) if slot.get("state") == state)
-    yield from (f"{slot.get('name')} does not die" for slot in worker_slots(status) if _does_not_die(slot))
+        yield from (_named(slot) for slot in workers if slot.get("state") == state)
+    yield from (f"{slot.get('name')} does not die" for slot in workers if _does_not_die(slot))
 
 
 def _of_children(status: Mapping[str, Any]) -> Iterator[str]:

@@ -136,6 +136,13 @@ class Notices:
         self._tell(drill)
         return drill
 
+    def why_unheard(self, kind: Kind) -> str:
+        """Say why a real notice of this kind would change nothing here; empty: it would be taken up."""
+        off = why_off(self._own, self._environ)
+        if off is not None:
+            return off.reason
+        return "" if kind in self._kinds else f'[notices] rebalance = "{self._own.rebalance}"'
+
     def resumed(self) -> None:
         """A person takes work again: drills are over. What AWS said stays on the board."""
         self._board = self._board.without_drills()

@@ -89,14 +89,15 @@ def of_release(pool: Pool, member: Member) -> str:
     return f"{member.slot.name} is released and starts.{warning}"
 
 
-def of_notice(pool: Pool, why: str, left_s: float) -> str:
-    """Say what a notice does to this host."""
+def of_notice(pool: Pool, why: str, left_s: float, unheard: str = "") -> str:
+    """Say what a drill's notice does to this host; `unheard`: why a real one would do nothing."""
     members = pool.workers()
     jobs = of_running_jobs(_entries(pool, members), left_s - _reserve_s(members))
+    note = f"\nA real notice would not be taken up here: {unheard}." if unheard else ""
     return (
         f"{why}\n"
         f"The service is {pool.mode.value} and receives no new job. {jobs}\n"
-        "It stays drained until `rem-supervisor resume`, which ends the drill."
+        f"It stays drained until `rem-supervisor resume`, which ends the drill.{note}"
     )
 
 

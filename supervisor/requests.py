@@ -143,7 +143,8 @@ class Requests:
         except ValueError as error:
             raise Refused(f"no such drill: {error}") from error
         left_s = max(0.0, notice.deadline_at_s - clock.now_s())
-        return {"text": replies.of_notice(self._service.pool, notice.why, left_s)}
+        unheard = self._service.notices.why_unheard(kind)
+        return {"text": replies.of_notice(self._service.pool, notice.why, left_s, unheard)}
 
     def _names(self, request: dict[str, Any]) -> tuple[str, ...]:
         given = request.get("slots") or []

@@ -295,6 +295,24 @@ def test_a_drill_goes_the_way_of_a_real_notice_and_ends_with_resume() -> None:
     assert ears.notices[0].why.startswith("drill: spot terminate at ")
 
 
+@pytest.mark.parametrize(
+    ("settings", "kind", "why"),
+    [
+        (NoticesSettings(enabled="off"), Kind.SPOT, "[notices] enabled = off"),
+        (NoticesSettings(enabled="on", rebalance="ignore"), Kind.REBALANCE, 'rebalance = "ignore"'),
+        (NoticesSettings(enabled="on", rebalance="ignore"), Kind.ASG, ""),
+        (NoticesSettings(enabled="on"), Kind.REBALANCE, ""),
+    ],
+)
+def test_a_drill_can_say_whether_a_real_notice_would_be_heard(
+    settings: NoticesSettings, kind: Kind, why: str
+) -> None:
+    told = Notices(Settings(notices=settings), {}, Ears()).why_unheard(kind)
+
+    assert why in told
+    assert bool(why) == bool(told)
+
+
 def test_a_drill_of_what_does_not_exist_is_refused() -> None:
     async def story(watch: Watch) -> None:
         with pytest.raises(ValueError, match="explode"):

@@ -126,3 +126,15 @@ def test_a_fault_that_only_restarts_a_worker_prints_no_cure() -> None:
         ]
 
     assert [facts.get("cure") for facts in judged] == [None, CURE]
+
+
+def test_a_drill_says_what_a_real_notice_would_do_here() -> None:
+    host = Host(workers=1).begin().run(10)
+    host.drain(within_s=60)
+
+    heard = replies.of_notice(host.pool, "drill: spot terminate at 12:00", 60)
+    unheard = replies.of_notice(host.pool, "drill: spot terminate at 12:00", 60, "[notices] enabled = off")
+
+    assert heard.splitlines()[0] == "drill: spot terminate at 12:00"
+    assert "would not be taken up" not in heard
+    assert unheard.endswith("A real notice would not be taken up here: [notices] enabled = off.")
