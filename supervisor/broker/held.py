@@ -78,6 +78,7 @@ class Lease:
     is_extending: bool = False
     is_worn: bool = False  # held nearly as long as the queue allows: to be replaced by a copy
     is_copied: bool = False
+    is_gone: bool = False  # the queue has the message no more: only the records still hold its jobs
     clears: list[RecordKey] = field(default_factory=list)  # jobs whose files are to be removed
     received_at_s: float = field(default_factory=clock.now_s)
     tries: int = 0

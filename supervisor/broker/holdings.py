@@ -68,6 +68,10 @@ class Holdings:
         """Give the live jobs that hang on a lease."""
         return [self.jobs[job_id] for job_id in lease.open if job_id in self.jobs]
 
+    def is_without_message(self, job: LiveJob) -> bool:
+        """Say whether no queue will bring this job again: all its messages were removed."""
+        return all(lease.is_gone for lease in self.leases_of(job))
+
     def next_waiting(self) -> Optional[LiveJob]:
         """Give the job that is the next to be begun."""
         return next((job for job in self.jobs.values() if job.phase is Phase.WAITING), None)

@@ -48,7 +48,9 @@ class Keeper:
         """Let go what is over, extend and renew what is due."""
         now_s = clock.now_s()
         for held in list(self._holdings.leases.values()):
-            if lease.is_over(held.deadline_at_s, now_s):
+            if held.is_gone:
+                self._hold_alone(held, now_s)
+            elif lease.is_over(held.deadline_at_s, now_s):
                 self.lose(held, "its time in the queue ran out")
             elif not held.is_worn and lease.is_worn(held.received_at_s, self._tools.hold_most_s, now_s):
                 self._begin_anew(held)
@@ -69,6 +71,30 @@ class Keeper:
                 self._tools.say(Lost(job.id, why))
             if job.phase in (Phase.FETCHING, Phase.READY):
                 self._free(job)
+
+    def _go_on_alone(self, held: Lease, why: str) -> None:
+        """Keep the work of a message that somebody removed: nobody else can get it, and the record is ours.
+
+        Should another host have it all the same, it finds the record held.
+        """
+        held.is_gone = True
+        jobs = self._holdings.jobs_of(held)
+        if not any(self._holdings.is_without_message(job) for job in jobs):
+            self.lose(held, why)  # all of them have another message
+            return
+        facts = {"message_id": held.id, "jobs": ", ".join(sorted(held.open)), "reason": why}
+        log.warning("message was removed from the queue; its jobs go on, held by their records", extra=facts)
+        self._holdings.save(held)
+
+    def _hold_alone(self, held: Lease, now_s: float) -> None:
+        """Hold a removed message's jobs by their records; end them once nobody works on them any more."""
+        if self._holdings.is_moving(held, now_s):
+            if held.extend_at_s <= now_s:
+                self._prolong(held, now_s, self._tools.lease_s)
+        elif lease.is_over(held.deadline_at_s, now_s):
+            for job in self._holdings.jobs_of(held):
+                if job.phase in (Phase.WAITING, Phase.FETCHING, Phase.READY):
+                    self._outlet.release(job, "Nobody works on it any more.")
 
     def _begin_anew(self, held: Lease) -> None:
         """Give a message back before the queue takes it away; the next receipt's time begins anew.
@@ -106,7 +132,9 @@ class Keeper:
         due = [
             held
             for held in self._holdings.leases.values()
-            if held.extend_at_s <= now_s and not held.is_extending and self._holdings.is_moving(held, now_s)
+            if held.extend_at_s <= now_s
+            and not (held.is_extending or held.is_gone)
+            and self._holdings.is_moving(held, now_s)
         ]
         lease_s = self._tools.lease_s
         rest_s = {
@@ -158,16 +186,19 @@ class Keeper:
         if handle != held.message.handle:
             return  # a newer delivery was adopted meanwhile; its own turn comes
         if handle in refused:
-            self.lose(held, f"the queue refused to extend it: {refused[handle]}")
+            self._go_on_alone(held, f"the queue refused to extend it: {refused[handle]}")
             return
         held.tries = 0
-        held.deadline_at_s = asked_at_s + by_s
-        held.extend_at_s = lease.extend_at_s(asked_at_s, by_s, tools.chance())
-        self._holdings.save(held)
-        for job in self._holdings.jobs_of(held):
-            job.renew_at_s = 0.0  # the record says now what the queue has just granted
+        self._prolong(held, asked_at_s, by_s)
         facts = {"message_id": held.id, "by_s": by_s, "jobs": ", ".join(sorted(held.open))}
         log.debug("visibility timeout extended", extra=facts)
+
+    def _prolong(self, held: Lease, from_s: float, by_s: float) -> None:
+        held.deadline_at_s = from_s + by_s
+        held.extend_at_s = lease.extend_at_s(from_s, by_s, self._tools.chance())
+        self._holdings.save(held)
+        for job in self._holdings.jobs_of(held):
+            job.renew_at_s = 0.0  # the record says now what was granted
 
     def _renew(self, job: LiveJob, now_s: float) -> None:
         records = self._tools.backend.beat_records

@@ -77,6 +77,8 @@ class SavedLease:
     attributes: dict[str, str] = field(default_factory=dict)
     group: str = ""
     earlier_receives: int = 0
+    is_gone: bool = False
+    is_copied: bool = False
 
 
 @dataclass
@@ -119,6 +121,8 @@ class LeaseFiles:
             dict(lease.message.attributes),
             lease.message.group,
             lease.message.earlier_receives,
+            lease.is_gone,
+            lease.is_copied,
         )
         line = json.dumps(codec.to_plain(saved)).encode() + b"\n"
         # No fsync: a lease is worth nothing after a reboot.
@@ -228,6 +232,8 @@ def revived(saved: SavedLease, now_s: float) -> tuple[Lease, list[LiveJob]]:
         tell,
         extend_at_s=now_s,
         received_at_s=received_at_s,
+        is_gone=saved.is_gone,
+        is_copied=saved.is_copied,
     ), jobs
 
 

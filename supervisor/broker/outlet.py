@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import platform
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Union
 
@@ -13,7 +15,7 @@ from supervisor.broker.crew import COMMIT, QUICK
 from supervisor.broker.errors import BrokerError, LeaseLost, ResultBroken, TryLater
 from supervisor.broker.failed_jobs import FailedJob
 from supervisor.broker.held import Lease, LiveJob, Phase, Settled
-from supervisor.broker.outcome import Verdict, decide
+from supervisor.broker.outcome import Verdict, decide, sentence
 from supervisor.broker.record import Result
 from supervisor.broker.tools import Tools
 from supervisor.contract import clock
@@ -22,6 +24,8 @@ from supervisor.contract.messages import Done, Ending, Failure
 log = logging.getLogger(__name__)
 # Giving a finished transcript up costs all its work: a guess at how long outages are worth sitting out.
 _COMMIT_PATIENCE_S = 900.0
+_REMOVED = "Its message was removed from the queue, and this service may not send it anew."
+_AFTER_RECORD_S = 5.0  # a copy comes only when its record is free
 
 
 class Outlet:
@@ -74,25 +78,32 @@ class Outlet:
         the queue but claimed in the table would come in vain."""
         tools = self._tools
         self._holdings.move(job, Phase.ENDING, clock.now_s())
-        error = failure.value if failure else ""
-        kept = self.failed_job(job, verdict.reason, error) if verdict.is_final else None
+        kept = self.failed_job(job, "", failure.value if failure else "")
+        leases = self._holdings.leases_of(job) if self._holdings.is_without_message(job) else []
 
-        def write_down() -> None:
+        def write_down() -> Verdict:
+            if not verdict.is_final and not _send_anew(tools, leases, verdict.after_s):
+                return write(Verdict(True, f"{sentence(verdict.reason)} {_REMOVED}"))
+            return write(verdict)
+
+        def write(verdict: Verdict) -> Verdict:
             source = job.source or job.request.source
             commit.end(tools.backend.beat_records, job.request.record_key, job.hold, verdict, source)
             if verdict.is_final:
                 backend = tools.backend
                 bucket = backend.transcripts_bucket
                 checkpoints.forget_failed(backend.beat_records, backend.objects, bucket, job.request)
-            if kept is not None:
-                tools.failed_jobs.keep(kept)
+                tools.failed_jobs.keep(replace(kept, reason=verdict.reason))
+            return verdict
 
         tools.step(
             job,
             Phase.ENDING,
             QUICK,
             write_down,
-            lambda outcome: self._ended(job, verdict, failure, outcome),
+            lambda outcome: self._ended(
+                job, outcome if isinstance(outcome, Verdict) else verdict, failure, outcome
+            ),
             ("table", "spool"),
             tools.lease_s,
         )
@@ -191,7 +202,7 @@ class Outlet:
         job: LiveJob,
         verdict: Verdict,
         failure: Union[Failure, None],
-        outcome: Union[BrokerError, None],
+        outcome: Union[BrokerError, Verdict],
     ) -> None:
         if isinstance(outcome, LeaseLost):
             self.settle(job, Settled(Ending.DROPPED, str(outcome)))
@@ -227,6 +238,11 @@ class Outlet:
 def _give_back(tools: Tools, held: Lease, after_s: float) -> None:
     """Let the message be seen again; by a copy where the queue would not deliver it again."""
     queue, message = tools.backend.beat_queue, held.message
+    if held.is_gone:
+        if not _send_anew(tools, [held], after_s):  # of many jobs, some of which had not begun
+            kept = FailedJob(message.id, "", message.id, _REMOVED, "released", 0, message.body)
+            tools.failed_jobs.keep(kept)
+        return
     if held.is_worn or lease.runs_out(message.receive_count, tools.receives_most):
         held.is_copied = held.is_copied or queue.send_copy(message, after_s)
         if held.is_copied:
@@ -235,6 +251,17 @@ def _give_back(tools: Tools, held: Lease, after_s: float) -> None:
         tools.losses.tell(*losses.SEND)
     if tools.can_hold:
         queue.release(message.handle, after_s)
+
+
+def _send_anew(tools: Tools, leases: Sequence[Lease], after_s: float) -> bool:
+    """Put messages that somebody removed in anew, each once: nothing else would bring their jobs again."""
+    for held in leases:
+        wait_s = max(after_s, _AFTER_RECORD_S)
+        held.is_copied = held.is_copied or tools.backend.beat_queue.send_copy(held.message, wait_s)
+        if not held.is_copied:
+            tools.losses.tell(*losses.SEND)
+            return False
+    return True
 
 
 def _bury(tools: Tools, held: Lease, how: Settled) -> None:
