@@ -68,15 +68,29 @@ def _head(status: Mapping[str, Any], paint: Paint) -> list[str]:
     deadline = f" (deadline in {span_text(deadline_s)})" if ends_soon else ""
     if state == "running" and degraded.is_starting(status):
         state = "starting"
-    facts = " · ".join(_facts(supervisor))
+    facts = _facts(supervisor)
     head = f"rem-supervisor {paint(state, STATE_STYLES.get(state, 'bold'))}{deadline}"
     if not wrong:
-        return [f"{head} · {facts}", *(paint(line, "warn") for line in _why(supervisor))]
+        plain_head = f"rem-supervisor {state}{deadline}"
+        first, *rest = _joined([plain_head, *facts])
+        why = (paint(line, "warn") for line in _why(supervisor))
+        return [head + first[len(plain_head) :], *rest, *why]
     word = "degraded" if state in ("running", "starting") else f"{state}, degraded"
     room = WIDTH - len(f"rem-supervisor {word}{deadline}: ")
     lines = [f"rem-supervisor {paint(word, 'bad')}{deadline}: {shorten(printable(wrong[0]), room)}"]
     lines += [paint(shorten(f"degraded: {printable(one)}", WIDTH), "bad") for one in wrong[1:]]
-    return [*lines, facts, *(paint(line, "warn") for line in _why(supervisor))]
+    return [*lines, *_joined(facts), *(paint(line, "warn") for line in _why(supervisor))]
+
+
+def _joined(parts: list[str]) -> list[str]:
+    """Join parts with dots between them, in as many lines as they take."""
+    lines = parts[:1]
+    for part in parts[1:]:
+        if len(lines[-1]) + len(part) + 3 <= WIDTH:
+            lines[-1] += f" · {part}"
+        else:
+            lines.append(part)
+    return [shorten(line, WIDTH) for line in lines]
 
 
 def _facts(supervisor: Mapping[str, Any]) -> list[str]:

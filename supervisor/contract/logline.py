@@ -94,7 +94,7 @@ class TextFormatter(logging.Formatter):
         facts = fields_of(record)
         process = str(facts.pop("child", self._process))
         tail = " ".join(f"{key}={value}" for key, value in facts.items())
-        level = "" if record.levelno <= logging.INFO else f"{record.levelname} "
+        level = "" if record.levelno == logging.INFO else f"{record.levelname} "
         text = f"{self.formatTime(record, self.datefmt)} {process:<10} {level}{record.getMessage()}"
         if tail:
             text = f"{text}  {tail}"

@@ -83,9 +83,11 @@ def test_the_head_says_what_computes_and_where(status_of: Make) -> None:
     more = {"model": "small", "compute_type": "float16", "version": "0.1.0", "host": "gpu-7"}
     supervisor = {**status_of()["supervisor"], **more}
 
-    head = status_text(status_of(supervisor=supervisor)).splitlines()[0]
+    lines = status_text(status_of(supervisor=supervisor)).splitlines()
 
-    assert head.endswith("model small · compute type float16 · version 0.1.0 · host gpu-7")
+    assert lines[0].endswith("model small")
+    assert lines[1] == "compute type float16 · version 0.1.0 · host gpu-7"
+    assert max(map(len, lines)) <= WIDTH
 
 
 def test_the_newest_crash_is_shown_with_its_record(status_of: Make) -> None:
@@ -178,9 +180,10 @@ def test_even_the_fullest_status_fits_its_columns(status_of: Make, worker: Make)
         jobs=[job],
     )
 
-    text = status_text(
-        status_of(slots=[slot] * 12, supervisor={"state": "running", "troubles": {"q": "t" * 300}})
-    )
+    facts = {"model": "m" * 300, "host": "h" * 64, "version": "1.2.3", "backend": "aws", "profile": "fast"}
+    supervisor = {"state": "running", "troubles": {"q": "t" * 300}, "pid": 1, "uptime_s": 10**8, **facts}
+    crash = {"slot": "s" * 40, "ended": "e" * 300, "ago_s": 10**8, "jobs": ["j" * 200]}
+    text = status_text(status_of(slots=[slot] * 12, supervisor=supervisor, crashes=[crash]))
 
     assert max(map(len, text.splitlines())) <= WIDTH
 

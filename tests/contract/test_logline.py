@@ -205,3 +205,20 @@ def _in_background(work: Any) -> Any:
     thread = threading.Thread(target=work)
     thread.start()
     return thread
+
+
+def test_a_line_of_text_names_its_level_but_for_info() -> None:
+    levels = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
+    lines = [
+        logline.TextFormatter("broker").format(
+            logging.makeLogRecord({"levelno": n, "levelname": logging.getLevelName(n), "msg": "claimed"})
+        )
+        for n in levels
+    ]
+
+    assert [line.split("broker", 1)[1].split() for line in lines] == [
+        ["DEBUG", "claimed"],
+        ["claimed"],
+        ["WARNING", "claimed"],
+        ["ERROR", "claimed"],
+    ]
