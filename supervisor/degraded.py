@@ -13,6 +13,7 @@ SICK = ("held", "backoff")
 DIES_WITHIN_S = 10.0  # stacks, SIGKILL and reaping take 7 s at most
 # One failed call and its retry are no outage; what lasts longer costs work.
 TROUBLE_OLD_S = 10.0
+PROVEN = "settings"  # this one does not pass by itself
 # How long a start may take where the supervisor does not say (`start_s`): its default.
 START_WITHIN_S = 180.0
 # The broker and gpuwatch are up within a second; a cold disk takes longer.
@@ -110,7 +111,7 @@ def _of_outside(supervisor: Mapping[str, Any]) -> Iterator[str]:
     troubles, ages = supervisor.get("troubles"), supervisor.get("troubles_s")
     for where, detail in troubles.items() if isinstance(troubles, dict) else ():
         age_s = _number(ages.get(where)) if isinstance(ages, dict) else None
-        if age_s is None or age_s >= TROUBLE_OLD_S:
+        if where == PROVEN or age_s is None or age_s >= TROUBLE_OLD_S:
             yield f"{where}: {detail}"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from supervisor.broker.envelope import EnvelopePolicy
 from supervisor.broker.local import RAW_BUCKET, TRANSCRIPTS_BUCKET, LocalQueue, LocalRecords, open_database
 from supervisor.broker.local_objects import LocalObjects
+from supervisor.broker.proof import prove
 from supervisor.broker.tools import Backend
 from supervisor.contract.settings import Settings
 
@@ -56,20 +57,30 @@ def _connect_aws(settings: Settings) -> Backend:
     from supervisor.broker.service_clock import ServiceClock
     from supervisor.broker.sqs import SqsQueue
 
-    clients = Clients(settings.aws.region)
     aws, table_clock = settings.aws, ServiceClock()
+    clients = Clients(aws.region)
+    beat_queue = SqsQueue(clients.quick("sqs"), aws.queue_url)
+    beat_records = DynamoRecords(clients.quick("dynamodb"), aws.table, table_clock)
+    quick_objects = S3Objects(clients.quick("s3"))
+    checks = (
+        beat_queue.prove,
+        beat_records.prove,
+        lambda: quick_objects.prove(aws.raw_bucket, "audio"),
+        lambda: quick_objects.prove(aws.transcripts_bucket, "transcripts"),
+    )
     return Backend(
         "aws",
         f"SQS {aws.queue_url}",
         SqsQueue(clients.receiving("sqs"), aws.queue_url),
         DynamoRecords(clients.patient("dynamodb"), aws.table, table_clock),
         S3Objects(clients.patient("s3")),
-        SqsQueue(clients.quick("sqs"), aws.queue_url),
-        DynamoRecords(clients.quick("dynamodb"), aws.table, table_clock),
+        beat_queue,
+        beat_records,
         aws.raw_bucket,
         aws.transcripts_bucket,
         batch_count=aws.max_messages or _BATCH_MOST,
         long_visibility_s=float(aws.visibility_s),
         rest_s=aws.poll_s,
         immutable_keys=aws.immutable_keys,
+        prove=lambda: prove(clients.renew, checks),
     )

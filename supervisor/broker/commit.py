@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Callable, Optional, Union
 
 from supervisor.broker import checkpoints, cuts, lease, record, refusal
-from supervisor.broker.errors import LeaseLost, TryLater
+from supervisor.broker.errors import LeaseLost, TryLater, necessary
 from supervisor.broker.held import Settled
 from supervisor.broker.outcome import Verdict
 from supervisor.broker.ports import Applied, Item, ObjectStore, RecordKey, RecordTable
@@ -132,9 +132,10 @@ def publish(records: RecordTable, objects: ObjectStore, work: Work, message: Mes
     log.debug("record fenced for the commit", extra=work.names)
     for suffix in ("txt", "json"):
         _check_deadline(message)
-        objects.put(
-            work.bucket, work.key_of(suffix), work.folder / f"transcript.{suffix}", CONTENT_TYPES[suffix]
-        )
+        with necessary("s3:PutObject"):
+            objects.put(
+                work.bucket, work.key_of(suffix), work.folder / f"transcript.{suffix}", CONTENT_TYPES[suffix]
+            )
         log.debug("transcript object written", extra={**work.names, "key": work.key_of(suffix)})
     if "remCheckpoint" in fenced:
         # Before the last word: who dies between the two leaves nothing behind for ever.

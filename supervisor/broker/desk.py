@@ -1,8 +1,8 @@
 """The desk: where every event of the broker is dealt with, one after the other.
 
-Hears the supervisor, asks the queue for no more than is wanted, adopts what a dead
-broker left, and leaves in order. What happens to a job on its way stands in `intake.py`
-and `outlet.py`; what keeps it ours in `keeper.py`.
+Hears the supervisor, adopts what a dead broker left, and leaves in order. How messages are
+asked for stands in `receiving.py`; what happens to a job on its way in `intake.py` and
+`outlet.py`; what keeps it ours in `keeper.py`.
 """
 
 from __future__ import annotations
@@ -10,18 +10,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Callable, Optional, Union
+from typing import Optional, Union
 
-from supervisor.broker import checkpoints, commit, lease, losses
+from supervisor.broker import checkpoints, commit, losses
 from supervisor.broker.courier import Courier
-from supervisor.broker.crew import COUNT, POLL, QUICK
-from supervisor.broker.errors import BrokerError, Forbidden, TryLater
+from supervisor.broker.crew import COUNT, QUICK
+from supervisor.broker.errors import BrokerError, Forbidden, Misconfigured
 from supervisor.broker.held import LiveJob, Phase, Settled
 from supervisor.broker.intake import Intake
 from supervisor.broker.keeper import Keeper
 from supervisor.broker.lease_files import LeaseFiles, revived
 from supervisor.broker.outlet import Outlet
-from supervisor.broker.ports import Counts, Message
+from supervisor.broker.ports import Counts
+from supervisor.broker.receiving import Receiver
 from supervisor.broker.tools import Tools
 from supervisor.contract import clock
 from supervisor.contract.messages import (
@@ -68,10 +69,7 @@ class Desk:
         self._keeper = keeper
         self._courier = courier
         self._files = files
-        self._is_polling = False
-        self._is_resting = False  # between two questions
-        self._may_poll = False  # not before the queue has told what it permits
-        self._poll_tries = 0
+        self._receiver = Receiver(tools, intake)
         self._is_orphan = False
         self._is_count_due = False
         self._leases_count = 0
@@ -82,14 +80,14 @@ class Desk:
         backend = self._tools.backend
         self._tools.say(Up(backend.detail, {"backend": backend.kind, "lease_s": str(self._tools.lease_s)}))
         self._keeper.tick()
-        self._probe()
+        self._receiver.prove()
         self._count_by_and_by()
 
     def hear(self, message: ToBroker) -> None:
         """Deal with one message of the supervisor."""
         if isinstance(message, Wanted):
             self._tools.wanted = message.count
-            self._poll()
+            self._receiver.poll()
         elif isinstance(message, Keep):
             self._keep(message.job_ids)
         elif isinstance(message, Leave):
@@ -114,7 +112,7 @@ class Desk:
         """Wait for one event and deal with it."""
         self._tools.crew.turn()
         self._intake.begin_waiting()  # a place on the way may have become free
-        self._poll()
+        self._receiver.poll()
         if len(self._holdings.leases) != self._leases_count:
             self._leases_count = len(self._holdings.leases)
             self._count_soon()
@@ -191,83 +189,6 @@ class Desk:
             return self._tools.spool.is_staged(key, job.attempt)
         return self._tools.spool.holds(key)
 
-    def _probe(self) -> None:
-        if self._tools.is_leaving:
-            return
-        self._is_polling = True
-        queue = self._tools.backend.beat_queue
-
-        def ask() -> tuple[bool, Optional[int]]:
-            can_hold = queue.can_hold()
-            try:
-                return can_hold, queue.receives_most()
-            except Forbidden:
-                self._tools.losses.tell(*losses.COUNT)
-                return can_hold, None
-
-        self._tools.crew.do(POLL, ask, self._probed)
-
-    def _probed(self, outcome: Union[tuple[bool, Optional[int]], BrokerError]) -> None:
-        self._is_polling = False
-        if isinstance(outcome, BrokerError):
-            self._poll_failed(outcome, self._probe)
-            return
-        self._poll_tries = 0
-        self._tools.troubles.over("queue")
-        self._may_poll = True
-        self._tools.can_hold, self._tools.receives_most = outcome
-        if not self._tools.can_hold:
-            self._tools.lease_s = self._tools.backend.long_visibility_s
-            self._tools.losses.tell(*losses.HOLD)
-        self._poll()
-
-    def _poll(self) -> None:
-        """Ask for what is wanted and not yet on the way, unless a question is open."""
-        if self._is_polling or self._is_resting or not self._may_poll or self._tools.is_leaving:
-            return
-        coming = self._holdings.on_the_way() + self._holdings.waiting()
-        count = min(self._tools.wanted - coming, self._tools.backend.batch_count)
-        if count < 1:
-            return
-        self._is_polling = True
-        backend, lease_s = self._tools.backend, self._tools.lease_s
-
-        def receive() -> tuple[float, list[Message]]:
-            asked_at_s = clock.now_s()
-            return asked_at_s, backend.queue.receive(count, lease_s, backend.poll_s)
-
-        self._tools.crew.do(POLL, receive, self._received)
-
-    def _received(self, outcome: Union[tuple[float, list[Message]], BrokerError]) -> None:
-        self._is_polling = False
-        if isinstance(outcome, BrokerError):
-            self._poll_failed(outcome, self._poll)
-            return
-        self._poll_tries = 0
-        self._tools.troubles.over("queue")
-        asked_at_s, messages = outcome
-        for message in messages:
-            self._intake.take(message, asked_at_s + self._tools.lease_s)
-        rest_s = asked_at_s + self._tools.backend.rest_s - clock.now_s()
-        if messages or rest_s <= 0:
-            self._poll()
-        else:
-            self._rest(rest_s, self._poll)
-
-    def _rest(self, wait_s: float, then: Callable[[], None]) -> None:
-        def rested() -> None:
-            self._is_resting = False
-            then()
-
-        self._is_resting = True
-        self._tools.crew.after(wait_s, rested)
-
-    def _poll_failed(self, error: BrokerError, again: Callable[[], None]) -> None:
-        if isinstance(error, TryLater):
-            self._tools.troubles.begin(error)
-        self._poll_tries += 1
-        self._rest(lease.back_off_s(self._poll_tries, self._tools.chance()), again)
-
     def _keep(self, job_ids: Iterable[str]) -> None:
         now_s = clock.now_s()
         for job_id in job_ids:
@@ -318,7 +239,7 @@ class Desk:
 
     def _look_for_the_end(self) -> None:
         # A parked poll takes what is given back, for a lease's length: stay to give that back again.
-        if self._tools.is_leaving and not self._holdings.leases and not self._is_polling:
+        if self._tools.is_leaving and not self._holdings.leases and not self._receiver.is_asking:
             self._end()
 
     def _end(self) -> None:
@@ -344,4 +265,6 @@ class Desk:
         counts = outcome if isinstance(outcome, Counts) else Counts(None, None)
         if isinstance(outcome, Forbidden):
             self._tools.losses.tell(*losses.COUNT)
+        elif isinstance(outcome, Misconfigured) and self._receiver.is_proved:
+            self._tools.troubles.begin(outcome)
         self._tools.say(QueueState(counts.waiting, counts.in_flight, self._holdings.on_the_way()))

@@ -6,13 +6,17 @@ becomes a Decimal on the way in and a plain number on the way out.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, Optional, Union
 
 import botocore.exceptions
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
-from supervisor.broker.aws import code_of, translated
+from supervisor.broker.aws_errors import code_of, translated
+from supervisor.broker.errors import Misconfigured, necessary
 from supervisor.broker.ports import (
     Above,
     AllOf,
@@ -28,10 +32,11 @@ from supervisor.broker.ports import (
     RecordKey,
     Refused,
 )
-from supervisor.broker.rem_table import key_attributes
+from supervisor.broker.rem_table import PARTITION_KEY, SORT_KEY, key_attributes
 from supervisor.broker.service_clock import ServiceClock
 from supervisor.contract import clock
 
+_PROBE = RecordKey("rem-supervisor-check", "rem-supervisor-check")  # ids that no recording has
 _REFUSED = "ConditionalCheckFailedException"
 _WRITER = TypeSerializer()
 _READER = TypeDeserializer()
@@ -50,14 +55,14 @@ class DynamoRecords:
 
     def get(self, key: RecordKey) -> Optional[Item]:
         asked_at_s = clock.now_s()
-        with translated("table", "get"):
+        with self._asking("get", "dynamodb:GetItem"):
             answer = self._client.get_item(TableName=self._table, Key=_key(key), ConsistentRead=True)
         self._learn_time(answer, asked_at_s)
         return _read_item(answer["Item"]) if "Item" in answer else None
 
     def update(self, key: RecordKey, change: Change) -> Union[Applied, Refused]:
         asked, asked_at_s = Expression(change), clock.now_s()
-        with translated("table", "update"):
+        with self._asking("update", "dynamodb:UpdateItem"):
             try:
                 answer = self._client.update_item(
                     TableName=self._table,
@@ -73,6 +78,32 @@ class DynamoRecords:
                 return Refused(_read_item(error.response.get("Item", {})))
         self._learn_time(answer, asked_at_s)
         return Applied(_read_item(answer["Attributes"]))
+
+    def prove(self) -> None:
+        """Prove that this is REM's table and that we may use it, changing nothing. Raises Misconfigured."""
+        self.get(_PROBE)
+        # A condition that can't hold asks for the right to update without updating.
+        self.update(_PROBE, Change(Equals("remToken", _PROBE.user_id), put={"remState": _PROBE.user_id}))
+
+    @contextmanager
+    def _asking(self, doing: str, right: str) -> Iterator[None]:
+        with necessary(right), translated("table", doing, self._table):
+            try:
+                yield
+            except botocore.exceptions.ClientError as error:
+                if _is_about_keys(error):
+                    raise Misconfigured("table", self._wrong_keys()) from error
+                raise
+
+    def _wrong_keys(self) -> str:
+        """Say which keys the table has, where the role may know, and which are needed."""
+        try:
+            found = self._client.describe_table(TableName=self._table)["Table"]["KeySchema"]
+            has = "has the keys " + " and ".join(str(key["AttributeName"]) for key in found)
+        except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError, KeyError, TypeError):
+            has = "has other keys"  # REM's own role may not describe tables
+        wants = f"rem-supervisor needs {PARTITION_KEY} and {SORT_KEY} (both strings)"
+        return f"table {self._table} {has}; {wants}. Set DYNAMODB_TABLE to REM's table."
 
     def _learn_time(self, answer: Any, asked_at_s: float) -> None:
         headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
@@ -138,6 +169,16 @@ class Expression:
 
 def _key(key: RecordKey) -> dict[str, Any]:
     return {name: {"S": value} for name, value in key_attributes(key).items()}
+
+
+def _is_about_keys(error: botocore.exceptions.ClientError) -> bool:
+    """Say whether DynamoDB refused our key as no key of this table.
+
+    It says so in words alone: "The provided key element does not match the schema", "The number of
+    conditions on the keys is invalid", "Type mismatch for key". An "Index Key" is the item's matter.
+    """
+    message = str(error.response.get("Error", {}).get("Message", "")).lower()
+    return code_of(error) == "ValidationException" and bool(re.search(r"(?<!index )\bkeys?\b", message))
 
 
 def _read_item(attributes: Any) -> Item:

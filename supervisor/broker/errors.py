@@ -1,10 +1,15 @@
 """What can go wrong in the broker, sorted by who can cure it.
 
-Every foreign exception becomes one of these where the library is called: `aws.py` for
-boto3, `local*.py` for SQLite and folders. Each text is for people: what, where.
+Every foreign exception becomes one of these where the library is called: for
+boto3 (`aws_errors.py`), `local*.py` for SQLite and folders. Each text is for people: what, where.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+CREDENTIALS = "credentials"  # where a `Misconfigured` is, if not at one of the ports
 
 
 class BrokerError(Exception):
@@ -46,3 +51,15 @@ class LeaseLost(BrokerError):
 
 class CannotServe(BrokerError):
     """This process can't work like this at all: a newer database, a locked state directory."""
+
+
+@contextmanager
+def necessary(right: str, where: str = "") -> Iterator[None]:
+    """Say of a refused call that every job needs it: nothing can be done until the right is granted.
+
+    `where` is a name for this right alone, for what no proof can show.
+    """
+    try:
+        yield
+    except Forbidden as error:
+        raise Misconfigured(where or error.where, f"{error.detail}. Grant {right} to this role.") from error

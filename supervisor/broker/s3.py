@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from pathlib import Path
 from typing import Any, Callable, Optional
 
 import botocore.exceptions
 
-from supervisor.broker.aws import code_of, lacks_right, translated
-from supervisor.broker.errors import JobRejected, TryLater
+from supervisor.broker.aws_errors import code_of, describe, lacks_right, translated
+from supervisor.broker.errors import Forbidden, JobRejected, Misconfigured, TryLater
 from supervisor.broker.ports import ObjectFacts
 from supervisor.broker.streams import copy_bytes, spool_errors
 
 _NOT_THERE = ("NoSuchKey", "404", "NoSuchVersion", "KeyTooLongError")
 # boto3 asks before it sends a file (Expect: 100-continue), and not before it sends bytes: a round trip less.
 _AT_ONCE_BYTES = 1 << 20
-_NO_BUCKET = "NoSuchBucket"  # a mistake in the settings, not in the job
+_PROBE = "raw/rem-supervisor-check"  # a key that no recording has, where a role limited to raw/* may read
 
 
 class S3Objects:
@@ -25,10 +27,12 @@ class S3Objects:
         self._client = client
 
     def fetch(self, bucket: str, key: str, to: Path, admit: Callable[[ObjectFacts], None]) -> ObjectFacts:
-        with translated("audio", f"get {bucket}/{key[:200]}"):
+        with translated("audio", f"get {bucket}/{key[:200]}", bucket):
             try:
                 answer = self._client.get_object(Bucket=bucket, Key=key)
             except botocore.exceptions.ClientError as error:
+                if lacks_right(error):
+                    self._blame_the_role(bucket)
                 if code_of(error) in _NOT_THERE:
                     raise JobRejected(f"There is no object {key[:300]!r} in bucket {bucket}.") from error
                 raise
@@ -42,7 +46,7 @@ class S3Objects:
 
     def look(self, bucket: str, key: str) -> Optional[ObjectFacts]:
         # No HeadObject: its refusals have no body, so that expired credentials look like a missing key.
-        with translated("audio", f"look at {bucket}/{key[:200]}"):
+        with translated("audio", f"look at {bucket}/{key[:200]}", bucket):
             try:
                 answer = self._client.get_object(Bucket=bucket, Key=key)
             except botocore.exceptions.ClientError as error:
@@ -52,8 +56,25 @@ class S3Objects:
             answer["Body"].close()
         return _facts(answer)
 
+    def prove(self, bucket: str, where: str) -> None:
+        """Ask for an object that is not there. Raises Misconfigured if that shows a wrong bucket or role.
+
+        Forbidden: AWS does not say which of these it is: no right to read; a bucket of another account; or
+        all is well but for s3:ListBucket, without which a missing key is a 403.
+        """
+        with translated(where, f"read bucket {bucket}", bucket):
+            try:
+                self._client.get_object(Bucket=bucket, Key=_PROBE)["Body"].close()
+            except botocore.exceptions.ClientError as error:
+                if code_of(error) in _NOT_THERE:
+                    return
+                right = _missing_right(error) if where == "audio" else ""
+                if right:
+                    raise Misconfigured(where, f"{describe(error)}. Grant {right} to this role.") from error
+                raise
+
     def put(self, bucket: str, key: str, source: Path, content_type: str) -> None:
-        with translated("transcripts", f"put {bucket}/{key[:200]}"), open(source, "rb") as file:
+        with translated("transcripts", f"put {bucket}/{key[:200]}", bucket), open(source, "rb") as file:
             start = file.read(_AT_ONCE_BYTES)
             body: Any = start if len(start) < _AT_ONCE_BYTES else file
             if body is file:
@@ -62,13 +83,18 @@ class S3Objects:
             self._client.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
 
     def delete(self, bucket: str, key: str) -> None:
-        with translated("transcripts", f"delete {bucket}/{key[:200]}"):
+        with translated("transcripts", f"delete {bucket}/{key[:200]}", bucket):
             self._client.delete_object(Bucket=bucket, Key=key)
 
     def names(self, bucket: str, prefix: str) -> list[str]:
-        with translated("transcripts", f"list {bucket}/{prefix[:200]}"):
+        with translated("transcripts", f"list {bucket}/{prefix[:200]}", bucket):
             answer = self._client.list_objects_v2(Bucket=bucket, Prefix=prefix)
         return [str(entry["Key"]) for entry in answer.get("Contents", ())]
+
+    def _blame_the_role(self, bucket: str) -> None:
+        """Raise Misconfigured where not this key alone is refused, as far as AWS tells."""
+        with contextlib.suppress(Forbidden):
+            self.prove(bucket, "audio")
 
     def _write(self, body: Any, to: Path, size_bytes: int, doing: str) -> None:
         with spool_errors(to):
@@ -82,6 +108,16 @@ class S3Objects:
 def _facts(answer: Any) -> ObjectFacts:
     etag = str(answer.get("ETag", "")).strip('"')
     return ObjectFacts(int(answer["ContentLength"]), etag, answer.get("VersionId") or "")
+
+
+def _missing_right(error: botocore.exceptions.ClientError) -> str:
+    """Name the right that a refusal speaks of, where it is one that every recording needs.
+
+    Source: S3 User Guide, "Troubleshoot access denied (403 Forbidden) errors": "User: ... is not authorized
+    to perform: s3:GetObject on resource: ...". Only callers of the bucket's own organization are told.
+    """
+    found = re.search(r"not authorized to perform: (s3:GetObject|kms:\w+)\b", describe(error))
+    return found.group(1) if found and lacks_right(error) else ""
 
 
 class _SpoolFile:

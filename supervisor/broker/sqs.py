@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Optional, Union
 
 import botocore.exceptions
 
-from supervisor.broker.aws import code_of, lacks_right, translated
-from supervisor.broker.errors import Forbidden, TryLater
+from supervisor.broker.aws_errors import code_of, lacks_right, translated
+from supervisor.broker.errors import Forbidden, TryLater, necessary
 from supervisor.broker.ports import NO_FACTS, Counts, Message
 
 _LONGEST_HIDE_S = 43_200  # SQS's cap, from the moment of receipt
@@ -47,7 +49,7 @@ class SqsQueue:
 
     def can_hold(self) -> bool:
         """Ask with a handle that can't be good: refused for the handle, or for the right?"""
-        with translated("queue", "probe ChangeMessageVisibility"):
+        with self._asking("probe ChangeMessageVisibility"):
             try:
                 self._client.change_message_visibility(
                     QueueUrl=self._url, ReceiptHandle=_NO_SUCH_HANDLE, VisibilityTimeout=0
@@ -60,7 +62,7 @@ class SqsQueue:
         return True
 
     def receive(self, max_count: int, visibility_s: float, wait_s: float) -> list[Message]:
-        with translated("queue", "receive"):
+        with necessary("sqs:ReceiveMessage", "receive"), self._asking("receive"):
             answer = self._client.receive_message(
                 QueueUrl=self._url,
                 MaxNumberOfMessages=max_count,
@@ -77,7 +79,7 @@ class SqsQueue:
             {"Id": str(n), "ReceiptHandle": handle, "VisibilityTimeout": min(int(by_s), _LONGEST_HIDE_S)}
             for n, handle in enumerate(handles)
         ]
-        with translated("queue", "extend"):
+        with self._asking("extend"):
             answer = self._client.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
         refused = {}
         for entry in answer.get("Failed", []):
@@ -95,9 +97,10 @@ class SqsQueue:
         )
 
     def delete(self, handle: str) -> None:
-        self._by_handle(
-            "delete", lambda: self._client.delete_message(QueueUrl=self._url, ReceiptHandle=handle)
-        )
+        with necessary("sqs:DeleteMessage"):
+            self._by_handle(
+                "delete", lambda: self._client.delete_message(QueueUrl=self._url, ReceiptHandle=handle)
+            )
 
     def bury(self, message: Message, reason: str, facts: Mapping[str, str] = NO_FACTS) -> bool:
         """Copy it to the dead-letter queue, then delete it.
@@ -155,6 +158,14 @@ class SqsQueue:
         except (KeyError, TypeError, ValueError):
             return None
 
+    def prove(self) -> None:
+        """Prove that there is such a queue, as far as the role may know. Raises Misconfigured."""
+        with contextlib.suppress(Forbidden):
+            self._attributes("QueueArn")
+
+    def _asking(self, doing: str) -> AbstractContextManager[None]:
+        return translated("queue", doing, self._url)
+
     def _find_dead_letters(self) -> DeadLetters:
         try:
             policy = self._attributes("RedrivePolicy").get("RedrivePolicy")
@@ -173,7 +184,7 @@ class SqsQueue:
         named = {
             name: {"DataType": "String", "StringValue": value} for name, value in filled[:_MAX_ATTRIBUTES]
         }
-        with translated("queue", doing):
+        with self._asking(doing):
             answer = self._client.send_message(
                 QueueUrl=url, MessageBody=body, MessageAttributes=named, **more
             )
@@ -181,7 +192,7 @@ class SqsQueue:
 
     def _may_send_to(self, url: str) -> bool:
         """Ask with a message that can't be taken: refused for its form, or for the right?"""
-        with translated("queue", "probe SendMessage"):
+        with self._asking("probe SendMessage"):
             try:
                 self._client.send_message(QueueUrl=url, **_UNSENDABLE, **_order(url, "", "probe"))
             except botocore.exceptions.ClientError as error:
@@ -202,14 +213,14 @@ class SqsQueue:
         return True
 
     def _attributes(self, *names: str) -> dict[str, str]:
-        with translated("queue", "read attributes"):
+        with self._asking("read attributes"):
             answer = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=list(names))
         found: dict[str, str] = answer.get("Attributes", {})
         return found
 
     def _by_handle(self, doing: str, call: Any) -> None:
         """Call with a handle; one that is no longer good means that there is nothing to do."""
-        with translated("queue", doing):
+        with self._asking(doing):
             try:
                 call()
             except botocore.exceptions.ClientError as error:

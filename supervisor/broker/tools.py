@@ -9,7 +9,7 @@ from typing import Callable, Optional, TypeVar, Union
 from supervisor.broker import lease
 from supervisor.broker.commit import MessageLease
 from supervisor.broker.crew import Crew
-from supervisor.broker.errors import BrokerError, TryLater
+from supervisor.broker.errors import BrokerError, Misconfigured, TryLater
 from supervisor.broker.failed_jobs import FailedJobs
 from supervisor.broker.held import Lease, LiveJob, Phase
 from supervisor.broker.holdings import Holdings
@@ -20,6 +20,10 @@ from supervisor.contract import clock
 from supervisor.contract.messages import FromBroker
 
 T = TypeVar("T")
+
+
+def _nothing_to_prove() -> None:
+    """Find nothing wrong: what the embedded backend is on, it made itself."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Backend:
     rest_s: float  # from one empty receive to the next, at least
     poll_s: float = 5.0  # what a dead poll may hide a message for is this plus one lease
     immutable_keys: bool = False  # transcripts get a name for each attempt
+    prove: Callable[[], None] = _nothing_to_prove  # raises Misconfigured where the settings name wrong things
 
 
 @dataclass
@@ -90,7 +95,7 @@ class Tools:
                 then(outcome)
                 return
             self.troubles.begin(outcome)
-            if isinstance(outcome, hopeless) or clock.now_s() - job.since_s >= patience_s:
+            if self._gives_up(job, outcome, patience_s, hopeless):
                 then(outcome)
                 return
             job.tries += 1
@@ -101,6 +106,14 @@ class Tools:
                 self.crew.do(lane, call, ended)
 
         self.crew.do(lane, call, ended)
+
+    def _gives_up(
+        self, job: LiveJob, error: TryLater, patience_s: float, hopeless: tuple[type[BrokerError], ...]
+    ) -> bool:
+        if isinstance(error, Misconfigured):
+            # Given back, it would come again and meet the same: kept for as long as its lease can be.
+            return self.is_leaving
+        return isinstance(error, hopeless) or clock.now_s() - job.since_s >= patience_s
 
     def message_of(self, job: LiveJob) -> MessageLease:
         """Give a way to read the latest deadline of the job's messages from any thread."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Callable
 
-from supervisor.broker.errors import TryLater
+from supervisor.broker.errors import Misconfigured, TryLater
 from supervisor.contract.messages import FromBroker, Trouble
 
 log = logging.getLogger(__name__)
+_MAX_CHARS = 1_000  # of one trouble
 
 
 class Losses:
@@ -25,17 +27,29 @@ class Losses:
 
 
 class Troubles:
-    """Says once that something does not answer, and once that it does again. The supervisor logs it."""
+    """Says once that something does not answer, and once that it does again. The supervisor logs it.
+
+    What a person must correct (`Misconfigured`) is one trouble of its own, in whole sentences.
+    """
 
     def __init__(self, say: Callable[[FromBroker], None]) -> None:
+        self.on_misconfigured: Callable[[], None] = lambda: None
         self._say = say
         self._known: set[str] = set()
+        self._wrong: dict[str, str] = {}  # what a person must correct, by place
 
     def begin(self, error: TryLater) -> None:
         """Tell of this trouble unless it is known."""
-        if error.where not in self._known:
+        if isinstance(error, Misconfigured):
+            self.on_misconfigured()
+            self._correct_wrong({**self._wrong, error.where: error.detail})
+        elif error.where not in self._known:
             self._known.add(error.where)
-            self._say(Trouble(error.where, error.detail[:500]))
+            self._say(Trouble(error.where, error.detail[:_MAX_CHARS]))
+
+    def disproved(self, error: Misconfigured) -> None:
+        """Tell what a failed proof found, in the place of all that was known before."""
+        self._correct_wrong({error.where: error.detail})
 
     def over(self, *places: str) -> None:
         """Tell that these answer again, where they did not."""
@@ -43,3 +57,21 @@ class Troubles:
             if where in self._known:
                 self._known.remove(where)
                 self._say(Trouble(where, ""))
+        self._correct_wrong({where: said for where, said in self._wrong.items() if where not in places})
+
+    def proved(self, unless: Sequence[str]) -> bool:
+        """Strike what a passed proof disproves, all but these places. May messages be received now?
+
+        What a receive alone can show does not stand in the way of the next one.
+        """
+        self._correct_wrong({where: said for where, said in self._wrong.items() if where in unless})
+        return not set(self._wrong) - {"receive"}
+
+    def _correct_wrong(self, wrong: dict[str, str]) -> None:
+        before, after = self._sentences(), " ".join(dict.fromkeys(wrong.values()))
+        self._wrong = wrong
+        if after[:_MAX_CHARS] != before[:_MAX_CHARS]:
+            self._say(Trouble("settings", after[:_MAX_CHARS]))
+
+    def _sentences(self) -> str:
+        return " ".join(dict.fromkeys(self._wrong.values()))

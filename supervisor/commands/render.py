@@ -254,13 +254,14 @@ def _tail(status: Mapping[str, Any]) -> list[str]:
 def _troubles(supervisor: Mapping[str, Any], paint: Paint) -> list[str]:
     """Say what outside does not answer just now, as the broker told it, and for how long."""
     ages = _mapping(supervisor.get("troubles_s"))
-    return [
-        paint(
-            shorten(f"trouble: {printable(where)}{_since(ages.get(where))}: {printable(detail)}", WIDTH),
-            "warn",
+    lines = []
+    for where, detail in _mapping(supervisor.get("troubles")).items():
+        text = f"{printable(where)}{_since(ages.get(where))}: {printable(detail)}"
+        # What to correct must be read to its end; of an outage the beginning is enough.
+        lines += (
+            textwrap.wrap(text, WIDTH) if where == degraded.PROVEN else [shorten(f"trouble: {text}", WIDTH)]
         )
-        for where, detail in _mapping(supervisor.get("troubles")).items()
-    ]
+    return [paint(line, "warn") for line in lines]
 
 
 def _since(age_s: Any) -> str:

@@ -113,7 +113,7 @@ class Trouble:
     """Something outside does not answer. Sent once when it begins and once, with an
     empty `detail`, when it is over."""
 
-    where: str  # queue, table, audio, transcripts, spool
+    where: str  # queue, table, audio, transcripts, spool; settings: what a person must correct
     detail: str
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from supervisor.contract.messages import (
     Up,
     Wanted,
 )
-from tests.broker.aws_servers import Deployment, record_key
+from tests.broker.aws_servers import REGION, Deployment, record_key
 from tests.broker.harness import BrokerProcess, rem_message, stage, until
 from tests.broker.proxy import Proxy
 
@@ -135,20 +134,28 @@ def test_failed_message_is_left_to_redrive_where_copying_is_refused(
     assert record(deployment)["remState"] == {"S": "FAILED"}
 
 
-def test_missing_bucket_is_trouble_and_not_the_jobs_fault(
+def test_bucket_that_goes_in_mid_job_keeps_the_transcript_waiting_and_is_not_the_jobs_fault(
     deployment: Deployment, message: dict[str, Any], tmp_path: Path
 ) -> None:
-    settings = deployment.settings(tmp_path)
-    aws = dataclasses.replace(settings.aws, transcripts_bucket="no-such-bucket-here")
-    with BrokerProcess(dataclasses.replace(settings, aws=aws), deployment.server.environ) as broker:
+    with BrokerProcess(deployment.settings(tmp_path), deployment.server.environ) as broker:
         card = broker.take_one()
         stage(card)
+        s3 = deployment.server.client("s3")
+        s3.delete_bucket(Bucket=deployment.transcripts_bucket)
         broker.say(Commit(card.job_id))
         trouble = broker.hear(Trouble)
+        state = record(deployment)["remState"]
+        s3.create_bucket(
+            Bucket=deployment.transcripts_bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
+        )
+        done = broker.hear(Done)
 
-    assert trouble.where == "transcripts"
-    assert "NoSuchBucket" in trouble.detail
-    assert record(deployment)["remState"] == {"S": "PUBLISHING"}
+    assert trouble.where == "settings"
+    assert f"The bucket {deployment.transcripts_bucket} can't be used: NoSuchBucket" in trouble.detail
+    assert "Correct TRANSCRIPTS_BUCKET" in trouble.detail
+    assert state == {"S": "PUBLISHING"}
+    assert done.ending is Ending.DONE
+    assert record(deployment)["remAttempt"] == {"N": "1"}
 
 
 def test_forbidden_key_waits_at_first_and_harms_nobody(

@@ -245,3 +245,14 @@ def test_a_gpu_says_what_slows_it_down_and_that_nothing_is_known_of_it(status_of
     assert "L4 72W power cap" in text
     assert "L4 health unknown" in text
     assert "L4 sick 20W" in text  # before the figures: the end of a long line is cut off
+
+
+def test_what_to_correct_in_the_settings_is_shown_to_its_end(status_of: Make) -> None:
+    said = "table rem-x has the keys userId and recordingId; rem-supervisor needs PK and SK (both strings). "
+    said += "Set DYNAMODB_TABLE to REM's table."
+    supervisor = {"state": "running", "troubles": {"settings": said}, "troubles_s": {"settings": 3.0}}
+
+    shown = status_text(status_of(supervisor=supervisor))
+
+    assert f"settings (for 3s): {said}" in " ".join(shown.split())
+    assert max(map(len, shown.splitlines())) <= 100

@@ -127,3 +127,13 @@ def test_a_driver_that_hangs_degrades_the_service() -> None:
 def test_a_status_that_makes_no_sense_breaks_nothing(odd: Any) -> None:
     assert isinstance(why_degraded(odd if isinstance(odd, dict) else {}), str)
     assert isinstance(why_degraded({"supervisor": {"troubles": odd, "troubles_s": odd}}), str)
+
+
+def test_settings_that_aws_proves_wrong_are_degraded_at_once() -> None:
+    """An outage may pass in seconds; a wrong table does not."""
+    said = "table rem-x has the keys userId and recordingId; rem-supervisor needs PK and SK."
+    status = {
+        "supervisor": {"state": "running", "troubles": {"settings": said}, "troubles_s": {"settings": 0.0}}
+    }
+
+    assert f"settings: {said}" in why_degraded(status)
