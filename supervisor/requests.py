@@ -101,11 +101,10 @@ class Requests:
     def _model_again(self, slot: sl.Slot) -> Optional[dict[str, Any]]:
         """Look again for models that could not be had; None where none was given up."""
         models = self._service.fetch_models_again()
-        return (
-            {"text": f"looking for model {', '.join(models)} again; then {slot.name} starts"}
-            if models
-            else None
-        )
+        if not models:
+            return None
+        names = ", ".join(models)
+        return {"text": f"looking for model {names} again; {slot.name} stays held until it is found"}
 
     def _release(self, request: dict[str, Any]) -> dict[str, Any]:
         self._refuse_while_stopping()

@@ -102,7 +102,11 @@ def of_status(status: Mapping[str, Any]) -> Iterator[Finding]:
     held = {f"{slot.get('name')} is held": slot.get("name") for slot in degraded.worker_slots(status)}
     for reason in wrong:
         slot = next((name for words, name in held.items() if reason.startswith(words)), None)
-        cure = f"Correct that; then rem-supervisor release {slot}" if slot else "See the service's log"
+        cure = (
+            f"Correct that; then rem-supervisor release {slot}"
+            if slot
+            else "rem-supervisor status and the service's log show more"
+        )
         yield Finding("service", "fail", reason, cure)
 
 
