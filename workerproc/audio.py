@@ -11,31 +11,36 @@ a playlist or a list of files, sent in as audio, would otherwise make FFmpeg ope
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Optional
+from typing import Any, BinaryIO, Callable, Optional, Union
 
 import av
 import av.error
 from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 
-from workerproc import damage
+from workerproc import damage, tracks
+from workerproc.downmix import without_cancelling
 from workerproc.errors import AudioRejected
 from workerproc.tape import RATE_HZ, Pcm, Tape
+from workerproc.timeline import Timeline
 
 Tell = Callable[[float, float], None]  # seconds decoded, seconds in all (0: unknown)
 
 _GROUP_SAMPLES = 500_000  # as faster-whisper groups frames before it resamples them
-_MAX_RATE_HZ = 768_000
-_MAX_CHANNELS = 64
-_EXACT_FORMATS = frozenset({"wav", "flac", "aiff", "w64", "au"})
-_LOWEST_BITS_PER_S = 400  # below every speech codec; FLAC's silence at 16 kHz takes more
+_GROUP_VALUES = 4_000_000  # of all channels together: eight channels group as faster-whisper does
 # So many errors in a row without one readable packet between them: there is nothing more to come.
 _MAX_ERRORS_IN_A_ROW = 100
+_SILENT_BELOW = 33  # of 32,768: a track that is never louder holds no speech
+_TAIL_BYTES = 1_048_576  # looked through for samples behind a WAV's announced end
+# The decoder of a cover picture would take gigabytes for a file of one, when FFmpeg probes it.
+_ONLY_AUDIO = ",".join(sorted(name for name in av.codecs_available if tracks.is_audio_decoder(name)))
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,18 @@ class _Tally:
     packets: int = 0
     bad_packets: int = 0
     broke_off: bool = False
+    filled_s: float = 0.0  # gaps in the stream's time
+    cancelled_s: float = 0.0  # where one channel was taken for all
+
+
+@dataclass(frozen=True)
+class _File:
+    """An audio file's size and first bytes (behind an ID3 tag), and what its header misses."""
+
+    path: Path
+    size_bytes: int
+    head: bytes
+    missed_s: float = 0.0  # of a WAV: samples behind the end that its header announces
 
 
 def decode(path: Path, tape: Tape, max_audio_s: float, tell: Tell) -> Sound:
@@ -58,53 +75,119 @@ def decode(path: Path, tape: Tape, max_audio_s: float, tell: Tell) -> Sound:
 
     `tell` is called after each packet; what it raises ends the decoding.
     """
-    head = _read_head(path)
-    with path.open("rb") as file, _opened(file) as container:
-        announced_s = _announced_s(container)
-        is_exact = container.format.name in _EXACT_FORMATS
-        _check(container, announced_s, max_audio_s, path.stat().st_size)
-        tally = _Tally()
-        for chunk in _resampled(_frames(container, tally)):
-            tape.append(chunk)
-            if tape.length_s > max_audio_s:
-                raise AudioRejected(_too_long(tape.length_s, max_audio_s, "at least "))
-            tell(tape.length_s, announced_s or 0.0)
+    file = _looked_at(path)
+    count = 1
+    warnings: list[str] = []
+    number = 0
+    while number < count:
+        with path.open("rb") as opened, _opened(opened, file) as container:
+            found = tracks.in_order(container)
+            count = len(found)
+            warnings = list(_decode_track(container, found[number], file, tape, max_audio_s, tell))
+        is_silent = tape.peak <= _SILENT_BELOW
+        if not is_silent or number + 1 == count:
+            break
+        number += 1
+        tape.clear()
     # The resampler holds memory until its cycle is collected (SYSTRAN/faster-whisper#390).
     gc.collect()
-    return _sound(tape, tally, damage.wav_announced_s(head) or announced_s, is_exact)
+    return Sound(tape.length_s, (*warnings, *_of_tracks(count, number)))
 
 
-def _sound(tape: Tape, tally: _Tally, announced_s: Optional[float], is_exact: bool) -> Sound:
+def _decode_track(
+    container: InputContainer, track: AudioStream, file: _File, tape: Tape, max_audio_s: float, tell: Tell
+) -> Iterator[str]:
+    """Decode one track onto the tape; give what is to be said of it."""
+    stated = tracks.length(container, track, file.head, file.size_bytes)
+    announced_s = None if file.missed_s else stated.seconds
+    _check_length(file, max_audio_s)
+    tally, timeline = _Tally(), Timeline(tracks.zero_s(container, file.head))
+    for chunk in _on_time(_frames(container, track, tally), tally, timeline):
+        if isinstance(chunk, float):
+            tape.append_silence(min(chunk, max(0.0, max_audio_s - tape.length_s) + 1.0))
+        else:
+            tape.append(chunk)
+        if tape.length_s > max_audio_s:
+            raise AudioRejected(_too_long(tape.length_s, max_audio_s, "at least "))
+        tell(tape.length_s, max(announced_s or 0.0, tape.length_s) if announced_s else 0.0)
     audio_s = tape.length_s
     if not audio_s:
         if tally.bad_packets:
             raise AudioRejected(f"none of the {tally.packets} packets of audio in this file can be decoded")
         raise AudioRejected("the audio has a length of zero: a header and nothing after it")
-    facts = damage.Decoded(audio_s, announced_s, tally.packets, tally.bad_packets, tally.broke_off, is_exact)
-    return Sound(audio_s, tuple(damage.warnings(facts)))
+    facts = damage.Decoded(
+        audio_s,
+        announced_s,
+        tally.packets,
+        tally.bad_packets,
+        tally.broke_off,
+        stated.is_exact,
+        tally.filled_s,
+    )
+    yield from damage.warnings(facts)
+    if file.missed_s:
+        yield (
+            f"the header of this WAV file announces {stated.seconds or 0.0:.1f} s of audio, "
+            f"the file holds {audio_s:.1f} s: all of it was transcribed"
+        )
+    if tally.cancelled_s:
+        yield (
+            f"the channels cancel each other out for {tally.cancelled_s:.0f} s: "
+            "one channel alone was transcribed there"
+        )
+    for jump_s in timeline.jumps_s[:1]:
+        yield (f"the file's time stamps jump by {jump_s:.0f} s: what follows is timed as if they did not")
 
 
-def _read_head(path: Path) -> bytes:
+def _of_tracks(count: int, number: int) -> Iterator[str]:
+    if number:
+        yield f"the first {number} audio tracks of {count} are silent: the next one was transcribed"
+    elif count > 1:
+        yield f"the file has {count} audio tracks: only the one that a player chooses was transcribed"
+
+
+def _looked_at(path: Path) -> _File:
+    """Read what the file says of itself before FFmpeg sees it."""
     try:
         with path.open("rb") as file:
             head = file.read(damage.HEAD_BYTES)
+            if not head:
+                raise AudioRejected("the audio file is empty (0 bytes)")
+            size_bytes = os.fstat(file.fileno()).st_size
+            if head[:3] == b"ID3" and len(head) >= 10:
+                file.seek(10 + _of_seven_bits(head[6:10]))
+                head = file.read(damage.HEAD_BYTES)
+            wav = damage.wav_data(head, size_bytes)
+            missed_s = 0.0
+            if wav is not None and wav.end_at_bytes is not None and wav.end_at_bytes + 8 < size_bytes:
+                file.seek(wav.end_at_bytes)
+                missed_s = damage.holds_more_s(wav, size_bytes, file.read(_TAIL_BYTES))
+            return _File(path, size_bytes, head, missed_s)
     except FileNotFoundError:
         raise AudioRejected("there is no audio file: it was not fetched, or it was removed") from None
     except IsADirectoryError:
         raise AudioRejected("the audio is a folder, not a file") from None
-    if not head:
-        raise AudioRejected("the audio file is empty (0 bytes)")
-    return head
 
 
-def _opened(file: BinaryIO) -> InputContainer:
+def _of_seven_bits(data: bytes) -> int:
+    """Read the size of an ID3 tag: seven bits in each byte."""
+    size = 0
+    for byte in data:
+        size = size << 7 | byte & 0x7F
+    return size
+
+
+def _opened(opened: BinaryIO, file: _File) -> InputContainer:
+    options = {"protocol_whitelist": "none", "codec_whitelist": _ONLY_AUDIO}
+    if file.missed_s:
+        options["ignore_length"] = "1"  # of the demuxer for WAV
     try:
         return av.open(
-            file,
+            opened,
             mode="r",
             # Some recorders write their names in other encodings; that is no reason to refuse speech.
             metadata_errors="ignore",
-            options={"protocol_whitelist": "none"},
+            options=options,
         )
     except MemoryError:
         raise
@@ -112,38 +195,16 @@ def _opened(file: BinaryIO) -> InputContainer:
         raise AudioRejected(f"this is not an audio file that FFmpeg can read ({_reason(error)})") from error
 
 
-def _announced_s(container: InputContainer) -> Optional[float]:
-    stream = container.streams.audio[0] if container.streams.audio else None
-    if stream is not None and stream.duration is not None and stream.time_base is not None:
-        announced_s = float(stream.duration * stream.time_base)
-    elif container.duration is not None:
-        announced_s = container.duration / av.time_base
-    else:
-        return None
-    return announced_s if announced_s > 0 else None
-
-
-def _check(
-    container: InputContainer, announced_s: Optional[float], max_audio_s: float, file_bytes: int
-) -> None:
-    """Refuse what can't be transcribed, before work is spent on it."""
-    if not container.streams.audio:
-        kinds = sorted({str(stream.type) for stream in container.streams}) or ["nothing"]
-        raise AudioRejected(f"there is no audio in this file (it holds {', '.join(kinds)})")
-    # A stream whose codec FFmpeg does not know has no context, whatever the annotation says.
-    codec: Any = container.streams.audio[0].codec_context
-    if codec is None:
-        raise AudioRejected("the audio in this file is in a format that FFmpeg does not know")
-    if not 1 <= codec.sample_rate <= _MAX_RATE_HZ:
-        raise AudioRejected(
-            f"the file claims a sampling rate of {codec.sample_rate} Hz: its header is damaged"
-        )
-    if not 1 <= codec.channels <= _MAX_CHANNELS:
-        raise AudioRejected(f"the file claims {codec.channels} channels: its header is damaged")
-    # A damaged header may announce a year: what the file can't hold is left to the decoder's own limit.
-    can_hold_s = file_bytes * 8 / _LOWEST_BITS_PER_S
-    if announced_s is not None and max_audio_s < announced_s <= can_hold_s:
-        raise AudioRejected(_too_long(announced_s, max_audio_s))
+def _check_length(file: _File, max_audio_s: float) -> None:
+    """Refuse what is too long by the samples that it holds, before work is spent on it."""
+    wav = damage.wav_data(file.head, file.size_bytes)
+    if wav is None:
+        return
+    held_bytes = file.size_bytes - wav.begins_at_bytes
+    if wav.size_bytes is not None and not file.missed_s:
+        held_bytes = min(held_bytes, wav.size_bytes)
+    if held_bytes / wav.bytes_per_s > max_audio_s:
+        raise AudioRejected(_too_long(held_bytes / wav.bytes_per_s, max_audio_s))
 
 
 def _too_long(audio_s: float, max_audio_s: float, at_least: str = "") -> str:
@@ -151,13 +212,12 @@ def _too_long(audio_s: float, max_audio_s: float, at_least: str = "") -> str:
     return f"the audio is {at_least}{audio_s:.0f} s long, more than {limit} allows"
 
 
-def _frames(container: InputContainer, tally: _Tally) -> Iterator[AudioFrame]:
+def _frames(container: InputContainer, track: AudioStream, tally: _Tally) -> Iterator[AudioFrame]:
     """Give every frame that can be decoded, on and on behind those that can't."""
-    stream = container.streams.audio[0]
     errors_in_a_row = 0
     while True:
         try:
-            for packet in container.demux(stream):
+            for packet in container.demux(track):
                 tally.packets += 1 if packet.size else 0  # the last one is empty: it flushes the decoder
                 try:
                     yield from packet.decode()
@@ -181,37 +241,49 @@ def _frames(container: InputContainer, tally: _Tally) -> Iterator[AudioFrame]:
                 return
 
 
-def _resampled(frames: Iterator[AudioFrame]) -> Iterator[Pcm]:
-    """Turn frames into 16 kHz mono, in groups as faster-whisper does: equal samples need equal groups."""
+def _on_time(frames: Iterator[AudioFrame], tally: _Tally, timeline: Timeline) -> Iterator[Union[Pcm, float]]:
+    """Turn frames into 16 kHz mono and, where the stream's time has gaps, seconds of silence.
+
+    In groups as faster-whisper does: equal samples need equal groups.
+    """
     shape: Any = None
     group, resampler = AudioFifo(), _resampler()
     for frame in frames:
-        frame.pts = None  # after a gap the stamps would be refused
+        stamp_s = frame.time
+        gap_s = timeline.silence_before(stamp_s)
         new_shape = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if shape is not None and new_shape != shape:
+        if shape is not None and (new_shape != shape or gap_s):
             # A chained file (one stream after another) may change its format half-way.
-            yield from _flushed(group, resampler)
+            yield from _flushed(group, resampler, tally)
             group, resampler = AudioFifo(), _resampler()
         shape = new_shape
+        if gap_s:
+            tally.filled_s += gap_s
+            yield gap_s
+        timeline.add(stamp_s, frame.samples / frame.sample_rate)
+        frame.pts = None  # after a gap the stamps would be refused
         group.write(frame)
-        if group.samples >= _GROUP_SAMPLES:
-            yield from _pieces(resampler, group.read())
+        if group.samples >= _GROUP_SAMPLES or group.samples * frame.layout.nb_channels > _GROUP_VALUES:
+            yield from _pieces(resampler, group.read(), tally)
     if shape is not None:
-        yield from _flushed(group, resampler)
+        yield from _flushed(group, resampler, tally)
 
 
 def _resampler() -> AudioResampler:
     return AudioResampler(format="s16", layout="mono", rate=RATE_HZ)
 
 
-def _flushed(group: AudioFifo, resampler: AudioResampler) -> Iterator[Pcm]:
+def _flushed(group: AudioFifo, resampler: AudioResampler, tally: _Tally) -> Iterator[Pcm]:
     if group.samples:
-        yield from _pieces(resampler, group.read())
-    yield from _pieces(resampler, None)
+        yield from _pieces(resampler, group.read(), tally)
+    yield from _pieces(resampler, None, tally)
 
 
-def _pieces(resampler: AudioResampler, frame: Optional[AudioFrame]) -> Iterator[Pcm]:
+def _pieces(resampler: AudioResampler, frame: Optional[AudioFrame], tally: _Tally) -> Iterator[Pcm]:
     try:
+        if frame is not None:
+            frame, cancelled_s = without_cancelling(frame)
+            tally.cancelled_s += cancelled_s
         pieces = resampler.resample(frame)
     except MemoryError:
         raise

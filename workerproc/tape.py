@@ -31,6 +31,7 @@ class Tape:
         """Make an empty tape on the disk of `folder`. Raises OSError."""
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed by `__exit__`
         self._samples = 0
+        self.peak = 0  # the loudest sample so far, of 32,768
 
     def __enter__(self) -> Tape:
         return self
@@ -51,6 +52,20 @@ class Tape:
         """Write on. Raises OSError where the disk is full."""
         self._file.write(np.ascontiguousarray(pcm).data)
         self._samples += pcm.size
+        if pcm.size:
+            self.peak = max(self.peak, int(pcm.max()), -int(pcm.min()))
+
+    def append_silence(self, seconds: float) -> None:
+        """Write nothing for so long. It takes no room on most disks."""
+        self._samples += round(seconds * RATE_HZ)
+        self._file.seek(self._samples * _SAMPLE_BYTES)
+        self._file.truncate()
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._samples = self.peak = 0
+        self._file.seek(0)
+        self._file.truncate()
 
     def read(self, start: int, end: int) -> Samples:
         """Give samples `start` to `end` (not included, at most the last) as -1.0 to 1.0."""

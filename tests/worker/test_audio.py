@@ -303,7 +303,7 @@ def test_wav_header_is_read_over_other_chunks_and_never_beyond_its_end() -> None
     plain = recordings.wav_header(32_000)
     listed = plain[:36] + b"LIST" + (3).to_bytes(4, "little") + b"abc\0" + plain[36:]
 
-    assert damage.wav_announced_s(plain) == 1.0
-    assert damage.wav_announced_s(listed) == 1.0
-    assert [damage.wav_announced_s(plain[:n]) for n in range(44)] == [None] * 44
-    assert damage.wav_announced_s(recordings.wav_header(0)) is None
+    assert damage.wav_announced_s(plain, 32_044) == 1.0
+    assert damage.wav_announced_s(listed, 32_056) == 1.0
+    assert [damage.wav_announced_s(plain[:n], n) for n in range(44)] == [None] * 44
+    assert damage.wav_announced_s(recordings.wav_header(0), 32_044) is None
