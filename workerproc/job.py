@@ -13,7 +13,7 @@ from typing import Any, Callable
 from supervisor.contract import clock, options
 from supervisor.contract.messages import Help, Job, JobCard, Parts, Staged
 from supervisor.contract.options import Options
-from workerproc import audio, cut_file, cuts, findings, staging, transcript
+from workerproc import audio, cut_file, cuts, findings, plausible, staging, transcript
 from workerproc.audio import Sound
 from workerproc.batch import Lane
 from workerproc.checkpoint import Mark
@@ -52,6 +52,12 @@ def transcribe_job(job: Job, tools: Tools) -> Staged:
             )
         else:
             segments = _listen(prepared, lane, checkpoints, tools, lost.append)
+    if plausible.is_invented(segments, sound.audio_s):
+        segments = []
+        lost.append(
+            f"{sound.audio_s:.2f} s are too short for the text that the model made of them: it is left out"
+        )
+    segments = plausible.within(segments, sound.audio_s)
     heard = Heard(prepared.language, sound.audio_s, segments, [at / RATE_HZ for at in cuts.begins(cut)])
     timings = {"decode_s": decoded_at_s - began_at_s, "transcribe_s": clock.now_s() - decoded_at_s}
     warnings = (*sound.warnings, *lost)

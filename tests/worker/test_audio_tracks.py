@@ -1,4 +1,4 @@
-"""No speech is lost in silence: cancelling channels, tracks that are not the first, headers that say too little."""
+"""No speech is lost in silence: cancelling channels, tracks that are not the first, headers that lie."""
 
 from __future__ import annotations
 

@@ -178,6 +178,21 @@ def test_one_sample_of_audio_is_a_transcript_without_text(worker: Worker, tmp_pa
     assert (document["fullText"], document["durationSeconds"]) == ("", 0.0)
 
 
+@pytest.mark.parametrize("begins_s", [0.3, 0.8, 1.5])
+def test_moment_of_sound_gives_no_text_and_no_time_past_its_end(
+    worker: Worker, direct: Any, tmp_path: Path, begins_s: float
+) -> None:
+    """faster-whisper makes sentences of it, from 0 to 1 s."""
+    first = int(begins_s * recordings.RATE_HZ)
+    path = recordings.wav(tmp_path / "a.wav", recordings.samples_of(SHORT.path)[first : first + 800])
+
+    document = staged(worker, tmp_path / "job", path)
+
+    assert direct(path) != []
+    assert (document["fullText"], document["segments"], document["durationSeconds"]) == ("", [], 0.05)
+    assert "too short for the text" in " ".join(document["warnings"])
+
+
 def test_damaged_speech_is_transcribed_with_a_warning(worker: Worker, tmp_path: Path) -> None:
     whole = SHORT.path.read_bytes()
     (tmp_path / "cut.wav").write_bytes(whole[: len(whole) // 2])
