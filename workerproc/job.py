@@ -54,9 +54,7 @@ def transcribe_job(job: Job, tools: Tools) -> Staged:
             segments = _listen(prepared, lane, checkpoints, tools, lost.append)
     if plausible.is_invented(segments, sound.audio_s):
         segments = []
-        lost.append(
-            f"{sound.audio_s:.2f} s are too short for the text that the model made of them: it is left out"
-        )
+        lost.append(f"{sound.audio_s:.2f} s are too short for the text that the model made of them: left out")
     segments = plausible.within(segments, sound.audio_s)
     heard = Heard(prepared.language, sound.audio_s, segments, [at / RATE_HZ for at in cuts.begins(cut)])
     timings = {"decode_s": decoded_at_s - began_at_s, "transcribe_s": clock.now_s() - decoded_at_s}

@@ -12,7 +12,7 @@ from workerproc.transcript import Segment, Word
 
 _SHORT_S = 1.0  # longer recordings have other guards: voice detection, and the engine's own
 # Fast speakers come to 25. A guess with room above: a word cut short must not be lost.
-_CHARS_PER_S_MOST = 40.0  # letters and figures
+_CHARS_PER_S_MOST = 30.0  # letters and figures
 
 
 def within(segments: Sequence[Segment], audio_s: float) -> list[Segment]:

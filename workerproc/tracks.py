@@ -86,9 +86,7 @@ def zero_s(container: InputContainer, head: bytes) -> float:
     It is zero where the file has a time of its own with a stated end (MP4, Matroska). Elsewhere the earliest
     stream begins there: the clock of a broadcast, or of a piece of one, starts anywhere.
     """
-    if container.start_time is None:
-        return 0.0
-    begins_s = float(container.start_time / av.time_base)
+    begins_s = _begins_s(container)
     name = container.format.name
     has_own_time = ("mp4" in name or "matroska" in name) and _is_stated(name, head)
     return 0.0 if has_own_time and begins_s <= GAP_MOST_S else begins_s
@@ -117,17 +115,24 @@ def _is_stated(name: str, head: bytes) -> bool:
     return name in _COUNTED
 
 
+def _begins_s(container: InputContainer) -> float:
+    """Give the first stamp of all; PyAV's annotation forgets that there may be none."""
+    first: Optional[int] = container.start_time
+    return 0.0 if first is None else float(first / av.time_base)
+
+
 def _stated_s(container: InputContainer, track: AudioStream, head: bytes) -> Optional[float]:
     whole_s = None if container.duration is None else container.duration / av.time_base
-    if container.start_time is not None and container.start_time / av.time_base > GAP_MOST_S:
+    if _begins_s(container) > GAP_MOST_S:
         return None
-    if track.duration is None or track.time_base is None:
+    if track.duration is None or not track.time_base:
         return whole_s
     codec_bytes_per_s = track.codec_context.rate * track.codec_context.channels * 2
     track_s = float(track.duration * track.time_base)
     if track_s * codec_bytes_per_s >= damage.UNKNOWN_FROM_BYTES and container.format.name in ("aiff", "w64"):
         return None
     if "mp4" in container.format.name and whole_s is not None:
-        begins_s = 0.0 if track.start_time is None else float(track.start_time * track.time_base)
-        return min(max(0.0, begins_s) + track_s, whole_s)  # edit lists may leave out what the track has
+        return min(
+            max(0.0, _begins_s(container)) + track_s, whole_s
+        )  # edit lists may leave out what the track has
     return track_s
