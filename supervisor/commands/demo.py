@@ -18,7 +18,7 @@ from typing import Any
 
 from supervisor.commands.command_failed import CommandFailed
 from supervisor.commands.demo_service import DemoService, ServiceFailed
-from supervisor.commands.layout import audio_text, factor_text, span_text
+from supervisor.commands.layout import audio_text, factor_text, printable, span_text
 from supervisor.commands.progress import Progress
 from supervisor.commands.render import status_text
 from supervisor.commands.results import ResultFolder, transcript_as
@@ -150,7 +150,7 @@ class Demo:
         elif event.get("event") in ("failed", "refused"):
             self._failed = True
             self._progress.ended(job_id, "failed")
-            self._say(f"{name}: failed: {event.get('reason')}")
+            self._say(f"{name}: failed: {printable(event.get('reason'))}")
 
     def _show(self, name: str, event: Event) -> None:
         """Print a transcript and put it where the user finds it."""

@@ -44,9 +44,10 @@ class Progress:
         return [line for job in _running_jobs(status) for line in self._moved(job)]
 
     @property
-    def is_under_way(self) -> bool:
-        """Say whether any recording is being worked on."""
-        return any(one.ratio is not None and not one.ended for one in self._recordings.values())
+    def only_waits(self) -> bool:
+        """Say whether recordings are queued and none of them is being worked on."""
+        open_ones = [one for one in self._recordings.values() if not one.ended]
+        return bool(open_ones) and all(one.ratio is None for one in open_ones)
 
     def picture(self) -> list[str]:
         """Draw every recording that is not through, the begun ones first."""

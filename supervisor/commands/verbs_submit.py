@@ -146,7 +146,7 @@ class Following:
             status = None
         for line in self._progress.seen(status):
             self._say(line)
-        self._tell_why_waiting("" if self._progress.is_under_way else why_waiting(status))
+        self._tell_why_waiting(why_waiting(status) if self._progress.only_waits else "")
         self._live.draw(self._progress.picture())
 
     def _tell_why_waiting(self, why: str) -> None:

@@ -150,12 +150,13 @@ def test_a_file_in_place_of_the_folder_is_told_in_words(tmp_path: Path) -> None:
         ResultFolder(str(tmp_path / "bad.toml" / "below"))
 
 
-def test_a_recording_is_under_way_from_its_first_word_to_its_end() -> None:
+def test_recordings_only_wait_from_the_queue_to_their_first_word() -> None:
     progress = Progress()
+    before = progress.only_waits
     progress.queued("j1", "a.wav")
-    before = progress.is_under_way
+    queued = progress.only_waits
     progress.seen(running("j1", 0.0))
-    meanwhile = progress.is_under_way
+    meanwhile = progress.only_waits
     progress.ended("j1", "done")
 
-    assert (before, meanwhile, progress.is_under_way) == (False, True, False)
+    assert (before, queued, meanwhile, progress.only_waits) == (False, True, False, False)

@@ -100,7 +100,10 @@ def test_queue_that_is_not_there_is_told_once_and_served_when_it_comes(tmp_path:
         service.wait_ready()
         wait_for(lambda: (service.status() or {})["supervisor"]["troubles"], "a trouble in the status")
         told = service.log.count("something outside does not answer")
+        wait_for(lambda: service.command("status").returncode == 4, "an outage that counts")
+        shown = service.command("status").stdout.splitlines()[0]
 
     assert told >= 1
+    assert shown.startswith("rem-supervisor degraded: queue: ")
     assert service.log.count('"where": "queue"') <= 3
     assert "Traceback" not in service.log
