@@ -16,7 +16,7 @@ import pytest
 from supervisor.cli import main
 from supervisor.commands.demo import SAMPLES
 from tests import leftovers
-from tests.processes.rem_service import Service, running
+from tests.processes.rem_service import Service, running, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 HARBOUR = str(SAMPLES / "harbour.wav")
@@ -203,3 +203,31 @@ def test_language_that_whisper_does_not_know_is_refused_before_anything_is_queue
     told = capsys.readouterr()
     assert told.out == ""
     assert f"--language: '{language}' is not a language of Whisper. {hint}" in told.err
+
+
+@pytest.mark.usefixtures("service")
+def test_the_log_tells_each_end_once_and_what_failed_as_an_error(
+    shared_service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each end was told twice, by the broker and by the supervisor, and no failure was an ERROR."""
+    Path("poem.wav").write_text("Shall I compare thee, " * 200, encoding="utf-8")
+
+    assert main(["submit", "poem.wav", HARBOUR, "--wait"]) == 1
+
+    queued = re.findall(r"queued as (\S+)", capsys.readouterr().err)
+    wait_for(lambda: all(len(ends_of(shared_service, job)) >= 1 for job in queued), "both ends in the log")
+    (bad,), (good,) = (ends_of(shared_service, job) for job in queued)
+    assert (bad["level"], bad["outcome"], good["level"], good["outcome"]) == (
+        "error",
+        "failed",
+        "info",
+        "done",
+    )
+    assert good["transcript_key"].endswith(f"{queued[1]}.json")
+    assert good["audio_s"] == pytest.approx(7.26, abs=0.1)
+    assert {"user_id", "bucket", "key", "took_s", "attempt"} <= set(good) & set(bad)
+
+
+def ends_of(service: Service, job: str) -> list[dict[str, Any]]:
+    lines = (json.loads(line) for line in service.log.splitlines() if line.startswith("{"))
+    return [line for line in lines if line["message"] == "job ended" and line["job_id"] == job]
