@@ -18,6 +18,8 @@ def config(args: argparse.Namespace) -> int:
     loaded = settings.load(args.config)
     for line in config_lines(loaded):
         print(line)
+    for note in loaded.notes:
+        print(f"# {note}")
     return Exit.OK
 
 

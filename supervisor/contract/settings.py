@@ -14,8 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
-from supervisor.contract import codec, state_folder
+from supervisor.contract import codec, settings_rem, state_folder
+from supervisor.contract.settings_aws import check_aws
 from supervisor.contract.settings_host import check_host
+from supervisor.contract.settings_mistakes import Mistake as Mistake
+from supervisor.contract.settings_mistakes import SettingsWrong as SettingsWrong
 from supervisor.contract.settings_models import check_models
 from supervisor.contract.settings_rules import check_rules
 from supervisor.contract.settings_sources import Found, Sources, first, read_sources
@@ -154,27 +157,6 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Mistake:
-    """One wrong setting: where it stands, which it is, what is wrong, what to write."""
-
-    source: str
-    key: str
-    what: str
-    cure: str
-
-    def __str__(self) -> str:
-        return f"{self.source}: {self.key}: {self.what}. {self.cure}"
-
-
-class SettingsWrong(Exception):
-    """The settings can't be used. `mistakes` holds every one of them."""
-
-    def __init__(self, mistakes: Iterable[Mistake]) -> None:
-        self.mistakes = tuple(mistakes)
-        super().__init__("\n".join(str(mistake) for mistake in self.mistakes))
-
-
-@dataclass(frozen=True)
 class Loaded:
     """Settings in force, the source of each (`table.key` -> words), and what `.env` adds.
 
@@ -187,6 +169,7 @@ class Loaded:
     aws_environment: Mapping[str, str]
     config: Optional[str] = None  # as given to `load`, to load again
     flags: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # what REM's own names mean here, to be said once at start
 
 
 # REM's environment names (facts: the REM contract) and ours, to `table.key`.
@@ -229,8 +212,14 @@ def load(
     found = _find_all(sources, flags, mistakes)
     values = _typed_all(found, mistakes)
     values["state_dir"] = _state_dir(values.get("state_dir", ""), environ, mistakes)
+    notes = settings_rem.adopt(values, environ, sources.dotenv)
     settings = _build(values)
-    broken = (*check_rules(settings), *check_models(settings, for_workers), *check_host(settings))
+    broken = (
+        *check_rules(settings),
+        *check_aws(settings),
+        *check_models(settings, for_workers),
+        *check_host(settings),
+    )
     mistakes += [
         Mistake(*_where(key, found), what, cure)
         for key, what, cure in broken
@@ -241,10 +230,10 @@ def load(
     aws = {
         name: value
         for name, value in sources.dotenv.items()
-        if name.startswith("AWS_") and name not in environ
+        if name.startswith("AWS_") and not environ.get(name, "").strip()
     }
     origins = {key: one.source for key, one in found.items()}
-    return Loaded(resolve(settings), {"state_dir": "default", **origins}, aws, config, flags)
+    return Loaded(resolve(settings), {"state_dir": "default", **origins}, aws, config, flags, notes)
 
 
 def resolve(settings: Settings) -> Settings:

@@ -1,0 +1,27 @@
+"""What is wrong with the settings: each mistake, and all of them at once. PURE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One wrong setting: where it stands, which it is, what is wrong, what to write."""
+
+    source: str
+    key: str
+    what: str
+    cure: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.key}: {self.what}. {self.cure}"
+
+
+class SettingsWrong(Exception):
+    """The settings can't be used. `mistakes` holds every one of them."""
+
+    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(str(mistake) for mistake in self.mistakes))
