@@ -210,5 +210,5 @@ def _is_our_own(item: dict[str, object], work: Work) -> bool:
 
 
 def _check_deadline(message: MessageLease) -> None:
-    if not lease.may_fence(message.deadline_at_s(), clock.now_s()):
+    if not lease.may_fence(message.deadline_at_s(), clock.now_s(), message.lease_s):
         raise TryLater("queue", "the lease is about to end")

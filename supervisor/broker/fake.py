@@ -27,6 +27,7 @@ from supervisor.broker import conditions
 from supervisor.broker.errors import JobRejected
 from supervisor.broker.ports import (
     NO_FACTS,
+    REMOVED,
     Applied,
     Change,
     Counts,
@@ -122,7 +123,11 @@ class FakeQueue:
 
     def extend(self, handles: Sequence[str], by_s: float) -> Mapping[str, str]:
         refused = {handle: self._hide(handle, by_s) for handle in handles}
-        return {handle: code for handle, code in refused.items() if code}
+        return {
+            handle: code if self._given.get(handle) in self.messages else REMOVED
+            for handle, code in refused.items()
+            if code
+        }
 
     def release(self, handle: str, after_s: float) -> None:
         self._hide(handle, after_s)

@@ -17,6 +17,7 @@ from supervisor.broker.errors import BrokerError, LeaseLost, TryLater
 from supervisor.broker.held import Lease, LiveJob, Phase, Settled
 from supervisor.broker.outcome import Verdict
 from supervisor.broker.outlet import Outlet
+from supervisor.broker.ports import REMOVED
 from supervisor.broker.tools import Tools
 from supervisor.contract import clock
 from supervisor.contract.messages import Ending, Failure, Lost
@@ -186,7 +187,10 @@ class Keeper:
         if handle != held.message.handle:
             return  # a newer delivery was adopted meanwhile; its own turn comes
         if handle in refused:
-            self._go_on_alone(held, f"the queue refused to extend it: {refused[handle]}")
+            if refused[handle] == REMOVED and held.open:
+                self._go_on_alone(held, REMOVED)
+            else:
+                self.lose(held, f"the queue refused to extend it: {refused[handle]}")
             return
         held.tries = 0
         self._prolong(held, asked_at_s, by_s)

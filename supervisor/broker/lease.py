@@ -14,7 +14,7 @@ from typing import Optional
 # Two hosts that measure the table's clock by its Date headers differ by up to a second and a half.
 RECORD_SLACK_S = 2.0
 KEEP_FRESH_S = 15.0  # three of the supervisor's Keeps
-COMMIT_MARGIN_S = RECORD_SLACK_S + 1.0  # what a fence may take while the record still says that we have it
+COMMIT_MARGIN_S = 3.0  # what a fence may take while the record still says that we have it
 WORN_MARGIN_S = 300.0  # a guess: time to end a commit that has begun
 HANDS_OFF_S = 0.5  # before the deadline itself: our own slowness in noticing
 
@@ -49,9 +49,9 @@ def is_over(deadline_at_s: float, now_s: float) -> bool:
     return now_s >= deadline_at_s - HANDS_OFF_S
 
 
-def may_fence(deadline_at_s: float, now_s: float) -> bool:
+def may_fence(deadline_at_s: float, now_s: float, lease_s: float) -> bool:
     """Say whether there is time to begin a commit under this lease."""
-    return now_s < deadline_at_s - COMMIT_MARGIN_S
+    return now_s < deadline_at_s - min(COMMIT_MARGIN_S, lease_s / 4)
 
 
 def is_kept(kept_at_s: float, now_s: float) -> bool:

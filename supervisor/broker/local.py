@@ -17,7 +17,17 @@ from typing import Any, Callable, Optional, Union
 
 from supervisor.broker import conditions
 from supervisor.broker.database import Database
-from supervisor.broker.ports import NO_FACTS, Applied, Change, Counts, Item, Message, RecordKey, Refused
+from supervisor.broker.ports import (
+    NO_FACTS,
+    REMOVED,
+    Applied,
+    Change,
+    Counts,
+    Item,
+    Message,
+    RecordKey,
+    Refused,
+)
 from supervisor.broker.rem_table import key_attributes
 from supervisor.contract import clock
 
@@ -96,7 +106,9 @@ class LocalQueue:
                     (now_s + by_s, handle, now_s),
                 )
                 if done.rowcount == 0:
-                    refused[handle] = "the lease is over"
+                    message_id = handle.partition("/")[0]
+                    known = tx.execute("SELECT 1 FROM messages WHERE id = ?", (message_id,)).fetchone()
+                    refused[handle] = "the lease is over" if known else REMOVED
         return refused
 
     def release(self, handle: str, after_s: float) -> None:
@@ -175,7 +187,10 @@ class LocalQueue:
                 "SELECT seq, id, body, receives FROM messages WHERE visible_at_s = 0 ORDER BY seq LIMIT ?",
                 (max_count,),
             ).fetchall()
-            taken = [Message(row["id"], uuid.uuid4().hex, row["body"], row["receives"] + 1) for row in rows]
+            taken = [
+                Message(row["id"], f"{row['id']}/{uuid.uuid4().hex}", row["body"], row["receives"] + 1)
+                for row in rows
+            ]
             tx.executemany(
                 "UPDATE messages SET visible_at_s = ?, handle = ?, receives = ? WHERE id = ?",
                 [(now_s + visibility_s, m.handle, m.receive_count, m.id) for m in taken],

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Callable, Optional, Protocol, Union
 
+REMOVED = "the message was removed"  # one reason of a refused extension: nobody will get it again
 NO_FACTS: Mapping[str, str] = MappingProxyType({})
 Item = dict[str, Any]  # a record as it stands: texts, numbers, truth values, and maps of these
 
@@ -54,7 +55,10 @@ class JobQueue(Protocol):
         """Take up to `max_count` messages, hidden from others for `visibility_s`."""
 
     def extend(self, handles: Sequence[str], by_s: float) -> Mapping[str, str]:
-        """Hide these for `by_s` from now. Gives the handles refused for good, with a reason."""
+        """Hide these for `by_s` from now. Gives the handles refused for good, with a reason.
+
+        The reason is `REMOVED` where the message is in the queue no more.
+        """
 
     def release(self, handle: str, after_s: float) -> None:
         """Let the message be seen again after `after_s`. An old handle changes nothing."""

@@ -15,12 +15,13 @@ import botocore.exceptions
 
 from supervisor.broker.aws_errors import code_of, lacks_right, translated
 from supervisor.broker.errors import Forbidden, TryLater, necessary
-from supervisor.broker.ports import NO_FACTS, Counts, Message
+from supervisor.broker.ports import NO_FACTS, REMOVED, Counts, Message
 
 _LONGEST_HIDE_S = 43_200  # SQS's cap, from the moment of receipt
 _MAX_DELIVERIES = 10_000
 # What SQS says of a handle that is no longer good, in its two protocols.
-_GONE = ("ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight", "InvalidReceiptHandle")
+_NOT_IN_FLIGHT = "MessageNotInflight"
+_GONE = ("ReceiptHandleIsInvalid", "InvalidParameterValue", _NOT_IN_FLIGHT, "InvalidReceiptHandle")
 _NO_SUCH_HANDLE = "not-a-receipt-handle"
 _LONGEST_DELAY_S = 900  # SQS's cap on DelaySeconds
 _MAX_ATTRIBUTES = 10  # SQS's cap on one message
@@ -85,7 +86,9 @@ class SqsQueue:
         for entry in answer.get("Failed", []):
             if not _is_gone(entry.get("Code", "")) and not entry.get("SenderFault", False):
                 raise TryLater("queue", f"extend: {entry.get('Code', 'failed')}")
-            refused[handles[int(entry["Id"])]] = str(entry.get("Code", "refused"))
+            code = str(entry.get("Code", "refused"))
+            # What others may have now is answered well or by this code; the others say that there is none.
+            refused[handles[int(entry["Id"])]] = code if code.endswith(_NOT_IN_FLIGHT) else REMOVED
         return refused
 
     def release(self, handle: str, after_s: float) -> None:

@@ -257,3 +257,67 @@ def test_giving_up_is_not_ours_to_say_once_another_has_the_record(world: World) 
         commit.end(
             world.records, REQUEST.record_key, Hold("t1", "host-a"), Verdict(True, "Bad."), REQUEST.source
         )
+
+
+class WatchedObjects:
+    """Writes down which objects are put, in order, and does something after the first."""
+
+    def __init__(self, inner: LocalObjects, after_first: Callable[[], None] = lambda: None) -> None:
+        self._inner, self._after_first = inner, after_first
+        self.puts: list[str] = []
+
+    def put(self, bucket: str, key: str, source: Path, content_type: str) -> None:
+        self._inner.put(bucket, key, source, content_type)
+        self.puts.append(key)
+        if len(self.puts) == 1:
+            self._after_first()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def test_text_is_there_before_the_json_that_readers_follow_to_it(world: World) -> None:
+    hold, objects = Hold("t1", "me"), WatchedObjects(world.objects)
+    commit.claim(world.records, world.objects, REQUEST, hold, IN_TIME)
+
+    commit.publish(world.records, objects, world.work(hold, 1), IN_TIME)
+
+    assert objects.puts == [REQUEST.transcript_key("txt"), REQUEST.transcript_key("json")]
+
+
+def test_lease_that_ends_between_text_and_json_ends_the_commit(world: World) -> None:
+    """The upload of the text was slow: by now somebody else may be at it."""
+    left_s = [LEASE_S]
+    ending = MessageLease(lambda: clock.now_s() + left_s[0], LEASE_S)
+    hold, objects = Hold("t1", "me"), WatchedObjects(world.objects, lambda: left_s.__setitem__(0, 1.0))
+    commit.claim(world.records, world.objects, REQUEST, hold, IN_TIME)
+
+    with pytest.raises(TryLater, match="about to end"):
+        commit.publish(world.records, objects, world.work(hold, 1), ending)
+
+    assert objects.puts == [REQUEST.transcript_key("txt")]
+    assert world.item()["remState"] == "PUBLISHING"
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_taken"),
+    [
+        (Source("raw", "a.wav", "", "e1"), True),
+        (Source("raw", "a.wav"), True),
+        (Source("raw", "a.wav", "", "e2"), False),
+        (Source("raw", "b.wav"), False),
+    ],
+)
+def test_result_in_the_spool_is_published_for_its_own_audio_only(
+    world: World, asked: Source, is_taken: bool
+) -> None:
+    """Other audio under the same recordingId would have got the transcript of the first."""
+    first = JobRequest("rec-1", "user-9", "dev-7", Source("raw", "a.wav", "", "e1"))
+    commit.claim(world.records, world.objects, first, Hold("t1", "me"), IN_TIME)
+    before = world.item()
+
+    request = JobRequest("rec-1", "user-9", "dev-7", asked)
+    taken = commit.take_over(world.records, request, Hold("t2", "me"), 1, IN_TIME)
+
+    assert (taken is not None) is is_taken
+    assert is_taken or world.item() == before

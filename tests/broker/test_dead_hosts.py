@@ -172,6 +172,22 @@ def test_record_is_renewed_while_its_commit_waits_for_the_bucket(tmp_path: Path)
         assert world.item()["remAttempt"] == 1
 
 
+def test_answer_to_an_older_handle_says_nothing_of_the_newer_ones_deadline(tmp_path: Path) -> None:
+    """SQS answers well to a handle that is out of date. The message came again while the extension was
+    on its way; had its answer counted, the host would have held on to a lease that runs out."""
+    with new_world(tmp_path) as world:
+        host = world.host(LONG)
+        world.send()
+        until_at(world, host)
+        assert host.desk is not None
+        (held,) = host.desk._holdings.leases.values()
+        deadline_at_s = held.deadline_at_s
+
+        host.desk._keeper._extended(held, "an older handle", 60.0, (world.now_s + 1_000.0, {}))
+
+        assert held.deadline_at_s == deadline_at_s
+
+
 def test_arithmetic_of_the_promise() -> None:
     """A record ends before its message is back, by the slack; a live host's has most of a lease left."""
     until_unix_s = lease.record_until_unix_s(1_000_000.0, 160.0, 100.0, 60.0)

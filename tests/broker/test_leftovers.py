@@ -11,11 +11,11 @@ import pytest
 
 from supervisor.broker.errors import ResultBroken
 from supervisor.broker.ports import Change, Present, RecordKey
-from supervisor.broker.record import DONE, PUBLISHING, Hold, Term, fence, free
+from supervisor.broker.record import DONE, PUBLISHING, Hold, fence, free
 from supervisor.broker.spool import AUDIO, Spool
 from supervisor.contract import clock
 from supervisor.contract.messages import Adopted, Commit, Done, Ending, JobCard, Lost, Ready, Wanted
-from tests.broker.harness import BrokerProcess, stage, until
+from tests.broker.harness import BrokerProcess, stage, term, until
 from tests.broker.worlds import USER, World
 
 KEY = RecordKey(USER, "rec-1")
@@ -52,10 +52,9 @@ def test_result_of_a_dead_life_is_published_when_its_message_comes_again(
     item = world.record()
     hold = Hold(item["remToken"], item["remOwner"])
     if state == PUBLISHING:
-        now_unix_s = clock.wall_unix_s()
-        world.records.update(KEY, fence(hold, Term(now_unix_s, now_unix_s, 1.0)))
+        world.records.update(KEY, fence(hold, term(clock.wall_unix_s())))
     elif state == "freed":
-        world.records.update(KEY, free(hold, "remReleases", ""))
+        world.records.update(KEY, free(hold, "remReleases", "drain"))
 
     with world.broker() as broker:
         committed_as_found(broker, card.attempt)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from supervisor.broker.ports import (
+    REMOVED,
     JobQueue,
 )
 from supervisor.broker.sqs import SqsQueue
@@ -85,6 +86,14 @@ def test_nonsense_handle_is_refused_by_name_and_its_neighbour_extended(ports: Po
     refused = ports.queue.extend(["no-such-handle", message.handle], 60.0)
 
     assert set(refused) == {"no-such-handle"}
+
+
+def test_extension_of_a_removed_message_is_refused_as_such(ports: Ports) -> None:
+    ports.queue.send("hello", {})
+    message = take(ports.queue)
+    ports.queue.delete(message.handle)
+
+    assert ports.queue.extend([message.handle], 60.0) == {message.handle: REMOVED}
 
 
 def test_stale_release_does_not_move_the_new_owners_message(

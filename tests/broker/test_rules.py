@@ -72,7 +72,8 @@ def test_lease_arithmetic_by_hand() -> None:
     assert lease.extend_at_s(100.0, 60.0, 0.0) == pytest.approx(118.0)
     assert lease.extend_at_s(100.0, 60.0, 1.0) == pytest.approx(122.0)
     assert [lease.is_over(100.0, now_s) for now_s in (99.4, 99.5, 101.0)] == [False, True, True]
-    assert [lease.may_fence(100.0, now_s) for now_s in (96.9, 97.0)] == [True, False]
+    assert [lease.may_fence(100.0, now_s, 60.0) for now_s in (96.9, 97.0)] == [True, False]
+    assert [lease.may_fence(100.0, now_s, 4.0) for now_s in (98.9, 99.0)] == [True, False]
     assert [lease.is_kept(100.0, now_s) for now_s in (115.0, 115.1)] == [True, False]
     assert lease.back_off_s(1, 1.0) == 2.0
     assert lease.back_off_s(50, 1.0) == 30.0
