@@ -132,7 +132,6 @@ def _stated_s(container: InputContainer, track: AudioStream, head: bytes) -> Opt
     if track_s * codec_bytes_per_s >= damage.UNKNOWN_FROM_BYTES and container.format.name in ("aiff", "w64"):
         return None
     if "mp4" in container.format.name and whole_s is not None:
-        return min(
-            max(0.0, _begins_s(container)) + track_s, whole_s
-        )  # edit lists may leave out what the track has
+        late_s = 0.0 if track.start_time is None else float(track.start_time * track.time_base)
+        return min(max(0.0, late_s) + track_s, whole_s)  # edit lists may leave out what the track has
     return track_s
