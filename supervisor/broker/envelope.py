@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from typing import Any, Optional, Union
+from typing import Any, Optional
 from urllib.parse import unquote_plus
 
 from supervisor.broker.request import UNKNOWN_DEVICE, JobRequest, Parsed, Rejected, Source
@@ -30,6 +30,15 @@ _KEY_LAYOUT = re.compile(
 )
 
 
+_TEST_EVENT = "s3:TestEvent"
+_SUBSCRIPTION_TYPES = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
+_LAYERS_MOST = 3  # of SNS's wrapping
+_BYTE_ORDER_MARKS = ("\ufeff", "\u00ef\u00bb\u00bf")
+_LACKING = (None, "")
+_READABLE_EVENTS = ("ObjectCreated:", "ObjectRestore:Completed")
+_READABLE_DETAILS = ("Object Created", "Object Restore Completed")
+
+
 @dataclass(frozen=True)
 class EnvelopePolicy:
     """What messages may name, and what stands in for what they lack."""
@@ -43,6 +52,10 @@ class EnvelopePolicy:
         return bucket == self.raw_bucket or bucket in self.allowed_buckets
 
 
+class _Ignored(Exception):
+    """This part is nothing to be transcribed; the text says what it is."""
+
+
 class _Bad(Exception):
     """This part can't be a job; the text is the reason."""
 
@@ -51,12 +64,14 @@ def parse(body: str, policy: EnvelopePolicy) -> Parsed:
     """Read one message. Never raises: what makes no sense comes back as Rejected."""
     try:
         envelope = _unwrapped(_read_json(body))
-        if envelope.get("Event") == "s3:TestEvent":
-            return Parsed()
+        if _TEST_EVENT in (envelope.get("Event"), envelope.get("EventName")):
+            return Parsed(ignored=(f"a test of the notification ({_TEST_EVENT})",))
         if "Records" in envelope:
             return _parse_notification(envelope["Records"], policy)
         if envelope.get("source") == "aws.s3" and "detail-type" in envelope:
             return _parse_event(envelope, policy)
+    except _Ignored as ignored:
+        return Parsed(ignored=(str(ignored),))
     except _Bad as bad:
         return Parsed(rejected=(Rejected(str(bad)),))
     return _parse_rem(envelope, policy)
@@ -82,7 +97,7 @@ def _read_json(body: str) -> dict[str, Any]:
     if not _fits(body, MAX_BODY_BYTES):
         raise _Bad(f"The message is larger than {MAX_BODY_BYTES // 1024} KiB or not Unicode text.")
     try:
-        envelope = json.loads(body)
+        envelope = json.loads(_without_mark(body))
     except (ValueError, RecursionError):
         raise _Bad("The message is not JSON.") from None
     if not isinstance(envelope, dict):
@@ -90,18 +105,31 @@ def _read_json(body: str) -> dict[str, Any]:
     return envelope
 
 
+def _without_mark(body: str) -> str:
+    """Take off the byte order mark that some producers write, also one that was read as Latin-1."""
+    for mark in _BYTE_ORDER_MARKS:
+        if body.startswith(mark):
+            return body[len(mark) :]
+    return body
+
+
 def _unwrapped(envelope: dict[str, Any]) -> dict[str, Any]:
-    """Take SNS's wrapping off; without it (raw delivery) the envelope is the message itself."""
-    if envelope.get("Type") != "Notification" or "Message" not in envelope:
-        return envelope
-    if not isinstance(envelope["Message"], str):
-        raise _Bad("The SNS notification's Message is not a text.")
-    return _read_json(envelope["Message"])
+    """Take SNS's wrapping off, each layer; without it (raw delivery) the envelope is the message itself."""
+    for _ in range(_LAYERS_MOST):
+        if envelope.get("Type") in _SUBSCRIPTION_TYPES:
+            raise _Ignored(f"SNS's {envelope['Type']}: a person must confirm the subscription in SNS")
+        if envelope.get("Type") != "Notification" or "Message" not in envelope:
+            break
+        if not isinstance(envelope["Message"], str):
+            raise _Bad("The SNS notification's Message is not a text.")
+        envelope = _read_json(envelope["Message"])
+    return envelope
 
 
 def _parse_rem(envelope: dict[str, Any], policy: EnvelopePolicy) -> Parsed:
-    recording_id = envelope.get("recordingId")
-    user_id = envelope.get("userId", policy.default_user_id)
+    recording_id, user_id = envelope.get("recordingId"), envelope.get("userId")
+    if user_id in _LACKING:
+        user_id = policy.default_user_id
     try:
         return Parsed(jobs=(_rem_job(envelope, recording_id, user_id, policy),))
     except _Bad as bad:
@@ -137,49 +165,64 @@ def _parse_notification(records: Any, policy: EnvelopePolicy) -> Parsed:
     if not isinstance(records, list) or not 1 <= len(records) <= MAX_RECORDS:
         raise _Bad(f"The S3 notification has no list of 1 to {MAX_RECORDS} Records.")
     jobs: dict[str, JobRequest] = {}
-    rejected = []
+    rejected, ignored = [], []
     for record in records:
-        found = _notified_job(record, policy)
-        if isinstance(found, JobRequest):
+        try:
+            found = _notified_job(record, policy)
             jobs[found.job_id] = found  # the same object twice is one job
-        elif found is not None:
-            rejected.append(found)
-    return Parsed(tuple(jobs.values()), tuple(rejected))
+        except _Ignored as nothing:
+            ignored.append(str(nothing))
+        except _Bad as bad:
+            rejected.append(Rejected(str(bad)))
+    return Parsed(tuple(jobs.values()), tuple(rejected), tuple(ignored))
 
 
-def _notified_job(record: Any, policy: EnvelopePolicy) -> Union[JobRequest, Rejected, None]:
+def _notified_job(record: Any, policy: EnvelopePolicy) -> JobRequest:
     try:
-        if not str(record.get("eventName", "ObjectCreated:")).startswith("ObjectCreated:"):
-            return None  # an object that went away is nobody's job
+        _check_event(record.get("eventName"))
         stored, bucket = record["s3"]["object"], record["s3"]["bucket"]["name"]
         key, version, etag = unquote_plus(stored["key"]), stored.get("versionId"), stored.get("eTag")
+        size = stored.get("size")
     except (AttributeError, KeyError, TypeError):
-        return Rejected("A record of the S3 notification names no bucket and key.")
-    return _object_job(bucket, key, version, etag, policy)
+        raise _Bad("A record of the S3 notification names no bucket and key.") from None
+    return _object_job(bucket, key, version, etag, size, policy)
+
+
+def _check_event(name: Any) -> None:
+    """Let through what says that an object is there to be read: put, or restored from an archive.
+
+    MinIO, Ceph and others write `s3:` before AWS's names. A record without a name is taken for one.
+    """
+    if name in _LACKING:
+        return
+    plain = str(name)[len("s3:") :] if str(name).startswith("s3:") else str(name)
+    if not plain.startswith(_READABLE_EVENTS):
+        raise _Ignored(f"an event that puts no object there ({str(name)[:80]})")
 
 
 def _parse_event(event: dict[str, Any], policy: EnvelopePolicy) -> Parsed:
     """Read EventBridge's event: one object, its key as it is."""
-    if event["detail-type"] != "Object Created":
-        return Parsed()
+    kind = event["detail-type"]
+    if kind not in _READABLE_DETAILS:
+        raise _Ignored(f"an event that puts no object there ({str(kind)[:80]})")
     try:
         stored, bucket = event["detail"]["object"], event["detail"]["bucket"]["name"]
         key, version, etag = stored["key"], stored.get("version-id"), stored.get("etag")
+        size = stored.get("size")
     except (AttributeError, KeyError, TypeError):
         raise _Bad("The EventBridge event names no bucket and key.") from None
-    found = _object_job(bucket, key, version, etag, policy)
-    return Parsed(jobs=(found,)) if isinstance(found, JobRequest) else Parsed(rejected=(found,))
+    return Parsed(jobs=(_object_job(bucket, key, version, etag, size, policy),))
 
 
 def _object_job(
-    bucket: Any, key: Any, version: Any, etag: Any, policy: EnvelopePolicy
-) -> Union[JobRequest, Rejected]:
+    bucket: Any, key: Any, version: Any, etag: Any, size: Any, policy: EnvelopePolicy
+) -> JobRequest:
     """Make a job of an object that came without ids of its own."""
-    try:
-        bucket, key = _checked_bucket(bucket, policy), _checked_key(key)
-    except _Bad as bad:
-        return Rejected(str(bad))
-    source = Source(bucket, key, _short_text(version), _short_text(etag))
+    bucket, key = _checked_bucket(bucket, policy), _checked_key(key)
+    if key.endswith("/") and size in (0, None):
+        raise _Ignored(f"the mark of a folder, not a recording ({key[-80:]})")
+    # "null" is S3's name for the version of an object in a bucket that keeps none.
+    source = Source(bucket, key, "" if version == "null" else _short_text(version), _short_text(etag))
     layout = _KEY_LAYOUT.fullmatch(key)
     device_id = layout["device"] if layout and is_usable_id(layout["device"]) else UNKNOWN_DEVICE
     return JobRequest(
@@ -229,11 +272,19 @@ def _checked_options(value: Any) -> str:
         return ""
     if not isinstance(value, dict):
         raise _Bad('The message\'s options are no object such as {"task": "translate"}.')
+    value = {name: _whole(given) for name, given in value.items()}
     try:
         options.merged(Options(), value)
     except BadOption as bad:
         raise _Bad(_sentence(f"The message's {bad}")) from None
     return json.dumps(value, sort_keys=True)
+
+
+def _whole(value: Any) -> Any:
+    """Put U+FFFD where a producer cut a pair of surrogates in two, as in the middle of an emoji."""
+    if not isinstance(value, str):
+        return value
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _sentence(text: str) -> str:

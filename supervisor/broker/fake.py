@@ -262,7 +262,9 @@ class FakeObjects:
     stored: dict[tuple[str, str], bytes] = field(default_factory=dict)
     puts: list[tuple[str, str]] = field(default_factory=list)
 
-    def fetch(self, bucket: str, key: str, to: Path, admit: Callable[[ObjectFacts], None]) -> ObjectFacts:
+    def fetch(
+        self, bucket: str, key: str, to: Path, admit: Callable[[ObjectFacts], None], version: str = ""
+    ) -> ObjectFacts:
         facts, data = self.look(bucket, key), self.stored.get((bucket, key))
         if facts is None or data is None:
             raise JobRejected(f"There is no object {key[:300]!r} in bucket {bucket}.")

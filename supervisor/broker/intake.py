@@ -140,6 +140,8 @@ class Intake:
     def _open(self, held: Lease, parsed: Parsed) -> None:
         facts = {"message_id": held.id, "receives": held.message.receives}
         log.debug("message received", extra={**facts, "jobs": ", ".join(job.job_id for job in parsed.jobs)})
+        for reason in parsed.ignored:
+            log.info("message ignored", extra={"message_id": held.id, "reason": reason})
         fresh, again = [], []
         for request in parsed.jobs:
             live = self._holdings.jobs.get(request.job_id)
@@ -235,7 +237,8 @@ class Intake:
             seen[:] = [facts]  # also of what is refused: a failure is that object's, not its name's
             spool.admit(key, facts.size_bytes)
 
-        facts = self._tools.backend.objects.fetch(request.source.bucket, request.source.key, part, admit)
+        source = request.source
+        facts = tools.backend.objects.fetch(source.bucket, source.key, part, admit, source.version)
         _rename(part, folder / AUDIO)
         return facts
 

@@ -49,7 +49,9 @@ class LocalObjects:
                 raise JobRejected(f"There is no object {key[:200]!r}: its name leads out of the folder.")
         return Path(path)
 
-    def fetch(self, bucket: str, key: str, to: Path, admit: Callable[[ObjectFacts], None]) -> ObjectFacts:
+    def fetch(
+        self, bucket: str, key: str, to: Path, admit: Callable[[ObjectFacts], None], version: str = ""
+    ) -> ObjectFacts:
         path = self.path_of(bucket, key)
         with _errors("audio", bucket, key), open(path, "rb") as source:
             facts = _facts(os.fstat(source.fileno()))

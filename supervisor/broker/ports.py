@@ -202,8 +202,10 @@ class ObjectFacts:
 class ObjectStore(Protocol):
     """Objects in buckets: whole, or not there."""
 
-    def fetch(self, bucket: str, key: str, to: Path, admit: Callable[[ObjectFacts], None]) -> ObjectFacts:
-        """Write the object to the new file `to`.
+    def fetch(
+        self, bucket: str, key: str, to: Path, admit: Callable[[ObjectFacts], None], version: str = ""
+    ) -> ObjectFacts:
+        """Write the object, or this version of it where its bucket keeps versions, to the new file `to`.
 
         `admit` gets what is known before the first byte and may raise; never more than that
         size is written. Raises JobRejected where there is no such object, Forbidden on 403.

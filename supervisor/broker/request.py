@@ -75,7 +75,8 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Parsed:
-    """All that one message holds. Both empty: there is nothing to do in it (a test event)."""
+    """All that one message holds. `ignored` says of what is neither job nor rejected why it is none."""
 
     jobs: tuple[JobRequest, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+    ignored: tuple[str, ...] = ()

@@ -15,6 +15,13 @@ from supervisor.broker.ports import ObjectFacts
 from supervisor.broker.streams import copy_bytes, spool_errors
 
 _NOT_THERE = ("NoSuchKey", "404", "NoSuchVersion", "KeyTooLongError")
+_NO_SUCH_VERSION = (
+    "NoSuchVersion",
+    "NoSuchKey",
+    "404",
+    "InvalidArgument",
+)  # the last: no version's name at all
+_NO_VERSION = "null"  # S3's name for the one version in a bucket that keeps none
 # boto3 asks before it sends a file (Expect: 100-continue), and not before it sends bytes: a round trip less.
 _AT_ONCE_BYTES = 1 << 20
 _PROBE = "raw/rem-supervisor-check"  # a key that no recording has, where a role limited to raw/* may read
@@ -26,10 +33,12 @@ class S3Objects:
     def __init__(self, client: Any) -> None:
         self._client = client
 
-    def fetch(self, bucket: str, key: str, to: Path, admit: Callable[[ObjectFacts], None]) -> ObjectFacts:
+    def fetch(
+        self, bucket: str, key: str, to: Path, admit: Callable[[ObjectFacts], None], version: str = ""
+    ) -> ObjectFacts:
         with translated("audio", f"get {bucket}/{key[:200]}", bucket):
             try:
-                answer = self._client.get_object(Bucket=bucket, Key=key)
+                answer = self._get(bucket, key, version)
             except botocore.exceptions.ClientError as error:
                 if lacks_right(error):
                     self._blame_the_role(bucket)
@@ -90,6 +99,33 @@ class S3Objects:
         with translated("transcripts", f"list {bucket}/{prefix[:200]}", bucket):
             answer = self._client.list_objects_v2(Bucket=bucket, Prefix=prefix)
         return [str(entry["Key"]) for entry in answer.get("Contents", ())]
+
+    def _get(self, bucket: str, key: str, version: str) -> Any:
+        """Begin to read an object, or a version of it.
+
+        The newest one is asked for first, for which s3:GetObject is enough: mostly it is the one. A former
+        one takes s3:GetObjectVersion.
+        """
+        try:
+            answer = self._client.get_object(Bucket=bucket, Key=key)
+        except botocore.exceptions.ClientError as error:
+            if not version or code_of(error) not in _NOT_THERE:
+                raise  # else it was deleted since: the version may still be there
+        else:
+            if not version or answer.get("VersionId", _NO_VERSION) in (version, _NO_VERSION):
+                return answer
+            answer["Body"].close()
+        try:
+            return self._client.get_object(Bucket=bucket, Key=key, VersionId=version)
+        except botocore.exceptions.ClientError as error:
+            if code_of(error) in _NO_SUCH_VERSION:
+                raise JobRejected(
+                    f"There is no version {version[:80]} of {key[:300]!r} in {bucket}."
+                ) from error
+            if lacks_right(error):
+                what = f"version {version[:80]} of {bucket}/{key[:200]} is not the newest"
+                raise Forbidden("audio", f"{what}: reading it takes s3:GetObjectVersion") from error
+            raise
 
     def _blame_the_role(self, bucket: str) -> None:
         """Raise Misconfigured where not this key alone is refused, as far as AWS tells."""
