@@ -184,3 +184,16 @@ def test_a_message_with_half_a_surrogate_in_it_can_be_passed_on() -> None:
     message = messages.Lost(json.loads('"rec-\\ud800"'), "gone")
 
     assert messages.read(messages.write(message)[:-1], messages.FROM_BROKER) == message
+
+
+@pytest.mark.parametrize(
+    "message", [messages.StopJob("j1", "why"), messages.Commit("j1"), messages.Stopped("j1")]
+)
+def test_word_that_names_no_attempt_is_about_whichever_there_is(message: Any) -> None:
+    plain = json.loads(messages.write(message))
+    del plain["attempt"]
+
+    read = messages.read(json.dumps(plain).encode(), (type(message),))
+
+    assert read == message
+    assert read.attempt == 0
