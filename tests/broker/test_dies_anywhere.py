@@ -13,10 +13,11 @@ from typing import Callable
 import pytest
 
 from supervisor.broker.fake import QueueRules
-from tests.broker.model import Host, Killed, World, assert_once, new_world
+from tests.broker.model import HEIR_AFTER_S, Host, Killed, World, assert_once, new_world
 from tests.broker.model_supervisor import Plan
 
 SIDES = ("before", "after")
+WITH_ANOTHER_S = 65.0  # after which a dead host's recording is in work elsewhere
 BESIDE_THE_JOB = ("queue.counts", "queue.can_hold", "queue.receives_most", "queue.extend")
 
 
@@ -62,7 +63,9 @@ def one_death(folder: Path, number: int, side: str, death: Callable[[World, Host
         world.send()
         world.host()
         world.run(lambda: len(world.calls) > number)
+        died_s = world.now_s
         world.run(world.is_quiet)
+        assert world.now_s - died_s <= WITH_ANOTHER_S + Plan().work_s + HEIR_AFTER_S
         assert_once(world)
         assert world.queue.dead_letters == []
         return world

@@ -16,6 +16,9 @@ DEATHS, PEERS = "broker/test_interleavings_deaths.py", "broker/test_interleaving
 FAULTS, HOLD = "broker/test_interleavings_faults.py", "broker/test_long_hold.py"
 REAL, WORKER = "processes/test_interleavings.py", "processes/test_worker_killed.py"
 KILLS, CHECKPOINTS = "processes/test_kills.py", "broker/test_checkpoints.py"
+HOSTS, HOST = "broker/test_dead_hosts.py", "processes/test_dead_host.py"
+AUDIO, REMOVED = "broker/test_new_audio.py", "broker/test_removed_messages.py"
+ANYWHERE = "broker/test_dies_anywhere.py"
 
 MOMENTS = (
     "before the first heartbeat",
@@ -134,6 +137,27 @@ IN_THE_MODEL: dict[str, tuple[str, ...]] = {
     ),
     "checkpoint written by a fenced zombie": (
         f"{CHECKPOINTS}::test_checkpoint_of_a_fenced_zombie_is_never_used",
+    ),
+    "host dies for good": (
+        f"{HOSTS}::test_dead_hosts_recording_is_with_another_within_65_s_at_the_first_receive",
+        f"{HOSTS}::test_second_copy_of_a_dead_hosts_message_does_not_wait_longer",
+        f"{ANYWHERE}::test_dying_at_any_call_of_a_job_leaves_exactly_one_transcript",
+        f"{HOST}::test_killed_hosts_recording_is_with_another_host_after_one_lease",
+    ),
+    "other audio under the name of a recording that is over": (
+        f"{AUDIO}::test_whole_file_after_an_empty_one_under_the_same_key",
+        f"{AUDIO}::test_dying_at_any_call_of_a_new_try_leaves_exactly_one_transcript",
+        f"{AUDIO}::test_audio_uploaded_anew_in_mid_work_is_transcribed_too",
+    ),
+    "same audio under the name of a recording that failed": (
+        f"{AUDIO}::test_same_bytes_again_stay_failed_and_status_says_so_again",
+    ),
+    "message removed in mid-job": (
+        f"{REMOVED}::test_job_of_a_removed_message_is_done_all_the_same",
+        f"{REMOVED}::test_broker_that_dies_at_any_call_after_a_purge_ends_the_job_once",
+    ),
+    "passing failure that never passes": (
+        "broker/test_circles.py::test_passing_failure_that_never_passes_fails_after_max_receives",
     ),
     "clock stepped by an hour": (f"{PEERS}::test_wall_clock_stepped_by_an_hour_in_mid_job",),
 }

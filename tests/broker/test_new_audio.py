@@ -16,7 +16,7 @@ from supervisor.broker.failed_jobs import FailedJobs
 from supervisor.broker.fake import QueueRules
 from supervisor.contract.messages import Ending, Failure
 from tests.broker.harness import rem_message
-from tests.broker.model import Host, World, assert_once, new_world
+from tests.broker.model import Host, Killed, World, assert_once, new_world
 from tests.broker.model_faults import Script, forbidden, later
 from tests.broker.model_supervisor import Plan
 
@@ -230,3 +230,30 @@ def test_recordings_own_message_that_cannot_be_a_job_tells_its_readers(tmp_path:
         assert world.item()["status"] == "FAILED"
         assert "german" in world.item()["remReason"]
         assert "remState" not in world.item()
+
+
+@pytest.mark.parametrize("first", [b"", b"first"])
+def test_dying_at_any_call_of_a_new_try_leaves_exactly_one_transcript(tmp_path: Path, first: bytes) -> None:
+    """The record was over, failed or done; the broker dies at each call of the try with the next audio."""
+
+    def new_try(folder: Path, number: int) -> list[str]:
+        with new_world(folder, QueueRules(max_receive_count=5)) as world:
+            world.host()
+            upload_and_send(world, first)
+            world.run(world.is_quiet)
+            begun, done = len(world.calls), len(world.completions)
+
+            def die_at(at: int, name: str) -> None:
+                if at == begun + number:
+                    raise Killed
+
+            world.after = die_at
+            upload_and_send(world, b"second")
+            world.run(world.is_quiet)
+            assert (world.item()["status"], world.item()["remState"]) == ("TRANSCRIBED", "DONE")
+            assert len(world.completions) == done + 1
+            assert world.queue.messages == {}
+            return world.calls[begun:]
+
+    for number in range(len(new_try(tmp_path / "good", -1))):
+        new_try(tmp_path / str(number), number)

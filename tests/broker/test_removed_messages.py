@@ -15,7 +15,7 @@ import pytest
 from supervisor.broker.failed_jobs import FailedJob, FailedJobs
 from supervisor.broker.fake import QueueRules
 from supervisor.contract.messages import Ending, Failure
-from tests.broker.model import Host, World, assert_once, new_world
+from tests.broker.model import Host, Killed, World, assert_once, new_world
 from tests.broker.model_faults import Script, die
 from tests.broker.model_supervisor import Plan
 
@@ -176,3 +176,27 @@ def test_jobs_of_a_removed_message_of_many_that_had_not_begun(tmp_path: Path, ma
         else:
             assert states == ["FAILED"]
             assert len(failed_jobs(host)) == 2  # the job, and the message of those that had not begun
+
+
+@pytest.mark.parametrize("is_given_back", [False, True])
+def test_broker_that_dies_at_any_call_after_a_purge_ends_the_job_once(
+    tmp_path: Path, is_given_back: bool
+) -> None:
+    def purged(folder: Path, number: int) -> int:
+        with new_world(folder) as world:
+            host = purged_in_mid_job(world, work_s=60.0)
+            begun = len(world.calls)
+
+            def die_at(at: int, name: str) -> None:
+                if at == begun + number:
+                    raise Killed
+
+            world.after = die_at
+            if is_given_back:
+                host.supervisor.release("rec-1")
+            world.run(world.is_quiet)
+            assert_once(world)
+            return len(world.calls) - begun
+
+    for number in range(purged(tmp_path / "good", -1)):
+        purged(tmp_path / str(number), number)
