@@ -18,6 +18,8 @@ PROVEN = "settings"  # this one does not pass by itself
 START_WITHIN_S = 180.0
 # The broker and gpuwatch are up within a second; a cold disk takes longer.
 CHILD_START_WITHIN_S = 30.0
+# Three of its words that did not come: leases run out meanwhile.
+BROKER_SILENT_S = 30.0
 
 
 def worker_slots(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -98,7 +100,10 @@ def _of_children(status: Mapping[str, Any]) -> Iterator[str]:
             continue
         state, age_s = slot.get("state"), _number(slot.get("state_s")) or 0.0
         late = age_s >= (DIES_WITHIN_S if state == "killing" else CHILD_START_WITHIN_S)
-        if state == "backoff" or (state not in ("ready", "draining") and late):
+        silent_s = _number(slot.get("silent_s"))
+        if state == "ready" and silent_s is not None and silent_s >= BROKER_SILENT_S:
+            yield f"{slot.get('name')} has said nothing for {silent_s:.0f} s"
+        elif state == "backoff" or (state not in ("ready", "draining") and late):
             yield _named(slot)
 
 

@@ -13,8 +13,8 @@ from typing import Any, Optional
 from supervisor import degraded
 from supervisor.contract import messages as m
 from supervisor.ledger import Entry, Stage
-from supervisor.pool import Member, Mode, Pool
-from supervisor.slot import ALIVE
+from supervisor.pool import BROKER, Member, Mode, Pool
+from supervisor.slot import ALIVE, SlotState
 
 VERSION = 1
 
@@ -165,6 +165,10 @@ def _life(member: Member, now_s: float, started_at_s: float) -> dict[str, Any]:
         "has_started": bool(slot.spawned_at_s),
         "start_s": member.policy.start_s,
         "failures": slot.failures,
+        # The broker tells the queue's state every ten seconds; others have other ways to be quiet.
+        "silent_s": round(now_s - slot.moved_at_s, 1)
+        if slot.kind == BROKER and slot.state is SlotState.READY
+        else None,
     }
 
 

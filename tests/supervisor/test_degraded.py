@@ -89,6 +89,14 @@ def test_without_its_broker_or_gpuwatch_a_service_is_degraded(
     assert health(status(worker(), child)) == expected
 
 
+def test_a_broker_that_says_nothing_is_not_ready_whatever_its_state() -> None:
+    """A frozen broker was shown as ready while all leases ran out."""
+    broker = {"name": "broker", "kind": "broker", "state": "ready", "state_s": 900.0}
+
+    assert why_degraded(status(worker(), {**broker, "silent_s": 12.0})) == ""
+    assert why_degraded(status(worker(), {**broker, "silent_s": 41.2})) == "broker has said nothing for 41 s"
+
+
 def test_a_stopping_service_lets_its_children_go() -> None:
     child = {"name": "gpuwatch", "kind": "gpuwatch", "state": "stopped", "state_s": 60.0}
 
