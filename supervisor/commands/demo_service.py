@@ -23,6 +23,7 @@ from supervisor.commands.layout import bytes_text
 from supervisor.commands.submission import status_or_none
 from supervisor.contract import clock, settings
 from supervisor.contract.exits import describe
+from supervisor.contract.whisper_names import is_folder
 from supervisor.python_command import finding_us
 from supervisor.tied import tied_command
 
@@ -47,12 +48,17 @@ def demo_environment(environ: Mapping[str, str], state_dir: str) -> dict[str, st
         for name, value in environ.items()
         if name not in dropped and not name.startswith(_DROPPED_PREFIXES)
     }
-    kept["WHISPER_MODEL"] = environ.get("WHISPER_MODEL", "").strip() or MODEL
+    kept["WHISPER_MODEL"] = _found_from_anywhere(environ.get("WHISPER_MODEL", "").strip() or MODEL)
     kept["REM_BACKEND"] = "local"
     kept["REM_STATE_DIR"] = state_dir
     # Belt and braces: should anything ask boto3 after all, it must not find an instance role.
     kept["AWS_EC2_METADATA_DISABLED"] = "true"
     return kept
+
+
+def _found_from_anywhere(model: str) -> str:
+    """Give a model's folder in full: the demo's service runs in another folder than the user stands in."""
+    return str(Path(model).expanduser().absolute()) if is_folder(model) else model
 
 
 class ServiceFailed(CommandFailed):

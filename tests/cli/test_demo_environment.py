@@ -57,6 +57,15 @@ def test_the_model_is_the_packaged_one_unless_one_is_named(named: dict[str, str]
     assert demo_environment(named, "/s")["WHISPER_MODEL"] == used
 
 
+def test_a_models_folder_is_named_in_full_for_the_service_runs_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert demo_environment({"WHISPER_MODEL": "./mine"}, "/s")["WHISPER_MODEL"] == str(tmp_path / "mine")
+    assert demo_environment({"WHISPER_MODEL": "owner/name"}, "/s")["WHISPER_MODEL"] == "owner/name"
+
+
 def test_every_sample_that_is_listed_is_there() -> None:
     samples = read_samples(SAMPLES)
 
