@@ -10,6 +10,7 @@ and finds a corrected ~/.aws/config or new credentials without a restart.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from dataclasses import dataclass
@@ -19,11 +20,22 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.config import Config
 
-from supervisor.broker.aws_errors import setting_up
+from supervisor.broker.aws_errors import NO_CREDENTIALS, setting_up
 from supervisor.broker.crew import LANES
-from supervisor.broker.errors import Misconfigured
+from supervisor.broker.errors import CREDENTIALS, Misconfigured
 
 _LONGEST_POLL_S = 20
+
+
+class _OneLine(logging.Filter):
+    """Takes the stack from botocore's warnings: our own sentence says what to do, at each proof again."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.exc_info = None
+        return True
+
+
+logging.getLogger("botocore.credentials").addFilter(_OneLine())
 
 
 @dataclass(frozen=True)
@@ -61,10 +73,12 @@ class Clients:
             self._made.clear()
 
     def credentials_from(self) -> str:
-        """Say where boto3 found credentials; empty where it found none. Raises Misconfigured."""
+        """Say where boto3 found credentials. Raises Misconfigured where it found none."""
         with self._guard, setting_up(self._region):
             found = self._open_session().get_credentials()
-            return str(found.method) if found is not None else ""
+        if found is None:
+            raise Misconfigured(CREDENTIALS, NO_CREDENTIALS)
+        return str(found.method)
 
     # Any: boto3's clients are made at run time and have no static type.
     def made(self, wanted: _Wanted) -> Any:

@@ -64,9 +64,9 @@ _NAMED_BY = {
     "audio": ("bucket", "RAW_AUDIO_BUCKET"),
     "transcripts": ("bucket", "TRANSCRIPTS_BUCKET"),
 }
-_NO_CREDENTIALS = (
+NO_CREDENTIALS = (
     "No AWS credentials were found. Give this host an instance role, or set AWS_ACCESS_KEY_ID and "
-    "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+    "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE."
 )
 _CREDENTIAL_ERRORS = tuple(
     # By name: older releases of botocore lack some of them.
@@ -97,7 +97,7 @@ def translated(where: str, doing: str, name: str = "") -> Iterator[None]:
     except boto.ClientError as error:
         raise _of_answer(where, doing, name, error) from error
     except boto.NoCredentialsError as error:
-        raise Misconfigured(CREDENTIALS, f"{_NO_CREDENTIALS}.") from error
+        raise Misconfigured(CREDENTIALS, NO_CREDENTIALS) from error
     except _CREDENTIAL_ERRORS as error:
         raise Misconfigured(CREDENTIALS, of_credentials(error)) from error
     except boto.ParamValidationError as error:
@@ -113,6 +113,8 @@ def setting_up(region: str) -> Iterator[None]:
     """Turn whatever boto3 raises while it reads its settings into `Misconfigured`: nothing was called yet."""
     try:
         yield
+    except Misconfigured:
+        raise
     except boto.InvalidRegionError as error:
         raise Misconfigured(
             "settings", f"AWS_REGION = {region!r} can't be a region. Write one such as us-east-1."

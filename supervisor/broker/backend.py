@@ -82,5 +82,6 @@ def _connect_aws(settings: Settings) -> Backend:
         long_visibility_s=float(aws.visibility_s),
         rest_s=aws.poll_s,
         immutable_keys=aws.immutable_keys,
+        credentials_from=clients.credentials_from,
         prove=lambda: prove(clients.renew, checks),
     )

@@ -15,7 +15,15 @@ from typing import Callable, TypeVar, Union
 
 from supervisor.broker import backend as backends
 from supervisor.broker import checkpoints, losses
-from supervisor.broker.errors import BrokerError, CannotServe, Forbidden, JobRejected, TryLater
+from supervisor.broker.errors import (
+    CREDENTIALS,
+    BrokerError,
+    CannotServe,
+    Forbidden,
+    JobRejected,
+    Misconfigured,
+    TryLater,
+)
 from supervisor.broker.ports import Change, Equals, ObjectFacts, RecordKey
 from supervisor.broker.tools import Backend
 from supervisor.contract.exits import Exit
@@ -25,12 +33,14 @@ T = TypeVar("T")
 Tell = Callable[..., None]
 _PROBE = "rem-supervisor-check"  # a name that no recording has
 _LEAST_RECEIVES = 10
+_NEED_CREDENTIALS = ("queue", "table", "audio", "transcripts")
+_NEED_QUEUE = {"aws": ("permissions on the queue", "redrive"), "local": ()}
 _LOW_DISK_BYTES = 1024**3
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One answer: ok, warn or fail, what was seen, and what to do."""
+    """One answer: ok, warn, fail or skip, what was seen, and what to do."""
 
     check: str
     state: str
@@ -56,6 +66,13 @@ def findings(settings: Settings) -> Iterator[Finding]:
     except (CannotServe, TryLater) as error:
         yield Finding("backend", "fail", str(error), "Correct the settings named there.")
         return
+    if backend.kind == "aws":
+        credentials = _look_at_credentials(backend)
+        yield credentials
+        if credentials.state == "fail":
+            # Whatever else was asked would fail of the same, with advice that leads nowhere.
+            yield from (_skipped(name, "without credentials") for name in _NEED_CREDENTIALS)
+            return
     yield from _look_at_queue(backend)
     yield _look_at_table(backend, settings)
     yield _look_at_audio(backend)
@@ -78,11 +95,23 @@ def _look_at_spool(settings: Settings) -> Finding:
     return Finding("spool", "ok", detail)
 
 
+def _look_at_credentials(backend: Backend) -> Finding:
+    """Say whether there are credentials, and whether AWS takes them: any answer to a call tells that."""
+    found = _try(backend.credentials_from)
+    if isinstance(found, BrokerError):
+        return _bad("credentials", found, "", "")
+    proof = _try(lambda: backend.prove())
+    if isinstance(proof, Misconfigured) and proof.where == CREDENTIALS:
+        return _bad("credentials", proof, "", "")
+    return Finding("credentials", "ok", f"found in: {found}")
+
+
 def _look_at_queue(backend: Backend) -> Iterator[Finding]:
     counts = _try(backend.beat_queue.counts)
     if isinstance(counts, BrokerError):
         yield _bad("queue", counts, "sqs:GetQueueAttributes", "SQS_QUEUE_URL")
         if not isinstance(counts, Forbidden):
+            yield from (_skipped(name, "without the queue") for name in _NEED_QUEUE[backend.kind])
             return
     else:
         detail = f"{backend.detail}: {counts.waiting} waiting, {counts.in_flight} in flight"
@@ -90,15 +119,13 @@ def _look_at_queue(backend: Backend) -> Iterator[Finding]:
     if backend.kind != "aws":
         return
     holds = _try(backend.beat_queue.can_hold)
-    if holds is False:
-        yield Finding(
-            "permission sqs:ChangeMessageVisibility",
-            "warn",
-            f"not granted: {losses.HOLD[1]}",
-            "Grant it to this role for short leases and immediate release.",
-        )
-    elif holds is True:
-        yield Finding("permission sqs:ChangeMessageVisibility", "ok", "leases can be extended and given back")
+    yield from _about_right(
+        "sqs:ChangeMessageVisibility",
+        holds,
+        "leases can be extended and given back",
+        losses.HOLD[1],
+        "Grant it to this role for short leases and immediate release.",
+    )
     yield from _look_at_sending(backend)
     yield from _look_at_redrive(backend)
 
@@ -107,28 +134,35 @@ def _look_at_sending(backend: Backend) -> Iterator[Finding]:
     from supervisor.broker.sqs import SqsQueue
 
     queue = backend.beat_queue
-    sends = _try(queue.can_send) if isinstance(queue, SqsQueue) else None
-    if sends is False:
-        yield Finding(
-            "permission sqs:SendMessage",
-            "warn",
-            f"not granted: {losses.SEND[1]}; submit and redrive can't enqueue",
-            "Grant it to this role on the queue itself.",
-        )
-    elif sends is True:
-        yield Finding("permission sqs:SendMessage", "ok", "messages can be enqueued and replaced by copies")
-    dead = _try(queue.can_bury) if isinstance(queue, SqsQueue) else None
-    if dead is False:
-        yield Finding(
-            "permission sqs:SendMessage on the dead-letter queue",
-            "warn",
-            f"not granted: {losses.BURY[1]}",
-            "Grant it to this role on the dead-letter queue.",
-        )
-    elif dead is True:
-        yield Finding(
-            "permission sqs:SendMessage on the dead-letter queue", "ok", "failed messages go there at once"
-        )
+    if not isinstance(queue, SqsQueue):
+        return
+    yield from _about_right(
+        "sqs:SendMessage",
+        _try(queue.can_send),
+        "messages can be enqueued and replaced by copies",
+        f"{losses.SEND[1]}; submit and redrive can't enqueue",
+        "Grant it to this role on the queue itself.",
+    )
+    yield from _about_right(
+        losses.BURY[0],
+        _try(queue.can_bury),
+        "failed messages go there at once",
+        losses.BURY[1],
+        "Grant it to this role on the dead-letter queue.",
+    )
+
+
+def _about_right(
+    right: str, granted: Union[bool, BrokerError, None], good: str, costs: str, cure: str
+) -> Iterator[Finding]:
+    """Say whether a right that is not needed is granted; nothing where the question has no sense (None)."""
+    name = f"permission {right}"
+    if isinstance(granted, BrokerError):
+        yield Finding(name, "fail", f"no answer: {granted}", "Check the network and run this again.")
+    elif granted:
+        yield Finding(name, "ok", good)
+    elif granted is False:
+        yield Finding(name, "warn", f"not granted: {costs}", cure)
 
 
 def _look_at_redrive(backend: Backend) -> Iterator[Finding]:
@@ -137,7 +171,8 @@ def _look_at_redrive(backend: Backend) -> Iterator[Finding]:
     queue = backend.beat_queue
     most = _try(queue.receives_most) if isinstance(queue, SqsQueue) else None
     if isinstance(most, BrokerError):
-        return  # said above already
+        yield _skipped("redrive", "the queue's attributes can't be read")
+        return
     if most is None:
         yield Finding(
             "redrive",
@@ -167,9 +202,12 @@ def _look_at_table(backend: Backend, settings: Settings) -> Finding:
 
 
 def _look_at_audio(backend: Backend) -> Finding:
-    answer = _try(lambda: backend.objects.fetch(backend.raw_bucket, _PROBE, Path(os.devnull), _never))
-    if isinstance(answer, Forbidden) and "AccessDenied" in answer.detail:
-        detail = f"bucket {backend.raw_bucket} answers 403: no right to read, or only no right to list"
+    answer = _try(lambda: _ask_bucket(backend, backend.raw_bucket, "audio"))
+    if isinstance(answer, Forbidden):
+        detail = (
+            f"bucket {backend.raw_bucket} answers 403, and AWS does not say which it is: no right to read, "
+            "a bucket of another account, or only no right to list"
+        )
         return Finding(
             "audio", "warn", detail, "Grant s3:GetObject; with s3:ListBucket missing keys are told apart."
         )
@@ -180,10 +218,23 @@ def _look_at_audio(backend: Backend) -> Finding:
 
 def _about_transcripts(backend: Backend) -> Finding:
     # Reading a name that is not there shows the bucket; the right to write shows only by writing.
-    answer = _try(lambda: backend.objects.fetch(backend.transcripts_bucket, _PROBE, Path(os.devnull), _never))
+    answer = _try(lambda: _ask_bucket(backend, backend.transcripts_bucket, "transcripts"))
     if isinstance(answer, TryLater) and not isinstance(answer, Forbidden):
         return _bad("transcripts", answer, "s3:PutObject", "TRANSCRIPTS_BUCKET")
-    return Finding("transcripts", "ok", f"bucket {backend.transcripts_bucket} answers; writing was not tried")
+    answers = "exists (it answers 403 to a read)" if isinstance(answer, Forbidden) else "answers"
+    detail = f"bucket {backend.transcripts_bucket} {answers}; writing was not tried"
+    return Finding("transcripts", "ok", detail)
+
+
+def _ask_bucket(backend: Backend, bucket: str, where: str) -> None:
+    """Ask for an object that is not there: that there is none is the best answer."""
+    if backend.kind == "aws":
+        from supervisor.broker.s3 import S3Objects
+
+        if isinstance(backend.objects, S3Objects):
+            backend.objects.prove(bucket, where)
+            return
+    backend.objects.fetch(bucket, _PROBE, Path(os.devnull), _never)
 
 
 def _about_checkpoints(backend: Backend) -> Finding:
@@ -208,7 +259,14 @@ def _never(facts: ObjectFacts) -> None:
     raise JobRejected(f"there is an object called {_PROBE}")
 
 
+def _skipped(check_name: str, why: str) -> Finding:
+    return Finding(check_name, "skip", f"skipped: {why}")
+
+
 def _bad(check_name: str, error: BrokerError, rights: str, setting: str) -> Finding:
+    if isinstance(error, Misconfigured):
+        found, _, cure = error.detail.rpartition(". ")  # its last sentence says what to do
+        return Finding(check_name, "fail", found, cure)
     if isinstance(error, Forbidden):
         return Finding(
             check_name, "fail", error.detail, f"Grant {rights} to this role, or correct its credentials."

@@ -10,6 +10,7 @@ from typing import Callable, Optional
 from supervisor.broker import record
 from supervisor.broker.backend import envelope_policy
 from supervisor.broker.envelope import parse
+from supervisor.broker.errors import Misconfigured, TryLater
 from supervisor.broker.failed_jobs import FailedJob, FailedJobs
 from supervisor.broker.lease_files import saved_jobs
 from supervisor.broker.local import LocalQueue
@@ -24,7 +25,10 @@ Tell = Callable[..., None]
 
 
 def show_jobs(only_failed: bool, settings: Settings, backend: Backend, tell: Tell) -> int:
-    """Tell of every job known here: held by this service, waiting in an embedded queue, failed."""
+    """Tell of every job known here: held by this service, waiting in an embedded queue, failed.
+
+    Of SQS, how many messages it holds beside them; not OK where it can't be asked.
+    """
     state_dir = Path(settings.state_dir)
     if not only_failed:
         held = saved_jobs(state_dir / "leases")
@@ -49,6 +53,19 @@ def show_jobs(only_failed: bool, settings: Settings, backend: Backend, tell: Tel
             attempt=failed.attempt,
             failed_at=clock.iso_utc(failed.failed_unix_s),
         )
+    if backend.kind == "aws" and not only_failed:
+        return _count_elsewhere(backend, tell)
+    return Exit.OK
+
+
+def _count_elsewhere(backend: Backend, tell: Tell) -> int:
+    """Tell how many messages the queue holds; which ones can't be seen without receiving them."""
+    try:
+        counts = backend.beat_queue.counts()
+    except TryLater as error:
+        tell(event="unknown", reason=str(error))
+        return Exit.SETTINGS_WRONG if isinstance(error, Misconfigured) else Exit.FAILED
+    tell(event="queue", waiting=counts.waiting, in_flight=counts.in_flight)
     return Exit.OK
 
 

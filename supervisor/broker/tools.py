@@ -22,6 +22,11 @@ from supervisor.contract.messages import FromBroker
 T = TypeVar("T")
 
 
+def _no_credentials() -> str:
+    """Say that the embedded backend needs none."""
+    return "none needed"
+
+
 def _nothing_to_prove() -> None:
     """Find nothing wrong: what the embedded backend is on, it made itself."""
 
@@ -44,6 +49,7 @@ class Backend:
     rest_s: float  # from one empty receive to the next, at least
     poll_s: float = 5.0  # what a dead poll may hide a message for is this plus one lease
     immutable_keys: bool = False  # transcripts get a name for each attempt
+    credentials_from: Callable[[], str] = _no_credentials  # raises Misconfigured where there are none
     prove: Callable[[], None] = _nothing_to_prove  # raises Misconfigured where the settings name wrong things
 
 

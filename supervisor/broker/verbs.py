@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.broker import backend
-from supervisor.broker.errors import BrokerError
+from supervisor.broker.errors import BrokerError, Misconfigured
 from supervisor.contract import child_env
 from supervisor.contract.exits import Exit
 from supervisor.contract.settings import Settings
@@ -34,7 +34,7 @@ def run(arguments: Sequence[str]) -> int:
         return _do(arguments[0], _request(), settings)
     except BrokerError as error:
         print(str(error), file=sys.stderr)
-        return Exit.FAILED
+        return Exit.SETTINGS_WRONG if isinstance(error, Misconfigured) else Exit.FAILED
     except KeyboardInterrupt:
         return 130  # as a shell says it
     except BrokenPipeError:

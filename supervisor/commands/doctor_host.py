@@ -23,12 +23,12 @@ LEAST_FREE_BYTES = 300 * 1024**2
 _SANE_UNIX_S = 1_704_067_200  # the start of 2024: an earlier clock was never set
 
 
-STATES = ("ok", "warn", "fail")
+STATES = ("ok", "warn", "fail", "skip")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One check. `state` is ok, warn or fail; `cure` says what to do where it is not ok."""
+    """One check. `state` is one of STATES; `cure` says what to do where it is not ok."""
 
     check: str
     state: str

@@ -32,7 +32,7 @@ from supervisor.contract import settings, state_folder
 from supervisor.contract.exits import Exit
 
 CHECK_WITHIN_S = 60.0
-STYLES = dict(zip(host.STATES, ("good", "warn", "bad")))
+STYLES = dict(zip(host.STATES, ("good", "warn", "bad", "faint")))
 _WIDTH = 100
 
 
@@ -143,4 +143,7 @@ def summary(findings: Sequence[Finding]) -> str:
     """Count the findings in one line."""
     failed = sum(finding.state == "fail" for finding in findings)
     warned = sum(finding.state == "warn" for finding in findings)
-    return f"{len(findings) - failed - warned} ok, {warned} warning{'s' * (warned != 1)}, {failed} failed"
+    skipped = sum(finding.state == "skip" for finding in findings)
+    ok = len(findings) - failed - warned - skipped
+    counts = f"{ok} ok, {warned} warning{'s' * (warned != 1)}, {failed} failed"
+    return f"{counts}, {skipped} skipped" if skipped else counts

@@ -9,6 +9,7 @@ import pytest
 
 from supervisor.broker.failed_jobs import FailedJob, FailedJobs
 from supervisor.cli import main
+from supervisor.commands.verbs_jobs import queue_line
 
 pytestmark = pytest.mark.slow
 ODD = "\u202egpj.exe\u2028\u200b\ufeff"
@@ -58,3 +59,30 @@ def test_unseen_characters_reach_neither_table_nor_json_raw(
     assert all(shown.isprintable() for shown in table.splitlines())
     assert line.strip().isprintable()
     assert json.loads(line)["id"] == f"rec{ODD}"
+
+
+def test_jobs_says_what_waits_in_sqs_beside_what_is_listed() -> None:
+    queue = {"event": "queue", "waiting": 3, "in_flight": 1}
+
+    assert queue_line(queue, 2).endswith("In SQS: 3 waiting, 1 in flight on all hosts.")
+    assert queue_line(queue, 0).startswith("No job is held or failed on this host.")
+
+
+def test_jobs_without_credentials_lists_what_it_knows_and_fails(
+    state_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It said "no jobs" and exited with 0."""
+    environ = {
+        "SQS_QUEUE_URL": "http://127.0.0.1:9/1/q", "RAW_AUDIO_BUCKET": "raw", "TRANSCRIPTS_BUCKET": "texts",
+        "DYNAMODB_TABLE": "table", "AWS_PROFILE": "nobody", "REM_BACKEND": "aws",
+    }  # fmt: skip
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    failed(state_dir, "one")
+
+    code = main(["jobs"])
+
+    shown = capsys.readouterr()
+    assert code == 78
+    assert "one" in shown.out
+    assert "the queue can't be asked: AWS_PROFILE names the profile 'nobody'" in shown.err
