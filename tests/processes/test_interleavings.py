@@ -40,7 +40,7 @@ MOMENTS = {
     "before the first heartbeat": READY,
     "in mid-work": Moment("ChangeMessageVisibilityBatch"),
     "after staging": STAGED,
-    "after the fence": Moment("UpdateItem", nth=2),  # the first is the claim
+    "after the fence": Moment("UpdateItem", "PUBLISHING", nth=2),  # the first that says so is the claim
     "between text and JSON": Moment("PUT", ".txt"),
     "after publishing": Moment("PUT", ".json"),
     "during delete, with the reply lost": Moment("DeleteMessage"),
