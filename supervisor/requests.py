@@ -81,11 +81,7 @@ class Requests:
         self._refuse_while_stopping()
         pool, slot = self._service.pool, self._slot(request)
         drain_s = self._service.loaded.settings.supervisor.drain_s
-        if slot.kind == "worker" and pool.mode is not pl.Mode.RUNNING:
-            raise Refused(
-                f"the service is {pool.mode.value}: {slot.name} would start and get no work. "
-                f"`rem-supervisor resume {slot.name}` starts it and takes work again"
-            )
+        self._refuse_unless_running(slot)
         if slot.state is sl.SlotState.HELD and (again := self._model_again(slot)):
             return again
         if slot.kind == "worker" and slot.state in sl.ALIVE:
@@ -111,6 +107,7 @@ class Requests:
         slot = self._slot(request)
         if slot.state is not sl.SlotState.HELD:
             raise Refused(f"{slot.name} is not held, it is {slot.state.value}")
+        self._refuse_unless_running(slot)
         again = self._model_again(slot)
         if again:
             return again
@@ -120,6 +117,14 @@ class Requests:
         pool = self._service.pool
         member = pool.members[slot.name]
         return {"text": replies.of_release(pool, member), "follow": replies.follow(pool, member)}
+
+    def _refuse_unless_running(self, slot: sl.Slot) -> None:
+        mode = self._service.pool.mode
+        if slot.kind == "worker" and mode is not pl.Mode.RUNNING:
+            raise Refused(
+                f"the service is {mode.value}: {slot.name} would start and get no work. "
+                f"`rem-supervisor resume {slot.name}` starts it and takes work again"
+            )
 
     def _refuse_if_held(self, name: str, cure: str) -> None:
         slot = self._service.pool.members[name].slot

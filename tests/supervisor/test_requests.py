@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Callable
 
 import pytest
 
+from supervisor import pool as pl
+from supervisor import slot as sl
 from supervisor.contract.settings import Mistake, SettingsWrong
 from tests.supervisor.control_stage import Stage, Story
 
@@ -126,6 +129,32 @@ def test_restart_on_a_drained_host_is_refused_with_what_to_do(play: Callable[[St
             stage.host.run(200)
         assert (await client.ask(do="status"))["status"]["supervisor"]["state"] == "drained"
         assert (await client.ask(do="restart", slot="broker"))["ok"] is True
+
+    play(story)
+
+
+def test_release_on_a_drained_host_is_refused_with_what_to_do(play: Callable[[Story], None]) -> None:
+    async def story(stage: Stage) -> None:
+        member = stage.host.pool.members["w0"]
+        member.slot = dataclasses.replace(member.slot, state=sl.SlotState.HELD)
+        stage.host.pool.mode = pl.Mode.DRAINED
+
+        reply = await (await stage.client()).ask(do="release", slot="w0")
+
+        assert reply["ok"] is False
+        assert "the service is drained: w0 would start and get no work" in reply["error"]
+
+    play(story)
+
+
+def test_settings_are_told_with_their_origins(play: Callable[[Story], None]) -> None:
+    async def story(stage: Stage) -> None:
+        stage.desk.loaded.origins = {"queue.lease_s": "config.toml"}
+
+        reply = await (await stage.client()).ask(do="settings")
+
+        assert reply["settings"]["queue"]["lease_s"] == 60
+        assert reply["origins"] == {"queue.lease_s": "config.toml"}
 
     play(story)
 
