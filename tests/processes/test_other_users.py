@@ -135,9 +135,10 @@ def as_ordinary_user() -> dict[str, Any]:
 
 
 def pid_of(state: Path, name: str) -> int:
-    """Give the pid of a slot's process, as the picture on disk has it; 0 where there is none."""
+    """Give the pid of a ready slot's process, as the status file has it; 0 where there is none."""
     slots = json.loads((state / "status.json").read_text(encoding="utf-8"))["slots"]
-    return next((int(slot["pid"] or 0) for slot in slots if slot["name"] == name), 0)
+    ready = {slot["name"]: int(slot["pid"] or 0) for slot in slots if slot["state"] == "ready"}
+    return ready.get(name, 0)
 
 
 needs_an_ordinary_user = pytest.mark.skipif(

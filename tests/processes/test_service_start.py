@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from supervisor.contract.exits import Exit
 from supervisor.state_dir import StateDir
 from tests.processes.rem_service import (
     LIMIT_S,
+    REPOSITORY,
     SAMPLES,
     Service,
     clean_environment,
@@ -123,19 +125,25 @@ def test_service_whose_state_directory_is_gone_says_so_and_ends_with_1(
     assert held is None or not held.is_lost()
 
 
-def test_reason_of_a_broker_that_ends_at_start_stands_in_status(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before_its_log", [True, False], ids=["while it is imported", "once it has a log"])
+def test_reason_of_a_broker_that_ends_at_start_stands_in_status(tmp_path: Path, before_its_log: bool) -> None:
     """It showed "exit 1", and the cause stood in the log alone."""
-    aws = dict.fromkeys(("SQS_QUEUE_URL", "AWS_ENDPOINT_URL"), "http://127.0.0.1:9/1/q")
-    names = dict.fromkeys(("RAW_AUDIO_BUCKET", "TRANSCRIPTS_BUCKET", "DYNAMODB_TABLE"), "name")
+    traps, why = tmp_path / "traps", "libsqlite3.so.0: cannot open shared object file"
+    traps.mkdir()
+    if before_its_log:
+        (traps / "sqlite3.py").write_text(f"raise ImportError({why!r})\n", encoding="utf-8")
+    else:
+        why = "Is a directory"
+        (tmp_path / "state" / "broker.lock").mkdir(parents=True)
 
-    with running(
-        tmp_path / "state", slots=1, AWS_PROFILE="nosuch", AWS_REGION="x", **aws, **names
-    ) as service:
+    path = f"{REPOSITORY}{os.pathsep}{traps}"
+    with running(tmp_path / "state", slots=1, PYTHONPATH=path) as service:
 
         def told() -> str:
             reasons = [str(slot["reason"]) for slot in service.slots("broker")]
-            return next((reason for reason in reasons if "nosuch" in reason), "")
+            return next((reason for reason in reasons if why in reason), "")
 
         reason = wait_for(told, "the broker's own words")
 
-    assert "The config profile (nosuch) could not be found" in reason
+    assert reason.startswith("exit 1")
+    assert len(reason) < 400
