@@ -46,7 +46,7 @@ def of_processes(pid: int) -> Iterator[Finding]:
         yield from map(_of_stuck, stuck)
         yield _of_family(family)
     except psutil.AccessDenied:
-        yield Finding("processes", "ok", f"pid {pid} is another user's: not looked into")
+        yield Finding("processes", "ok", f"pid {pid} and its children may be looked into by root only")
     except psutil.NoSuchProcess:
         yield Finding("processes", "warn", f"pid {pid} is not to be seen from here", "Look from its own host")
 
@@ -85,7 +85,10 @@ def _descriptors(process: psutil.Process) -> tuple[float, str]:
     """Give how much of its limit of file descriptors a process uses, and that in words."""
     if not hasattr(process, "rlimit"):
         return 0.0, ""  # macOS
-    used, limit = process.num_fds(), process.rlimit(psutil.RLIMIT_NOFILE)[0]
+    try:
+        used, limit = process.num_fds(), process.rlimit(psutil.RLIMIT_NOFILE)[0]
+    except psutil.AccessDenied:
+        return 0.0, ""  # supervisor and broker hide their insides from all but root
     if limit <= 0:
         return 0.0, ""
     return used / limit, f"pid {process.pid} has {used} of {limit} file descriptors open"

@@ -204,3 +204,18 @@ def test_memory_for_one_worker_is_compared_with_what_is_there() -> None:
 
 def test_no_stray_worker_is_found_where_there_is_none() -> None:
     assert [one for one in processes.of_strays() if str(os.getpid()) in one.detail] == []
+
+
+def test_processes_that_hide_their_descriptors_are_counted_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The supervisor and the broker hide what they hold from other processes of their user."""
+
+    def hidden(_self: psutil.Process) -> int:
+        raise psutil.AccessDenied()
+
+    monkeypatch.setattr(psutil.Process, "num_fds", hidden)
+
+    (found,) = processes.of_processes(os.getpid())
+
+    assert (found.state, "resident" in found.detail, "descriptors" in found.detail) == ("ok", True, False)
