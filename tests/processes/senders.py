@@ -109,8 +109,9 @@ def transcript_of(sender: Sender, record: dict[str, Any]) -> dict[str, Any]:
 class AwsSender:
     """Plays REM: the device's upload, the dispatcher's record and message, the readers."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, with_record: bool = True) -> None:
         self.deployment = deployment
+        self.with_record = with_record  # False: the dispatcher's record is missing
         self._sqs, self._s3, self._table = (
             deployment.server.client(name) for name in ("sqs", "s3", "dynamodb")
         )
@@ -144,9 +145,10 @@ class AwsSender:
             "createdAt": "2026-11-22T10:05:01Z",
             "title": "kept as it is",
         }
-        self._table.put_item(
-            TableName=self.deployment.table, Item={name: {"S": text} for name, text in item.items()}
-        )
+        if self.with_record:
+            self._table.put_item(
+                TableName=self.deployment.table, Item={name: {"S": text} for name, text in item.items()}
+            )
         body = {
             "recordingId": recording_id,
             "bucket": self.deployment.raw_bucket,
@@ -166,12 +168,19 @@ class AwsSender:
         return recording_id
 
     def record(self, recording_id: str) -> dict[str, Any]:
-        from boto3.dynamodb.types import TypeDeserializer
-
         key = record_key(USER, recording_id)
         found = self._table.get_item(TableName=self.deployment.table, Key=key, ConsistentRead=True)
-        read = TypeDeserializer()
-        return {name: read.deserialize(value) for name, value in found.get("Item", {}).items()}
+        return _plain(found.get("Item", {}))
+
+    def of_device(self, device: str) -> list[dict[str, Any]]:
+        """Give a device's records in the order of their starts, as REM's readers ask for them."""
+        found = self._table.query(
+            TableName=self.deployment.table,
+            IndexName="DeviceTimeIndex",
+            KeyConditionExpression="GSI1PK = :device",
+            ExpressionAttributeValues={":device": {"S": device}},
+        )
+        return [_plain(item) for item in found["Items"]]
 
     def transcripts(self) -> dict[str, bytes]:
         bucket = self.deployment.transcripts_bucket
@@ -182,7 +191,24 @@ class AwsSender:
         found = self._s3.head_object(Bucket=self.deployment.transcripts_bucket, Key=key)
         return str(found["ContentType"])
 
+    def visible(self) -> list[dict[str, Any]]:
+        """Receive what waits, for a moment, with its count of deliveries."""
+        found = self._sqs.receive_message(
+            QueueUrl=self.deployment.queue_url,
+            MaxNumberOfMessages=10,
+            VisibilityTimeout=0,
+            AttributeNames=["ApproximateReceiveCount"],
+        )
+        return list(found.get("Messages", []))
+
     def left(self) -> int:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         found = self._sqs.get_queue_attributes(QueueUrl=self.deployment.queue_url, AttributeNames=names)
         return sum(int(found["Attributes"][name]) for name in names)
+
+
+def _plain(item: dict[str, Any]) -> dict[str, Any]:
+    from boto3.dynamodb.types import TypeDeserializer
+
+    read = TypeDeserializer()
+    return {name: read.deserialize(value) for name, value in item.items()}

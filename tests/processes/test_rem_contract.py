@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.broker.aws_servers import Deployment
+from tests.broker.aws_servers import deploy
 from tests.processes.rem_service import SAMPLES, direct_text, running, wait_for
 from tests.processes.senders import USER, AwsSender, LocalSender, Sender, finished, transcript_of
 
@@ -26,8 +26,11 @@ def run_one(sender: Sender, tmp_path: Path) -> tuple[str, dict[str, object]]:
     return job, record
 
 
-def test_rem_message_ends_in_the_exact_objects_and_attributes(deployment: Deployment, tmp_path: Path) -> None:
-    sender = AwsSender(deployment)
+@pytest.mark.parametrize("name", ["moto", "ministack"])
+def test_rem_message_ends_in_the_exact_objects_and_attributes(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    sender = AwsSender(deploy(request.getfixturevalue(name)))
 
     job, record = run_one(sender, tmp_path)
 
@@ -72,6 +75,8 @@ def test_rem_message_ends_in_the_exact_objects_and_attributes(deployment: Deploy
     assert record["createdAt"] == "2026-11-22T10:05:01Z"
     assert record["GSI1PK"] == device
     assert record["GSI1SK"] == record["startedAt"] == "2026-11-22T10-00-00Z"
+    assert (record["PK"], record["SK"]) == (USER, job)
+    assert sender.of_device(device) == [record]
 
 
 def test_embedded_backend_keeps_the_same_contract(tmp_path: Path) -> None:
