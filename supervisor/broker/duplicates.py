@@ -1,19 +1,19 @@
 """More messages about a recording that is in work here: the same job, unless its audio was uploaded anew.
 
-REM's messages name a key and not what lies there. So each of these costs one look at the object: other
+REM's messages name a key and not what lies there, so each of these costs one look at the object: other
 bytes than those in work are a job of their own, after this one.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import Optional, Union
+from dataclasses import replace
+from typing import Union
 
 from supervisor.broker.crew import QUICK
 from supervisor.broker.errors import BrokerError
 from supervisor.broker.held import Lease, LiveJob, Settled
 from supervisor.broker.outlet import Outlet
-from supervisor.broker.ports import ObjectFacts
 from supervisor.broker.request import JobRequest, Source
 from supervisor.broker.tools import Tools
 from supervisor.contract.messages import Ending
@@ -36,28 +36,30 @@ class Duplicates:
         self._holdings = tools.holdings
         self._outlet = outlet
 
-    def compare(self, held: Lease, job: LiveJob) -> None:
-        """Look whether the audio that this message is about is what the job has fetched."""
-        source, objects = job.request.source, self._tools.backend.objects
-        self._tools.crew.do(
-            QUICK,
-            lambda: objects.look(source.bucket, source.key),
-            lambda outcome: self._compared(held, job, outcome),
-        )
+    def compare(self, held: Lease, job: LiveJob, asked: Source) -> None:
+        """Find out whether the audio that this message is about is what the job has fetched."""
+        if asked.version or asked.etag:
+            # An event of S3 says itself which bytes it means. Not at once: its message is being taken in.
+            self._tools.crew.after(0.0, lambda: self._compared(held, job, asked, asked))
+            return
+        objects = self._tools.backend.objects
+
+        def look() -> Source:
+            found = objects.look(asked.bucket, asked.key)
+            return asked if found is None else replace(asked, version=found.version, etag=found.etag)
+
+        self._tools.crew.do(QUICK, look, lambda outcome: self._compared(held, job, asked, outcome))
 
     def _compared(
-        self, held: Lease, job: LiveJob, outcome: Union[Optional[ObjectFacts], BrokerError]
+        self, held: Lease, job: LiveJob, asked: Source, outcome: Union[Source, BrokerError]
     ) -> None:
         leases = self._holdings.leases_of(job)
         if held not in leases or self._holdings.jobs.get(job.id) is not job or len(leases) == 1:
             return  # one of them is over
         if isinstance(outcome, BrokerError) or job.source is None:
-            self._tools.crew.after(_AGAIN_S, lambda: self.compare(held, job))
+            self._tools.crew.after(_AGAIN_S, lambda: self.compare(held, job, asked))
             return
-        source = job.source
-        if outcome is None or source.is_same(
-            Source(source.bucket, source.key, outcome.version, outcome.etag)
-        ):
+        if job.source.is_same(outcome):
             return
         log.info("audio uploaded anew while it is transcribed", extra={"job_id": job.id})
         held.open.discard(job.id)

@@ -150,7 +150,7 @@ class Intake:
                 fresh.append(LiveJob(request, hold, Phase.WAITING, since_s=clock.now_s()))
             elif is_same_work(live.request, request):
                 held.open.add(live.id)  # sent twice: both messages end with the one job
-                again.append(live)
+                again.append((live, request.source))
             else:
                 held.settled[request.job_id] = Settled(Ending.RELEASED, after_s=PUT_BACK_S)
         for job in fresh[:1]:  # a message of many takes places like many messages
@@ -166,8 +166,8 @@ class Intake:
         self._holdings.add(held, fresh)
         for place, found in rejected.items():
             self._reject(held, place, found)
-        for job in again:
-            self._duplicates.compare(held, job)
+        for live, source in again:
+            self._duplicates.compare(held, live, source)
         for job in fresh[:1]:
             self.claim(job)
         self.begin_waiting()

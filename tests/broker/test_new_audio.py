@@ -257,3 +257,31 @@ def test_dying_at_any_call_of_a_new_try_leaves_exactly_one_transcript(tmp_path: 
 
     for number in range(len(new_try(tmp_path / "good", -1))):
         new_try(tmp_path / str(number), number)
+
+
+@pytest.mark.parametrize(("etag", "attempts"), [("of-the-first", 1), ("of-the-second", 2)])
+def test_events_of_s3_in_mid_work_say_themselves_which_bytes_they_mean(
+    tmp_path: Path, etag: str, attempts: int
+) -> None:
+    """No look is needed, and a late duplicate of the first event waits for nothing."""
+    with new_world(tmp_path) as world:
+        host = world.host(Plan(work_s=40.0))
+        world.objects.stored["raw", "a.wav"] = b"first"
+        facts = world.objects.look("raw", "a.wav")
+        assert facts is not None
+
+        def send(named: str) -> None:
+            stored = {"key": "a.wav", "eTag": named}
+            body = {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "raw"}, "object": stored}}
+            world.queue.send(json.dumps({"Records": [body]}), {})
+
+        send(facts.etag)
+        world.run(lambda: bool(host.supervisor.jobs))
+        if attempts == 2:
+            world.objects.stored["raw", "a.wav"] = b"second"
+        send(facts.etag if attempts == 1 else etag)
+        world.run(world.is_quiet)
+
+        (item,) = world.records.items.values()
+        assert (item["remState"], item["remAttempt"]) == ("DONE", attempts)
+        assert world.calls.count("objects.look") == attempts - 1  # once it is over
