@@ -1,7 +1,8 @@
 """boto3's errors made ours, in one place: who can mend them, and what a person must change.
 
-Three ends: `Misconfigured` (an operator: a name, a right that every job needs, the credentials), `Forbidden`
-(the same for one key or for a right that is not needed), `TryLater` (time). A code that is on no list passes.
+Ends: `JobRejected` (nobody: this recording cannot be done), `Misconfigured` (an operator: a name, a right
+that every job needs, the credentials), `Forbidden` (the same for one key or for a right that is not needed),
+`TryLater` (time) and `Unexplained` (time, perhaps). Which code means what stands in `aws_codes.py`.
 """
 
 from __future__ import annotations
@@ -12,52 +13,18 @@ from contextlib import contextmanager
 
 import botocore.exceptions as boto
 
-from supervisor.broker.errors import CREDENTIALS, Forbidden, Misconfigured, TryLater
+from supervisor.broker import aws_codes
+from supervisor.broker.aws_codes import Fault
+from supervisor.broker.errors import (
+    CREDENTIALS,
+    BrokerError,
+    Forbidden,
+    JobRejected,
+    Misconfigured,
+    TryLater,
+    Unexplained,
+)
 
-_NO_RIGHT = frozenset(
-    {
-        "403",
-        "AccessDenied",
-        "AccessDeniedException",
-        "AllAccessDisabled",
-        "UnauthorizedOperation",
-        "AWS.SimpleQueueService.AccessDenied",
-    }
-)
-_UNKNOWN_CALLER = frozenset(
-    {
-        "AuthFailure",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "IncompleteSignature",
-        "InvalidAccessKeyId",
-        "InvalidClientTokenId",
-        "InvalidSignatureException",
-        "InvalidToken",
-        "MissingAuthenticationToken",
-        "MissingAuthenticationTokenException",
-        "NotSignedUp",
-        "OptInRequired",
-        "RequestTimeTooSkewed",
-        "SignatureDoesNotMatch",
-        "TokenRefreshRequired",
-        "UnrecognizedClientException",
-    }
-)
-# The setting names something that is not there, or that lies in another region.
-_WRONG_NAME = frozenset(
-    {
-        "AWS.SimpleQueueService.NonExistentQueue",
-        "AuthorizationHeaderMalformed",
-        "IllegalLocationConstraintException",
-        "InvalidAddress",
-        "InvalidBucketName",
-        "NoSuchBucket",
-        "PermanentRedirect",
-        "QueueDoesNotExist",
-        "ResourceNotFoundException",
-    }
-)
 _NAMED_BY = {
     "queue": ("queue", "SQS_QUEUE_URL"),
     "table": ("table", "DYNAMODB_TABLE"),
@@ -154,7 +121,7 @@ def code_of(error: boto.ClientError) -> str:
 
 def lacks_right(error: boto.ClientError) -> bool:
     """Say whether the service knows the caller and still says no."""
-    return code_of(error) in _NO_RIGHT
+    return aws_codes.fault_of("", code_of(error), "", 0) is Fault.RIGHT
 
 
 def describe(error: boto.ClientError) -> str:
@@ -163,19 +130,24 @@ def describe(error: boto.ClientError) -> str:
     return f"{code_of(error)}: {message}"[:300].rstrip(". ")
 
 
-def _of_answer(where: str, doing: str, name: str, error: boto.ClientError) -> TryLater:
-    code, said = code_of(error), f"{doing}: {describe(error)}"
-    if code == "RequestTimeTooSkewed":
-        return Misconfigured(CREDENTIALS, f"{said}. Set this host's clock.")
-    if code in _UNKNOWN_CALLER:
-        return Misconfigured(
-            CREDENTIALS, f"AWS does not accept these credentials: {said}. Renew or correct them."
-        )
-    if code in _WRONG_NAME:
-        return Misconfigured(where, wrong_name(where, name, describe(error)))
-    if lacks_right(error):
+def _of_answer(where: str, doing: str, name: str, error: boto.ClientError) -> BrokerError:
+    code, told, said = code_of(error), describe(error), f"{doing}: {describe(error)}"
+    facts = error.response.get("Error", {})
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
+    fault = aws_codes.fault_of(where, code, str(facts.get("Message", "")), status)
+    if fault is Fault.JOB:
+        return JobRejected(aws_codes.of_job(where, code, told, str(facts.get("StorageClass", ""))))
+    if fault is Fault.CREDENTIALS:
+        cure = "Set this host's clock" if code == "RequestTimeTooSkewed" else "Renew or correct them"
+        return Misconfigured(CREDENTIALS, f"AWS does not accept these credentials: {said}. {cure}.")
+    if fault is Fault.NAME:
+        return Misconfigured(where, wrong_name(where, name, told))
+    if fault is Fault.SETUP:
+        kind, _ = _NAMED_BY[where]
+        return Misconfigured(where, f"The {kind} {name} can't be used: {said}. Correct how it is set up.")
+    if fault is Fault.RIGHT:
         return Forbidden(where, said)
-    return TryLater(where, said)
+    return Unexplained(where, said) if fault is Fault.UNKNOWN else TryLater(where, said)
 
 
 def _of_profile() -> str:

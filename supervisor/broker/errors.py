@@ -29,6 +29,10 @@ class Forbidden(TryLater):
     """The service says no to this caller: credentials or rights, which a person may mend."""
 
 
+class Unexplained(TryLater):
+    """The service gave a reason that this program does not know: tried again, but not for ever."""
+
+
 class Misconfigured(TryLater):
     """A person must correct a setting, a right or the credentials: until then every job would meet this.
 

@@ -47,6 +47,7 @@ class LiveJob:
     begun_at_s: float = 0.0  # when this host asked for its record; 0: an earlier life did
     since_s: float = 0.0  # when this phase began
     tries: int = 0
+    is_aside: bool = False  # it goes on trying and takes no other job's place
     renew_at_s: float = 0.0
 
     @property

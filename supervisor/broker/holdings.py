@@ -52,7 +52,7 @@ class Holdings:
 
     def move(self, job: LiveJob, phase: Phase, now_s: float, is_saved: bool = True) -> None:
         """Begin a phase of a job and write it down."""
-        job.phase, job.since_s, job.tries = phase, now_s, 0
+        job.phase, job.since_s, job.tries, job.is_aside = phase, now_s, 0, False
         for lease in self.leases_of(job) if is_saved else ():
             self.save(lease)
 
@@ -144,8 +144,12 @@ class Holdings:
 
     def on_the_way(self) -> int:
         """Count the jobs that will be Ready unless something goes wrong."""
-        phases = [job.phase for job in self.jobs.values()]
+        phases = [job.phase for job in self.jobs.values() if not job.is_aside]
         return phases.count(Phase.CLAIMING) + phases.count(Phase.FETCHING)
+
+    def aside(self) -> int:
+        """Count the jobs that go on trying and take no place."""
+        return sum(job.is_aside for job in self.jobs.values())
 
     def waiting(self) -> int:
         """Count the jobs that wait for a place."""

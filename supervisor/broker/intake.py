@@ -14,10 +14,10 @@ from supervisor.broker.commit import Claimed, MessageLease
 from supervisor.broker.crew import FETCH, QUICK
 from supervisor.broker.duplicates import PUT_BACK_S, Duplicates, is_same_work
 from supervisor.broker.envelope import EnvelopePolicy, parse
-from supervisor.broker.errors import BrokerError, Forbidden, JobRejected, TryLater
+from supervisor.broker.errors import BrokerError, Forbidden, JobRejected, TryLater, Unexplained
 from supervisor.broker.failed_jobs import FailedJob
 from supervisor.broker.held import Lease, LiveJob, Phase, Settled
-from supervisor.broker.outcome import Verdict, decide, decide_forbidden, decide_too_many
+from supervisor.broker.outcome import decide_too_many, failure_of, verdict_on
 from supervisor.broker.outlet import Outlet
 from supervisor.broker.ports import Message, ObjectFacts
 from supervisor.broker.record import Hold
@@ -196,6 +196,8 @@ class Intake:
             self._outlet.settle(job, Settled(Ending.FAILED, outcome.reason), is_news=False)
         elif isinstance(outcome, Busy):
             self._outlet.settle(job, Settled(Ending.RELEASED, "another host has it", outcome.after_s))
+        elif isinstance(outcome, (JobRejected, Unexplained)):
+            self._outlet.end(job, verdict_on(outcome, self._holdings.receives(job)), failure_of(outcome))
         else:
             wait_s = lease.give_back_s(self._holdings.receives(job), self._tools.chance())
             self._outlet.settle(job, Settled(Ending.RELEASED, str(outcome), wait_s))
@@ -254,11 +256,10 @@ class Intake:
             job_log.step("audio fetched", job, size_bytes=outcome.size_bytes, **where)
             self.announce(job)
             return
-        receive_count = self._holdings.receives(job)
-        verdict = _fetch_verdict(outcome, receive_count)
+        verdict = verdict_on(outcome, self._holdings.receives(job))
         if verdict.is_final:
             self._tools.troubles.over("audio")  # it was this key's alone
-        self._outlet.end(job, verdict, _fetch_failure(outcome))
+        self._outlet.end(job, verdict, failure_of(outcome))
 
     def _reject(self, held: Lease, place: str, found: Rejected) -> None:
         """Say FAILED where there is a record, keep the message's text for people."""
@@ -295,16 +296,6 @@ class Intake:
                 self._outlet.close(held)
 
         tools.crew.do(QUICK, write_down, written)
-
-
-def _fetch_verdict(error: BrokerError, receive_count: int) -> Verdict:
-    if isinstance(error, Forbidden):
-        return decide_forbidden(error.detail, receive_count)
-    return decide(_fetch_failure(error), str(error), 0, receive_count)
-
-
-def _fetch_failure(error: BrokerError) -> Failure:
-    return Failure.REJECTED if isinstance(error, JobRejected) else Failure.DEPENDENCY
 
 
 def _rename(part: Path, to: Path) -> None:

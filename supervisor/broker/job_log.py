@@ -44,6 +44,12 @@ def ended(job: LiveJob, how: Settled, audio_s: float, transcript_key: str, is_ne
     log.log(logging.ERROR if failed and is_news else logging.INFO, "job ended", extra=facts)
 
 
+def unwritten(job: LiveJob, reason: str) -> None:
+    """Log that a job's record could not be told how it ended."""
+    facts = {"job_id": job.id, "attempt": job.attempt, "reason": reason}
+    log.error("the record could not be updated", extra=facts)
+
+
 def rejected(job_id: str, user_id: str, reason: str) -> None:
     """Log a message that can't be a job: it failed for good before it began."""
     facts = {"job_id": job_id, "outcome": Ending.FAILED.value, "user_id": user_id, "reason": reason}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from supervisor.broker.errors import BrokerError, Forbidden, TryLater, Unexplained
 from supervisor.contract.messages import Failure
 
 MAX_FAILURES = 3
 MAX_REASON_CHARS = 500
 FORBIDDEN_RECEIVES = 3  # S3 answers 403 for keys that are not there: no use in waiting longer
+UNEXPLAINED_RECEIVES = 10  # a guess: half an hour of waits that grow, enough for an outage with a new name
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,32 @@ def decide(failure: Failure, detail: str, failures: int, receive_count: int) -> 
     raise TypeError(f"no such failure: {failure!r}")
 
 
+def failure_of(error: BrokerError) -> Failure:
+    """Say which class of failure an error of a port is."""
+    return Failure.DEPENDENCY if isinstance(error, TryLater) else Failure.REJECTED
+
+
+def verdict_on(error: BrokerError, receives: int) -> Verdict:
+    """Say what follows from an error of a port, met by a job that was delivered so often."""
+    if isinstance(error, Forbidden) and error.where == "audio":
+        return decide_forbidden(error.detail, receives)
+    if isinstance(error, Unexplained):
+        return decide_unexplained(error.detail, receives)
+    return decide(failure_of(error), str(error), 0, receives)
+
+
 def decide_forbidden(detail: str, receive_count: int) -> Verdict:
     """Say what follows from a 403 on one key: time at first, then the key must be missing."""
     if receive_count >= FORBIDDEN_RECEIVES:
         return Verdict(True, sentence(f"The audio can't be read: {detail}"))
     return decide(Failure.DEPENDENCY, detail, 0, receive_count)
+
+
+def decide_unexplained(detail: str, receives: int) -> Verdict:
+    """Say what follows from an error that this program does not know: time, a bounded number of times."""
+    if receives >= UNEXPLAINED_RECEIVES:
+        return Verdict(True, f"{sentence(detail)} Given up after {receives} deliveries.")
+    return decide(Failure.DEPENDENCY, detail, 0, receives)
 
 
 def decide_too_many(receives: int, max_receives: int, last_reason: str) -> Verdict:

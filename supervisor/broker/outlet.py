@@ -12,10 +12,10 @@ from typing import Callable, Union
 from supervisor.broker import checkpoints, commit, job_log, lease, losses
 from supervisor.broker.commit import MessageLease, Work
 from supervisor.broker.crew import COMMIT, QUICK
-from supervisor.broker.errors import BrokerError, LeaseLost, ResultBroken, TryLater
+from supervisor.broker.errors import BrokerError, JobRejected, LeaseLost, ResultBroken, TryLater
 from supervisor.broker.failed_jobs import FailedJob
 from supervisor.broker.held import Lease, LiveJob, Phase, Settled
-from supervisor.broker.outcome import Verdict, decide, sentence
+from supervisor.broker.outcome import Verdict, decide, failure_of, sentence, verdict_on
 from supervisor.broker.record import Result
 from supervisor.broker.tools import Tools
 from supervisor.contract import clock
@@ -87,12 +87,18 @@ class Outlet:
             return write(verdict)
 
         def write(verdict: Verdict) -> Verdict:
-            source = job.source or job.request.source
-            commit.end(tools.backend.beat_records, job.request.record_key, job.hold, verdict, source)
+            source, backend = job.source or job.request.source, tools.backend
+            try:
+                commit.end(backend.beat_records, job.request.record_key, job.hold, verdict, source)
+            except JobRejected as error:
+                # The record takes no change: people of this host must hear of it all the same.
+                job_log.unwritten(job, str(error))
+                verdict = verdict if verdict.is_final else Verdict(True, sentence(str(error)))
+            else:
+                if verdict.is_final:
+                    bucket = backend.transcripts_bucket
+                    checkpoints.forget_failed(backend.beat_records, backend.objects, bucket, job.request)
             if verdict.is_final:
-                backend = tools.backend
-                bucket = backend.transcripts_bucket
-                checkpoints.forget_failed(backend.beat_records, backend.objects, bucket, job.request)
                 tools.failed_jobs.keep(replace(kept, reason=verdict.reason))
             return verdict
 
@@ -192,10 +198,8 @@ class Outlet:
             self.settle(job, Settled(Ending.DROPPED, str(outcome)))
         elif isinstance(outcome, ResultBroken):
             self.fail(job, Failure.FAILURE, str(outcome))
-        elif isinstance(outcome, TryLater):
-            self.fail(job, Failure.DEPENDENCY, outcome.detail)
         else:
-            self.fail(job, Failure.REJECTED, str(outcome))
+            self.end(job, verdict_on(outcome, self._holdings.receives(job)), failure_of(outcome))
 
     def _ended(
         self,

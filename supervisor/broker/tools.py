@@ -6,9 +6,9 @@ import random
 from dataclasses import dataclass, field
 from typing import Callable, Optional, TypeVar, Union
 
-from supervisor.broker import lease
+from supervisor.broker import fairness, job_log, lease
 from supervisor.broker.commit import MessageLease
-from supervisor.broker.crew import Crew
+from supervisor.broker.crew import AGAIN, Crew
 from supervisor.broker.errors import BrokerError, Misconfigured, TryLater
 from supervisor.broker.failed_jobs import FailedJobs
 from supervisor.broker.held import Lease, LiveJob, Phase
@@ -89,7 +89,8 @@ class Tools:
         """Run one step of a job until it has an outcome; `then` gets it.
 
         TryLater is met with waiting until `patience_s` after the phase began, but for what
-        is `hopeless`. Whatever comes after the job was lost, or moved on, is dropped.
+        is `hopeless`; other jobs may have its place meanwhile (`fairness.py`). Whatever comes after the job
+        was lost, or moved on, is dropped.
         """
 
         def ended(outcome: Union[T, BrokerError]) -> None:
@@ -100,16 +101,21 @@ class Tools:
                 self.troubles.over(*places, "broker")
                 then(outcome)
                 return
-            self.troubles.begin(outcome)
+            if fairness.is_its_own(outcome):
+                job_log.step("the job can't get on", job, reason=outcome.detail)
+            else:
+                self.troubles.begin(outcome)
             if self._gives_up(job, outcome, patience_s, hopeless):
                 then(outcome)
                 return
             job.tries += 1
+            others_get_on, aside = self.troubles.works(outcome.where), self.holdings.aside()
+            job.is_aside = job.is_aside or fairness.stands_aside(outcome, job.tries, others_get_on, aside)
             self.crew.after(lease.back_off_s(job.tries, self.chance()), again)
 
         def again() -> None:
             if self.holdings.is_at(job, phase):
-                self.crew.do(lane, call, ended)
+                self.crew.do(AGAIN if job.is_aside else lane, call, ended)
 
         self.crew.do(lane, call, ended)
 

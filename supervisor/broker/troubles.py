@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Callable
 
 from supervisor.broker.errors import Misconfigured, TryLater
+from supervisor.contract import clock
 from supervisor.contract.messages import FromBroker, Trouble
 
 log = logging.getLogger(__name__)
 _MAX_CHARS = 1_000  # of one trouble
+_JUST_NOW_S = 30.0
 
 
 class Losses:
@@ -37,6 +39,7 @@ class Troubles:
         self._say = say
         self._known: set[str] = set()
         self._wrong: dict[str, str] = {}  # what a person must correct, by place
+        self._worked_at_s: dict[str, float] = {}  # by place
 
     def begin(self, error: TryLater) -> None:
         """Tell of this trouble unless it is known."""
@@ -54,10 +57,16 @@ class Troubles:
     def over(self, *places: str) -> None:
         """Tell that these answer again, where they did not."""
         for where in places:
+            self._worked_at_s[where] = clock.now_s()
             if where in self._known:
                 self._known.remove(where)
                 self._say(Trouble(where, ""))
         self._correct_wrong({where: said for where, said in self._wrong.items() if where not in places})
+
+    def works(self, where: str) -> bool:
+        """Say whether this answered somebody just now."""
+        worked_at_s = self._worked_at_s.get(where)
+        return worked_at_s is not None and clock.now_s() - worked_at_s < _JUST_NOW_S
 
     def proved(self, unless: Sequence[str]) -> bool:
         """Strike what a passed proof disproves, all but these places. May messages be received now?

@@ -18,6 +18,7 @@ from typing import Any, Callable, Optional
 from unittest import mock
 
 from supervisor.broker.desk import Desk
+from supervisor.broker.failed_jobs import FailedJobs
 from supervisor.broker.fake import FakeObjects, FakeQueue, FakeRecords, QueueRules
 from supervisor.broker.lease_files import LeaseFiles
 from supervisor.broker.ports import Change, Item, RecordKey
@@ -238,6 +239,10 @@ class Host:
         """Be a supervisor that stops."""
         self.is_left_alone = True
         self.tell(Leave(self._world.now_s + within_s))
+
+    def failed_on_this_host(self) -> dict[str, str]:
+        """Give what `jobs --failed` tells here: ids and reasons."""
+        return {job.id: job.reason for job in FailedJobs(self.folder).newest_first()}
 
     def is_live(self) -> bool:
         return self.desk is not None and not self.is_stopped

@@ -41,6 +41,9 @@ class Proxy:
         self.is_down = False
         self.denied: set[str] = set()
         self.forbidden_path = "(none)"
+        self.errors: dict[
+            str, tuple[int, str]
+        ] = {}  # part of an object's path -> status and body of the answer
         self.seen: list[str] = []
         self.permitted: Optional[frozenset[str]] = None  # None: everything
         self.refused: list[str] = []  # what was asked for and not permitted
@@ -99,6 +102,10 @@ class Proxy:
         if self.forbidden_path in request.path:
             self._refuse(request, "")
             return
+        for part, (status, xml) in self.errors.items():
+            if part in request.path and not call:
+                self._answer(request, status, {"Content-Type": "application/xml"}, xml.encode())
+                return
         connection = http.client.HTTPConnection(netloc, timeout=30)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
         connection.request(request.command, request.path, body, headers)
