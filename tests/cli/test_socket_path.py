@@ -111,3 +111,15 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
 
     assert sp.read_address(str(tmp_path)) == sp.Address(7, "/run/a.sock", 12.5)
     assert sp.read_address(str(tmp_path / "nowhere")) is None
+
+
+def test_a_member_who_may_not_read_the_address_finds_the_socket_that_systemd_made_room_for(
+    monkeypatch: pytest.MonkeyPatch, short_folder: Path
+) -> None:
+    monkeypatch.setattr(sp, "_SYSTEMD_RUNTIME", str(short_folder))
+    assert sp.socket_for_group("/closed/state") == ""
+
+    made = Path(sp.socket_path("/closed/state", {"RUNTIME_DIRECTORY": str(short_folder)}, for_group=True))
+    made.touch()
+
+    assert sp.socket_for_group("/closed/state") == str(made)
