@@ -19,6 +19,7 @@ from supervisor.contract import messages as m
 CRASHES_ALONE_MOST = 2
 _BEFORE = ("decoding", "listening")  # phases before transcribing
 OUTSIDE_KILLS_MOST = 10
+SAMPLES_BYTES_PER_S = 32_000  # 16 kHz, mono, 16 bits: `workerproc/tape.py`
 
 
 class Stage(str, enum.Enum):
@@ -130,6 +131,11 @@ class Ledger:
     def given_to(self, slot: str) -> list[Entry]:
         """The jobs that a worker has on its hands."""
         return [e for e in self.entries.values() if e.slot == slot and e.stage is Stage.GIVEN]
+
+    def samples_bytes(self) -> int:
+        """Say what the decoded samples of all given jobs take on disk, as far as their workers told."""
+        given = (e for e in self.entries.values() if e.stage is Stage.GIVEN)
+        return int(sum(max(e.audio_s, e.phase_done_s) for e in given)) * SAMPLES_BYTES_PER_S
 
     def waiting(self) -> list[Entry]:
         return [e for e in self.entries.values() if e.stage is Stage.WAITING]

@@ -232,7 +232,7 @@ class Pool:
             self.decide(member, sl.Tick(), now_s)
         if self._keep_at_s is not None and now_s >= self._keep_at_s:
             self._keep_at_s = None
-            self.send(BROKER, m.Keep(tuple(self.ledger.entries)))
+            self.send(BROKER, m.Keep(tuple(self.ledger.entries), self.ledger.samples_bytes()))
 
     def _on_paused(self, event: Paused, now_s: float) -> None:
         pass_over(self, event.lost_s, now_s)

@@ -89,6 +89,7 @@ class Desk:
             self._tools.wanted = message.count
             self._receiver.poll()
         elif isinstance(message, Keep):
+            self._tools.spool.count_samples(message.samples_bytes)
             self._keep(message.job_ids)
         elif isinstance(message, Leave):
             self._leave(message.deadline_at_s)

@@ -51,6 +51,7 @@ class Spool:
         self._limit_bytes = limit_bytes
         self._max_file_bytes = max_file_bytes
         self._taken: dict[str, int] = {}  # folder name -> bytes of audio admitted
+        self._samples_bytes = 0  # of recordings that are being transcribed
         self._left: dict[str, float] = {}  # folder name -> when its lease was lost, oldest first
         self._doomed: set[str] = set()  # folders of ended jobs, to be removed
         self._guard = threading.Lock()
@@ -85,11 +86,18 @@ class Spool:
             )
         with self._guard:
             taken = sum(self._taken.values()) - self._taken.get(self.folder(key).name, 0)
-            if taken + size_bytes > self._limit_bytes:
-                raise TryLater("spool", f"{self._root} is full: {taken} of {self._limit_bytes} bytes in use")
+            # Samples alone never keep the last recording out: it would wait for nobody.
+            in_use = taken + (self._samples_bytes if taken else 0)
+            if in_use + size_bytes > self._limit_bytes:
+                raise TryLater("spool", f"{self._root} is full: {in_use} of {self._limit_bytes} bytes in use")
             if shutil.disk_usage(self._root).free < size_bytes + _SPARE_BYTES:
                 raise TryLater("spool", f"the disk of {self._root} is full")
             self._taken[self.folder(key).name] = size_bytes
+
+    def count_samples(self, size_bytes: int) -> None:
+        """Let decoded samples, which workers keep in unnamed files here, count against the limit."""
+        with self._guard:
+            self._samples_bytes = size_bytes
 
     def drop(self, key: RecordKey) -> None:
         """Remove the job's folder and give its room back."""

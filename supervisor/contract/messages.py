@@ -129,9 +129,13 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Keep:
-    """These jobs move, or wait in line behind one that moves: go on extending their leases."""
+    """These jobs move, or wait in line behind one that moves: go on extending their leases.
+
+    `samples_bytes`: what their decoded samples take on the spool's disk just now, in unnamed files.
+    """
 
     job_ids: tuple[str, ...]
+    samples_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,28 @@ def test_leftovers_without_a_lease_are_removed_and_the_rest_is_counted(spool: Sp
         heir.admit(RecordKey("user-9", "new"), 400)
 
 
+def test_samples_of_recordings_at_work_count_against_the_limit(tmp_path: Path) -> None:
+    """A file of 4 MB can hold 1.3 GB of samples, and they lay beside the limit."""
+    spool = Spool(tmp_path / "spool", limit_bytes=1_000, max_file_bytes=800)
+    spool.empty(KEY)
+    spool.admit(KEY, 300)
+
+    spool.count_samples(600)
+
+    with pytest.raises(TryLater, match="900 of 1000"):
+        spool.admit(RecordKey("user-9", "new"), 200)
+    spool.count_samples(0)
+    spool.admit(RecordKey("user-9", "new"), 200)
+
+
+def test_samples_alone_keep_no_recording_out(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", limit_bytes=1_000, max_file_bytes=800)
+
+    spool.count_samples(5_000)
+
+    spool.admit(KEY, 300)
+
+
 def test_an_heir_reads_the_lease_as_it_was_written(tmp_path: Path) -> None:
     files = LeaseFiles(tmp_path / "leases", "this boot")
     job = LiveJob(REQUEST, Hold("t", "o"), Phase.READY, 3, 1, 77, REQUEST.source, announced=True)

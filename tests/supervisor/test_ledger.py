@@ -174,3 +174,15 @@ def test_job_met_again_keeps_its_place_and_its_charges() -> None:
 
     assert (again.stage, again.slot, again.suspect) == (Stage.GIVEN, "w0", True)
     assert again.card.audio_bytes == 99
+
+
+def test_samples_of_jobs_that_workers_have_are_counted_by_what_was_decoded() -> None:
+    ledger = given("a")
+    ledger.progress("w0", m.Progress("a", "decoding", 12.0, 0.0), 100.0)  # no length is known before the end
+    assert ledger.samples_bytes() == 12 * 32_000
+
+    ledger.progress("w0", m.Progress("a", "transcribing", 5.0, 60.0), 100.0)
+    assert ledger.samples_bytes() == 60 * 32_000
+
+    ledger.take_back("w0", Death.CRASH)
+    assert ledger.samples_bytes() == 0
