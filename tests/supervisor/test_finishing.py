@@ -153,3 +153,24 @@ def test_checkpoint_of_a_working_slot_is_passed_on() -> None:
 
     assert host.checkpoints == [("a", 12.5)]
     assert host.has("w0") == ["a"]
+
+
+def test_speed_of_a_job_that_carries_on_is_what_it_did_here_not_what_others_had_done() -> None:
+    """400 of 500 s stood in its checkpoint: after 10 s it does not do 41 s of audio in a second."""
+    host = Host(workers=1)
+    host.worked_s["a"] = 400.0
+    host.begin("a", takes_s=500).run_until_has("w0").run(10)
+
+    host.drain(within_s=60)
+
+    assert put_down(host, "w0") == ["a"]
+
+
+def test_first_second_of_a_job_says_nothing_about_its_speed() -> None:
+    host = Host(workers=1).begin("a", takes_s=600).run_until_has("w0").run(3)
+    entry = host.pool.ledger.entries["a"]
+    entry.began_at_s, entry.began_from_s, entry.done_s = host.now_s - 1.0, 0.0, 300.0
+
+    host.drain(within_s=110)
+
+    assert put_down(host, "w0") == ["a"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from supervisor import pool as pl
 from supervisor import slot as sl
 from supervisor.contract import messages as m
-from supervisor.gate import GATE_S
+from supervisor.gate import GATE_S, Gate
 from tests.supervisor.device_host import GIB, change, gpu, host_with
 from tests.supervisor.simulator import Host
 
@@ -160,3 +160,13 @@ def test_a_slot_that_is_told_to_rest_while_it_waits_at_the_gate_wakes_nobody() -
 
     host.run(GATE_S + 60)
     assert host.state("w0") == "stopped"
+
+
+def test_memory_is_learnt_as_idle_only_while_no_worker_of_ours_is_on_the_device() -> None:
+    """What others use may shrink while a worker runs: that figure is not what is normal without one."""
+    gate, one = Gate(), gpu(0, memory_used_bytes=8 * GIB)
+    gate.learn(m.Devices((one,)), busy=())
+
+    gate.learn(m.Devices((replace(one, memory_used_bytes=2 * GIB),)), busy=(one.uuid,))
+
+    assert gate.closed(one, fresh=True, shared=False, need_bytes=0) is None

@@ -186,3 +186,12 @@ def test_samples_of_jobs_that_workers_have_are_counted_by_what_was_decoded() -> 
 
     ledger.take_back("w0", Death.CRASH)
     assert ledger.samples_bytes() == 0
+
+
+def test_job_that_was_asked_back_may_be_asked_back_from_its_next_slot_too() -> None:
+    ledger = given("a")
+    ledger.entries["a"].asked_back_at_s = 5.0
+
+    ledger.give(ledger.entries["a"], "w1", 9.0)
+
+    assert ledger.entries["a"].asked_back_at_s is None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from supervisor import slot as sl
 from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit
 from supervisor.ledger import Stage
+from supervisor.pool import SlotEvent
 from tests.supervisor.puppets import card
 from tests.supervisor.simulator import Host
 
@@ -178,3 +180,27 @@ def test_ready_again_for_a_job_at_work_brings_its_newer_card_and_no_second_worke
 
     assert len(host.slots_of("a")) == 1
     assert host.pool.ledger.entries["a"].card == newer
+
+
+def test_what_a_dead_supervisor_left_waits_for_workers_that_are_still_to_come() -> None:
+    """Given back to the queue it would wait there, while the workers of this host are about to start."""
+    host = Host(workers=1)
+    host.leases["a"] = card("a")
+    host.post(SlotEvent("broker", sl.Begin()))
+    host.run(20)
+    assert host.endings == []
+
+    host.post(SlotEvent("w0", sl.Begin()))
+
+    assert host.run(60).endings == [("a", m.Ending.DONE)]
+
+
+def test_heir_of_an_idle_broker_is_told_the_same_number_again() -> None:
+    host = Host(workers=2).begin().run(10)
+    wanted = host.broker.wanted
+    assert wanted > 0
+
+    host.kill("broker")
+    host.run(10)
+
+    assert host.broker.wanted == wanted

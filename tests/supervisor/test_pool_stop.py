@@ -5,7 +5,7 @@ from __future__ import annotations
 from supervisor import slot as sl
 from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit
-from supervisor.pool import Mode, Resume
+from supervisor.pool import Mode, Resume, SlotEvent
 from tests.supervisor.simulator import Host
 
 
@@ -302,3 +302,25 @@ def test_drain_and_resume_mean_nothing_once_the_end_is_ordered() -> None:
     assert host.ended is not None
     assert host.ended.code is Exit.OK
     assert host.slot("w0").restarts == 0
+
+
+def test_notice_during_a_stop_brings_the_brokers_deadline_nearer_too() -> None:
+    host = working()
+    host.stop(within_s=110)
+
+    host.drain(within_s=20)
+
+    leaves = [word.deadline_at_s for word in host.broker.heard if isinstance(word, m.Leave)]
+    assert leaves[-1] == host.now_s + 20
+
+
+def test_job_in_line_is_given_back_when_the_only_worker_does_not_die() -> None:
+    """A slot whose process survives SIGKILL takes nothing any more, though its process lives."""
+    host = Host(workers=1).begin("a", "b", takes_s=300).run(10)
+    host.worker("w0").immortal = True
+
+    host.post(SlotEvent("w0", sl.Kill("stalled", fault=True)))
+    host.run(60)
+
+    assert host.slot("w0").state is sl.SlotState.KILLING
+    assert host.ended_as(m.Ending.RELEASED) == ["b"]

@@ -162,3 +162,14 @@ def test_end_that_is_nobodys_fault_is_followed_by_a_start_and_not_counted(exited
         life.take(exited, sl.Spawned(42))
 
     assert (life.state, life.slot.failures, life.slot.restarts) == (SlotState.STARTING, 0, 10)
+
+
+def test_slot_that_waits_for_proof_is_not_tried_again_by_the_clock() -> None:
+    """It was held for a crash loop, to be probed every five minutes; then its device was found broken."""
+    looping = sl.Slot("gpu0", "worker", sl.SlotState.HELD, hold=sl.Hold.CRASH_LOOP, wake_at_s=1300.0)
+
+    held, commands = sl.decide(looping, sl.HoldIt("XID 79", sl.Hold.PROOF), sl.Policy(), 1000.0)
+    later, more = sl.decide(held, sl.Tick(), sl.Policy(), 9999.0)
+
+    assert (held.wake_at_s, commands) == (None, ())
+    assert (later.state, more) == (sl.SlotState.HELD, ())
