@@ -154,6 +154,7 @@ class Pool:
         if member.slot.kind == "worker":
             self.sharing.died(self, event.name, death is Death.ORDERED)
             charged = self._take_jobs_back(member, death)
+        if event.name == BROKER:
             self.troubles.forget_broker()
         exited = sl.Exited(event.returncode, charged, event.jitter_ratio, event.said, event.cure)
         self.decide(member, with_memory(self.memory, member, exited, event.out_of_memory), now_s)
