@@ -11,6 +11,7 @@ a playlist or a list of files, sent in as audio, would otherwise make FFmpeg ope
 from __future__ import annotations
 
 import gc
+import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ _GROUP_VALUES = 4_000_000  # of all channels together: eight channels group as f
 # So many errors in a row without one readable packet between them: there is nothing more to come.
 _MAX_ERRORS_IN_A_ROW = 100
 _SILENT_BELOW = 33  # of 32,768: a track that is never louder holds no speech
+_LEAST_BYTES_PER_S = 20  # silence in FLAC or Opus takes more: no progress is told of a longer length
 _TAIL_BYTES = 1_048_576  # looked through for samples behind a WAV's announced end
 # The decoder of a cover picture would take gigabytes for a file of one, when FFmpeg probes it.
 _ONLY_AUDIO = ",".join(sorted(name for name in av.codecs_available if tracks.is_audio_decoder(name)))
@@ -68,6 +70,18 @@ class _File:
     size_bytes: int
     head: bytes
     missed_s: float = 0.0  # of a WAV: samples behind the end that its header announces
+    is_endless: bool = False  # a WAV whose header does not say where its samples end
+
+
+class _Reader(io.BufferedReader):
+    """An open file in which every offset can be sought."""
+
+    def seek(self, target: int, whence: int = 0, /) -> int:
+        """Go to the end where a damaged size leads out of the numbers that a disk has."""
+        try:
+            return super().seek(target, whence)
+        except (OSError, OverflowError, ValueError):
+            return super().seek(0, os.SEEK_END)
 
 
 def decode(path: Path, tape: Tape, max_audio_s: float, tell: Tell) -> Sound:
@@ -80,7 +94,7 @@ def decode(path: Path, tape: Tape, max_audio_s: float, tell: Tell) -> Sound:
     warnings: list[str] = []
     number = 0
     while number < count:
-        with path.open("rb") as opened, _opened(opened, file) as container:
+        with _Reader(io.FileIO(path)) as opened, _opened(opened, file) as container:
             found = tracks.in_order(container)
             count = len(found)
             warnings = list(_decode_track(container, found[number], file, tape, max_audio_s, tell))
@@ -100,6 +114,7 @@ def _decode_track(
     """Decode one track onto the tape; give what is to be said of it."""
     stated = tracks.length(container, track, file.head, file.size_bytes)
     announced_s = None if file.missed_s else stated.seconds
+    expected_s = announced_s if announced_s and announced_s * _LEAST_BYTES_PER_S < file.size_bytes else 0.0
     _check_length(file, max_audio_s)
     tally, timeline = _Tally(), Timeline(tracks.zero_s(container, file.head))
     for chunk in _on_time(_frames(container, track, tally), tally, timeline):
@@ -109,7 +124,7 @@ def _decode_track(
             tape.append(chunk)
         if tape.length_s > max_audio_s:
             raise AudioRejected(_too_long(tape.length_s, max_audio_s, "at least "))
-        tell(tape.length_s, max(announced_s or 0.0, tape.length_s) if announced_s else 0.0)
+        tell(tape.length_s, max(expected_s, tape.length_s) if expected_s else 0.0)
     audio_s = tape.length_s
     if not audio_s:
         if tally.bad_packets:
@@ -162,7 +177,7 @@ def _looked_at(path: Path) -> _File:
             if wav is not None and wav.end_at_bytes is not None and wav.end_at_bytes + 8 < size_bytes:
                 file.seek(wav.end_at_bytes)
                 missed_s = damage.holds_more_s(wav, size_bytes, file.read(_TAIL_BYTES))
-            return _File(path, size_bytes, head, missed_s)
+            return _File(path, size_bytes, head, missed_s, wav is not None and wav.size_bytes is None)
     except FileNotFoundError:
         raise AudioRejected("there is no audio file: it was not fetched, or it was removed") from None
     except IsADirectoryError:
@@ -179,7 +194,7 @@ def _of_seven_bits(data: bytes) -> int:
 
 def _opened(opened: BinaryIO, file: _File) -> InputContainer:
     options = {"protocol_whitelist": "none", "codec_whitelist": _ONLY_AUDIO}
-    if file.missed_s:
+    if file.missed_s or file.is_endless:
         options["ignore_length"] = "1"  # of the demuxer for WAV
     try:
         return av.open(

@@ -123,4 +123,6 @@ def holds_more_s(data: WavData, file_bytes: int, behind: bytes) -> float:
 
 def _is_chunk(behind: bytes, rest_bytes: int) -> bool:
     name, size_bytes = struct.unpack_from("<4sI", behind)
+    if name in _RIFF:  # another WAV file, put behind this one
+        return False
     return all(32 <= sign < 127 for sign in name) and size_bytes <= rest_bytes

@@ -6,11 +6,13 @@ wrong way). Their mean is silence, and so would be the transcript. All else is l
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
 
 if TYPE_CHECKING:
     from typing_extensions import TypeAlias
@@ -18,10 +20,11 @@ if TYPE_CHECKING:
 Channels: TypeAlias = npt.NDArray[Any]  # (channels, samples) of whatever a codec decodes to
 
 _BLOCK_S = 1.0
-# Power of the mix to that of the loudest channel. Two channels that have nothing in common mix to a half, one
-# beside a silent one to a quarter; what is equal but for its sign and a tenth, to 1/400.
-_CANCELLED_RATIO = 0.1
+# Power of the mix to that of channels that have nothing in common. One channel among silent ones comes to 1,
+# however many they are; two that are equal but for their signs and a tenth, to 1/80.
+_CANCELLED_RATIO = 0.25
 _AUDIBLE_POWER = (60.0 / 32_768.0) ** 2
+_PLANES_TOO_MANY = 8
 _LOUDER_RATIO = 2.0  # the first channel is taken unless another is so much louder
 
 
@@ -30,19 +33,33 @@ def without_cancelling(frame: AudioFrame) -> tuple[AudioFrame, float]:
     count = frame.layout.nb_channels
     if count < 2:
         return frame, 0.0
+    frame = _readable(frame)
     whole = frame.to_ndarray()
     channels = whole if frame.format.is_planar else whole.reshape(-1, count).T
-    cancelled = _cancelled(channels, frame.sample_rate)
+    weights = _weights(frame.layout.name, count)
+    cancelled = _cancelled(channels, weights, frame.sample_rate)
     if not cancelled:
         return frame, 0.0
     for start, end, channel in cancelled:
         channels[:, start:end] = channels[channel, start:end].copy()
-    mended = AudioFrame.from_ndarray(whole, format=frame.format.name, layout=frame.layout.name)
+    packed = np.ascontiguousarray(channels.T).reshape(1, -1)
+    mended = AudioFrame.from_ndarray(packed, format=frame.format.packed.name, layout=frame.layout.name)
     mended.sample_rate = frame.sample_rate
     return mended, sum(end - start for start, end, _ in cancelled) / frame.sample_rate
 
 
-def _cancelled(channels: Channels, rate_hz: int) -> list[tuple[int, int, int]]:
+def _readable(frame: AudioFrame) -> AudioFrame:
+    """Give a frame that PyAV can read: one of eight planes or more crashes the process."""
+    if not frame.format.is_planar or frame.layout.nb_channels < _PLANES_TOO_MANY:
+        return frame
+    packer = AudioResampler(frame.format.packed.name, frame.layout.name, frame.sample_rate)
+    (packed,) = packer.resample(frame)
+    return packed
+
+
+def _cancelled(
+    channels: Channels, weights: npt.NDArray[np.float32], rate_hz: int
+) -> list[tuple[int, int, int]]:
     """Find stretches of samples whose mix is silence, and the channel to take there."""
     size = max(1, int(_BLOCK_S * rate_hz))
     found = []
@@ -50,11 +67,33 @@ def _cancelled(channels: Channels, rate_hz: int) -> list[tuple[int, int, int]]:
         block = _as_floats(channels[:, start : start + size])
         powers = np.mean(np.square(block), axis=1)
         loudest = int(np.argmax(powers))
-        mixed = float(np.mean(np.square(np.mean(block, axis=0))))
-        if powers[loudest] > _AUDIBLE_POWER and mixed < _CANCELLED_RATIO * powers[loudest]:
+        if powers[loudest] > _AUDIBLE_POWER and _is_lost(block, powers, weights):
             channel = loudest if powers[loudest] > _LOUDER_RATIO * powers[0] else 0
             found.append((start, start + block.shape[1], channel))
     return found
+
+
+def _is_lost(
+    block: npt.NDArray[np.float32], powers: npt.NDArray[np.float32], weights: npt.NDArray[np.float32]
+) -> bool:
+    """Say whether a mix of these channels is silence: they cancel, or none that speaks is in it."""
+    heard = weights != 0
+    if not heard.any() or float(powers[heard].max()) <= _AUDIBLE_POWER:
+        return True
+    mixed = float(np.mean(np.square(weights @ block)))
+    return mixed < _CANCELLED_RATIO * float(np.square(weights) @ powers)
+
+
+@functools.lru_cache(maxsize=32)
+def _weights(layout: str, count: int) -> npt.NDArray[np.float32]:
+    """Say how much of each channel FFmpeg mixes in: none of the one for deep notes, for example."""
+    eye = np.eye(count, dtype=np.float32).reshape(1, -1)
+    impulses = AudioFrame.from_ndarray(eye, format="flt", layout=layout)
+    impulses.sample_rate = 16_000
+    mixer = AudioResampler(format="fltp", layout="mono", rate=16_000)
+    pieces = [piece.to_ndarray()[0] for piece in (*mixer.resample(impulses), *mixer.resample(None))]
+    weights: npt.NDArray[np.float32] = np.concatenate(pieces)
+    return weights
 
 
 def _as_floats(block: Channels) -> npt.NDArray[np.float32]:

@@ -6,6 +6,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from tests.worker.containers import Kind, Track, write
 from tests.worker.recordings import RATE_HZ, noise, silence, tone, wav, wav_header
 from tests.worker.test_audio_times import decoded
 from workerproc import audio
+from workerproc.downmix import without_cancelling
 
 PCM = Kind("matroska", "pcm_s16le", 16_000)
 
@@ -66,6 +68,55 @@ def test_stereo_that_does_not_cancel_stays_faster_whispers_mix(tmp_path: Path, r
     assert sound.warnings == ()
 
 
+@pytest.mark.parametrize("live", [0, 2, 5], ids=["front", "centre", "back"])
+def test_one_live_channel_of_six_stays_faster_whispers_mix(tmp_path: Path, live: int) -> None:
+    """The mean of six channels of which one speaks has 1/36 of its power: that is no cancelling."""
+    from faster_whisper import decode_audio
+
+    path = wav(tmp_path / "audio", six_channels({live: noise(3.0)}), channels=6)
+
+    samples, sound = decoded(path)
+
+    assert np.array_equal(samples, decode_audio(str(path)))
+    assert sound.warnings == ()
+
+
+@pytest.mark.parametrize(
+    "speech", [{3: noise(3.0)}, {0: noise(3.0), 1: -noise(3.0)}], ids=["deep notes", "opposite"]
+)
+def test_speech_that_a_mix_of_six_channels_loses_is_heard(tmp_path: Path, speech: dict[int, Any]) -> None:
+    samples, sound = decoded(wav(tmp_path / "audio", six_channels(speech), channels=6))
+
+    assert np.sqrt(np.mean(samples**2)) > 0.05
+    assert "one channel alone" in " ".join(sound.warnings)
+
+
+def test_opposite_channels_among_sixteen_are_heard(tmp_path: Path) -> None:
+    channels = np.stack([noise(3.0), -noise(3.0)] * 8, axis=1).reshape(-1)
+
+    samples, sound = decoded(wav(tmp_path / "audio", channels, channels=16))
+
+    assert np.sqrt(np.mean(samples**2)) > 0.05
+    assert "one channel alone" in " ".join(sound.warnings)
+
+
+def test_opposite_channels_are_mended_where_each_of_eight_has_a_plane_of_its_own() -> None:
+    """PyAV reads past the end of such a frame: AAC or Vorbis of eight channels killed the worker."""
+    pair = [noise(3.0), -noise(3.0), *[silence(3.0)] * 6]
+    packed = av.AudioFrame.from_ndarray(np.stack(pair, axis=1).reshape(1, -1), format="s16", layout="7.1")
+    packed.sample_rate = RATE_HZ
+    (planar,) = av.AudioResampler(format="fltp", layout="7.1", rate=RATE_HZ).resample(packed)
+
+    mended, cancelled_s = without_cancelling(planar)
+
+    assert cancelled_s == pytest.approx(3.0, abs=0.01)
+    assert mended.samples == planar.samples
+
+
+def six_channels(live: dict[int, Any]) -> Any:
+    return np.stack([live.get(number, silence(3.0)) for number in range(6)], axis=1).reshape(-1)
+
+
 def test_default_track_is_taken_though_it_is_not_the_first(tmp_path: Path) -> None:
     tracks = [Track(seconds=4.0, is_silent=True, is_default=False), Track(seconds=6.0)]
 
@@ -102,6 +153,45 @@ def test_all_samples_are_read_where_the_header_of_a_wav_announces_fewer(tmp_path
 
     assert np.array_equal(samples, noise(11.0) / np.float32(32_768.0))
     assert "announces 3.0 s of audio, the file holds 11.0 s" in " ".join(sound.warnings)
+
+
+def test_two_wav_files_in_one_are_both_heard(tmp_path: Path) -> None:
+    path = tmp_path / "audio"
+    path.write_bytes((wav_header(3 * 32_000) + noise(3.0).tobytes()) * 2)
+
+    _, sound = decoded(path)
+
+    assert sound.audio_s == pytest.approx(6.0, abs=0.01)
+    assert "announces 3.0 s of audio, the file holds 6.0 s" in " ".join(sound.warnings)
+
+
+def test_rf64_written_into_a_pipe_is_heard(tmp_path: Path) -> None:
+    """FFmpeg leaves the sizes of RF64 at 0 where it can't go back, and reads that as no audio at all."""
+    data = bytearray(
+        write(tmp_path / "whole", Kind("wav", "pcm_s16le", 16_000, {"rf64": "always"})).read_bytes()
+    )
+    at = data.find(b"ds64") + 8
+    data[at : at + 28] = bytes(28)
+    path = tmp_path / "audio"
+    path.write_bytes(data)
+
+    _, sound = decoded(path)
+
+    assert (sound.audio_s, sound.warnings) == (6.0, ())
+
+
+@pytest.mark.parametrize("size", [64_024, 1 << 62])
+def test_size_that_leads_nowhere_costs_no_samples_before_it(tmp_path: Path, size: int) -> None:
+    """FFmpeg sought what the disk has no number for; the error was taken for one of the worker's."""
+    data = bytearray(write(tmp_path / "whole", Kind("w64", "pcm_s16le", 16_000)).read_bytes())
+    at = data.find(b"data\xf3\xac") + 16
+    data[at : at + 8] = struct.pack("<Q", size)
+    path = tmp_path / "audio"
+    path.write_bytes(data)
+
+    _, sound = decoded(path)
+
+    assert sound.audio_s > 1.9
 
 
 @pytest.mark.parametrize(
