@@ -40,6 +40,7 @@ _GROUP_VALUES = 4_000_000  # of all channels together: eight channels group as f
 _MAX_ERRORS_IN_A_ROW = 100
 _SILENT_BELOW = 33  # of 32,768: a track that is never louder holds no speech
 _LEAST_BYTES_PER_S = 20  # silence in FLAC or Opus takes more: no progress is told of a longer length
+_SIZED = frozenset({"aiff", "caf", "w64"})  # read no further than their headers say
 _TAIL_BYTES = 1_048_576  # looked through for samples behind a WAV's announced end
 # The decoder of a cover picture would take gigabytes for a file of one, when FFmpeg probes it.
 _ONLY_AUDIO = ",".join(sorted(name for name in av.codecs_available if tracks.is_audio_decoder(name)))
@@ -56,6 +57,7 @@ class Sound:
 @dataclass
 class _Tally:
     packets: int = 0
+    end_at_bytes: int = 0  # of the last packet
     bad_packets: int = 0
     broke_off: bool = False
     filled_s: float = 0.0  # gaps in the stream's time
@@ -145,6 +147,13 @@ def _decode_track(
             f"the header of this WAV file announces {stated.seconds or 0.0:.1f} s of audio, "
             f"the file holds {audio_s:.1f} s: all of it was transcribed"
         )
+    if container.format.name in _SIZED:
+        unread_bytes = _unread_bytes(file, tally.end_at_bytes)
+        if unread_bytes / tally.end_at_bytes * audio_s > 1.0:
+            yield (
+                f"the file holds {unread_bytes} bytes behind the {audio_s:.1f} s of audio that it announces: "
+                "they were left out"
+            )
     if tally.cancelled_s:
         yield (
             f"the channels cancel each other out for {tally.cancelled_s:.0f} s: "
@@ -152,6 +161,15 @@ def _decode_track(
         )
     for jump_s in timeline.jumps_s[:1]:
         yield (f"the file's time stamps jump by {jump_s:.0f} s: what follows is timed as if they did not")
+
+
+def _unread_bytes(file: _File, end_at_bytes: int) -> int:
+    """Count what lies behind the last samples, unless it is padding or another chunk."""
+    with file.path.open("rb") as opened:
+        opened.seek(end_at_bytes)
+        behind = opened.read(_TAIL_BYTES)
+    is_other = not any(behind) or damage.is_chunk_name(behind[:4])
+    return 0 if is_other else file.size_bytes - end_at_bytes
 
 
 def _of_tracks(count: int, number: int) -> Iterator[str]:
@@ -234,6 +252,7 @@ def _frames(container: InputContainer, track: AudioStream, tally: _Tally) -> Ite
         try:
             for packet in container.demux(track):
                 tally.packets += 1 if packet.size else 0  # the last one is empty: it flushes the decoder
+                tally.end_at_bytes = max(tally.end_at_bytes, (packet.pos or 0) + packet.size)
                 try:
                     yield from packet.decode()
                     errors_in_a_row = 0

@@ -16,6 +16,7 @@ HEAD_BYTES = 65_536
 UNKNOWN_FROM_BYTES = 0x7FF0_0000
 _UNKNOWN_64_BIT = 1 << 62
 _RIFF = (b"RIFF", b"RF64", b"BW64")
+_FILE_NAMES = frozenset({*_RIFF, b"FORM", b"caff", b"riff"})
 _PCM_TAGS = frozenset({1, 3, 6, 7})  # whole numbers, floats, A-law, mu-law: each sample has its bytes
 _EXTENSIBLE = 0xFFFE
 _MORE_THAN_HEADER_S = 0.5  # behind the data that a WAV announces; less is padding
@@ -123,6 +124,9 @@ def holds_more_s(data: WavData, file_bytes: int, behind: bytes) -> float:
 
 def _is_chunk(behind: bytes, rest_bytes: int) -> bool:
     name, size_bytes = struct.unpack_from("<4sI", behind)
-    if name in _RIFF:  # another WAV file, put behind this one
-        return False
-    return all(32 <= sign < 127 for sign in name) and size_bytes <= rest_bytes
+    return is_chunk_name(name) and size_bytes <= rest_bytes
+
+
+def is_chunk_name(name: bytes) -> bool:
+    """Say whether these four bytes name a chunk; a file that was put behind this one begins with others."""
+    return all(32 <= sign < 127 for sign in name) and name not in _FILE_NAMES

@@ -165,6 +165,18 @@ def test_two_wav_files_in_one_are_both_heard(tmp_path: Path) -> None:
     assert "announces 3.0 s of audio, the file holds 6.0 s" in " ".join(sound.warnings)
 
 
+@pytest.mark.parametrize(
+    "kind", [Kind("caf", "pcm_s16le", 16_000), Kind("aiff", "pcm_s16be", 16_000)], ids=str
+)
+def test_what_lies_behind_the_announced_samples_is_told(tmp_path: Path, kind: Kind) -> None:
+    path = tmp_path / "audio"
+    path.write_bytes(write(tmp_path / "whole", kind).read_bytes() + noise(4.0).tobytes())
+
+    _, sound = decoded(path)
+
+    assert "bytes behind the 6.0 s of audio" in " ".join(sound.warnings)
+
+
 def test_rf64_written_into_a_pipe_is_heard(tmp_path: Path) -> None:
     """FFmpeg leaves the sizes of RF64 at 0 where it can't go back, and reads that as no audio at all."""
     data = bytearray(
