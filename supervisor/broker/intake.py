@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Union
 
-from supervisor.broker import checkpoints, commit, cuts, job_log, lease
+from supervisor.broker import checkpoints, commit, cuts, job_log, lease, refused_audio
 from supervisor.broker.commit import Claimed, MessageLease
 from supervisor.broker.crew import FETCH, QUICK
 from supervisor.broker.duplicates import PUT_BACK_S, Duplicates, is_same_work
@@ -22,6 +22,7 @@ from supervisor.broker.outlet import Outlet
 from supervisor.broker.ports import Message, ObjectFacts
 from supervisor.broker.record import Hold
 from supervisor.broker.refusal import Busy, Finished, GivenUp
+from supervisor.broker.refused_audio import RefusedAudio
 from supervisor.broker.request import JobRequest, Parsed, Rejected, Source
 from supervisor.broker.spool import AUDIO
 from supervisor.broker.tools import Tools
@@ -41,6 +42,7 @@ class Intake:
         self._duplicates = Duplicates(tools, outlet)
         self._policy = policy
         self._max_receives = max_receives
+        self._refused = RefusedAudio()
 
     def take(self, message: Message, deadline_at_s: float) -> None:
         """Begin with one delivery."""
@@ -203,12 +205,16 @@ class Intake:
             self._outlet.settle(job, Settled(Ending.RELEASED, str(outcome), wait_s))
 
     def _fetch(self, job: LiveJob) -> None:
-        tools, seen = self._tools, list[ObjectFacts]()
+        tools = self._tools
         # Not written down: an heir begins a fetch where it begins a claim.
         self._holdings.move(job, Phase.FETCHING, clock.now_s(), is_saved=False)
         if tools.is_leaving:
             self._outlet.release(job, "the service is leaving")
             return
+        self._try_to_fetch(job)
+
+    def _try_to_fetch(self, job: LiveJob) -> None:
+        tools, seen = self._tools, list[ObjectFacts]()
         tools.step(
             job,
             Phase.FETCHING,
@@ -254,12 +260,37 @@ class Intake:
             job.audio_bytes = outcome.size_bytes
             where = {"bucket": source.bucket, "key": source.key}
             job_log.step("audio fetched", job, size_bytes=outcome.size_bytes, **where)
+            self._refused.read_one()
+            self._tools.troubles.over(refused_audio.WHERE)
             self.announce(job)
             return
+        if isinstance(outcome, Forbidden) and self._keeps_refused(job, outcome):
+            return
         verdict = verdict_on(outcome, self._holdings.receives(job))
+        if isinstance(outcome, Forbidden) and self._refused.is_everybodys:
+            verdict = refused_audio.give_way(outcome.detail)
         if verdict.is_final:
             self._tools.troubles.over("audio")  # it was this key's alone
         self._outlet.end(job, verdict, failure_of(outcome))
+
+    def _keeps_refused(self, job: LiveJob, error: Forbidden) -> bool:
+        """Try again in a while where all audio seems to be refused: the next job would meet the same."""
+        tools = self._tools
+        self._refused.refuse(job.id)
+        if not self._refused.is_everybodys or tools.is_leaving:
+            return False
+        tools.troubles.over("audio")
+        tools.troubles.begin(refused_audio.all_refused(tools.backend.raw_bucket, error.detail))
+        if clock.now_s() - job.since_s >= refused_audio.HOLD_S:
+            return False
+        job.tries += 1
+
+        def again() -> None:
+            if self._holdings.is_at(job, Phase.FETCHING):
+                self._try_to_fetch(job)
+
+        tools.crew.after(lease.back_off_s(job.tries, tools.chance()), again)
+        return True
 
     def _reject(self, held: Lease, place: str, found: Rejected) -> None:
         """Say FAILED where there is a record, keep the message's text for people."""

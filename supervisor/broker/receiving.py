@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Callable, Optional, Union
 
-from supervisor.broker import lease, losses
+from supervisor.broker import lease, losses, refused_audio
 from supervisor.broker.crew import POLL
 from supervisor.broker.errors import BrokerError, Forbidden, Misconfigured, TryLater
 from supervisor.broker.held import Phase
@@ -95,8 +95,9 @@ class Receiver:
 
     def _unproved(self) -> tuple[str, ...]:
         """Name the places of which only the work itself can tell: receiving, and writing transcripts."""
-        is_committing = any(job.phase is Phase.COMMITTING for job in self._tools.holdings.jobs.values())
-        return ("receive", "transcripts") if is_committing else ("receive",)
+        phases = {job.phase for job in self._tools.holdings.jobs.values()}
+        by_jobs = {Phase.COMMITTING: "transcripts", Phase.FETCHING: refused_audio.WHERE}
+        return ("receive", *(where for phase, where in by_jobs.items() if phase in phases))
 
     def _received(self, outcome: Union[tuple[float, list[Message]], BrokerError]) -> None:
         self.is_asking = False

@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
-from supervisor.broker.errors import CREDENTIALS, Misconfigured
+from supervisor.broker.errors import CREDENTIALS, Forbidden, Misconfigured
+from supervisor.broker.fake import QueueRules
 from supervisor.broker.receiving import PROVE_AGAIN_S
 from supervisor.contract.messages import Ending, Leave, QueueState, Ready, Trouble, Wanted
 from tests.broker.aws_servers import AwsServer, Deployment, deploy, make_table
 from tests.broker.harness import BrokerProcess, rem_message, until
 from tests.broker.model import World, assert_once, new_world
 from tests.broker.model_faults import Script
+from tests.broker.model_supervisor import Plan
 from tests.broker.proxy import Proxy
 
 TABLE = Misconfigured("table", "table rem-x has the keys userId and recordingId. Set DYNAMODB_TABLE.")
@@ -118,6 +120,55 @@ def test_receiving_that_is_forbidden_is_asked_for_again_and_told_all_the_while(t
         assert 3 <= asked <= 10
         assert settings_troubles(world)[-1] == ""
         assert_once(world)
+
+
+def test_role_that_may_read_no_audio_uses_up_few_deliveries_and_says_so(tmp_path: Path) -> None:
+    """REM's role may not list: a missing key is a 403 too. Every recording failed after three deliveries."""
+    names = [f"rec-{number}" for number in range(8)]
+    refused = [True]
+
+    def refuse(number: int, name: str) -> None:
+        if name == "objects.fetch" and refused:
+            raise Forbidden("audio", "AccessDenied: Access Denied")
+
+    with new_world(tmp_path, QueueRules(max_receive_count=3)) as world:
+        world.before = refuse
+        host = world.host()
+        for name in names:
+            world.send(name)
+
+        world.run_for(9 * 60.0)
+        taken = [stored.receives for stored in world.queue.messages.values()]
+        told = settings_troubles(world)
+        refused.clear()
+        world.run(world.is_quiet)
+
+        assert max(taken) <= 2
+        assert "Grant s3:GetObject" in told[-1]
+        assert world.queue.dead_letters == []
+        assert host.supervisor.troubles[-1] == ("settings", "")
+        assert_once(world, *names)
+
+
+def test_recordings_whose_audio_is_missing_do_not_keep_the_others_for_ever(tmp_path: Path) -> None:
+    missing = [f"rec-{number}" for number in range(4)]
+
+    def refuse(number: int, name: str) -> None:
+        if name == "objects.fetch" and any(job in missing for job in claimed()):
+            raise Forbidden("audio", "AccessDenied: Access Denied")
+
+    with new_world(tmp_path) as world:
+        host = world.host(Plan(wanted=1))
+
+        def claimed() -> set[str]:
+            assert host.desk is not None
+            return set(host.desk._holdings.jobs)
+
+        world.before = refuse
+        for name in [*missing, "rec-9"]:
+            world.send(name)
+
+        world.run(lambda: ("rec-9", Ending.DONE) in host.supervisor.endings, 4 * 3_600.0)
 
 
 def test_leaving_waits_for_no_correction(tmp_path: Path) -> None:
