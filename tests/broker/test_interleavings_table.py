@@ -16,6 +16,7 @@ DEATHS, PEERS = "broker/test_interleavings_deaths.py", "broker/test_interleaving
 FAULTS, HOLD = "broker/test_interleavings_faults.py", "broker/test_long_hold.py"
 REAL, WORKER = "processes/test_interleavings.py", "processes/test_worker_killed.py"
 KILLS, CHECKPOINTS = "processes/test_kills.py", "broker/test_checkpoints.py"
+PAUSES = "processes/test_pauses.py"
 HOSTS, HOST = "broker/test_dead_hosts.py", "processes/test_dead_host.py"
 AUDIO, REMOVED = "broker/test_new_audio.py", "broker/test_removed_messages.py"
 ANYWHERE = "broker/test_dies_anywhere.py"
@@ -56,6 +57,14 @@ STARRED: dict[str, tuple[str, ...]] = {
     "worker stopped longer than the stall limit": (
         f"{DEATHS}::test_worker_stopped_longer_than_the_stall_limit",
         f"{WORKER}::test_worker_killed_at_each_moment",
+    ),
+    "supervisor paused longer than a worker may be silent": (
+        "supervisor/test_pauses.py::test_three_pauses_of_40_s_kill_nobody_and_charge_nothing",
+        f"{PAUSES}::test_three_pauses_restart_no_worker_and_charge_no_recording",
+    ),
+    "everything paused longer than the visibility, then continued": (
+        f"{PEERS}::test_broker_stopped_longer_than_the_visibility_returns_as_a_zombie",
+        f"{PAUSES}::test_pause_beyond_the_lease_ends_in_one_transcript",
     ),
     "device dies": (
         f"{DEATHS}::test_device_dies",

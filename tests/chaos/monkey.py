@@ -12,7 +12,7 @@ from typing import Optional
 
 from tests.processes.rem_service import Service
 
-VICTIMS = ("worker", "worker", "worker", "broker", "broker", "gpuwatch", "supervisor")
+VICTIMS = ("worker", "worker", "worker", "broker", "broker", "gpuwatch", "supervisor", "everything")
 LONGEST_STOP_S = 30.0  # longer than the lease and the silence that the soak sets
 
 
@@ -52,14 +52,26 @@ class Monkey:
         service = self._chance.choice(self._services)
         kind, is_kill = self._chance.choice(VICTIMS), self._chance.random() < 0.7
         stop_s = self._chance.choice((0.5, 5.0, LONGEST_STOP_S)) * self._chance.uniform(0.5, 1.0)
+        if kind == "everything":
+            self._stop(service.pids_from_the_top(), now_s + stop_s)
+            self.deeds["everything stopped"] += 1
+            return
         pid = self._pid(service, kind)
         if pid is None:
             return
+        self.deeds[f"{kind} {'killed' if is_kill else 'stopped'}"] += 1
+        if not is_kill:
+            self._stop([pid], now_s + stop_s)
+            return
         with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL if is_kill else signal.SIGSTOP)
-            self.deeds[f"{kind} {'killed' if is_kill else 'stopped'}"] += 1
-            if not is_kill:
-                self._stopped[pid] = now_s + stop_s
+            os.kill(pid, signal.SIGKILL)
+
+    def _stop(self, pids: list[int], until_s: float) -> None:
+        """Stop these as docker pause, a snapshot or a machine that sleeps does; the first goes on first."""
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+                self._stopped[pid] = until_s
 
     def _pid(self, service: Service, kind: str) -> Optional[int]:
         if kind == "supervisor":

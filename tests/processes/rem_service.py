@@ -145,6 +145,10 @@ class Service:
         children = {slot["pid"] for slot in status["slots"] if slot["pid"]} if status else set()
         return {self.process.pid, *children}
 
+    def pids_from_the_top(self) -> list[int]:
+        """Give the supervisor and its children, the supervisor first."""
+        return [self.process.pid, *sorted(self.pids() - {self.process.pid})]
+
     def command(self, *words: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
         """Run `rem-supervisor` with the same environment."""
         return subprocess.run(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes.quick_service import HELD, go
-from tests.processes.rem_service import SAMPLES, Service, running, wait_for
+from tests.processes.rem_service import SAMPLES, running, wait_for
 from tests.processes.senders import LocalSender, finished
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -30,11 +30,6 @@ def pause(pids: Iterable[int], for_s: float) -> None:
         os.kill(pid, signal.SIGCONT)
 
 
-def all_of(service: Service) -> list[int]:
-    """The supervisor and its children, the supervisor first."""
-    return [service.process.pid, *(service.pids() - {service.process.pid})]
-
-
 @pytest.mark.parametrize("who", ["the supervisor", "all"])
 def test_three_pauses_restart_no_worker_and_charge_no_recording(tmp_path: Path, who: str) -> None:
     """Each used to kill every worker ("silent"); after the third the recording was FAILED for good."""
@@ -49,7 +44,7 @@ def test_three_pauses_restart_no_worker_and_charge_no_recording(tmp_path: Path, 
         before = service.pids()
 
         for _ in range(3):
-            pause(all_of(service) if who == "all" else [service.process.pid], PAUSE_S)
+            pause(service.pids_from_the_top() if who == "all" else [service.process.pid], PAUSE_S)
             assert service.pids() == before
 
         go(service)
@@ -74,7 +69,7 @@ def test_pause_beyond_the_lease_ends_in_one_transcript(tmp_path: Path) -> None:
         wait_for(service.busy_slot, "a worker in the middle of a recording")
         before = service.pids()
 
-        pause(all_of(service), 15.0)
+        pause(service.pids_from_the_top(), 15.0)
         go(service)
 
         wait_for(lambda: finished(sender, job), "the recording")
