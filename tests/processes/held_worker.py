@@ -67,7 +67,10 @@ class Held:
                 self._line.say(Beat("working" if jobs else "idle", moves, jobs))
                 if self._card and self._go.exists():
                     (card,) = self._card
-                    stage(card)
+                    try:
+                        stage(card)
+                    except FileNotFoundError:
+                        continue  # the lease was lost and the folder is gone: a StopJob is on its way
                     self._card = []
                     self._line.say(Staged(card.job_id, 1.0, 0.0), Room(0 if self._is_leaving else 1, 0))
                     self._leave_if_told()
