@@ -67,11 +67,8 @@ def by_the_proof(made: Deployment) -> str:
 
 
 def tier_1(made: Deployment) -> frozenset[str]:
-    queue = queue_name(made)
-    return tier_0(made) | {
-        f"sqs:ChangeMessageVisibility {queue}",
-        f"sqs:ChangeMessageVisibilityBatch {queue}",
-    }
+    changes = ("ChangeMessageVisibility", "ChangeMessageVisibilityBatch")
+    return tier_0(made) | {f"sqs:{name} {queue_name(made)}" for name in changes}
 
 
 def tier_2(made: Deployment) -> frozenset[str]:
