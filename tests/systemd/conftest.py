@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import leftovers
 from tests.systemd.machine import CannotBoot, Machine, booted, why_not
 from tests.systemd.unit import Unit
 
@@ -30,7 +31,8 @@ def machine() -> Iterator[Machine]:
             inside = machine.__enter__()
         except CannotBoot as error:
             pytest.skip(f"no machine with systemd: {error}")
-        yield inside
+        with leftovers.kept(inside.pid):  # and so all that runs inside
+            yield inside
         machine.__exit__(None, None, None)
     finally:
         shutil.rmtree(folder)

@@ -64,6 +64,11 @@ class Machine:
             self._process = self._start(log)
         self.leader = 0
 
+    @property
+    def pid(self) -> int:
+        """The process on this host whose end is the machine's."""
+        return self._process.pid
+
     def run(self, *words: str, check: bool = True, limit_s: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a command inside, as root; fails with its words where it fails, unless told otherwise."""
         done = subprocess.run(
