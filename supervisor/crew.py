@@ -24,18 +24,34 @@ from supervisor.model_fetch import ModelFetch
 
 log = logging.getLogger(__name__)
 
+BROKER_SILENCE_LEAST_S = 10.0
 NO_DEVICE = "gpu0"  # the slot that says why there is none
 # The children that always exist. They are never held.
 OWN_POLICIES: dict[str, sl.Policy] = {
-    # The broker tells the queue's state every few seconds; one that hangs in a call
-    # to the network has time limits of its own, so this is the last resort.
+    # How long it may be silent follows from the lease: `own_policies`.
     pl.BROKER: sl.Policy(
-        start_s=60.0, silence_s=300.0, may_hold=False, reserve_s=0.0, drains_while_starting=True,
+        start_s=60.0, may_hold=False, reserve_s=0.0, drains_while_starting=True,
         backoff_most_s=10.0,
     ),
     # It speaks every 30 s; one whose driver hangs does not, and is replaced.
     pl.GPUWATCH: sl.Policy(start_s=60.0, silence_s=60.0, may_hold=False, may_leave_behind=True),
 }  # fmt: skip
+
+
+def own_policies(lease_s: float) -> dict[str, sl.Policy]:
+    """Give the budgets of broker and gpuwatch."""
+    broker = dataclasses.replace(OWN_POLICIES[pl.BROKER], silence_s=broker_silence_s(lease_s))
+    return {**OWN_POLICIES, pl.BROKER: broker}
+
+
+def broker_silence_s(lease_s: float) -> float:
+    """Say after what silence a broker is replaced: so that its successor still finds the leases open.
+
+    It speaks every 5 s, whatever it waits for, and extends a lease after a third: with another third for
+    silence one is left for the successor. Never under two of its words, which the shortest leases don't
+    outlive. The replacement costs nothing but a moment (design.md, "The way of one job").
+    """
+    return max(BROKER_SILENCE_LEAST_S, lease_s / 3)
 
 
 class Crew:

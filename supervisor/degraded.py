@@ -18,7 +18,7 @@ PROVEN = "settings"  # this one does not pass by itself
 START_WITHIN_S = 180.0
 # The broker and gpuwatch are up within a second; a cold disk takes longer.
 CHILD_START_WITHIN_S = 30.0
-# Three of its words that did not come: leases run out meanwhile.
+# With long leases it is replaced later than that (`crew.broker_silence_s`).
 BROKER_SILENT_S = 30.0
 
 

@@ -26,7 +26,7 @@ from supervisor.contract import clock, settings
 from supervisor.contract import messages as m
 from supervisor.contract.exits import STATUS_UNKNOWN, Exit
 from supervisor.contract.settings import Loaded
-from supervisor.crew import OWN_POLICIES, Crew
+from supervisor.crew import Crew, own_policies
 from supervisor.effects import Effects
 from supervisor.ending import GIVE_UP_WITHIN_S
 from supervisor.notice import Notice
@@ -284,7 +284,7 @@ class Service:
         own = self.loaded.settings
         self.effects.recipes[pl.BROKER] = recipes.broker(own, self._environ, self.loaded.aws_environment)
         self.effects.recipes[pl.GPUWATCH] = recipes.gpuwatch(own, self._environ)
-        for name, policy in OWN_POLICIES.items():
+        for name, policy in own_policies(own.queue.lease_s).items():
             self.pool.add(name, name, policy)
             self.post(pl.SlotEvent(name, sl.Begin()))
         self.crew.start_fetching()

@@ -165,7 +165,7 @@ def _life(member: Member, now_s: float, started_at_s: float) -> dict[str, Any]:
         "has_started": bool(slot.spawned_at_s),
         "start_s": member.policy.start_s,
         "failures": slot.failures,
-        # The broker tells the queue's state every ten seconds; others have other ways to be quiet.
+        # The broker tells the queue's state every five seconds; others have other ways to be quiet.
         "silent_s": round(now_s - slot.moved_at_s, 1)
         if slot.kind == BROKER and slot.state is SlotState.READY
         else None,

@@ -12,16 +12,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Optional, Union
 
-from supervisor.broker import checkpoints, commit, losses
+from supervisor.broker import checkpoints, commit
+from supervisor.broker.counting import Counting
 from supervisor.broker.courier import Courier
-from supervisor.broker.crew import COUNT, QUICK
-from supervisor.broker.errors import BrokerError, Forbidden, Misconfigured
+from supervisor.broker.crew import QUICK
+from supervisor.broker.errors import BrokerError
 from supervisor.broker.held import LiveJob, Phase, Settled
 from supervisor.broker.intake import Intake
 from supervisor.broker.keeper import Keeper
 from supervisor.broker.lease_files import LeaseFiles, revived
 from supervisor.broker.outlet import Outlet
-from supervisor.broker.ports import Counts
 from supervisor.broker.receiving import Receiver
 from supervisor.broker.tools import Tools
 from supervisor.contract import clock
@@ -34,7 +34,6 @@ from supervisor.contract.messages import (
     Fail,
     Keep,
     Leave,
-    QueueState,
     Release,
     ToBroker,
     Up,
@@ -42,8 +41,6 @@ from supervisor.contract.messages import (
 )
 
 log = logging.getLogger(__name__)
-_COUNT_S = 10.0
-_COUNT_SOON_S = 0.25  # the embedded queue: a count costs little
 _ORPHAN_S = 2.0  # what the supervisor's death leaves us
 _OURS_TO_GIVE = (Phase.WAITING, Phase.FETCHING, Phase.READY)
 _LEAVE_MARGIN_S = 3.0  # before the supervisor's deadline everything held is given back
@@ -71,7 +68,7 @@ class Desk:
         self._files = files
         self._receiver = Receiver(tools, intake)
         self._is_orphan = False
-        self._is_count_due = False
+        self._counting = Counting(tools, self._receiver)
         self._leases_count = 0
 
     def open(self) -> None:
@@ -81,7 +78,7 @@ class Desk:
         self._tools.say(Up(backend.detail, {"backend": backend.kind, "lease_s": str(self._tools.lease_s)}))
         self._keeper.tick()
         self._receiver.prove()
-        self._count_by_and_by()
+        self._counting.begin()
 
     def hear(self, message: ToBroker) -> None:
         """Deal with one message of the supervisor."""
@@ -116,7 +113,7 @@ class Desk:
         self._receiver.poll()
         if len(self._holdings.leases) != self._leases_count:
             self._leases_count = len(self._holdings.leases)
-            self._count_soon()
+            self._counting.soon()
         self._look_for_the_end()
 
     def _adopt(self) -> None:
@@ -245,27 +242,3 @@ class Desk:
 
     def _end(self) -> None:
         self.is_over = True
-
-    def _count_by_and_by(self) -> None:
-        self._count_after(0.0)
-        self._tools.crew.after(_COUNT_S, self._count_by_and_by)
-
-    def _count_soon(self) -> None:
-        self._count_after(_COUNT_SOON_S if self._tools.backend.kind == "local" else _COUNT_S / 2)
-
-    def _count_after(self, wait_s: float) -> None:
-        """Count once after a while, however many ask for it meanwhile."""
-        if self._is_count_due:
-            return
-        self._is_count_due = True
-        count = self._tools.backend.beat_queue.counts
-        self._tools.crew.after(wait_s, lambda: self._tools.crew.do(COUNT, count, self._counted))
-
-    def _counted(self, outcome: Union[Counts, BrokerError]) -> None:
-        self._is_count_due = False
-        counts = outcome if isinstance(outcome, Counts) else Counts(None, None)
-        if isinstance(outcome, Forbidden):
-            self._tools.losses.tell(*losses.COUNT)
-        elif isinstance(outcome, Misconfigured) and self._receiver.is_proved:
-            self._tools.troubles.begin(outcome)
-        self._tools.say(QueueState(counts.waiting, counts.in_flight, self._holdings.on_the_way()))

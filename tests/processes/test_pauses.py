@@ -76,3 +76,24 @@ def test_pause_beyond_the_lease_ends_in_one_transcript(tmp_path: Path) -> None:
         wait_for(lambda: sender.left() == 0, "an empty queue")
         assert service.pids() == before
         assert len(sender.transcripts()) == 2
+
+
+def test_frozen_broker_is_replaced_before_its_leases_run_out(tmp_path: Path) -> None:
+    """It counted as ready for five minutes, while leases of one minute ran out and work was thrown away."""
+    sender = LocalSender(tmp_path / "state" / "local")
+    (tmp_path / "config.toml").write_text(
+        "[queue]\nlease_s = 40\n[devices]\ncpu_slots = 1\n", encoding="utf-8"
+    )
+    with running(tmp_path / "state", HELD) as service:
+        service.wait_ready(1)
+        job = sender.send(SAMPLES / "harbour.wav")
+        wait_for(service.busy_slot, "a worker in the middle of a recording")
+        broker = service.pid_of("broker")
+
+        os.kill(broker, signal.SIGSTOP)
+        wait_for(lambda: service.pid_of("broker") not in (0, broker), "its successor")
+        go(service)
+
+        record = wait_for(lambda: finished(sender, job), "the recording")
+        assert record["remAttempt"] == 1, "the lease was taken over, not lost"
+        assert "lease lost" not in service.log

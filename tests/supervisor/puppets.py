@@ -207,7 +207,7 @@ class Broker(Puppet):
 
     def _tell_queue(self) -> None:
         self.say(m.QueueState(len(self.host.queue), 0, len(self.on_the_way)))
-        self.after(60, self._tell_queue)
+        self.after(5, self._tell_queue)
 
     def hear(self, message: Any) -> None:
         super().hear(message)

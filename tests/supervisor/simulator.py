@@ -20,7 +20,7 @@ from tests.supervisor.puppets import LOAD_S, Broker, Gpuwatch, Puppet, Worker, c
 
 WORKER = sl.Policy()
 BROKER = sl.Policy(
-    start_s=60.0, silence_s=300.0, may_hold=False, reserve_s=0.0, drains_while_starting=True,
+    start_s=60.0, silence_s=20.0, may_hold=False, reserve_s=0.0, drains_while_starting=True,
     backoff_most_s=10.0,
 )  # fmt: skip
 KINDS = {"broker": Broker, "gpuwatch": Gpuwatch, "worker": Worker}
