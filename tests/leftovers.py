@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-CLOSED_WITHIN_S = 5.0
+CLOSED_WITHIN_S = 15.0
 GONE_WITHIN_S = 20.0  # a process that was told to end may take so long on a busy machine
 _FD_FOLDER = Path("/proc/self/fd")
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h

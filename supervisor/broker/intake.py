@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Union
 
-from supervisor.broker import checkpoints, commit, cuts, job_log, lease, refused_audio
+from supervisor.broker import checkpoints, commit, cuts, fairness, job_log, lease, refused_audio
 from supervisor.broker.commit import Claimed, MessageLease
 from supervisor.broker.crew import FETCH, QUICK
 from supervisor.broker.duplicates import PUT_BACK_S, Duplicates, is_same_work
@@ -260,27 +260,29 @@ class Intake:
             job.audio_bytes = outcome.size_bytes
             where = {"bucket": source.bucket, "key": source.key}
             job_log.step("audio fetched", job, size_bytes=outcome.size_bytes, **where)
-            self._refused.read_one()
+            self._refused.read_one(clock.now_s())
             self._tools.troubles.over(refused_audio.WHERE)
             self.announce(job)
             return
         if isinstance(outcome, Forbidden) and self._keeps_refused(job, outcome):
             return
         verdict = verdict_on(outcome, self._holdings.receives(job))
-        if isinstance(outcome, Forbidden) and self._refused.is_everybodys:
+        if isinstance(outcome, Forbidden) and self._refused.is_everybodys(clock.now_s()):
             verdict = refused_audio.give_way(outcome.detail)
         if verdict.is_final:
             self._tools.troubles.over("audio")  # it was this key's alone
         self._outlet.end(job, verdict, failure_of(outcome))
 
     def _keeps_refused(self, job: LiveJob, error: Forbidden) -> bool:
-        """Try again in a while where all audio seems to be refused: the next job would meet the same."""
+        """Keep a job aside where all audio seems to be refused; where many are kept, receive no more."""
         tools = self._tools
         self._refused.refuse(job.id)
-        if not self._refused.is_everybodys or tools.is_leaving:
+        if not self._refused.is_everybodys(clock.now_s()) or tools.is_leaving:
             return False
-        tools.troubles.over("audio")
-        tools.troubles.begin(refused_audio.all_refused(tools.backend.raw_bucket, error.detail))
+        trouble = refused_audio.all_refused(tools.backend.raw_bucket, error.detail)
+        job.is_aside = job.is_aside or tools.holdings.aside() < fairness.ASIDE_MOST
+        tell = tools.troubles.warn if job.is_aside else tools.troubles.begin
+        tell(trouble)
         if clock.now_s() - job.since_s >= refused_audio.HOLD_S:
             return False
         job.tries += 1

@@ -1,17 +1,21 @@
 """Is it this recording's audio that may not be read, or everybody's? PURE.
 
 S3 answers 403 for a key that is not there, where s3:ListBucket is not granted, and for a role that may read
-nothing. One such answer is taken for the recording's own; several recordings in a row, with none read between
-them, for the role's: their messages are kept and no more are received, instead of each being refused in turn.
+nothing. One such answer is taken for the recording's own; several recordings in a row, with none read lately,
+for the role's: their jobs are kept aside, not refused in turn, and others are tried. Where many are
+kept, nothing more is received.
 """
 
 from __future__ import annotations
+
+from typing import Optional
 
 from supervisor.broker.errors import Misconfigured
 from supervisor.broker.outcome import Verdict, sentence
 
 MANY = 3  # a guess: different recordings in a row
 HOLD_S = 600.0  # a guess: then the next one may show that it was these recordings after all
+_TRUST_S = 600.0  # a guess: a role that read something so lately may read
 _AWAY_S = 3_600.0  # a guess: meanwhile others of the queue have their turn
 WHERE = "reading"  # no proof can show it, a fetch alone
 
@@ -21,20 +25,22 @@ class RefusedAudio:
 
     def __init__(self) -> None:
         self._recordings: set[str] = set()
+        self._read_at_s: Optional[float] = None
 
-    def read_one(self) -> None:
+    def read_one(self, now_s: float) -> None:
         """Note that a recording was read: the role may read."""
         self._recordings.clear()
+        self._read_at_s = now_s
 
     def refuse(self, job_id: str) -> None:
         """Note a refusal."""
-        if not self.is_everybodys:
+        if len(self._recordings) < MANY:
             self._recordings.add(job_id)
 
-    @property
-    def is_everybodys(self) -> bool:
+    def is_everybodys(self, now_s: float) -> bool:
         """Say whether all audio seems to be refused."""
-        return len(self._recordings) >= MANY
+        is_trusted = self._read_at_s is not None and now_s - self._read_at_s < _TRUST_S
+        return len(self._recordings) >= MANY and not is_trusted
 
 
 def all_refused(bucket: str, detail: str) -> Misconfigured:

@@ -50,6 +50,10 @@ class Troubles:
             self._known.add(error.where)
             self._say(Trouble(error.where, error.detail[:_MAX_CHARS]))
 
+    def warn(self, error: Misconfigured) -> None:
+        """Tell what a person must probably correct, and go on receiving: the next job may show otherwise."""
+        self._correct_wrong({**self._wrong, error.where: error.detail})
+
     def disproved(self, error: Misconfigured) -> None:
         """Tell what a failed proof found, in the place of all that was known before."""
         self._correct_wrong({error.where: error.detail})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Callable
+from typing import Any, Callable
 
 from supervisor.broker.errors import Forbidden, TryLater
 from tests.broker.model import Host, Killed, World
@@ -80,3 +80,15 @@ def stop_for(world: World, host: Host, until: Callable[[], bool]) -> Deed:
         host.is_stopped = False
 
     return stop
+
+
+def let_fail(world: World, error: Callable[[], Exception]) -> None:
+    """Let the store fail for each audio whose name has `bad` in it, and for no other."""
+    fetch = world.objects.fetch
+
+    def fetched(bucket: str, key: str, *rest: Any) -> Any:
+        if "bad" in key:
+            raise error()
+        return fetch(bucket, key, *rest)
+
+    world.objects.fetch = fetched  # type: ignore[method-assign]

@@ -15,6 +15,7 @@ from supervisor.contract.messages import Done, Ending, Keep, Ready, Wanted
 from tests.broker.aws_servers import Deployment, record_key
 from tests.broker.harness import BrokerProcess, rem_message, until
 from tests.broker.model import World, new_world
+from tests.broker.model_faults import let_fail
 from tests.broker.model_supervisor import Plan
 from tests.broker.proxy import Proxy
 
@@ -25,18 +26,6 @@ ERRORS: dict[str, Callable[[], Exception]] = {
     "forbidden": lambda: Forbidden("audio", "get: AccessDenied"),
     "archived": lambda: JobRejected("The audio is archived."),
 }
-
-
-def let_fail(world: World, error: Callable[[], Exception]) -> None:
-    """Let the store fail for each audio whose name has `bad` in it, and for no other."""
-    fetch = world.objects.fetch
-
-    def fetched(bucket: str, key: str, *rest: Any) -> Any:
-        if "bad" in key:
-            raise error()
-        return fetch(bucket, key, *rest)
-
-    world.objects.fetch = fetched  # type: ignore[method-assign]
 
 
 def states(world: World, name: str) -> list[Any]:
