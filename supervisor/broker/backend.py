@@ -73,7 +73,7 @@ def _connect_aws(settings: Settings) -> Backend:
         f"SQS {aws.queue_url}",
         SqsQueue(clients.receiving("sqs"), aws.queue_url),
         DynamoRecords(clients.patient("dynamodb"), aws.table, table_clock),
-        S3Objects(clients.patient("s3")),
+        S3Objects(clients.patient("s3"), aws.raw_bucket if aws.raw_bucket != aws.transcripts_bucket else ""),
         beat_queue,
         beat_records,
         aws.raw_bucket,

@@ -28,10 +28,14 @@ _PROBE = "raw/rem-supervisor-check"  # a key that no recording has, where a role
 
 
 class S3Objects:
-    """All buckets through one boto3 client."""
+    """All buckets through one boto3 client.
 
-    def __init__(self, client: Any) -> None:
+    `audio_bucket`: the one of RAW_AUDIO_BUCKET, where transcripts go to another; `submit` writes to both.
+    """
+
+    def __init__(self, client: Any, audio_bucket: str = "") -> None:
         self._client = client
+        self._audio_bucket = audio_bucket
 
     def fetch(
         self, bucket: str, key: str, to: Path, admit: Callable[[ObjectFacts], None], version: str = ""
@@ -83,7 +87,9 @@ class S3Objects:
                 raise
 
     def put(self, bucket: str, key: str, source: Path, content_type: str) -> None:
-        with translated("transcripts", f"put {bucket}/{key[:200]}", bucket), open(source, "rb") as file:
+        # What a person has to correct is the setting that names this bucket.
+        where = "audio" if bucket == self._audio_bucket else "transcripts"
+        with translated(where, f"put {bucket}/{key[:200]}", bucket), open(source, "rb") as file:
             start = file.read(_AT_ONCE_BYTES)
             body: Any = start if len(start) < _AT_ONCE_BYTES else file
             if body is file:

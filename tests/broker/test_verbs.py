@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -177,9 +178,23 @@ def test_submit_and_redrive_on_aws(deployment: Deployment, tmp_path: Path, audio
 
 
 @pytest.mark.aws
-def test_check_names_what_is_missing_on_aws_and_the_cure(deployment: Deployment, tmp_path: Path) -> None:
-    import dataclasses
+def test_submit_names_the_setting_of_the_bucket_that_is_not_there(
+    deployment: Deployment, tmp_path: Path, audio: Path
+) -> None:
+    """It told to correct TRANSCRIPTS_BUCKET, whichever bucket it was that could not be written to."""
+    settings, environ = deployment.settings(tmp_path), deployment.server.environ
+    wrong = dataclasses.replace(settings, aws=dataclasses.replace(settings.aws, raw_bucket="no-such-bucket"))
 
+    code, lines, said = run(wrong, "submit", environ, files=[str(audio)])
+
+    told = f"{lines}{said}"
+    assert code == 78
+    assert "Correct RAW_AUDIO_BUCKET" in told
+    assert "TRANSCRIPTS_BUCKET" not in told
+
+
+@pytest.mark.aws
+def test_check_names_what_is_missing_on_aws_and_the_cure(deployment: Deployment, tmp_path: Path) -> None:
     settings, environ = deployment.settings(tmp_path), deployment.server.environ
 
     _, sound, _ = run(settings, "check", environ=environ)
