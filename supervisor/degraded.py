@@ -85,10 +85,21 @@ def _is_on_its_way(slot: Mapping[str, Any]) -> bool:
 
 def _of_workers(status: Mapping[str, Any]) -> Iterator[str]:
     """Say which workers are out of service. Held first: that may need a person, a back-off passes."""
-    workers = [slot for slot in worker_slots(status) if slot.get("state") != "ready"]
     for state in SICK:
-        yield from (_named(slot) for slot in workers if slot.get("state") == state)
-    yield from (f"{slot.get('name')} does not die" for slot in workers if _does_not_die(slot))
+        yield from (sentence for _, sentence in slots_in(state, status))
+    yield from (f"{slot.get('name')} does not die" for slot in worker_slots(status) if _does_not_die(slot))
+
+
+def slots_in(state: str, status: Mapping[str, Any]) -> list[tuple[list[str], str]]:
+    """Give the workers in a state, those with one reason together: their names, and it in a sentence.
+
+    A reason that all share (no model, a wrong setting) is told once, not once for each of eight GPUs.
+    """
+    found: dict[str, list[str]] = {}
+    for slot in worker_slots(status):
+        if slot.get("state") == state:
+            found.setdefault(str(slot.get("reason") or ""), []).append(str(slot.get("name")))
+    return [(names, _sentence(names, state, reason)) for reason, names in found.items()]
 
 
 def _of_children(status: Mapping[str, Any]) -> Iterator[str]:
@@ -126,9 +137,12 @@ def _does_not_die(slot: Mapping[str, Any]) -> bool:
 
 
 def _named(slot: Mapping[str, Any]) -> str:
-    state = "in back-off" if slot.get("state") == "backoff" else slot.get("state")
-    reason = f": {slot['reason']}" if slot.get("reason") else ""
-    return f"{slot.get('name')} is {state}{reason}"
+    return _sentence([str(slot.get("name"))], str(slot.get("state")), str(slot.get("reason") or ""))
+
+
+def _sentence(names: list[str], state: str, reason: str) -> str:
+    is_in = f"{'is' if len(names) == 1 else 'are'} {'in back-off' if state == 'backoff' else state}"
+    return f"{', '.join(names)} {is_in}{f': {reason}' if reason else ''}"
 
 
 def _supervisor(status: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -30,6 +30,10 @@ class NotRunning(CommandFailed):
         super().__init__(sentence, Exit.NOT_RUNNING)
 
 
+class Forbidden(CommandFailed):
+    """A supervisor may run here, but not for this user."""
+
+
 def ask(
     state_dir: str,
     request: Mapping[str, Any],
@@ -79,7 +83,7 @@ def _not_running(state_dir: str) -> NotRunning:
     return NotRunning(f"no supervisor is running on {state_dir}. Start one: rem-supervisor run")
 
 
-def _forbidden(path: str) -> CommandFailed:
+def _forbidden(path: str) -> Forbidden:
     """Say whose service this may be and how to reach it. `path`: its socket, or its state directory."""
     user, group = "another user", ""
     try:
@@ -92,7 +96,7 @@ def _forbidden(path: str) -> CommandFailed:
     way = (
         f"join group {group}" if group else "open the service to a group: [control] group in its config.toml"
     )
-    return CommandFailed(
+    return Forbidden(
         f"Permission denied: a service may be running here as {user} ({path}). Use sudo, or {way}. "
         "For a service of your own set REM_STATE_DIR."
     )

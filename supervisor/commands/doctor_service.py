@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
 from supervisor import degraded
-from supervisor.commands.ask import NotRunning, ask
+from supervisor.commands.ask import Forbidden, NotRunning, ask
 from supervisor.commands.command_failed import CommandFailed
 from supervisor.commands.doctor_host import Finding
 from supervisor.commands.layout import printable
@@ -31,6 +31,7 @@ class Running:
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
     failure: str = ""
     pid: int = 0  # of the supervisor; 0: not known
+    is_forbidden: bool = False  # this user may not ask it
 
     def loaded(self, shell: Optional[Loaded]) -> Optional[Loaded]:
         """Give the settings to judge: the service's, else the shell's (and its AWS names of `.env`)."""
@@ -49,7 +50,8 @@ def ask_service(state_dir: Optional[str], environ: Mapping[str, str]) -> Running
     except NotRunning:
         return Running()
     except CommandFailed as error:
-        return Running(failure=str(error), pid=_pid_of(state_dir))
+        forbidden = isinstance(error, Forbidden)
+        return Running(failure=str(error), pid=_pid_of(state_dir), is_forbidden=forbidden)
     if not isinstance(status, dict):
         return Running(failure="the supervisor answered without a status: is it another version?")
     try:
@@ -76,7 +78,8 @@ def of_service(
 ) -> Iterator[Finding]:
     """Say how the service is, or whether one could run here. `for_group`: [control] group is set."""
     if running.failure:
-        cure = "See the service's log; restart it if it stays silent"
+        # Whoever may not ask needs another user or group, which the sentence says already.
+        cure = "" if running.is_forbidden else "See the service's log; restart it if it stays silent"
         yield Finding("service", "fail", running.failure, cure)
     elif running.status is None:
         yield _of_socket(state_dir, environ, for_group)
@@ -99,15 +102,28 @@ def of_status(status: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("service", "warn", f"starting, pid {pid or 'unknown'}: no worker is ready yet", cure)
     elif not wrong:
         yield Finding("service", "ok", f"running, pid {pid or 'unknown'}")
-    held = {f"{slot.get('name')} is held": slot.get("name") for slot in degraded.worker_slots(status)}
+    held = {sentence: names for names, sentence in degraded.slots_in("held", status)}
     for reason in wrong:
-        slot = next((name for words, name in held.items() if reason.startswith(words)), None)
-        cure = (
-            f"Correct that; then rem-supervisor release {slot}"
-            if slot
-            else "rem-supervisor status and the service's log show more"
-        )
-        yield Finding("service", "fail", reason, cure)
+        yield Finding("service", "fail", reason, _cure(held.get(reason, [])))
+    if state == "running":
+        yield from _of_drained_slots(status)
+
+
+def _cure(held: list[str]) -> str:
+    if not held:
+        return "rem-supervisor status and the service's log show more"
+    if len(held) == 1:
+        return f"Correct that; then rem-supervisor release {held[0]}"
+    return f"Correct that; then run rem-supervisor release for each of them: {', '.join(held)}"
+
+
+def _of_drained_slots(status: Mapping[str, Any]) -> Iterator[Finding]:
+    """Name the slots that somebody drained in a service that runs: it looks well without them."""
+    for slot in degraded.worker_slots(status):
+        if slot.get("state") == "stopped" and slot.get("reason") and slot.get("has_started") is not False:
+            name, reason = printable(slot.get("name")), printable(slot["reason"])
+            cure = f"rem-supervisor resume {name} starts it again"
+            yield Finding("service", "warn", f"{name} is stopped: {reason}", cure)
 
 
 def of_differences(running: Running, shell: Optional[Loaded]) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from supervisor.commands.layout import number, printable
 LEAVE = "Waiting; Ctrl-C leaves the jobs queued."
 SOON_S = 10.0
 # Without these no recording gets on, whatever the workers do.
-_NEEDED = ("broker", "queue", "table", "audio", "transcripts", "spool")
+_NEEDED = ("broker", degraded.PROVEN, "queue", "table", "audio", "transcripts", "spool")
 
 
 def why_waiting(status: Any) -> str:

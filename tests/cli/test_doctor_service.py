@@ -64,6 +64,14 @@ def test_a_service_that_is_well_is_named_by_its_pid(status_of: Make) -> None:
     assert (found.state, found.detail) == ("ok", "running, pid 4242")
 
 
+def test_whoever_may_not_ask_is_not_told_to_restart_the_service(state_dir: Path) -> None:
+    running = service.Running(failure="Permission denied: ... Use sudo.", is_forbidden=True)
+
+    (found,) = service.of_service(running, str(state_dir), {})
+
+    assert (found.state, found.detail, found.cure) == ("fail", running.failure, "")
+
+
 def test_a_service_that_talks_nonsense_is_a_failure(state_dir: Path, supervisor_that: Talk) -> None:
     supervisor_that(lambda caller: caller.sendall(b"no\n"))
 
@@ -83,6 +91,30 @@ def test_a_held_slot_is_a_failure_with_what_to_do(status_of: Make, worker: Make)
     (found,) = states(status_of(slots=slots))
 
     assert found == ("fail", "gpu1 is held: XID 79. Reboot", "Correct that; then rem-supervisor release gpu1")
+
+
+def test_slots_that_share_a_reason_are_one_failure(status_of: Make, worker: Make) -> None:
+    """Where the model could not be fetched, eight GPUs told the same six lines eight times."""
+    slots = [worker(name=f"gpu{n}", state="held", reason="no model") for n in range(3)]
+
+    (found,) = states(status_of(slots=slots))
+
+    assert found[1] == "gpu0, gpu1, gpu2 are held: no model"
+    assert found[2] == "Correct that; then run rem-supervisor release for each of them: gpu0, gpu1, gpu2"
+
+
+def test_a_slot_that_somebody_drained_is_a_warning(status_of: Make, worker: Make) -> None:
+    """The service "runs", with one of two GPUs at rest since yesterday's drain."""
+    slots = [worker(), worker(name="gpu1", state="stopped", reason="drain asked for", has_started=True)]
+
+    running, drained = states(status_of(slots=slots))
+
+    assert running[:2] == ("ok", "running, pid 4242")
+    assert drained == (
+        "warn",
+        "gpu1 is stopped: drain asked for",
+        "rem-supervisor resume gpu1 starts it again",
+    )
 
 
 def test_a_drained_service_is_a_warning_that_says_how_to_go_on(status_of: Make) -> None:
