@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import gc
 import io
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Optional, Union
+from typing import Any, Callable, Optional, Union
 
 import av
 import av.error
@@ -26,7 +25,8 @@ from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
-from workerproc import damage, tracks
+from workerproc import damage, headers, tracks
+from workerproc.audio_file import AudioFile, Reader, look_at
 from workerproc.downmix import without_cancelling
 from workerproc.errors import AudioRejected
 from workerproc.tape import RATE_HZ, Pcm, Tape
@@ -41,7 +41,7 @@ _MAX_ERRORS_IN_A_ROW = 100
 _SILENT_BELOW = 33  # of 32,768: a track that is never louder holds no speech
 _LEAST_BYTES_PER_S = 20  # silence in FLAC or Opus takes more: no progress is told of a longer length
 _SIZED = frozenset({"aiff", "caf", "w64"})  # read no further than their headers say
-_TAIL_BYTES = 1_048_576  # looked through for samples behind a WAV's announced end
+_EXACT_S = 0.02  # less than this is padding
 # The decoder of a cover picture would take gigabytes for a file of one, when FFmpeg probes it.
 _ONLY_AUDIO = ",".join(sorted(name for name in av.codecs_available if tracks.is_audio_decoder(name)))
 
@@ -64,26 +64,11 @@ class _Tally:
     cancelled_s: float = 0.0  # where one channel was taken for all
 
 
-@dataclass(frozen=True)
-class _File:
-    """An audio file's size and first bytes (behind an ID3 tag), and what its header misses."""
+class _Forward:
+    """A file that can only be read on."""
 
-    path: Path
-    size_bytes: int
-    head: bytes
-    missed_s: float = 0.0  # of a WAV: samples behind the end that its header announces
-    is_endless: bool = False  # a WAV whose header does not say where its samples end
-
-
-class _Reader(io.BufferedReader):
-    """An open file in which every offset can be sought."""
-
-    def seek(self, target: int, whence: int = 0, /) -> int:
-        """Go to the end where a damaged size leads out of the numbers that a disk has."""
-        try:
-            return super().seek(target, whence)
-        except (OSError, OverflowError, ValueError):
-            return super().seek(0, os.SEEK_END)
+    def __init__(self, opened: Reader) -> None:
+        self.read = opened.read
 
 
 def decode(path: Path, tape: Tape, max_audio_s: float, tell: Tell) -> Sound:
@@ -91,12 +76,12 @@ def decode(path: Path, tape: Tape, max_audio_s: float, tell: Tell) -> Sound:
 
     `tell` is called after each packet; what it raises ends the decoding.
     """
-    file = _looked_at(path)
+    file = look_at(path)
     count = 1
     warnings: list[str] = []
     number = 0
     while number < count:
-        with _Reader(io.FileIO(path)) as opened, _opened(opened, file) as container:
+        with Reader(io.FileIO(path)) as opened, _opened(opened, file) as container:
             found = tracks.in_order(container)
             count = len(found)
             warnings = list(_decode_track(container, found[number], file, tape, max_audio_s, tell))
@@ -111,10 +96,10 @@ def decode(path: Path, tape: Tape, max_audio_s: float, tell: Tell) -> Sound:
 
 
 def _decode_track(
-    container: InputContainer, track: AudioStream, file: _File, tape: Tape, max_audio_s: float, tell: Tell
+    container: InputContainer, track: AudioStream, file: AudioFile, tape: Tape, max_audio_s: float, tell: Tell
 ) -> Iterator[str]:
     """Decode one track onto the tape; give what is to be said of it."""
-    stated = tracks.length(container, track, file.head, file.size_bytes)
+    stated = tracks.length(container, track, file.head, file.wav)
     announced_s = None if file.missed_s else stated.seconds
     expected_s = announced_s if announced_s and announced_s * _LEAST_BYTES_PER_S < file.size_bytes else 0.0
     _check_length(file, max_audio_s)
@@ -140,11 +125,13 @@ def _decode_track(
         tally.broke_off,
         stated.is_exact,
         tally.filled_s,
+        sum(timeline.jumps_s),
+        _missing_bytes(file, audio_s),
     )
     yield from damage.warnings(facts)
     if file.missed_s:
         yield (
-            f"the header of this WAV file announces {stated.seconds or 0.0:.1f} s of audio, "
+            f"the header of this WAV file announces {file.announced_s:.1f} s of audio, "
             f"the file holds {audio_s:.1f} s: all of it was transcribed"
         )
     if container.format.name in _SIZED:
@@ -163,12 +150,18 @@ def _decode_track(
         yield (f"the file's time stamps jump by {jump_s:.0f} s: what follows is timed as if they did not")
 
 
-def _unread_bytes(file: _File, end_at_bytes: int) -> int:
+def _missing_bytes(file: AudioFile, audio_s: float) -> int:
+    """Count the bytes that should have followed the last one."""
+    missing_bytes = max(0, (file.end_bytes or 0) - file.size_bytes)
+    return missing_bytes if missing_bytes / file.size_bytes * audio_s > _EXACT_S else 0
+
+
+def _unread_bytes(file: AudioFile, end_at_bytes: int) -> int:
     """Count what lies behind the last samples, unless it is padding or another chunk."""
     with file.path.open("rb") as opened:
-        opened.seek(end_at_bytes)
-        behind = opened.read(_TAIL_BYTES)
-    is_other = not any(behind) or damage.is_chunk_name(behind[:4])
+        opened.seek(file.begins_at_bytes + end_at_bytes)
+        behind = opened.read(headers.TAIL_BYTES)
+    is_other = not any(behind) or headers.is_chunk_name(behind[:4])
     return 0 if is_other else file.size_bytes - end_at_bytes
 
 
@@ -179,44 +172,16 @@ def _of_tracks(count: int, number: int) -> Iterator[str]:
         yield f"the file has {count} audio tracks: only the one that a player chooses was transcribed"
 
 
-def _looked_at(path: Path) -> _File:
-    """Read what the file says of itself before FFmpeg sees it."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(damage.HEAD_BYTES)
-            if not head:
-                raise AudioRejected("the audio file is empty (0 bytes)")
-            size_bytes = os.fstat(file.fileno()).st_size
-            if head[:3] == b"ID3" and len(head) >= 10:
-                file.seek(10 + _of_seven_bits(head[6:10]))
-                head = file.read(damage.HEAD_BYTES)
-            wav = damage.wav_data(head, size_bytes)
-            missed_s = 0.0
-            if wav is not None and wav.end_at_bytes is not None and wav.end_at_bytes + 8 < size_bytes:
-                file.seek(wav.end_at_bytes)
-                missed_s = damage.holds_more_s(wav, size_bytes, file.read(_TAIL_BYTES))
-            return _File(path, size_bytes, head, missed_s, wav is not None and wav.size_bytes is None)
-    except FileNotFoundError:
-        raise AudioRejected("there is no audio file: it was not fetched, or it was removed") from None
-    except IsADirectoryError:
-        raise AudioRejected("the audio is a folder, not a file") from None
-
-
-def _of_seven_bits(data: bytes) -> int:
-    """Read the size of an ID3 tag: seven bits in each byte."""
-    size = 0
-    for byte in data:
-        size = size << 7 | byte & 0x7F
-    return size
-
-
-def _opened(opened: BinaryIO, file: _File) -> InputContainer:
+def _opened(opened: Reader, file: AudioFile) -> InputContainer:
+    opened.begins_at_bytes = file.begins_at_bytes
+    opened.seek(0)
     options = {"protocol_whitelist": "none", "codec_whitelist": _ONLY_AUDIO}
     if file.missed_s or file.is_endless:
         options["ignore_length"] = "1"  # of the demuxer for WAV
     try:
         return av.open(
-            opened,
+            # Where FFmpeg can seek, it begins with the last of several chunks of data.
+            _Forward(opened) if file.missed_s else opened,
             mode="r",
             # Some recorders write their names in other encodings; that is no reason to refuse speech.
             metadata_errors="ignore",
@@ -228,10 +193,10 @@ def _opened(opened: BinaryIO, file: _File) -> InputContainer:
         raise AudioRejected(f"this is not an audio file that FFmpeg can read ({_reason(error)})") from error
 
 
-def _check_length(file: _File, max_audio_s: float) -> None:
+def _check_length(file: AudioFile, max_audio_s: float) -> None:
     """Refuse what is too long by the samples that it holds, before work is spent on it."""
-    wav = damage.wav_data(file.head, file.size_bytes)
-    if wav is None:
+    wav = file.wav
+    if wav is None or not wav.is_exact:
         return
     held_bytes = file.size_bytes - wav.begins_at_bytes
     if wav.size_bytes is not None and not file.missed_s:

@@ -15,14 +15,14 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
 
-from workerproc import damage
+from workerproc import headers
 from workerproc.errors import AudioRejected
 from workerproc.timeline import GAP_MOST_S
 
 _LEAST_RATE_HZ = 4_000  # below a telephone's 8 kHz; speech needs 3 kHz
 _MAX_RATE_HZ = 768_000
 _MAX_CHANNELS = 64
-_COUNTED = frozenset({"wav", "flac", "aiff", "w64"})  # in samples: a lost one shows
+_COUNTED = frozenset({"wav", "flac", "aiff"})  # in samples: a lost one shows
 # Of a track that is not for listeners in general.
 _SPECIAL = Disposition.comment | Disposition.hearing_impaired | Disposition.visual_impaired
 _MATROSKA_DURATION = re.compile(rb"\x44\x89[\x84\x88]")  # the element's name and the size of a number
@@ -92,11 +92,13 @@ def zero_s(container: InputContainer, head: bytes) -> float:
     return 0.0 if has_own_time and begins_s <= GAP_MOST_S else begins_s
 
 
-def length(container: InputContainer, track: AudioStream, head: bytes, file_bytes: int) -> Length:
+def length(
+    container: InputContainer, track: AudioStream, head: bytes, wav: Optional[headers.WavData]
+) -> Length:
     """Say how long the file states this track to be, from its own zero. `head`: its first bytes."""
     name = container.format.name
     if name == "wav":
-        return Length(damage.wav_announced_s(head, file_bytes), is_exact=True)
+        return Length(wav.announced_s if wav is not None and wav.is_exact else None, is_exact=True)
     if not _is_stated(name, head):
         return Length(None)
     seconds = _stated_s(container, track, head)
@@ -126,10 +128,10 @@ def _stated_s(container: InputContainer, track: AudioStream, head: bytes) -> Opt
     if _begins_s(container) > GAP_MOST_S:
         return None
     if track.duration is None or not track.time_base:
-        return whole_s
+        return whole_s if len(container.streams) == 1 else None  # sound may end before the picture
     codec_bytes_per_s = track.codec_context.rate * track.codec_context.channels * 2
     track_s = float(track.duration * track.time_base)
-    if track_s * codec_bytes_per_s >= damage.UNKNOWN_FROM_BYTES and container.format.name in ("aiff", "w64"):
+    if track_s * codec_bytes_per_s >= headers.UNKNOWN_FROM_BYTES and container.format.name == "aiff":
         return None
     if "mp4" in container.format.name and whole_s is not None:
         late_s = 0.0 if track.start_time is None else float(track.start_time * track.time_base)

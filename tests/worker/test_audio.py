@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 import re
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Optional
 
 import numpy as np
 import pytest
 
 from tests.worker import recordings
 from tests.worker.recordings import Clip, noise, tone, wav
-from workerproc import audio, damage
+from workerproc import audio, damage, headers
 from workerproc.audio import Sound
 from workerproc.damage import Decoded
 from workerproc.errors import AudioRejected
@@ -303,7 +303,12 @@ def test_wav_header_is_read_over_other_chunks_and_never_beyond_its_end() -> None
     plain = recordings.wav_header(32_000)
     listed = plain[:36] + b"LIST" + (3).to_bytes(4, "little") + b"abc\0" + plain[36:]
 
-    assert damage.wav_announced_s(plain, 32_044) == 1.0
-    assert damage.wav_announced_s(listed, 32_056) == 1.0
-    assert [damage.wav_announced_s(plain[:n], n) for n in range(44)] == [None] * 44
-    assert damage.wav_announced_s(recordings.wav_header(0), 32_044) is None
+    assert announced_s(plain, 32_044) == 1.0
+    assert announced_s(listed, 32_056) == 1.0
+    assert [announced_s(plain[:n], n) for n in range(44)] == [None] * 44
+    assert announced_s(recordings.wav_header(0), 32_044) is None
+
+
+def announced_s(head: bytes, file_bytes: int) -> Optional[float]:
+    found = headers.wav_data(lambda at, count: head[at : at + count], file_bytes)
+    return None if found is None else found.announced_s
