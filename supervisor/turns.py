@@ -58,6 +58,8 @@ class Turns:
         """Let go of the descriptor, which stays its owner's to close."""
         self.read_no_more()
         self._is_closed = True
+        # They are methods of whoever has us: a cycle that only the collector would find.
+        self._read, self._deal = _nothing, _ignore
         if self._resting is not None:
             self._resting.cancel()
 
@@ -86,3 +88,11 @@ class Turns:
         elif self._is_listening and not on:
             self._loop.remove_reader(self._fd)
         self._is_listening = on
+
+
+def _nothing() -> bool:
+    return False
+
+
+def _ignore(piece: bytes) -> None:
+    pass
