@@ -13,7 +13,7 @@ from typing import Any, Optional
 from supervisor import slot as sl
 from supervisor.care import Care, with_device
 from supervisor.contract import messages as m
-from supervisor.deaths import death_of, with_memory, with_patience
+from supervisor.deaths import death_of, give_up_jobs, with_memory, with_patience
 from supervisor.ending import Ending
 from supervisor.finishing import Finishing
 from supervisor.handing_out import hand_out, tell_wanted
@@ -295,6 +295,8 @@ class Pool:
         now = member.slot
         if now.state is not was.state or now.restarts != was.restarts:
             self._actions.append(move_note(was, now))
+        if now.signalled == "lost" != was.signalled:
+            give_up_jobs(self, member)
         for command in commands:
             if isinstance(command, sl.Spawn) and now.kind == "worker":
                 self._to_load.append(now.name)

@@ -42,3 +42,28 @@ def test_worker_whose_exit_status_is_unknown_is_replaced_and_its_job_goes_on_unc
     assert (host.slot("w0").restarts, host.slot("w0").failures) == (1, 1)
     assert not host.pool.ledger.entries["a"].suspect
     assert host.run(60).ended_as(m.Ending.DONE) == ["a"]
+
+
+def test_worker_that_does_not_die_keeps_no_recording() -> None:
+    """Its job stayed with it, and its lease was renewed, until somebody rebooted the machine."""
+    host = Host(workers=2).begin("a", takes_s=500).run_until_has("w0")
+    host.worker("w0").immortal = host.worker("w0").stuck = True
+
+    host.run_until(lambda: host.endings, 400)
+
+    assert host.slot("w0").signalled == "lost"
+    assert host.endings == [("a", m.Ending.FAILED)]  # as the puppet has it; the broker tries it again
+    assert host.pool.ledger.entries == {}
+    (told,) = [message for message in host.broker.heard if isinstance(message, m.Fail)]
+    assert told.failure is m.Failure.STALL
+
+
+def test_end_of_a_process_that_was_given_up_frees_its_slot_and_no_second_time_its_job() -> None:
+    host = Host(workers=1).begin("a", takes_s=500).run_until_has("w0")
+    host.worker("w0").immortal = host.worker("w0").stuck = True
+    host.run_until(lambda: host.endings, 400)
+
+    host.kill("w0")
+    host.run(30)
+
+    assert (host.state("w0"), len(host.endings)) == ("ready", 1)
