@@ -144,7 +144,8 @@ def _rem_job(envelope: dict[str, Any], recording_id: Any, user_id: Any, policy: 
     missing = [name for name in ("recordingId", "bucket", "key") if not envelope.get(name)]
     if missing:
         raise _Bad(f"The message lacks {', '.join(missing)}.")
-    source = Source(_checked_bucket(envelope["bucket"], policy), _checked_key(envelope["key"]))
+    bucket, key = _checked_bucket(envelope["bucket"], policy), _checked_key(envelope["key"])
+    source = Source(bucket, key, _version(envelope.get("versionId")))
     layout = _KEY_LAYOUT.fullmatch(source.key)
     device_id = envelope.get("deviceId") or (layout["device"] if layout else UNKNOWN_DEVICE)
     return JobRequest(
@@ -221,8 +222,7 @@ def _object_job(
     bucket, key = _checked_bucket(bucket, policy), _checked_key(key)
     if key.endswith("/") and size in (0, None):
         raise _Ignored(f"the mark of a folder, not a recording ({key[-80:]})")
-    # "null" is S3's name for the version of an object in a bucket that keeps none.
-    source = Source(bucket, key, "" if version == "null" else _short_text(version), _short_text(etag))
+    source = Source(bucket, key, _version(version), _short_text(etag))
     layout = _KEY_LAYOUT.fullmatch(key)
     device_id = layout["device"] if layout and is_usable_id(layout["device"]) else UNKNOWN_DEVICE
     return JobRequest(
@@ -289,6 +289,11 @@ def _whole(value: Any) -> Any:
 
 def _sentence(text: str) -> str:
     return text if text.endswith((".", "?")) else f"{text}."
+
+
+def _version(value: Any) -> str:
+    """Take a version's name; "null" is S3's for the object of a bucket that keeps no versions."""
+    return "" if value == "null" else _short_text(value)
 
 
 def _short_text(value: Any) -> str:

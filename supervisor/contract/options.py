@@ -129,7 +129,8 @@ def read(asked: str) -> Mapping[str, Any]:
 def merged(defaults: Options, asked: Mapping[str, Any]) -> Options:
     """Give `defaults` with the options named in `asked` in their place. Raises `BadOption`."""
     given = dict(asked)
-    vad = given.pop("vad_parameters", {})
+    vad = given.pop("vad_parameters", None)
+    vad = {} if vad is None else vad
     if not isinstance(vad, dict):
         raise BadOption("vad_parameters", 'expected an object such as {"threshold": 0.5}')
     if not isinstance(given.get("temperature", []), list):
@@ -153,6 +154,8 @@ def _typed(cls: type, asked: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     for name, value in asked.items():
         if name not in kinds:
             raise BadOption(f"{prefix}{name[:60]}", f"unknown; known are {', '.join(kinds)}")
+        if value is None and name != "language":
+            continue  # as if it were not named; no language asks for one to be detected
         try:
             values[name] = codec.check_value(kinds[name], value)
         except codec.BadValue:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from supervisor.broker.envelope import EnvelopePolicy, is_usable_id, parse
 from supervisor.broker.request import JobRequest, Source
+from supervisor.contract.options import Options, changed
 from tests.broker.harness import rem_message
 
 POLICY = EnvelopePolicy("raw", "default-user")
@@ -80,6 +81,29 @@ def test_field_that_is_null_or_empty_is_one_that_is_lacking(lacking: Any) -> Non
     (job,) = parse(json.dumps(message), POLICY).jobs
 
     assert (job.user_id, job.device_id, job.started_at, job.ended_at) == ("default-user", "cam", "T1", "T2")
+
+
+def test_version_that_a_message_names_is_the_one_to_be_read() -> None:
+    (named,) = parse(json.dumps(rem_message(versionId="v-1")), POLICY).jobs
+    (none,) = parse(json.dumps(rem_message(versionId=None)), POLICY).jobs
+    (unversioned,) = parse(json.dumps(rem_message(versionId="null")), POLICY).jobs
+
+    assert [job.source.version for job in (named, none, unversioned)] == ["v-1", "", ""]
+
+
+@pytest.mark.parametrize(
+    "options", [{"hotwords": None}, {"vad_parameters": None}, {"vad_parameters": {"threshold": None}}]
+)
+def test_option_that_is_null_costs_no_recording_and_changes_nothing(options: Any) -> None:
+    (job,) = parse(json.dumps(rem_message(options=options)), POLICY).jobs
+
+    assert changed(Options(hotwords="REM"), job.options) == Options(hotwords="REM")
+
+
+def test_option_of_a_null_language_asks_for_one_to_be_detected() -> None:
+    (job,) = parse(json.dumps(rem_message(options={"language": None})), POLICY).jobs
+
+    assert changed(Options(language="de"), job.options).language is None
 
 
 def test_emoji_that_was_cut_in_two_in_an_option_costs_no_recording() -> None:
