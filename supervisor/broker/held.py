@@ -49,6 +49,7 @@ class LiveJob:
     tries: int = 0
     is_aside: bool = False  # it goes on trying and takes no other job's place
     renew_at_s: float = 0.0
+    is_renewing: bool = False
 
     @property
     def id(self) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Union
 
 from supervisor.broker import commit, job_log, lease
-from supervisor.broker.crew import BEAT, QUICK
+from supervisor.broker.crew import BEAT, QUICK, RENEW
 from supervisor.broker.errors import BrokerError, LeaseLost, TryLater
 from supervisor.broker.held import Lease, LiveJob, Phase, Settled
 from supervisor.broker.outcome import Verdict
@@ -58,7 +58,8 @@ class Keeper:
         if self._tools.can_hold:
             self._extend_due(now_s)
         for job in list(self._holdings.jobs.values()):
-            if job.renew_at_s <= now_s and job.phase in _RENEWED and self._moves(job, now_s):
+            is_due = job.renew_at_s <= now_s and not job.is_renewing
+            if is_due and job.phase in _RENEWED and self._moves(job, now_s):
                 self._renew(job, now_s)
 
     def lose(self, held: Lease, why: str) -> None:
@@ -207,8 +208,10 @@ class Keeper:
     def _renew(self, job: LiveJob, now_s: float) -> None:
         records = self._tools.backend.beat_records
         job.renew_at_s = now_s + lease.renew_after_s(self._tools.lease_s)
+        job.is_renewing = True
 
         def renewed(outcome: Union[BrokerError, None]) -> None:
+            job.is_renewing = False
             if self._holdings.jobs.get(job.id) is not job:
                 return
             if isinstance(outcome, TryLater):
@@ -221,7 +224,7 @@ class Keeper:
 
         key, folder = job.request.record_key, self._tools.spool.folder(job.request.record_key)
         message = self._tools.message_of(job)
-        self._tools.crew.do(BEAT, lambda: commit.renew(records, key, job.hold, folder, message), renewed)
+        self._tools.crew.do(RENEW, lambda: commit.renew(records, key, job.hold, folder, message), renewed)
 
     def _outrun(self, job: LiveJob, why: str) -> None:
         """Somebody took the record over: stop, and leave the message alone too."""

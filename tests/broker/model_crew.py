@@ -71,6 +71,10 @@ class StepCrew:
         calls = any(calls for lane, calls in self._calls.items() if lane not in self.hung)
         return bool(self._events or calls or self.timers.is_due(self._now_s()))
 
+    def waiting(self, lane: str) -> int:
+        """Count the calls of a lane that have not ended."""
+        return len(self._calls[lane])
+
     def turn(self) -> None:
         """Let one thing happen."""
         choices = self._choices()

@@ -40,6 +40,7 @@ class Proxy:
     def __init__(self, behind: AwsServer) -> None:
         self.is_down = False
         self.denied: set[str] = set()
+        self.hanging: set[str] = set()  # calls that get no answer
         self.forbidden_path = "(none)"
         self.errors: dict[
             str, tuple[int, str]
@@ -47,6 +48,7 @@ class Proxy:
         self.seen: list[str] = []
         self.permitted: Optional[frozenset[str]] = None  # None: everything
         self.refused: list[str] = []  # what was asked for and not permitted
+        self._is_over = threading.Event()
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -75,6 +77,7 @@ class Proxy:
         error: Optional[BaseException],
         trace: Optional[TracebackType],
     ) -> None:
+        self._is_over.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -91,6 +94,8 @@ class Proxy:
             request.close_connection = True
             request.connection.close()
             return
+        while call in self.hanging and not self._is_over.wait(0.1):
+            pass
         if call in self.denied:
             self._refuse(request, call)
             return
