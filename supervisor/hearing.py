@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from supervisor import read_ahead
 from supervisor import slot as sl
 from supervisor.contract import messages as m
+from supervisor.degraded import PROVEN
 from supervisor.ledger import Entry, Stage
 from supervisor.patience import still_most
 from supervisor.pool_types import BROKER, Member
@@ -161,9 +162,12 @@ def _hear_trouble(pool: Pool, member: Member, message: m.Trouble, now_s: float) 
     facts = {"where": message.where, "detail": message.detail}
     if message.detail:
         pool.troubles.begin(message.where, message.detail, now_s)
-        pool.note("error", "something outside does not answer", facts)
+        # Of settings, AWS has answered: it refuses them, and only a person can correct them.
+        refused = message.where == PROVEN
+        pool.note("error", "AWS refuses the settings" if refused else "service does not answer", facts)
     elif pool.troubles.end(message.where):
-        pool.note("info", "it answers again", facts)
+        told = "AWS accepts the settings" if message.where == PROVEN else "service answers again"
+        pool.note("info", told, facts)
 
 
 def _hear_devices(pool: Pool, member: Member, message: m.Devices, now_s: float) -> None:

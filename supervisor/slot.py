@@ -143,7 +143,7 @@ def _on_spawn_failed(slot: Slot, event: SpawnFailed, policy: Policy, now_s: floa
 def _on_ready(slot: Slot, event: BecameReady, policy: Policy, now_s: float) -> Decision:
     if slot.state is not _S.STARTING:
         return _stay(slot)
-    ready = _to(slot, _S.READY, "warm and waiting", now_s, now_s + policy.silence_s)
+    ready = _to(slot, _S.READY, "started", now_s, now_s + policy.silence_s)
     return replace(ready, ready_at_s=now_s, moved_at_s=now_s, still_most_s=0.0, phase=""), ()
 
 

@@ -184,7 +184,8 @@ def _look_at_redrive(backend: Backend) -> Iterator[Finding]:
         yield Finding(
             "redrive",
             "warn",
-            f"maxReceiveCount is {most}: every release counts, so a few innocent ones bury a job",
+            f"maxReceiveCount is {most}: SQS counts each return to the queue, and moves a good job to the "
+            f"dead-letter queue after {most} of them",
             f"Set it to {_LEAST_RECEIVES} or more.",
         )
     else:

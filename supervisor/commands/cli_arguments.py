@@ -9,15 +9,15 @@ from supervisor import __version__
 FORMATS = ("txt", "json", "srt", "vtt", "tsv")
 # What a simulated driver can want done; `unknown` is an older one, which tells nothing.
 RECOVERY_ACTIONS = ("none", "gpu-reset", "node-reboot", "drain-and-reset", "unknown")
-_EXITS = "exit codes: 0 fine, 1 failed, 2 usage, 3 not running, 4 degraded, 78 settings"
+_EXITS = "exit codes: 0 success, 1 error, 2 usage, 3 not running, 4 degraded, 78 invalid settings"
 
 
 def parser() -> argparse.ArgumentParser:
     """Build the whole command line."""
     top = argparse.ArgumentParser(
         prog="rem-supervisor",
-        description="Keeps speech-to-text workers alive and feeds them from a queue.",
-        epilog=f"{_EXITS}\n\nrem-supervisor VERB --help explains a verb.",
+        description="Supervises workers that transcribe audio jobs from a queue.",
+        epilog=f"{_EXITS}\n\nRun rem-supervisor VERB --help for help on a verb.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"rem-supervisor {__version__}")
@@ -44,7 +44,7 @@ def _verb(
         epilog=f"examples:\n{shown}\n\n{_EXITS}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verb.add_argument("--config", metavar="FILE", help="settings; ./config.toml is read when it exists")
+    verb.add_argument("--config", metavar="FILE", help="settings file; default: ./config.toml, if it exists")
     return verb
 
 
@@ -66,7 +66,7 @@ def _service_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     demo = _verb(
         verbs,
         "demo",
-        "transcribe the sample recordings here and now, with no account and no configuration",
+        "transcribe the sample recordings; needs no account and no configuration",
         "rem-supervisor demo\nWHISPER_MODEL=base rem-supervisor demo --output /tmp/demo",
     )
     demo.add_argument(
@@ -81,7 +81,7 @@ def _job_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     submit = _verb(
         verbs,
         "submit",
-        "put recordings into the queue, and wait for their transcripts if asked to",
+        "put recordings into the queue; --wait waits for their transcripts",
         """rem-supervisor submit meeting.mp3
         rem-supervisor submit *.wav --wait --format srt --output subtitles/
         rem-supervisor submit note.wav --wait --format json | jq .fullText""",
@@ -101,15 +101,17 @@ def _job_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
         help="for these recordings alone, by faster-whisper's name: task=translate, beam_size=1, "
         "word_timestamps=true, vad_parameters.threshold=0.3 (may be repeated)",
     )
-    submit.add_argument("--force", action="store_true", help="transcribe again what has a transcript already")
+    submit.add_argument(
+        "--force", action="store_true", help="transcribe files again that have a transcript already"
+    )
     jobs = _verb(
         verbs,
         "jobs",
-        "list jobs that wait, are in flight or failed",
+        "list jobs that are waiting, in flight or failed",
         "rem-supervisor jobs\nrem-supervisor jobs --failed --json",
     )
-    jobs.add_argument("--failed", action="store_true", help="only those that failed")
-    jobs.add_argument("--json", action="store_true", help="one JSON object a line")
+    jobs.add_argument("--failed", action="store_true", help="list failed jobs only")
+    jobs.add_argument("--json", action="store_true", help="print one JSON object per line")
     redrive = _verb(
         verbs,
         "redrive",
@@ -117,7 +119,7 @@ def _job_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
         "rem-supervisor redrive 2f6c0d1e\nrem-supervisor redrive --all",
     )
     redrive.add_argument("jobs", nargs="*", metavar="JOB", help="ids as `jobs --failed` shows them")
-    redrive.add_argument("--all", action="store_true", help="every failed job")
+    redrive.add_argument("--all", action="store_true", help="redrive every failed job")
 
 
 def _control_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
@@ -127,15 +129,15 @@ def _control_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
         "show slots, devices, jobs and queue of the running service",
         "rem-supervisor status\nrem-supervisor status --watch\nrem-supervisor status --json | jq .totals",
     )
-    status.add_argument("--json", action="store_true", help="the status as the supervisor gave it")
-    status.add_argument("--watch", action="store_true", help="again each second, until Ctrl-C")
+    status.add_argument("--json", action="store_true", help="print the status as JSON")
+    status.add_argument("--watch", action="store_true", help="refresh every second; Ctrl-C to quit")
     drain = _verb(
         verbs,
         "drain",
         "let slots, or the whole service, finish or suspend their jobs and accept no more",
         "rem-supervisor drain\nrem-supervisor drain gpu0 --deadline 60",
     )
-    drain.add_argument("slots", nargs="*", metavar="SLOT", help="all where none is named")
+    drain.add_argument("slots", nargs="*", metavar="SLOT", help="default: all slots")
     drain.add_argument(
         "--deadline",
         type=_seconds,
@@ -149,7 +151,7 @@ def _control_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
         "accept jobs again after a drain",
         "rem-supervisor resume\nrem-supervisor resume gpu0",
     )
-    resume.add_argument("slots", nargs="*", metavar="SLOT", help="all where none is named")
+    resume.add_argument("slots", nargs="*", metavar="SLOT", help="default: all slots")
     for name, says in (
         ("restart", "restart a slot once its jobs are finished, or suspended and continued elsewhere"),
         ("release", "let a held slot try again, and say whether it starts"),
@@ -163,7 +165,7 @@ def _drill_verb(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     drill = _verb(
         verbs,
         "drill",
-        "act as if EC2 had said that it takes this machine, or as if a simulated GPU failed",
+        "simulate an EC2 interruption or a fault of a simulated GPU",
         """rem-supervisor drill spot --in 120
         rem-supervisor drill spot --action hibernate
         rem-supervisor drill asg
@@ -175,7 +177,7 @@ def _drill_verb(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     drill.add_argument(
         "kind",
         choices=("spot", "rebalance", "asg", "gpu"),
-        help="an interruption, a recommendation, an Auto Scaling termination, a fault of a simulated GPU",
+        help="spot interruption, rebalance recommendation, Auto Scaling termination, or GPU fault",
     )
     _gpu_drill(drill)
     drill.add_argument(
@@ -184,7 +186,7 @@ def _drill_verb(verbs: _Verbs[argparse.ArgumentParser]) -> None:
         metavar="S",
         dest="in_s",
         default=120.0,
-        help="seconds until then, for spot (120); with less than 5 left, workers are killed at once",
+        help="for spot: seconds until the interruption (120); with less than 5, workers are killed at once",
     )
     drill.add_argument(
         "--action",
@@ -196,27 +198,31 @@ def _drill_verb(verbs: _Verbs[argparse.ArgumentParser]) -> None:
         "--serve",
         type=_port,
         metavar="PORT",
-        help="be an imitation of the metadata service on 127.0.0.1 instead, until Ctrl-C; 0: any free port",
+        help="run a mock EC2 metadata service on 127.0.0.1 until Ctrl-C; 0: any free port",
     )
     drill.add_argument(
         "--after",
         type=_seconds,
         metavar="S",
         default=0.0,
-        help="with --serve: tell the notice after S seconds (0)",
+        help="with --serve: publish the notice after S seconds (0)",
     )
 
 
 def _gpu_drill(drill: argparse.ArgumentParser) -> None:
-    drill.add_argument("slot", nargs="?", metavar="SLOT", help="for gpu: whose device fails")
-    drill.add_argument("--xid", type=int, metavar="N", help="for gpu: the driver tells this XID")
+    drill.add_argument("slot", nargs="?", metavar="SLOT", help="for gpu: the slot whose GPU fails")
+    drill.add_argument("--xid", type=int, metavar="N", help="for gpu: simulate this XID error")
     drill.add_argument(
         "--recovery-action", metavar="A", choices=RECOVERY_ACTIONS, help="for gpu: %(choices)s"
     )
-    drill.add_argument("--held-bytes", type=int, metavar="N", help="for gpu: so much memory stays in use")
-    drill.add_argument("--lost", action="store_true", help="for gpu: it falls off the bus")
-    drill.add_argument("--hang", type=_seconds, metavar="S", help="for gpu: the driver does not answer")
-    drill.add_argument("--heal", action="store_true", help="for gpu: all is well again")
+    drill.add_argument(
+        "--held-bytes", type=int, metavar="N", help="for gpu: keep N bytes of GPU memory allocated"
+    )
+    drill.add_argument("--lost", action="store_true", help="for gpu: the GPU falls off the bus")
+    drill.add_argument(
+        "--hang", type=_seconds, metavar="S", help="for gpu: the driver does not answer for S seconds"
+    )
+    drill.add_argument("--heal", action="store_true", help="for gpu: end the simulated fault")
 
 
 def _port(text: str) -> int:
@@ -233,7 +239,7 @@ def _insight_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
         "check the host, settings and the running service; suggest fixes",
         "rem-supervisor doctor\nrem-supervisor doctor --json",
     )
-    doctor.add_argument("--json", action="store_true", help="one JSON object a line")
+    doctor.add_argument("--json", action="store_true", help="print one JSON object per line")
     _verb(
         verbs,
         "config",

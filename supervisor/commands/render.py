@@ -41,6 +41,8 @@ STATE_STYLES = {
     "stopped": "faint",
 }
 SLOT_COLUMNS = ("SLOT", "STATE", "PID", "UP", "RESTARTS", "RSS", "DONE", "FAILED", "SPEED", "DEVICE")
+# Keys of the status that people read in other words. `ready`: audio that is fetched and waits for a worker.
+_COUNTED = {"in_flight": "in flight", "ready": "fetched", "released": "returned to queue"}
 JOB_COLUMNS = ("JOB", "SLOT", "TRY", "PROGRESS", "", "AUDIO")
 
 
@@ -110,13 +112,13 @@ def _facts(supervisor: Mapping[str, Any]) -> list[str]:
 def _why(supervisor: Mapping[str, Any]) -> list[str]:
     """Say why it drains or stops, and what EC2 said; a resumed machine may be doomed all the same."""
     reason, notice = printable(supervisor.get("reason")), _mapping(supervisor.get("notice"))
-    lines = [f"because: {reason}"] if reason else []
+    lines = [f"Reason: {reason}"] if reason else []
     if notice:
         left = (
             "withdrawn" if notice.get("withdrawn") is True else f"{span_text(notice.get('deadline_s'))} left"
         )
         words = [printable(notice.get(key)) for key in ("kind", "action")]
-        lines.append(f"notice: {' '.join(words)}, {left}{', a drill' if notice.get('drill') is True else ''}")
+        lines.append(f"Notice: {' '.join(words)}, {left}{' (drill)' if notice.get('drill') is True else ''}")
     return [shorten(line, WIDTH) for line in lines]
 
 
@@ -124,9 +126,9 @@ def _loud(supervisor: Mapping[str, Any], paint: Paint) -> list[str]:
     """Say what nobody wants in production, and what is wrong with devices."""
     lines = []
     if supervisor.get("fake_gpus"):
-        lines.append(f"SIMULATED GPUS: {count_text(supervisor['fake_gpus'])} that do not exist (--fake-gpus)")
+        lines.append(f"WARNING: {count_text(supervisor['fake_gpus'])} simulated GPUs (--fake-gpus)")
     if supervisor.get("compute") == "cpu":
-        lines.append("COMPUTING ON THE CPU, whatever device a slot has (REM_COMPUTE or [devices] compute)")
+        lines.append("WARNING: CPU inference is forced on all slots (REM_COMPUTE or [devices] compute)")
     problem = printable(supervisor.get("devices_problem"))
     wrapped = textwrap.wrap(f"devices: {problem}", WIDTH) if problem else []
     return [paint(line, "bad") for line in lines] + [paint(line, "warn") for line in wrapped]
@@ -146,19 +148,9 @@ def _slots(status: Mapping[str, Any], paint: Paint) -> list[str]:
             shorten(row, WIDTH).replace(f" {state} ", f" {paint(state, STATE_STYLES.get(state, 'bold'))} ", 1)
         )
         lines += [paint(line, "faint") for line in _reason(slot)]
-        lines += [paint(line, "faint") for line in _measured(slot)]
         if slot.get("memory"):
             lines += [paint(line, "warn") for line in _indented(printable(slot["memory"]))]
     return lines
-
-
-def _measured(slot: Mapping[str, Any]) -> list[str]:
-    """Say why a worker computes so many recordings together: what a token takes, by their number."""
-    costs = _mapping(slot.get("batch_token_ms"))
-    if not costs:
-        return []
-    words = ", ".join(f"{printable(ms)} ms in calls of {printable(rows)}" for rows, ms in costs.items())
-    return _indented(f"calls of {count_text(slot.get('batch_size'))}; a token takes {words}")
 
 
 def _slot_cells(slot: Mapping[str, Any]) -> list[str]:
@@ -182,13 +174,13 @@ def _state(slot: Mapping[str, Any]) -> str:
 
 
 def _device(device: Mapping[str, Any], batch_size: Any) -> str:
-    """`NVIDIA L4 sick 3.1G/22G 67C 88% 72W`: what is known of it; health where it is not well."""
+    """`NVIDIA L4 unhealthy 3.1G/22G 67C 88% 72W`: what is known of it; health where it is not well."""
     parts = [printable(device.get("name")) or printable(device.get("uuid"))]
     if (number(batch_size) or 0) > 1:
         parts.append(f"batch {count_text(batch_size)}")
     if device.get("health") not in (None, "", "ok"):
         unknown = device["health"] == "unknown"
-        parts.append("health unknown" if unknown else printable(device["health"]))
+        parts.append("health unknown" if unknown else _health(device["health"]))
     if number(device.get("memory_used_bytes")) is not None:
         parts.append(
             f"{bytes_text(device['memory_used_bytes'])}/{bytes_text(device.get('memory_total_bytes'))}"
@@ -201,6 +193,10 @@ def _device(device: Mapping[str, Any], batch_size: Any) -> str:
         parts.append(f"{device['power_w']:.0f}W")
     parts += [printable(reason) for reason in _items(device.get("throttle"))]
     return " ".join(part for part in parts if part)
+
+
+def _health(word: Any) -> str:
+    return "unhealthy" if word == "sick" else printable(word)
 
 
 def _reason(slot: Mapping[str, Any]) -> list[str]:
@@ -290,7 +286,7 @@ def _newest_crash(status: Mapping[str, Any], paint: Paint) -> list[str]:
 
 
 def _named(counts: Mapping[str, Any], names: tuple[str, ...]) -> str:
-    return " · ".join(f"{count_text(counts.get(name))} {name.replace('_', ' ')}" for name in names)
+    return " · ".join(f"{count_text(counts.get(name))} {_COUNTED.get(name, name)}" for name in names)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -36,7 +36,7 @@ STATUS_UNKNOWN = 256
 def describe(returncode: int) -> str:
     """Say in words how a process ended, from `Popen.returncode` (negative: a signal).
 
-    `killed by SIGKILL`, `ended by itself (0)`, `exit 71 (device broken)`.
+    `killed by SIGKILL`, `exited (code 0)`, `exit 71 (device broken)`.
     """
     if returncode < 0:
         try:
@@ -46,7 +46,7 @@ def describe(returncode: int) -> str:
     if returncode == STATUS_UNKNOWN:
         return "ended, exit status unknown"
     if returncode == 0:
-        return "ended by itself (0)"
+        return "exited (code 0)"
     try:
         return f"exit {returncode} ({Exit(returncode).name.lower().replace('_', ' ')})"
     except ValueError:

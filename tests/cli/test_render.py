@@ -22,8 +22,8 @@ def test_a_healthy_service_is_told_in_full(status_of: Make, worker: Make) -> Non
     assert lines[0] == "rem-supervisor running · pid 4242 · up 1m15s · backend local · profile rem"
     assert lines[3].split() == ["cpu0", "ready", "4243", "1m10s", "0", "210M", "7", "1", "8.4x", "cpu"]
     assert "rec-1  cpu0    2  [############............]  50 %   1:11" in lines
-    assert "queue   3 waiting · 1 in flight · 2 ready" in lines
-    assert "totals  7 done · 1 failed · 0 released · 2 crashed" in lines
+    assert "queue   3 waiting · 1 in flight · 2 fetched" in lines
+    assert "totals  7 done · 1 failed · 0 returned to queue · 2 crashed" in lines
     assert "degraded" not in text
 
 
@@ -116,15 +116,15 @@ def test_a_notice_is_shown_with_what_it_leaves(status_of: Make) -> None:
 
     lines = status_text(status_of(supervisor=drained)).splitlines()
 
-    assert lines[1:3] == ["because: spot stop at 2026-11-22T13:00:00Z", "notice: spot stop, 1m35s left"]
+    assert lines[1:3] == ["Reason: spot stop at 2026-11-22T13:00:00Z", "Notice: spot stop, 1m35s left"]
 
 
 def test_a_notice_that_is_over_says_so_and_a_strange_one_breaks_nothing(status_of: Make) -> None:
     over = {"state": "running", "notice": {"kind": "asg", "action": "terminate", "withdrawn": True}}
     drill = {"state": "running", "notice": {"kind": "spot", "action": "stop", "drill": True}}
 
-    assert "notice: asg terminate, withdrawn" in status_text(status_of(supervisor=over))
-    assert "notice: spot stop, - left, a drill" in status_text(status_of(supervisor=drill))
+    assert "Notice: asg terminate, withdrawn" in status_text(status_of(supervisor=over))
+    assert "Notice: spot stop, - left (drill)" in status_text(status_of(supervisor=drill))
     for strange in ([], "soon", 7, None, {"kind": 1, "deadline_s": "x"}):
         assert status_text(status_of(supervisor={"state": "running", "notice": strange}))
 
@@ -223,8 +223,8 @@ def test_what_nobody_wants_in_production_is_said_loudly(status_of: Make) -> None
     lines = status_text(status).splitlines()
 
     assert lines[0] == "rem-supervisor degraded: GPUs: NVML error 999. Start it anew"
-    assert lines[3].startswith("SIMULATED GPUS: 4")
-    assert lines[4].startswith("COMPUTING ON THE CPU")
+    assert lines[3].startswith("WARNING: 4 simulated GPUs")
+    assert lines[4].startswith("WARNING: CPU inference is forced")
     assert lines[5] == "devices: NVML error 999. Start it anew"
 
 
@@ -244,7 +244,7 @@ def test_a_gpu_says_what_slows_it_down_and_that_nothing_is_known_of_it(status_of
 
     assert "L4 72W power cap" in text
     assert "L4 health unknown" in text
-    assert "L4 sick 20W" in text  # before the figures: the end of a long line is cut off
+    assert "L4 unhealthy 20W" in text  # before the figures: the end of a long line is cut off
 
 
 def test_what_to_correct_in_the_settings_is_shown_to_its_end(status_of: Make) -> None:

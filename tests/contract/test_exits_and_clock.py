@@ -16,7 +16,7 @@ from supervisor.contract.exits import STATUS_UNKNOWN, Exit, describe
 @pytest.mark.parametrize(
     ("returncode", "words"),
     [
-        (0, "ended by itself (0)"),
+        (0, "exited (code 0)"),
         (71, "exit 71 (device broken)"),
         (78, "exit 78 (settings wrong)"),
         (5, "exit 5"),

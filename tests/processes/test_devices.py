@@ -49,7 +49,7 @@ def test_eight_gpus_of_which_one_breaks_in_the_middle_of_a_job(
             assert own["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
         text = service.command("status").stdout
         assert "NVIDIA L4 400M/24G 47C" in text
-        assert "COMPUTING ON THE CPU" in text
+        assert "CPU inference is forced" in text
 
         jobs = [sender.send(SAMPLES / "harbour.wav") for _ in range(4)]
         sick = wait_for(service.busy_slot, "a worker in the middle of a recording")
@@ -287,7 +287,7 @@ def test_simulated_gpus_fail_on_demand_and_recover(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("[devices]\nfake_gpus = 2\n")
     with running(tmp_path / "state", NULL) as service:
         service.wait_ready(2)
-        assert "SIMULATED GPUS: 2" in service.command("status").stdout
+        assert "WARNING: 2 simulated GPUs" in service.command("status").stdout
 
         told = service.command("drill", "gpu", "gpu1", "--recovery-action", "gpu-reset")
         assert told.returncode == 0, told.stderr

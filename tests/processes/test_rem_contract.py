@@ -104,7 +104,7 @@ def test_queue_that_is_not_there_is_told_once_and_served_when_it_comes(tmp_path:
     with running(tmp_path / "state", slots=1, **environ) as service:
         service.wait_ready()
         wait_for(lambda: (service.status() or {})["supervisor"]["troubles"], "a trouble in the status")
-        told = service.log.count("something outside does not answer")
+        told = service.log.count("service does not answer")
         wait_for(lambda: service.command("status").returncode == 4, "an outage that counts")
         shown = service.command("status").stdout.splitlines()[0]
 
