@@ -17,7 +17,7 @@ from supervisor.broker.errors import BrokerError, LeaseLost, TryLater
 from supervisor.broker.held import Lease, LiveJob, Phase, Settled
 from supervisor.broker.outcome import Verdict
 from supervisor.broker.outlet import Outlet
-from supervisor.broker.ports import REMOVED
+from supervisor.broker.ports import NOT_NOW, REMOVED
 from supervisor.broker.tools import Tools
 from supervisor.contract import clock
 from supervisor.contract.messages import Ending, Failure, Lost
@@ -177,16 +177,16 @@ class Keeper:
     ) -> None:
         tools = self._tools
         if isinstance(outcome, BrokerError):
-            if isinstance(outcome, TryLater):
-                tools.troubles.begin(outcome)
-            held.tries += 1
-            wait_s = lease.back_off_s(held.tries, tools.chance(), most_s=_AGAIN_MOST_S)
-            held.extend_at_s = clock.now_s() + wait_s
+            self._extend_again(held, outcome)
             return
-        tools.troubles.over("queue")
         asked_at_s, refused = outcome
+        if NOT_NOW not in refused.values():
+            tools.troubles.over("queue")
         if handle != held.message.handle:
             return  # a newer delivery was adopted meanwhile; its own turn comes
+        if refused.get(handle) == NOT_NOW:
+            self._extend_again(held, TryLater("queue", NOT_NOW))
+            return
         if handle in refused:
             if refused[handle] == REMOVED and held.open:
                 self._go_on_alone(held, REMOVED)
@@ -197,6 +197,13 @@ class Keeper:
         self._prolong(held, asked_at_s, by_s)
         facts = {"message_id": held.id, "by_s": by_s, "jobs": ", ".join(sorted(held.open))}
         log.debug("visibility timeout extended", extra=facts)
+
+    def _extend_again(self, held: Lease, error: BrokerError) -> None:
+        if isinstance(error, TryLater):
+            self._tools.troubles.begin(error)
+        held.tries += 1
+        wait_s = lease.back_off_s(held.tries, self._tools.chance(), most_s=_AGAIN_MOST_S)
+        held.extend_at_s = clock.now_s() + wait_s
 
     def _prolong(self, held: Lease, from_s: float, by_s: float) -> None:
         held.deadline_at_s = from_s + by_s

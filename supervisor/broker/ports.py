@@ -14,7 +14,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Callable, Optional, Protocol, Union
 
-REMOVED = "the message was removed"  # one reason of a refused extension: nobody will get it again
+# Reasons of a refused extension: nobody will get the message again; time may cure it.
+REMOVED = "the message was removed"
+NOT_NOW = "the queue could not extend a message's visibility timeout"
 NO_FACTS: Mapping[str, str] = MappingProxyType({})
 Item = dict[str, Any]  # a record as it stands: texts, numbers, truth values, and maps of these
 
@@ -55,9 +57,10 @@ class JobQueue(Protocol):
         """Take up to `max_count` messages, hidden from others for `visibility_s`."""
 
     def extend(self, handles: Sequence[str], by_s: float) -> Mapping[str, str]:
-        """Hide these for `by_s` from now. Gives the handles refused for good, with a reason.
+        """Hide these for `by_s` from now. Gives the handles that were refused, with a reason.
 
-        The reason is `REMOVED` where the message is in the queue no more.
+        The reason is `REMOVED` where the message is in the queue no more, `NOT_NOW` where asking again may
+        help; by any other the message may be somebody else's.
         """
 
     def release(self, handle: str, after_s: float) -> None:

@@ -14,8 +14,8 @@ from typing import Any, Optional, Union
 import botocore.exceptions
 
 from supervisor.broker.aws_errors import code_of, lacks_right, translated
-from supervisor.broker.errors import Forbidden, TryLater, necessary
-from supervisor.broker.ports import NO_FACTS, REMOVED, Counts, Message
+from supervisor.broker.errors import Forbidden, necessary
+from supervisor.broker.ports import NO_FACTS, NOT_NOW, REMOVED, Counts, Message
 
 _LONGEST_HIDE_S = 43_200  # SQS's cap, from the moment of receipt
 _MAX_DELIVERIES = 10_000
@@ -82,14 +82,10 @@ class SqsQueue:
         ]
         with self._asking("extend"):
             answer = self._client.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
-        refused = {}
-        for entry in answer.get("Failed", []):
-            if not _is_gone(entry.get("Code", "")) and not entry.get("SenderFault", False):
-                raise TryLater("queue", f"extend: {entry.get('Code', 'failed')}")
-            code = str(entry.get("Code", "refused"))
-            # What others may have now is answered well or by this code; the others say that there is none.
-            refused[handles[int(entry["Id"])]] = code if code.endswith(_NOT_IN_FLIGHT) else REMOVED
-        return refused
+        return {
+            handles[int(entry["Id"])]: _why_refused(str(entry.get("Code", "")))
+            for entry in answer.get("Failed", [])
+        }
 
     def release(self, handle: str, after_s: float) -> None:
         self._by_handle(
@@ -233,6 +229,13 @@ class SqsQueue:
 
 def _is_gone(code: str) -> bool:
     return any(code.endswith(name) for name in _GONE)
+
+
+def _why_refused(code: str) -> str:
+    """Say why one extension of many was refused: whose the message is by now, as far as SQS tells."""
+    if code.endswith(_NOT_IN_FLIGHT):
+        return code  # others may have it; the other codes of this kind say that there is none
+    return REMOVED if _is_gone(code) else NOT_NOW
 
 
 def _order(url: str, group: str, copy_of: str) -> dict[str, str]:
