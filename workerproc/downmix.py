@@ -1,14 +1,16 @@
 """Channels that would cancel each other out in a mix to mono: there one of them speaks alone.
 
 Some recorders write the second channel with its sign turned (a balanced line on two inputs, a plug wired the
-wrong way). Their mean is silence, and so would be the transcript. All else is left as it is, to the bit.
+wrong way). Their mean is silence, and so would be the transcript. Channels that FFmpeg can't mix, because it
+does not know where they are, are averaged. All else is left as it is, to the bit.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
+import av.error
 import numpy as np
 import numpy.typing as npt
 from av.audio.frame import AudioFrame
@@ -37,6 +39,8 @@ def without_cancelling(frame: AudioFrame) -> tuple[AudioFrame, float]:
     whole = frame.to_ndarray()
     channels = whole if frame.format.is_planar else whole.reshape(-1, count).T
     weights = _weights(frame.layout.name, count)
+    if weights is None:
+        return _averaged(frame, channels), 0.0
     cancelled = _cancelled(channels, weights, frame.sample_rate)
     if not cancelled:
         return frame, 0.0
@@ -46,6 +50,22 @@ def without_cancelling(frame: AudioFrame) -> tuple[AudioFrame, float]:
     mended = AudioFrame.from_ndarray(packed, format=frame.format.packed.name, layout=frame.layout.name)
     mended.sample_rate = frame.sample_rate
     return mended, sum(end - start for start, end, _ in cancelled) / frame.sample_rate
+
+
+def _averaged(frame: AudioFrame, channels: Channels) -> AudioFrame:
+    """Give the mean of the channels that are audible, or the loudest where they cancel each other out."""
+    floats = _as_floats(channels)
+    powers = np.mean(np.square(floats), axis=1)
+    audible = powers > _AUDIBLE_POWER
+    mixed = floats[audible].mean(axis=0) if audible.any() else floats.mean(axis=0)
+    if (
+        float(np.mean(np.square(mixed)))
+        < _CANCELLED_RATIO * float(powers[audible].sum()) / max(1, audible.sum()) ** 2
+    ):
+        mixed = floats[int(np.argmax(powers))]
+    mono = AudioFrame.from_ndarray(np.ascontiguousarray(mixed, np.float32)[None], format="flt", layout="mono")
+    mono.sample_rate = frame.sample_rate
+    return mono
 
 
 def _readable(frame: AudioFrame) -> AudioFrame:
@@ -85,13 +105,20 @@ def _is_lost(
 
 
 @functools.lru_cache(maxsize=32)
-def _weights(layout: str, count: int) -> npt.NDArray[np.float32]:
-    """Say how much of each channel FFmpeg mixes in: none of the one for deep notes, for example."""
+def _weights(layout: str, count: int) -> Optional[npt.NDArray[np.float32]]:
+    """Say how much of each channel FFmpeg mixes in: none of the one for deep notes, for example.
+
+    None where FFmpeg does not know what the channels are, as those of most microphone arrays.
+    """
     eye = np.eye(count, dtype=np.float32).reshape(1, -1)
     impulses = AudioFrame.from_ndarray(eye, format="flt", layout=layout)
     impulses.sample_rate = 16_000
     mixer = AudioResampler(format="fltp", layout="mono", rate=16_000)
-    pieces = [piece.to_ndarray()[0] for piece in (*mixer.resample(impulses), *mixer.resample(None))]
+    try:
+        mixed = (*mixer.resample(impulses), *mixer.resample(None))
+    except (av.error.FFmpegError, ValueError):
+        return None
+    pieces = [piece.to_ndarray()[0] for piece in mixed]
     weights: npt.NDArray[np.float32] = np.concatenate(pieces)
     return weights
 

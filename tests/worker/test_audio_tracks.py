@@ -53,6 +53,21 @@ def test_only_the_stretch_that_cancels_is_changed(tmp_path: Path) -> None:
     assert "for 4 s" in " ".join(sound.warnings)
 
 
+@pytest.mark.parametrize("count", [9, 12, 32, 64])
+@pytest.mark.parametrize("speaks", ["all", "one", "opposite"])
+def test_channels_that_ffmpeg_can_not_mix_are_heard(tmp_path: Path, count: int, speaks: str) -> None:
+    """Microphone arrays write channels without saying where they are; FFmpeg then refuses to mix them."""
+    pcm = noise(3.0)
+    channels = np.zeros((len(pcm), count), np.int16)
+    channels[:, -1 if speaks == "one" else slice(None)] = pcm if speaks == "one" else pcm[:, None]
+    channels[:, 1 if speaks == "opposite" else count :: 2] *= -1
+
+    samples, sound = decoded(wav(tmp_path / "audio", channels.reshape(-1), channels=count))
+
+    assert sound.audio_s == 3.0
+    assert np.sqrt(np.mean(samples**2)) > 0.5 * np.sqrt(np.mean((pcm / 32_768.0) ** 2))
+
+
 @pytest.mark.parametrize(
     "right", [silence(3.0), tone(3.0), noise(3.0)[::-1].copy(), noise(3.0)],
     ids=["one side silent", "two sources", "unlike", "alike"],
