@@ -35,7 +35,8 @@ _SUBSCRIPTION_TYPES = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
 _LAYERS_MOST = 3  # of SNS's wrapping
 _BYTE_ORDER_MARKS = ("\ufeff", "\u00ef\u00bb\u00bf")
 _LACKING = (None, "")
-_READABLE_EVENTS = ("ObjectCreated:", "ObjectRestore:Completed")
+_READABLE_EVENTS = ("ObjectCreated:", "ObjectRestore:Completed", "ObjectSynced:Create")  # the last is Ceph's
+_FOLDER_MARKS = ("/", "_$folder$")  # S3's console and sync tools; Hadoop
 _READABLE_DETAILS = ("Object Created", "Object Restore Completed")
 
 
@@ -52,11 +53,18 @@ class EnvelopePolicy:
         return bucket == self.raw_bucket or bucket in self.allowed_buckets
 
 
-class _Ignored(Exception):
+class _Reason(Exception):
+    """A reason in a sentence that may quote the message, and that records and logs can hold."""
+
+    def __str__(self) -> str:
+        return super().__str__().encode("utf-8", "replace").decode()
+
+
+class _Ignored(_Reason):
     """This part is nothing to be transcribed; the text says what it is."""
 
 
-class _Bad(Exception):
+class _Bad(_Reason):
     """This part can't be a job; the text is the reason."""
 
 
@@ -220,7 +228,7 @@ def _object_job(
 ) -> JobRequest:
     """Make a job of an object that came without ids of its own."""
     bucket, key = _checked_bucket(bucket, policy), _checked_key(key)
-    if key.endswith("/") and size in (0, None):
+    if key.endswith(_FOLDER_MARKS) and size in (0, "0", None):
         raise _Ignored(f"the mark of a folder, not a recording ({key[-80:]})")
     source = Source(bucket, key, _version(version), _short_text(etag))
     layout = _KEY_LAYOUT.fullmatch(key)

@@ -70,6 +70,45 @@ def test_byte_order_mark_is_no_part_of_the_message(mark: str) -> None:
     assert [job.recording_id for job in parsed.jobs] == ["bom"]
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        rem_message(options={"\ud83d": 1}),
+        rem_message(options={"vad_parameters": {"\ud83d": 1}}),
+        {"Records": [{"eventName": "\ud83d", "s3": {}}]},
+        {"source": "aws.s3", "detail-type": "\ud83d", "detail": {}},
+    ],
+    ids=["option", "parameter", "event", "detail type"],
+)
+def test_reason_that_quotes_half_a_character_can_be_written_down(message: Any) -> None:
+    """A record and a log line hold UTF-8: a lone surrogate would raise there, with each delivery anew."""
+    parsed = parse(json.dumps(message), POLICY)
+
+    reasons = [*(found.reason for found in parsed.rejected), *parsed.ignored]
+    assert len(reasons) == 1
+    assert reasons[0].encode("utf-8")
+
+
+@pytest.mark.parametrize("name", ["ObjectSynced:Create", "s3:ObjectSynced:Create"])
+def test_object_that_another_zone_of_ceph_put_there_is_a_job(name: str) -> None:
+    stored = {"bucket": {"name": "raw"}, "object": {"key": "raw/x.wav"}}
+
+    parsed = parse(json.dumps({"Records": [{"eventName": name, "s3": stored}]}), POLICY)
+
+    assert len(parsed.jobs) == 1
+
+
+@pytest.mark.parametrize("key", ["raw/x/", "raw/x_%24folder%24"])
+@pytest.mark.parametrize("size", [0, "0", None])
+def test_mark_of_a_folder_is_no_recording_whoever_wrote_it(key: str, size: Any) -> None:
+    stored = {"bucket": {"name": "raw"}, "object": {"key": key, "size": size}}
+
+    parsed = parse(json.dumps({"Records": [{"eventName": "ObjectCreated:Put", "s3": stored}]}), POLICY)
+
+    assert parsed.jobs == parsed.rejected == ()
+    assert "the mark of a folder" in parsed.ignored[0]
+
+
 @pytest.mark.parametrize("lacking", [None, ""])
 def test_field_that_is_null_or_empty_is_one_that_is_lacking(lacking: Any) -> None:
     names = ("userId", "deviceId", "startedAt", "endedAt", "language", "options", "force")
