@@ -136,6 +136,7 @@ class Intake:
         """Adopt the newer handle: the old one is worth nothing any more."""
         known.message, known.deadline_at_s = message, deadline_at_s
         known.received_at_s = deadline_at_s - self._tools.lease_s
+        known.is_gone = False  # whatever the queue said of it
         self._holdings.save(known)
         log.warning("message came again while we hold it", extra={"receives": message.receives})
 

@@ -106,9 +106,9 @@ class LocalQueue:
                     (now_s + by_s, handle, now_s),
                 )
                 if done.rowcount == 0:
-                    message_id = handle.partition("/")[0]
+                    message_id, names_it, _ = handle.partition("/")  # an earlier version's handles named none
                     known = tx.execute("SELECT 1 FROM messages WHERE id = ?", (message_id,)).fetchone()
-                    refused[handle] = "the lease is over" if known else REMOVED
+                    refused[handle] = "the lease is over" if known or not names_it else REMOVED
         return refused
 
     def release(self, handle: str, after_s: float) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from supervisor.broker.failed_jobs import FailedJob, FailedJobs
 from supervisor.broker.fake import QueueRules
-from supervisor.contract.messages import Ending, Failure
+from supervisor.contract.messages import Ending, Failure, Wanted
 from tests.broker.model import Host, Killed, World, assert_once, new_world
 from tests.broker.model_faults import Script, die
 from tests.broker.model_supervisor import Plan
@@ -200,3 +200,25 @@ def test_broker_that_dies_at_any_call_after_a_purge_ends_the_job_once(
 
     for number in range(purged(tmp_path / "good", -1)):
         purged(tmp_path / str(number), number)
+
+
+def test_message_that_was_called_removed_and_comes_again_is_held_and_given_back_itself(
+    tmp_path: Path,
+) -> None:
+    """A handle that ran out is called invalid too: its message stayed in the queue, and a copy came beside it
+    when the job was given back."""
+    with new_world(tmp_path) as world:
+        host = world.host(Plan(work_s=400.0, wanted=1))
+        world.send()
+        world.run(lambda: bool(host.supervisor.jobs))
+        kept = dict(world.queue.messages)
+        world.queue.messages.clear()
+        world.run_for(30.0)
+        world.queue.messages.update(kept)
+        host.tell(Wanted(1))
+        world.run_for(90.0)
+
+        host.leave()
+        world.run(lambda: not host.is_live())
+
+        assert list(world.queue.messages) == list(kept)
