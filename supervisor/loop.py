@@ -98,7 +98,8 @@ class Service:
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
         self.notices.stop()
         self.chronicle.say()
-        self._status_file.write(clock.now_s())
+        ended = {"state": "stopped", "exit_code": int(end.code), "reason": end.why}
+        self._status_file.write(clock.now_s(), ended)
         log.info("service stopped", extra={"reason": end.why, "code": int(end.code)})
         return end.code
 

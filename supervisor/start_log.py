@@ -32,7 +32,7 @@ def log_start(loaded: Loaded, socket: str) -> None:
     }
     log.info("service started", extra=facts)
     for note in loaded.notes:
-        log.info("a setting of REM's is read differently", extra={"note": note})
+        log.warning("setting ignored or read differently", extra={"note": note})
     for key in settings.known_keys():
         origin = loaded.origins.get(key, "default")
         log.debug("setting", extra={"key": key, "value": value_of(own, key), "from": origin})

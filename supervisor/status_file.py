@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Callable
 
 from supervisor.state_dir import STATUS_FILE, StateDir
@@ -45,14 +45,17 @@ class StatusFile:
         if now_s - self._written_at_s >= (NEWS_EVERY_S if self._has_news else IDLE_EVERY_S):
             self.write(now_s)
 
-    def write(self, now_s: float) -> None:
-        """Write the picture now. A full disk stops nothing."""
+    def write(self, now_s: float, ended: Mapping[str, Any] = {}) -> None:
+        """Write the picture now. A full disk stops nothing. `ended`: how the service came to its end."""
         self._look(now_s)
         if self._is_lost:
             return
         self._written_at_s, self._has_news = now_s, False
         try:
-            self._state.write(STATUS_FILE, self._picture())
+            picture = self._picture()
+            if ended:
+                picture = {**picture, "supervisor": {**picture.get("supervisor", {}), **ended}}
+            self._state.write(STATUS_FILE, picture)
         except OSError as error:
             log.warning("status file not written", extra={"reason": str(error)})
 

@@ -134,8 +134,12 @@ def _last_words(state_dir: str) -> str:
     totals = snapshot.get("totals")
     done = totals.get("done", "-") if isinstance(totals, dict) else "-"
     supervisor = snapshot.get("supervisor")
-    state = supervisor.get("state", "unknown") if isinstance(supervisor, dict) else "unknown"
-    return f"\nIts last snapshot, {span_text(ago_s)} ago: {state}, {done} jobs done ({path})"
+    supervisor = supervisor if isinstance(supervisor, dict) else {}
+    if "exit_code" in supervisor:
+        code = supervisor["exit_code"]
+        return f"\nThe last service stopped {span_text(ago_s)} ago with exit code {code}, {done} jobs done."
+    seen = f"{supervisor.get('state', 'unknown')}, {done} jobs done ({path})"
+    return f"\nThe last service did not stop cleanly. Its last status, {span_text(ago_s)} ago: {seen}"
 
 
 def _read_snapshot(path: Path) -> Optional[dict[str, Any]]:

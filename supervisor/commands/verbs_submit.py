@@ -24,11 +24,16 @@ from supervisor.contract.exits import Exit
 from supervisor.contract.options import BadOption, Options, merged
 from supervisor.contract.whisper_names import language_mistake
 
+_ONE_RECORDING = ("srt", "vtt", "tsv")  # forms whose times begin at 0: two behind each other are neither
+
 
 def submit(args: argparse.Namespace) -> int:
     """Enqueue files; exit 1 where any of them was refused or failed."""
     if not args.wait and (args.format or args.output):
         raise CommandFailed("--format and --output say what to do with a transcript: add --wait", Exit.USAGE)
+    if args.format in _ONE_RECORDING and len(args.files) > 1 and not args.output:
+        sentence = f"--format {args.format} holds one recording: add --output DIR for several files"
+        raise CommandFailed(sentence, Exit.USAGE)
     options = asked_options(args.option)
     wrong_language = language_mistake(args.language) if args.language else None
     if wrong_language:

@@ -213,6 +213,7 @@ def load(
     values = _typed_all(found, mistakes)
     values["state_dir"] = _state_dir(values.get("state_dir", ""), environ, mistakes)
     notes = settings_rem.adopt(values, environ, sources.dotenv)
+    notes += settings_rem.misspelt(ENVIRONMENT, environ, sources.dotenv)
     settings = _build(values)
     broken = (
         *check_rules(settings),

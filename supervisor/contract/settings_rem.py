@@ -1,16 +1,18 @@
-"""Names and values of REM's own environment file that mean something else here, or nothing. PURE.
+"""Names and values of the environment that mean something else here, or nothing: REM's, misspelt. PURE.
 
 REM's file is taken unchanged; what differs is said once at start and by `rem-supervisor config`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 # REM's worker tells speakers apart and summarizes; here that is another service's work.
 WITHOUT_USE = ("SPEAKERS_TABLE", "HUGGINGFACE_TOKEN", "ENABLE_DIARIZATION", "OPENAI_API_KEY", "REM_USER_ID")
 _DEVICE = "devices.device"
+_LETTERS_MOST = 2
+_ALIKE = 0.85  # WHISPER_DEVISE is 0.93 of WHISPER_DEVICE; chosen without measurement
 
 
 def adopt(values: dict[str, Any], *environments: Mapping[str, str]) -> tuple[str, ...]:
@@ -23,3 +25,22 @@ def adopt(values: dict[str, Any], *environments: Mapping[str, str]) -> tuple[str
     if unused:
         notes.append(f"{', '.join(unused)}: not used. Speakers and summaries are another service's work.")
     return tuple(notes)
+
+
+def misspelt(known: Collection[str], *environments: Mapping[str, str]) -> tuple[str, ...]:
+    """Give a sentence for each name that is nearly one of ours, and so does nothing."""
+    names = sorted({name for one in environments for name in one} - set(known))
+    near = [(name, _near(name, known)) for name in names]
+    return tuple(
+        f"{name} is not a setting and is ignored. Did you mean {ours}?" for name, ours in near if ours
+    )
+
+
+def _near(name: str, known: Collection[str]) -> str:
+    """Give the name of ours that differs in one or two letters; empty where there is none."""
+    alike = [ours for ours in known if ours[:3] == name[:3] and abs(len(ours) - len(name)) <= _LETTERS_MOST]
+    if not alike:
+        return ""
+    from difflib import get_close_matches  # seldom needed: 3 ms
+
+    return next(iter(get_close_matches(name, alike, n=1, cutoff=_ALIKE)), "")

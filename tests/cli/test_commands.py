@@ -15,6 +15,8 @@ from typing import Any, Callable
 import pytest
 
 from supervisor.cli import main
+from supervisor.state_dir import StateDir
+from supervisor.status_file import StatusFile
 from tests import leftovers
 
 Answering = Callable[[dict[str, Any]], list[dict[str, Any]]]
@@ -106,7 +108,21 @@ def test_status_without_a_service_tells_its_last_words(
 
     assert main(["status"]) == 3
 
-    assert "running, 7 jobs done" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "did not stop cleanly" in told
+    assert "running, 7 jobs done" in told
+
+
+def test_status_after_a_clean_stop_says_how_the_service_ended(
+    state_dir: Path, status_of: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It said "Its last snapshot, 2s ago: stopping" of a service that had long ended well."""
+    file = StatusFile(StateDir(str(state_dir)), status_of)
+    file.write(1000.0, {"state": "stopped", "exit_code": 0, "reason": "stopped"})
+
+    assert main(["status"]) == 3
+
+    assert "ago with exit code 0, 7 jobs done." in capsys.readouterr().err
 
 
 def test_status_exits_with_0_when_well_and_4_when_degraded(

@@ -136,6 +136,33 @@ def test_rems_file_is_taken_unchanged_and_what_has_no_use_is_said(folder: Folder
     )
 
 
+@pytest.mark.parametrize("name", ["WHISPER_DEVISE", "WHISPER_MODELL", "SQS_QUEUE_URI", "TRANSCRIPT_BUCKET"])
+@pytest.mark.parametrize("in_dotenv", [True, False])
+def test_a_name_that_is_nearly_one_of_ours_is_named(folder: Folder, name: str, in_dotenv: bool) -> None:
+    """WHISPER_DEVISE=cpu in .env was ignored in silence."""
+    if in_dotenv:
+        folder.dotenv.write_text(f"{name}=cpu\n")
+
+    loaded = folder.load(**({} if in_dotenv else {name: "cpu"}))
+
+    (note,) = loaded.notes
+    assert note.startswith(f"{name} is not a setting and is ignored. Did you mean ")
+
+
+def test_names_that_others_use_are_not_taken_for_misspelt(folder: Folder) -> None:
+    others = [
+        "AWS_DEFAULT_REGION",
+        "AWS_PROFILE",
+        "REM_SOCKET",
+        "REM_LIFE",
+        "STATE_DIRECTORY",
+        "LOG_FORMAT",
+        "PATH",
+    ]
+
+    assert folder.load(**dict.fromkeys(others, "/tmp")).notes == ()
+
+
 def test_mps_means_the_cpu_and_says_so(folder: Folder) -> None:
     loaded = folder.load(WHISPER_DEVICE="mps")
 
