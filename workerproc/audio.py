@@ -134,13 +134,12 @@ def _decode_track(
             f"the header of this WAV file announces {file.announced_s:.1f} s of audio, "
             f"the file holds {audio_s:.1f} s: all of it was transcribed"
         )
-    if container.format.name in _SIZED:
-        unread_bytes = _unread_bytes(file, tally.end_at_bytes)
-        if unread_bytes / tally.end_at_bytes * audio_s > 1.0:
-            yield (
-                f"the file holds {unread_bytes} bytes behind the {audio_s:.1f} s of audio that it announces: "
-                "they were left out"
-            )
+    left_bytes = _left_out_bytes(container.format.name, file, tally.end_at_bytes, audio_s)
+    if left_bytes:
+        yield (
+            f"the file holds {left_bytes} bytes behind the {audio_s:.1f} s of audio that it announces: "
+            "they were left out"
+        )
     if tally.cancelled_s:
         yield (
             f"the channels cancel each other out for {tally.cancelled_s:.0f} s: "
@@ -154,6 +153,15 @@ def _missing_bytes(file: AudioFile, audio_s: float) -> int:
     """Count the bytes that should have followed the last one."""
     missing_bytes = max(0, (file.end_bytes or 0) - file.size_bytes)
     return missing_bytes if missing_bytes / file.size_bytes * audio_s > _EXACT_S else 0
+
+
+def _left_out_bytes(name: str, file: AudioFile, end_at_bytes: int, audio_s: float) -> int:
+    """Count what no player of this format comes to, where it may be another second of audio."""
+    if name not in _SIZED:
+        # FFmpeg may go on from one fragmented file to the next.
+        return file.second_bytes if end_at_bytes <= file.size_bytes - file.second_bytes else 0
+    unread_bytes = _unread_bytes(file, end_at_bytes)
+    return unread_bytes if unread_bytes / end_at_bytes * audio_s > 1.0 else 0
 
 
 def _unread_bytes(file: AudioFile, end_at_bytes: int) -> int:
@@ -217,7 +225,8 @@ def _frames(container: InputContainer, track: AudioStream, tally: _Tally) -> Ite
         try:
             for packet in container.demux(track):
                 tally.packets += 1 if packet.size else 0  # the last one is empty: it flushes the decoder
-                tally.end_at_bytes = max(tally.end_at_bytes, (packet.pos or 0) + packet.size)
+                if not packet.is_discard:  # which is read, but not decoded
+                    tally.end_at_bytes = max(tally.end_at_bytes, (packet.pos or 0) + packet.size)
                 try:
                     yield from packet.decode()
                     errors_in_a_row = 0

@@ -43,6 +43,7 @@ class AudioFile:
     wav: Optional[headers.WavData] = None
     missed_s: float = 0.0  # of a WAV: samples behind the end that its header announces
     end_bytes: Optional[int] = None  # where it must end at the earliest, by its header
+    second_bytes: int = 0  # of further files that were put behind it
 
     @property
     def announced_s(self) -> float:
@@ -93,7 +94,8 @@ def look_at(path: Path) -> AudioFile:
             wav = headers.wav_data(read, size_bytes)
             missed_s = 0.0 if wav is None else headers.wav_holds_more_s(wav, read, size_bytes)
             end_bytes = headers.announced_end_bytes(read, size_bytes)
-            return AudioFile(path, size_bytes, head, begins_at_bytes, wav, missed_s, end_bytes)
+            second_bytes = headers.second_file_bytes(read, size_bytes)
+            return AudioFile(path, size_bytes, head, begins_at_bytes, wav, missed_s, end_bytes, second_bytes)
     except FileNotFoundError:
         raise AudioRejected("there is no audio file: it was not fetched, or it was removed") from None
     except IsADirectoryError:

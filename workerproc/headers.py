@@ -136,6 +136,26 @@ def announced_end_bytes(read: Read, file_bytes: int) -> Optional[int]:
     return sum(span)
 
 
+def second_file_bytes(read: Read, file_bytes: int) -> int:
+    """Count the bytes of MP4 files that were put behind the first: a player never comes to them; 0: none."""
+    at, is_first = 0, True
+    for _ in range(_CHUNKS_MOST):
+        head = read(at, 16)
+        if len(head) < 8:
+            break
+        size, name = struct.unpack_from(">I4s", head)
+        if name == b"ftyp" and not is_first:
+            return file_bytes - at
+        if is_first and name != b"ftyp":
+            break
+        if size == 1 and len(head) == 16:
+            (size,) = struct.unpack_from(">Q", head, 8)
+        if size < 8:
+            break
+        at, is_first = at + size, False
+    return 0
+
+
 def _found(
     read: Read, at: int, form: tuple[str, bytes], header_bytes: int, is_whole: bool = False, align: int = 1
 ) -> Optional[tuple[int, int]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.worker.containers import Kind, Track, write
+from tests.worker.containers import FRAGMENTED, Kind, Track, write
 from tests.worker.recordings import RATE_HZ, noise, wav_header
 from tests.worker.test_audio_times import decoded
 
@@ -139,3 +139,30 @@ def test_sound_that_ends_before_another_track_is_not_called_cut(tmp_path: Path) 
     _, sound = decoded(path)
 
     assert not [warning for warning in sound.warnings if "cut" in warning]
+
+
+@pytest.mark.parametrize("options", [{}, {"movflags": "faststart"}], ids=["index last", "index first"])
+def test_second_mp4_behind_the_first_is_told_and_the_first_alone_has_no_warning(
+    tmp_path: Path, options: dict[str, str]
+) -> None:
+    """FFmpeg reads one index and ends where that ends: files that were joined byte by byte lost the rest."""
+    data = whole(tmp_path / "one", Kind("mp4", "aac", 44_100, options))
+    (tmp_path / "two").write_bytes(data * 2)
+
+    _, of_one = decoded(tmp_path / "one")
+    _, of_two = decoded(tmp_path / "two")
+
+    assert of_one.warnings == ()
+    assert f"holds {len(data)} bytes behind" in " ".join(of_two.warnings)
+
+
+def test_fragmented_mp4_files_in_a_row_are_read_or_it_is_told(tmp_path: Path) -> None:
+    data = whole(tmp_path / "one", Kind("mp4", "aac", 44_100, FRAGMENTED))
+    (tmp_path / "two").write_bytes(data * 2)
+
+    _, of_one = decoded(tmp_path / "one")
+    _, of_two = decoded(tmp_path / "two")
+
+    assert of_one.warnings == ()
+    is_told = "bytes behind" in " ".join(of_two.warnings)
+    assert is_told != (of_two.audio_s > 1.5 * of_one.audio_s)
