@@ -69,11 +69,17 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _SHOWN_CHARS = 60
 
 
+_DETECTED = ("auto", "detect", "none", "null", "any", "unknown")  # as other tools write it
+
+
 def language_mistake(language: str) -> Optional[str]:
     """Say what is wrong with a language, and which one may be meant; None for one of Whisper's codes."""
     if language in LANGUAGES:
         return None
-    near = _near_language(language.strip().lower())
+    asked = language.strip().lower()
+    if asked.startswith(_DETECTED):
+        return f"{language[:_SHOWN_CHARS]!r} is not a language of Whisper. Leave it empty to have it detected"
+    near = _near_language(asked)
     hint = f"Did you mean {near}?" if near else "Write a code such as en or de"
     return f"{language[:_SHOWN_CHARS]!r} is not a language of Whisper. {hint}"
 

@@ -67,3 +67,13 @@ def test_other_language_is_named_with_the_nearest_code(written: str, meant: Opti
 )
 def test_english_only_is_known_by_a_known_name_alone(model: str, only: bool) -> None:
     assert names.is_english_only(model) is only
+
+
+@pytest.mark.parametrize("written", ["auto", "Auto", "auto-detect", "detect", "none", "null"])
+def test_language_that_is_to_be_detected_is_left_empty_and_no_other_is_suggested(written: str) -> None:
+    """`auto` was answered with "Did you mean ps?": Pashto is the nearest name."""
+    mistake = names.language_mistake(written)
+
+    assert mistake is not None
+    assert "Leave it empty" in mistake
+    assert "Did you mean" not in mistake
