@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import re
 import uuid
 from collections.abc import Mapping, Sequence
@@ -14,9 +15,10 @@ from typing import Any, Optional, Union
 import botocore.exceptions
 
 from supervisor.broker.aws_errors import code_of, lacks_right, translated
-from supervisor.broker.errors import Forbidden, necessary
+from supervisor.broker.errors import Forbidden, Misconfigured, necessary
 from supervisor.broker.ports import NO_FACTS, NOT_NOW, REMOVED, Counts, Message
 
+log = logging.getLogger(__name__)
 _LONGEST_HIDE_S = 43_200  # SQS's cap, from the moment of receipt
 _MAX_DELIVERIES = 10_000
 # What SQS says of a handle that is no longer good, in its two protocols.
@@ -183,7 +185,7 @@ class SqsQueue:
         named = {
             name: {"DataType": "String", "StringValue": value} for name, value in filled[:_MAX_ATTRIBUTES]
         }
-        with self._asking(doing):
+        with translated("queue", doing, url):
             answer = self._client.send_message(
                 QueueUrl=url, MessageBody=body, MessageAttributes=named, **more
             )
@@ -206,8 +208,13 @@ class SqsQueue:
             self._send(
                 url, "copy to the dead-letter queue", message.body, {**said, **message.attributes}, **order
             )
-        except Forbidden:
-            self._dead = DeadLetters(True)  # asked once is enough
+        except (Forbidden, Misconfigured) as error:
+            if error.where != "queue":
+                raise  # the credentials: everybody's matter
+            # That queue is no job's need. Asked once is enough.
+            self._dead = DeadLetters(True)
+            why = str(error.__cause__)[:300]
+            log.warning("dead-letter queue can't be used", extra={"queue": url, "reason": why})
             return False
         return True
 

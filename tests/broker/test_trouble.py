@@ -119,6 +119,28 @@ def test_failed_message_goes_to_the_dead_letter_queue_at_once_where_that_is_perm
     assert record(deployment)["status"] == {"S": "FAILED"}
 
 
+def test_dead_letter_queue_that_is_gone_keeps_nobody_from_working(
+    deployment: Deployment, message: dict[str, Any], tmp_path: Path
+) -> None:
+    """Its error was taken for the service's own queue's: nothing was received meanwhile."""
+    deployment.server.client("sqs").delete_queue(QueueUrl=deployment.queue_url + "-dlq")
+    with BrokerProcess(deployment.settings(tmp_path), deployment.server.environ) as broker:
+        card = broker.take_one()
+        broker.say(Fail(card.job_id, Failure.REJECTED, "This is not audio"))
+        assert broker.hear(Done).ending is Ending.FAILED
+        broker.logged("dead-letter queue can't be used")
+
+        good = rem_message("rec-2", bucket=deployment.raw_bucket)
+        deployment.server.client("s3").put_object(
+            Bucket=deployment.raw_bucket, Key=good["key"], Body=b"RIFF" + bytes(996)
+        )
+        deployment.send(good)
+        assert broker.finish(broker.take_one()).ending is Ending.DONE
+        assert not [said for said in broker.heard if isinstance(said, Trouble)]
+
+    assert messages_left(deployment, deployment.queue_url) == 1
+
+
 def test_failed_message_is_left_to_redrive_where_copying_is_refused(
     deployment: Deployment, message: dict[str, Any], tmp_path: Path
 ) -> None:
