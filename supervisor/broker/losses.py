@@ -23,6 +23,6 @@ CHECKPOINTS = (
     "what one machine gives back in mid-recording begins anew on the next",
 )
 BURY = (
-    "sqs:SendMessage on the dead-letter queue, or that queue itself",
+    "sqs:SendMessage on the dead-letter queue",
     "failed messages come again until the queue's own redrive moves them, without a reason beside them",
 )
