@@ -24,6 +24,7 @@ MAX_RECORDS = 1_000
 MAX_ID_CHARS = 200
 MAX_ID_BYTES = 240  # with a suffix still a legal file name
 MAX_KEY_BYTES = 1_024  # S3's own limit
+MAX_VERSION_CHARS = 1_024  # the same
 # raw/{deviceId}/{yyyy}/{mm}/{dd}/{deviceId}_{startedAt}_{endedAt}.wav
 _KEY_LAYOUT = re.compile(
     r"raw/(?P<device>[^/]+)/\d{4}/\d\d/\d\d/(?P=device)_(?P<start>[^_/]+)_(?P<end>[^_/]+)\.\w+"
@@ -301,9 +302,9 @@ def _sentence(text: str) -> str:
 
 def _version(value: Any) -> str:
     """Take a version's name; "null" is S3's for the object of a bucket that keeps no versions."""
-    return "" if value == "null" else _short_text(value)
+    return "" if value == "null" else _short_text(value, MAX_VERSION_CHARS)
 
 
-def _short_text(value: Any) -> str:
+def _short_text(value: Any, most_chars: int = MAX_ID_CHARS) -> str:
     """Take a descriptive text where it is one; it decides nothing, so it is never a reason to reject."""
-    return value if isinstance(value, str) and len(value) <= MAX_ID_CHARS and value.isprintable() else ""
+    return value if isinstance(value, str) and len(value) <= most_chars and value.isprintable() else ""

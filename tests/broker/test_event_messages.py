@@ -205,3 +205,9 @@ def test_only_buckets_on_the_list_are_read() -> None:
     ]
     (found,) = parse(json.dumps(rem_message(bucket="private")), policy).rejected
     assert found.reason == "The message names bucket private; this service reads from raw, archive only."
+
+
+def test_longest_version_that_s3_gives_is_a_version() -> None:
+    (job,) = parse(json.dumps(notification("v.wav", versionId="v" * 1_024)), POLICY).jobs
+
+    assert job.source.version == "v" * 1_024
