@@ -24,7 +24,7 @@ Event = Callable[[], None]
 POLL, BEAT, QUICK, FETCH, COMMIT, COUNT = "poll", "beat", "quick", "fetch", "commit", "count"
 RENEW = "renew"  # of records: apart from BEAT, so that a slow table keeps no message from being held
 AGAIN = "again"  # jobs that stand aside: what they wait for holds nobody up
-LANES = {POLL: 1, BEAT: 1, QUICK: 8, FETCH: 8, COMMIT: 16, COUNT: 1, RENEW: 4, AGAIN: 4}
+LANES = {POLL: 1, BEAT: 1, QUICK: 8, FETCH: 32, COMMIT: 16, COUNT: 1, RENEW: 4, AGAIN: 4}
 
 
 class Crew:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from supervisor.broker.errors import Forbidden, Misconfigured, TryLater, Unexplained
 
 ASIDE_MOST = 50  # jobs of one host; a guess: each costs a heartbeat, and a try now and then
+UNANSWERED_S = 5.0  # a guess: audio of which not one byte has come for so long
 _TRIES_IN_PLACE = 3  # some seconds: then others are let try whether it is only this job
 _NOBODYS_OWN = ("spool", "broker", "queue")  # a full disk here is the same for every job
 

@@ -215,7 +215,15 @@ class Intake:
         self._try_to_fetch(job)
 
     def _try_to_fetch(self, job: LiveJob) -> None:
-        tools, seen = self._tools, list[ObjectFacts]()
+        tools, seen, tries = self._tools, list[ObjectFacts](), job.tries
+
+        def look() -> None:
+            """Give the place of a question that hangs to another: its answer may take a minute and more."""
+            is_open = self._holdings.is_at(job, Phase.FETCHING) and job.tries == tries and not seen
+            if is_open and tools.holdings.aside() < fairness.ASIDE_MOST:
+                job.is_aside = True
+
+        tools.crew.after(fairness.UNANSWERED_S, look)
         tools.step(
             job,
             Phase.FETCHING,

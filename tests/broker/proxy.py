@@ -41,6 +41,7 @@ class Proxy:
         self.is_down = False
         self.denied: set[str] = set()
         self.hanging: set[str] = set()  # calls that get no answer
+        self.hanging_path = "(none)"  # the same for objects whose path has this in it
         self.forbidden_path = "(none)"
         self.errors: dict[
             str, tuple[int, str]
@@ -86,6 +87,9 @@ class Proxy:
         """What a process needs to go through here."""
         return {**made.server.environ, "AWS_ENDPOINT_URL": self.url}
 
+    def _hangs(self, request: BaseHTTPRequestHandler, call: str) -> bool:
+        return call in self.hanging or (not call and self.hanging_path in request.path)
+
     def handle(self, request: BaseHTTPRequestHandler, netloc: str) -> None:
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
         call = request.headers.get("X-Amz-Target", "").split(".")[-1]
@@ -94,7 +98,7 @@ class Proxy:
             request.close_connection = True
             request.connection.close()
             return
-        while call in self.hanging and not self._is_over.wait(0.1):
+        while self._hangs(request, call) and not self._is_over.wait(0.1):
             pass
         if call in self.denied:
             self._refuse(request, call)

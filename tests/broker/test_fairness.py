@@ -182,3 +182,23 @@ def test_archived_recordings_fail_over_http_and_the_good_ones_are_ready(
         "the record of a failed recording",
     )
     assert item["status"] == {"S": "FAILED"}
+
+
+@pytest.mark.aws
+@pytest.mark.slow
+def test_audio_that_hangs_keeps_no_other_recording_waiting(deployment: Deployment, tmp_path: Path) -> None:
+    """Each question that S3 does not answer takes a minute and more: six of them held both places."""
+    s3 = deployment.server.client("s3")
+    for name in [*(f"bad-{n}" for n in range(6)), "good-1", "good-2"]:
+        message = rem_message(name, bucket=deployment.raw_bucket)
+        s3.put_object(Bucket=deployment.raw_bucket, Key=message["key"], Body=b"RIFF" + bytes(996))
+        deployment.send(message)
+    with Proxy(deployment.server) as proxy:
+        proxy.hanging_path = "dev-7_bad-"
+        with BrokerProcess(deployment.settings(tmp_path, lease_s=60), proxy.environ(deployment)) as broker:
+            broker.say(Wanted(2))
+            for _ in range(2):
+                card = broker.hear(Ready).card
+                broker.say(Keep((card.job_id,)))
+                assert card.job_id.startswith("good-")
+                assert broker.finish(card).ending is Ending.DONE
