@@ -193,7 +193,8 @@ def _opened(opened: Reader, file: AudioFile) -> InputContainer:
             mode="r",
             # Some recorders write their names in other encodings; that is no reason to refuse speech.
             metadata_errors="ignore",
-            options=options,
+            # With `options`, which go to the tracks too, PyAV 15 crashes the process at a file of FLV.
+            container_options=options,
         )
     except MemoryError:
         raise

@@ -83,16 +83,17 @@ def _install(home: Path) -> None:
 
 
 def _lengthen(sample: Path, into: Path) -> None:
-    """Say a recording twice: a worker must still be at it when a test looks.
+    """Say a recording six times: a worker must still be at it when a test looks.
 
-    One of over a minute: what repeats itself within Whisper's 30 s is decoded many times.
+    Seven minutes fill more than one batch of eight windows, so that progress shows before the end.
+    The recording has over a minute: what repeats itself within Whisper's 30 s is decoded many times.
     """
     resample = av.AudioResampler(format="s16", layout="mono", rate=16_000)
     with av.open(str(sample)) as source:
         frames = [part for frame in source.decode(audio=0) for part in resample.resample(frame)]
     with wave.open(str(into), "wb") as target:
         target.setparams((1, 2, 16_000, 0, "NONE", ""))
-        for frame in frames * 2:
+        for frame in frames * 6:
             target.writeframes(frame.to_ndarray().tobytes())
 
 

@@ -96,7 +96,8 @@ def _stream(output: Any, kind: Kind, track: Track) -> Any:
     stream = output.add_stream(kind.codec, rate=kind.rate_hz)
     stream.layout = "mono"
     stream.codec_context.time_base = Fraction(1, kind.rate_hz)
-    stream.disposition = av.stream.Disposition.default if track.is_default else av.stream.Disposition(0)
+    # A number, because PyAV 15, the last for Python 3.9, takes no flag here.
+    stream.disposition = av.stream.Disposition.default.value if track.is_default else 0
     return stream
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -84,6 +85,10 @@ def test_header_behind_a_large_chunk_is_read_too(tmp_path: Path) -> None:
     assert "announces 1.0 s" in " ".join(sound.warnings)
 
 
+@pytest.mark.skipif(
+    av.library_versions["libavutil"][0] < 60,
+    reason="FFmpeg 7 refuses the last packet (64 ms) where half a sample ends it, and a warning says so",
+)
 @pytest.mark.parametrize("is_padded", [True, False], ids=["padded", "not padded"])
 def test_chunk_behind_an_odd_number_of_bytes_is_not_taken_for_samples(
     tmp_path: Path, is_padded: bool

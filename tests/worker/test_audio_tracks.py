@@ -106,6 +106,10 @@ def test_speech_that_a_mix_of_six_channels_loses_is_heard(tmp_path: Path, speech
     assert "one channel alone" in " ".join(sound.warnings)
 
 
+@pytest.mark.skipif(
+    av.library_versions["libavutil"][0] < 60,
+    reason="FFmpeg 7 gives sixteen channels other places: there these don't cancel each other out",
+)
 def test_opposite_channels_among_sixteen_are_heard(tmp_path: Path) -> None:
     channels = np.stack([noise(3.0), -noise(3.0)] * 8, axis=1).reshape(-1)
 
