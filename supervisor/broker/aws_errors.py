@@ -124,6 +124,12 @@ def lacks_right(error: boto.ClientError) -> bool:
     return aws_codes.fault_of("", code_of(error), "", 0) is Fault.RIGHT
 
 
+def is_about_the_input(error: boto.ClientError) -> bool:
+    """Say whether the service refuses what it was given, as a probe that can't be taken wants it."""
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
+    return aws_codes.fault_of("", code_of(error), "", status) in (Fault.JOB, Fault.UNKNOWN)
+
+
 def describe(error: boto.ClientError) -> str:
     """Say what the service said, in one bounded line."""
     message = str(error.response.get("Error", {}).get("Message", ""))

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, TypeVar, Union
+from typing import TYPE_CHECKING, Callable, TypeVar, Union
 
 from supervisor.broker import backend as backends
 from supervisor.broker import checkpoints, losses
@@ -28,6 +28,9 @@ from supervisor.broker.ports import Change, Equals, ObjectFacts, RecordKey
 from supervisor.broker.tools import Backend
 from supervisor.contract.exits import Exit
 from supervisor.contract.settings import Settings
+
+if TYPE_CHECKING:
+    from supervisor.broker.sqs import SqsQueue
 
 T = TypeVar("T")
 Tell = Callable[..., None]
@@ -143,13 +146,44 @@ def _look_at_sending(backend: Backend) -> Iterator[Finding]:
         f"{losses.SEND[1]}; submit and redrive can't enqueue",
         "Grant it to this role on the queue itself.",
     )
+    yield from _look_at_dead_letters(queue)
+
+
+def _look_at_dead_letters(queue: SqsQueue) -> Iterator[Finding]:
+    """Say of the queue's dead-letter queue whether it is there and may be written to, by its name."""
+    found = _try(queue.find_dead_letters)
+    if isinstance(found, BrokerError) or (found.exist and not found.url):
+        yield _skipped(f"permission {losses.BURY[0]}", "the queue's redrive policy can't be read")
+        return
+    if not found.exist:
+        return
+    name = found.url.rsplit("/", 1)[-1]
+    granted = _try(lambda: queue.can_bury(found.url))
+    if isinstance(granted, Misconfigured) and granted.where != CREDENTIALS:
+        yield Finding(
+            "dead-letter queue",
+            "fail",
+            f"{name}, which the queue's redrive policy names, can't be used ({_told_by_aws(granted)}): "
+            "failed messages return to the queue until their retention ends",
+            f"Create {name} in the account and region of the queue, or correct the queue's redrive policy.",
+        )
+        return
     yield from _about_right(
         losses.BURY[0],
-        _try(queue.can_bury),
-        "failed messages go there at once",
+        granted,
+        f"failed messages go to {name} at once",
         losses.BURY[1],
-        "Grant it to this role on the dead-letter queue.",
+        f"Grant sqs:SendMessage on {name} to this role.",
     )
+
+
+def _told_by_aws(error: Misconfigured) -> str:
+    import botocore.exceptions  # dear: only where boto3 is in use
+
+    from supervisor.broker.aws_errors import describe
+
+    cause = error.__cause__
+    return describe(cause) if isinstance(cause, botocore.exceptions.ClientError) else error.detail
 
 
 def _about_right(

@@ -14,7 +14,7 @@ from typing import Any, Optional, Union
 
 import botocore.exceptions
 
-from supervisor.broker.aws_errors import code_of, lacks_right, translated
+from supervisor.broker.aws_errors import code_of, is_about_the_input, lacks_right, translated
 from supervisor.broker.errors import Forbidden, Misconfigured, necessary
 from supervisor.broker.ports import NO_FACTS, NOT_NOW, REMOVED, Counts, Message
 
@@ -110,7 +110,7 @@ class SqsQueue:
         redrive would bring it for ever: there it is deleted, its reason being in the record.
         """
         if self._dead is None:
-            self._dead = self._find_dead_letters()
+            self._dead = self.find_dead_letters()
         said = {"remReason": reason or "failed", **facts}
         if self._dead.exist and not self._copied(message, said, self._dead.url):
             return False
@@ -133,10 +133,27 @@ class SqsQueue:
         """Say whether messages may be put into this queue."""
         return self._may_send_to(self._url)
 
-    def can_bury(self) -> Optional[bool]:
-        """Say whether messages may be put into the dead-letter queue; None where there is none."""
-        found = self._find_dead_letters()
-        return self._may_send_to(found.url) if found.url else (False if found.exist else None)
+    def find_dead_letters(self) -> DeadLetters:
+        """Say whether the queue has a dead-letter queue, and where; no `url` where that can't be known."""
+        try:
+            policy = self._attributes("RedrivePolicy").get("RedrivePolicy")
+            if not policy:
+                return DeadLetters(False)
+            # It belongs to the same account and region, so that its address differs in the name only.
+            name = str(json.loads(policy)["deadLetterTargetArn"]).rsplit(":", 1)[-1]
+            return DeadLetters(True, f"{self._url.rsplit('/', 1)[0]}/{name}")
+        except (Forbidden, KeyError, TypeError, ValueError):
+            return DeadLetters(True)  # as far as we may know: never delete unseen
+
+    def can_bury(self, url: str) -> bool:
+        """Say whether messages may be put into this dead-letter queue; Misconfigured: there is none.
+
+        A send that can't be taken may be refused for its form before SQS looks for the queue: whether there
+        is one is asked first, where the role may ask.
+        """
+        with contextlib.suppress(Forbidden), translated("queue", "read attributes", url):
+            self._client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        return self._may_send_to(url)
 
     def send_copy(self, message: Message, after_s: float) -> bool:
         # The same copy twice is one copy, where the queue can tell.
@@ -167,17 +184,6 @@ class SqsQueue:
     def _asking(self, doing: str) -> AbstractContextManager[None]:
         return translated("queue", doing, self._url)
 
-    def _find_dead_letters(self) -> DeadLetters:
-        try:
-            policy = self._attributes("RedrivePolicy").get("RedrivePolicy")
-            if not policy:
-                return DeadLetters(False)
-            # It belongs to the same account and region, so that its address differs in the name only.
-            name = str(json.loads(policy)["deadLetterTargetArn"]).rsplit(":", 1)[-1]
-            return DeadLetters(True, f"{self._url.rsplit('/', 1)[0]}/{name}")
-        except (Forbidden, KeyError, TypeError, ValueError):
-            return DeadLetters(True)  # as far as we may know: never delete unseen
-
     def _send(
         self, url: str, doing: str, body: str, attributes: Mapping[str, str], **more: Union[str, int]
     ) -> str:
@@ -193,11 +199,14 @@ class SqsQueue:
 
     def _may_send_to(self, url: str) -> bool:
         """Ask with a message that can't be taken: refused for its form, or for the right?"""
-        with self._asking("probe SendMessage"):
+        with translated("queue", "probe SendMessage", url):
             try:
                 self._client.send_message(QueueUrl=url, **_UNSENDABLE, **_order(url, "", "probe"))
             except botocore.exceptions.ClientError as error:
-                return not lacks_right(error)
+                if lacks_right(error):
+                    return False
+                if not is_about_the_input(error):
+                    raise  # no queue, no credentials, no answer: that says nothing about the right
         return True
 
     def _copied(self, message: Message, said: Mapping[str, str], url: str) -> bool:
