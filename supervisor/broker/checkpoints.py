@@ -7,7 +7,9 @@ lost the job is never read. The pointer's sum guards what was fetched. Blocks; r
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
 import os
 import shutil
 import uuid
@@ -21,6 +23,8 @@ from supervisor.broker.record import Hold, Pointer
 from supervisor.broker.request import JobRequest
 from supervisor.broker.spool import CHECKPOINT
 from supervisor.broker.streams import spool_errors
+
+log = logging.getLogger(__name__)
 
 MOST_BYTES = 64 * 1024**2
 _TOP = "checkpoints/"
@@ -39,10 +43,8 @@ def try_rights(objects: ObjectStore, bucket: str) -> None:
     """
     objects.delete(bucket, _PROBE)
     objects.names(bucket, f"{_TOP}permission-probe/")
-    try:
+    with contextlib.suppress(JobRejected):  # it may be read, and is not there
         objects.fetch(bucket, _PROBE, Path(os.devnull), _admit)
-    except JobRejected:
-        pass  # may be read, and is not there
 
 
 def share(
@@ -104,8 +106,9 @@ def clear(objects: ObjectStore, bucket: str, request: JobRequest) -> None:
     try:
         for key in objects.names(bucket, prefix_of(request)):
             objects.delete(bucket, key)
-    except (Forbidden, JobRejected):
-        pass  # said when the first of them was to be written
+    except (Forbidden, JobRejected) as error:
+        # Not a reason to fail: the transcript is there. The right was there when the first was written.
+        log.warning("checkpoints not removed", extra={"job_id": request.job_id, "reason": str(error)})
 
 
 def forget_failed(records: RecordTable, objects: ObjectStore, bucket: str, request: JobRequest) -> None:

@@ -254,6 +254,21 @@ def test_without_the_right_nothing_is_left_and_the_work_goes_on(
         assert caplog.messages.count("permission missing") == 1
 
 
+def test_checkpoint_that_may_no_longer_be_removed_is_told_and_costs_no_transcript(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was passed over in silence: part of a transcript stayed in the bucket, and nobody knew."""
+    with new_world(tmp_path) as world:
+        at_work(world, 90.0)
+        Script(world).before("objects.delete", forbidden("transcripts"), times=1_000)
+        world.run(world.is_quiet)
+
+        assert world.item()["remState"] == "DONE"
+        assert len(left(world)) == 1
+        told = [record for record in caplog.records if record.message == "checkpoints not removed"]
+        assert [record.__dict__["job_id"] for record in told] == ["rec-1"]
+
+
 def test_bucket_that_does_not_answer_costs_the_checkpoint_alone(tmp_path: Path) -> None:
     with new_world(tmp_path) as world:
         host = at_work(world, 20.0)
