@@ -11,6 +11,7 @@ XDG_RUNTIME_DIR, which are closed to others. A member can't read `supervisor.jso
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -58,11 +59,9 @@ def socket_for_group(state_dir: str) -> str:
     """Give the socket of a service whose state directory this user may not enter; empty: none is found."""
     name = _name(state_dir)
     folders = [_SYSTEMD_RUNTIME]
-    try:
+    with contextlib.suppress(OSError):  # nobody can tell whose it is: only systemd's folder is left
         # Its owner's folder only: anybody may make one in /tmp.
         folders.append(f"/tmp/rem-supervisor-{os.stat(state_dir).st_uid}")  # noqa: S108
-    except OSError:
-        pass
     paths = [str(Path(folder) / name) for folder in folders]
     return next((path for path in paths if os.path.exists(path)), "")
 
@@ -105,10 +104,8 @@ def _own_folder(folder: Path, for_group: bool) -> Path:
 
     Others may at most pass through it, to a socket whose name they know: with a group they must.
     """
-    try:
+    with contextlib.suppress(FileExistsError):  # it is checked as if it were new
         folder.mkdir(mode=0o700)
-    except FileExistsError:
-        pass
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o066:
         raise SocketFolderUnsafe(

@@ -6,6 +6,7 @@ Each file is written beside its name, flushed to the disk and renamed.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -59,8 +60,7 @@ def _flush_folder(folder: Path) -> None:
     except OSError:
         return
     try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
+        with contextlib.suppress(OSError):  # the file system can't
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -107,12 +108,10 @@ def put_together(
 def identity(state_dir: Path) -> str:
     """Name this state directory, the same in all its lives: made once, then read."""
     path = state_dir / "identity"
-    try:
+    with contextlib.suppress(FileExistsError):  # made in an earlier life
         number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(number, "w", encoding="ascii") as file:
             file.write(uuid.uuid4().hex)
-    except FileExistsError:
-        pass
     found = path.read_text(encoding="ascii").strip()
     if len(found) != 32:
         path.unlink()  # its writer died before the first byte

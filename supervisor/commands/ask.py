@@ -6,6 +6,7 @@ itself the finding, and is named by its pid.
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
@@ -86,13 +87,11 @@ def _not_running(state_dir: str) -> NotRunning:
 def _forbidden(path: str) -> Forbidden:
     """Say whose service this may be and how to reach it. `path`: its socket, or its state directory."""
     user, group = "another user", ""
-    try:
+    with contextlib.suppress(OSError):  # not even its owner can be seen: "another user" must do
         found = os.stat(path)
         user = _name_of(lambda: pwd.getpwuid(found.st_uid).pw_name, found.st_uid)
         if stat.S_ISSOCK(found.st_mode) and found.st_mode & stat.S_IWGRP:
             group = _name_of(lambda: grp.getgrgid(found.st_gid).gr_name, found.st_gid)
-    except OSError:
-        pass
     way = (
         f"join group {group}" if group else "open the service to a group: [control] group in its config.toml"
     )

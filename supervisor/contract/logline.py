@@ -8,6 +8,7 @@ reads and passes their lines on).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -62,12 +63,11 @@ class JsonFormatter(logging.Formatter):
 
 def _dump(line: dict[str, Any]) -> str:
     """Write as JSON; what is too long or no JSON at all becomes texts that are cut."""
-    try:
+    # A key that is no text, a value that is not a number, a circle: what follows takes them all.
+    with contextlib.suppress(TypeError, ValueError, RecursionError):
         text = json.dumps(line, default=str, allow_nan=False)
         if len(text) <= MAX_LINE_CHARS:
             return text
-    except (TypeError, ValueError, RecursionError):
-        pass  # a key that is no text, not a number, a circle
     short = {_plain(key)[:40]: _plain(value)[:100] for key, value in list(line.items())[:12]}
     short.update(message=_plain(line["message"])[:1_000], cut="yes")
     if "error" in line:

@@ -173,7 +173,7 @@ def _look(watch: Watch, link: socket.socket, failed: threading.Event) -> None:
     try:
         watch.look_for_ever()
     except (BrokenPipeError, ConnectionResetError):
-        pass  # the other thread sees the end of the link as well, and leaves
+        return  # the other thread sees the end of the link as well, and leaves
     except Exception:  # outermost in this thread
         # A fault of ours. Ending the link wakes the other thread, which ends the process.
         log.exception("watching failed")
