@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Callable
 
 import psutil
 
@@ -61,17 +62,16 @@ def descriptors() -> dict[int, str]:
 
 def new_descriptors(before: Mapping[int, str]) -> list[str]:
     """Name what is open now and was not before, after giving threads time to close what they read."""
-    end_s = time.monotonic() + CLOSED_WITHIN_S
-    while True:
+
+    def left() -> list[str]:
         gc.collect()  # a connection that is only part of a cycle is not left open
-        left = sorted(
+        return sorted(
             name
             for number, name in descriptors().items()
             if before.get(number) != name and not name.startswith(_KEPT_BY_LIBRARIES)
         )
-        if not left or time.monotonic() > end_s:
-            return left
-        time.sleep(0.05)
+
+    return _still_left(left, CLOSED_WITHIN_S)
 
 
 def descendants() -> dict[int, str]:
@@ -82,22 +82,21 @@ def descendants() -> dict[int, str]:
 
 def new_processes(before: Iterable[int]) -> list[str]:
     """Name processes that a test left, after giving them time to end."""
-    end_s = time.monotonic() + GONE_WITHIN_S
-    while True:
-        left = {pid: words for pid, words in descendants().items() if pid not in set(before)}
-        if not left or time.monotonic() > end_s:
-            return [f"{pid}: {words}" for pid, words in sorted(left.items())]
-        time.sleep(0.05)
+    known = set(before)
+
+    def left() -> list[str]:
+        return [f"{pid}: {words}" for pid, words in sorted(descendants().items()) if pid not in known]
+
+    return _still_left(left, GONE_WITHIN_S)
 
 
 def orphans_of_ours(since_unix_s: float) -> list[str]:
     """Name processes of this interpreter that lost their parent and were begun since: nobody stopped them."""
-    end_s = time.monotonic() + GONE_WITHIN_S
-    while True:
-        left = [f"{pid}: {_command(pid)}" for pid in psutil.pids() if _is_orphan(pid, since_unix_s)]
-        if not left or time.monotonic() > end_s:
-            return left
-        time.sleep(0.1)
+
+    def left() -> list[str]:
+        return [f"{pid}: {_command(pid)}" for pid in psutil.pids() if _is_orphan(pid, since_unix_s)]
+
+    return _still_left(left, GONE_WITHIN_S)
 
 
 def is_gone(pid: int) -> bool:
@@ -108,6 +107,16 @@ def is_gone(pid: int) -> bool:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def _still_left(left: Callable[[], list[str]], within_s: float) -> list[str]:
+    """Ask until nothing is left or the time is over; give what is left. It is the caller who fails."""
+    end_s = time.monotonic() + within_s
+    while True:
+        found = left()
+        if not found or time.monotonic() > end_s:
+            return found
+        time.sleep(0.05)
 
 
 def _tree(root: int) -> list[int]:

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ import boto3
 
 from supervisor.contract.settings import AwsSettings, BackendSettings, QueueSettings, Settings
 from tests import leftovers
+from tests.waiting import wait_for
 
 REGION = "eu-central-1"
 _COMMANDS = {
@@ -173,14 +173,14 @@ def _free_port() -> int:
 
 
 def _wait_for_answer(port: int, process: subprocess.Popen[bytes]) -> None:
-    end_s = time.monotonic() + 60
-    while time.monotonic() < end_s:
+    def answers() -> bool:
         assert process.poll() is None, "the server ended by itself"
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5)
-            return
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).close()
         except urllib.error.HTTPError:
-            return  # it answers
+            return True  # an answer, though not a good one
         except OSError:
-            time.sleep(0.05)
-    raise AssertionError("the server did not come up within 60 s")
+            return False
+        return True
+
+    wait_for(answers, f"the server's first answer on port {port}")

@@ -14,13 +14,14 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Optional, TypeVar
+from typing import Any, TypeVar
 
 from supervisor.broker.record import Term
 from supervisor.contract import child_env, framing, messages
 from supervisor.contract.messages import FROM_BROKER, Commit, Done, JobCard, Keep, Ready, Wanted
 from supervisor.contract.settings import BackendSettings, LocalSettings, QueueSettings, Settings
 from tests import leftovers
+from tests.waiting import wait_for as until
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
@@ -35,18 +36,6 @@ def local_settings(folder: Path, lease_s: int = 10) -> Settings:
         queue=QueueSettings(lease_s=lease_s),
         state_dir=str(folder / "state"),
     )
-
-
-def until(fact: Callable[[], Optional[T]], what: str, limit_s: float = LIMIT_S) -> T:
-    """Wait for a fact with a limit; the fact is whatever is true."""
-    end_s = time.monotonic() + limit_s
-    while True:
-        found = fact()
-        if found:
-            return found
-        if time.monotonic() > end_s:
-            raise AssertionError(f"not within {limit_s} s: {what}")
-        time.sleep(0.01)
 
 
 class BrokerProcess:

@@ -11,11 +11,11 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Callable
 
 import pytest
 
 from tests import leftovers
+from tests.waiting import wait_for
 from tests.worker import loopback_hub
 from tests.worker.process import model_path
 
@@ -158,18 +158,9 @@ def test_a_demo_that_is_ended_takes_its_service_with_it(
     command = rem_supervisor("demo", env=demo_environment)
     assert command.stdout is not None
     assert command.stdout.readline().startswith("starting a service")
-    wait_until(lambda: processes_with(str(tmp_path / "rem-demo-")) != {}, "the service never came")
+    wait_for(lambda: processes_with(str(tmp_path / "rem-demo-")) != {}, "the demo's service")
 
     command.send_signal(number)
     command.communicate(timeout=60)
 
-    wait_until(lambda: processes_with(str(tmp_path / "rem-demo-")) == {}, "processes are left")
-
-
-def wait_until(fact: Callable[[], bool], otherwise: str) -> None:
-    """Wait for a fact, for at most half a minute."""
-    for _ in range(300):
-        if fact():
-            return
-        threading.Event().wait(0.1)
-    pytest.fail(otherwise)
+    wait_for(lambda: processes_with(str(tmp_path / "rem-demo-")) == {}, "the end of its processes", 30.0)

@@ -7,11 +7,12 @@ import re
 import shutil
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import Optional
 
 import pytest
+
+from tests.waiting import wait_for
 
 SOURCE = Path(__file__).resolve().parent / "fake_nvml.c"
 EVENTS = SOURCE.with_name("events.c")  # a part of it
@@ -86,10 +87,9 @@ class FakeNvml:
 
     def wait_listened(self, n: int, count: int = 1) -> None:
         """Wait until somebody listens to a GPU's events for the nth time: those before are nobody's."""
-        until_s = time.monotonic() + LISTEN_WITHIN_S
-        while self.listened(n) < count:
-            assert time.monotonic() < until_s, f"nobody listens to GPU {n} for time {count}"
-            time.sleep(0.01)
+        wait_for(
+            lambda: self.listened(n) >= count, f"listener {count} to the events of GPU {n}", LISTEN_WITHIN_S
+        )
 
     def listened(self, n: int) -> int:
         """Count how often a GPU's events were registered for."""

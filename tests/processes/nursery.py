@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import textwrap
-import time
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Callable, Optional
 
 from supervisor.child import Child, Recipe
 from supervisor.contract import messages as m
+from tests.waiting import wait_in_loop
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LIMIT_S = 60.0
@@ -93,13 +93,7 @@ class Nursery:
         return child
 
     async def until(self, fact: Callable[[], Any], limit_s: float = LIMIT_S) -> Any:
-        until_s = time.monotonic() + limit_s
-        while True:
-            found = fact()
-            if found:
-                return found
-            assert time.monotonic() < until_s, f"not within {limit_s} s; so far: {self.ears.story[-5:]}"
-            await asyncio.sleep(0.01)
+        return await wait_in_loop(fact, lambda: f"a fact; so far: {self.ears.story[-5:]}", limit_s)
 
     async def until_dead(self, name: str = "w0") -> int:
         await self.until(lambda: name in self.ears.died_with)

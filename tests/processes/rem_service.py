@@ -17,30 +17,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Callable, Optional, TypeVar
+from typing import Any, Optional
 
 from tests import leftovers
+from tests.waiting import LIMIT_S, wait_for
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SAMPLES = REPOSITORY / "supervisor" / "samples"
-LIMIT_S = 90.0
 RUN = ("-m", "supervisor", "run")
 # Which kernels numpy's BLAS takes decides single words: the same as in a direct call.
 BLAS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_NUM_THREADS")
-
-T = TypeVar("T")
-
-
-def wait_for(fact: Callable[[], Optional[T]], what: str, limit_s: float = LIMIT_S) -> T:
-    """Ask until `fact` gives something true; fail naming `what` after the limit."""
-    until_s = time.monotonic() + limit_s
-    while True:
-        found = fact()
-        if found:
-            return found
-        if time.monotonic() > until_s:
-            raise AssertionError(f"waited {limit_s:.0f} s in vain: {what}")
-        time.sleep(0.02)
 
 
 def clean_environment(state_dir: Path, **more: str) -> dict[str, str]:
@@ -121,7 +107,7 @@ class Service:
             brokers = [slot for slot in self.slots("broker") if slot["state"] == "ready"]
             return len(workers) >= count and bool(brokers)
 
-        wait_for(ready, f"{count} ready workers; the log ends {self.log[-2000:]}")
+        wait_for(ready, lambda: f"{count} ready workers; the log ends {self.log[-2000:]}")
 
     def pid_of(self, name: str) -> int:
         """The pid in that slot, once there is one."""

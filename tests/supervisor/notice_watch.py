@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Callable, Optional
 
-from supervisor.contract import clock
 from supervisor.contract.settings import NoticesSettings, Settings
 from supervisor.fake_metadata import FakeMetadata
 from supervisor.notice import PATHS, Kind, Notice
 from supervisor.notices import Notices, Pace
 from supervisor.plain_http import Limits
+from tests.waiting import wait_in_loop
 
 QUICK = Pace(every_s=0.01, others_every=1, gate_most_s=5.0, limits=Limits(0.5, 0.1))
-LIMIT_S = 60.0
 
 
 class Ears:
@@ -58,10 +57,7 @@ class Watch:
         self.notices = Notices(Settings(notices=settings), environ, self.ears, pace, lambda: self.slept_s)
 
     async def until(self, fact: Callable[[], object]) -> None:
-        until_s = clock.now_s() + LIMIT_S
-        while not fact():
-            assert clock.now_s() < until_s, self.ears.heard
-            await asyncio.sleep(0.005)
+        await wait_in_loop(fact, lambda: f"a fact; heard: {self.ears.heard}")
 
     async def rounds(self, count: int) -> None:
         """Let it ask about everything so many times more."""

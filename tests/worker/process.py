@@ -20,6 +20,7 @@ from supervisor.contract.child_env import WorkerSettings
 from supervisor.contract.messages import Beat, Job, JobCard, Room, Up
 from tests import leftovers
 from tests.processes.rem_service import BLAS
+from tests.waiting import wait_for
 from workerproc import models
 
 LIMIT_S = 60.0
@@ -157,14 +158,11 @@ class Worker:
         read: its log goes through a thread of its own.
         """
         wanted = {"message": sentence, **fields}.items()
-        ends_s = time.monotonic() + LIMIT_S
-        while True:
-            for line in self.log_lines():
-                if wanted <= line.items():
-                    return line
-            if time.monotonic() > ends_s:
-                raise AssertionError(f"no {dict(wanted)} within {LIMIT_S} s; log: {self.log()[-2000:]}")
-            time.sleep(0.02)
+        return wait_for(
+            lambda: next((line for line in self.log_lines() if wanted <= line.items()), None),
+            lambda: f"a line with {dict(wanted)}; log: {self.log()[-2000:]}",
+            LIMIT_S,
+        )
 
     def listen(self) -> None:
         lines = framing.LineSplitter()
