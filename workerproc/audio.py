@@ -236,7 +236,8 @@ def _frames(container: InputContainer, track: AudioStream, tally: _Tally) -> Ite
                 except MemoryError:
                     raise
                 except av.error.FFmpegError:
-                    tally.bad_packets += 1
+                    # A tag between two MP3 files is no audio; nor is the count of frames behind it.
+                    tally.bad_packets += 0 if bytes(packet)[:3] == b"ID3" else 1
             return
         except MemoryError:
             raise

@@ -6,6 +6,7 @@ decodes without a complaint, and what a recorder wrote behind the announced end 
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from typing import Callable, Optional
@@ -22,6 +23,8 @@ _PCM_TAGS = frozenset({1, 3, 6, 7})  # whole numbers, floats, A-law, mu-law: eac
 _ADPCM_TAGS = frozenset({2, 0x11})  # in blocks, whose samples the header counts
 _EXTENSIBLE = 0xFFFE
 _CHUNKS_MOST = 1_000
+_MP3_COUNT = re.compile(rb"Xing|Info|VBRI")
+_MP3_COUNT_AT = (36, 21, 13)  # bytes behind a frame's beginning, by version and channels
 _MORE_THAN_HEADER_S = 0.5  # behind the data that a WAV announces; less is padding
 
 
@@ -134,6 +137,35 @@ def announced_end_bytes(read: Read, file_bytes: int) -> Optional[int]:
     if span[1] >= UNKNOWN_FROM_BYTES and span[1] > file_bytes and head[:4] != b"\x1a\x45\xdf\xa3":
         return None
     return sum(span)
+
+
+def mp3_announced_s(head: bytes) -> Optional[float]:
+    """Say how long an MP3 is by the count of frames in its first one; None where there is no count.
+
+    FFmpeg believes the count only where it fits the file's size. Else, as where another file was put behind
+    this one, it takes the bit rate for a length.
+    """
+    name = _MP3_COUNT.search(head)
+    if name is None:
+        return None
+    rate = next(filter(None, (_mp3_rate(head[name.start() - back :][:4]) for back in _MP3_COUNT_AT)), None)
+    flags, count, vbri_count = struct.unpack_from(">4xIIxxI", head[name.start() :].ljust(18, b"\0"))
+    if name[0] == b"VBRI":
+        count = vbri_count
+    elif not flags & 1:
+        count = 0
+    return count * rate[0] / rate[1] if rate is not None and count else None
+
+
+def _mp3_rate(frame: bytes) -> Optional[tuple[int, int]]:
+    """Read samples a frame and samples a second from a frame's header; None: it is none."""
+    if len(frame) < 4 or frame[0] != 0xFF or frame[1] & 0xE6 != 0xE2:
+        return None
+    version, rate = frame[1] >> 3 & 3, frame[2] >> 2 & 3
+    if version == 1 or rate == 3:
+        return None
+    divisor = {3: 1, 2: 2, 0: 4}[version]
+    return 1_152 if version == 3 else 576, (44_100, 48_000, 32_000)[rate] // divisor
 
 
 def second_file_bytes(read: Read, file_bytes: int) -> int:

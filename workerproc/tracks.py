@@ -26,7 +26,6 @@ _COUNTED = frozenset({"wav", "flac", "aiff"})  # in samples: a lost one shows
 # Of a track that is not for listeners in general.
 _SPECIAL = Disposition.comment | Disposition.hearing_impaired | Disposition.visual_impaired
 _MATROSKA_DURATION = re.compile(rb"\x44\x89[\x84\x88]")  # the element's name and the size of a number
-_MP3_COUNT = re.compile(rb"Xing|Info|VBRI")
 
 
 @dataclass(frozen=True)
@@ -99,6 +98,8 @@ def length(
     name = container.format.name
     if name == "wav":
         return Length(wav.announced_s if wav is not None and wav.is_exact else None, is_exact=True)
+    if name == "mp3":
+        return Length(headers.mp3_announced_s(head))
     if not _is_stated(name, head):
         return Length(None)
     seconds = _stated_s(container, track, head)
@@ -108,8 +109,6 @@ def length(
 def _is_stated(name: str, head: bytes) -> bool:
     if name == "flac":
         return head[:4] == b"fLaC" and bool(int.from_bytes(head[21:26], "big") & 0xF_FFFF_FFFF)
-    if name == "mp3":
-        return _MP3_COUNT.search(head) is not None
     if "matroska" in name:
         return _MATROSKA_DURATION.search(head) is not None
     if "mp4" in name:

@@ -171,3 +171,29 @@ def test_fragmented_mp4_files_in_a_row_are_read_or_it_is_told(tmp_path: Path) ->
     assert of_one.warnings == ()
     is_told = "bytes behind" in " ".join(of_two.warnings)
     assert is_told != (of_two.audio_s > 1.5 * of_one.audio_s)
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 44_100])
+def test_mp3_files_in_a_row_with_a_tag_between_are_heard_without_a_word(tmp_path: Path, rate_hz: int) -> None:
+    """The tag was called a damaged packet, and FFmpeg's estimate from size and bit rate a length."""
+    first = whole(tmp_path / "first", Kind("mp3", "libmp3lame", 44_100))
+    second = whole(tmp_path / "second", Kind("mp3", "libmp3lame", rate_hz))
+    picture = b"ID3\x04\0\0\0\x0c\0\0" + b"APIC" + bytes(12 * 128 * 128 - 4)
+    (tmp_path / "audio").write_bytes(first + picture + second)
+
+    _, sound = decoded(tmp_path / "audio")
+
+    assert sound.audio_s == pytest.approx(12.0, abs=0.2)
+    assert sound.warnings == ()
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 24_000, 32_000, 44_100])
+def test_mp3_that_ends_before_its_count_of_frames_is_called_cut(tmp_path: Path, rate_hz: int) -> None:
+    data = whole(tmp_path / "whole", Kind("mp3", "libmp3lame", rate_hz))
+    (tmp_path / "cut").write_bytes(data[: len(data) * 2 // 3])
+
+    _, of_whole = decoded(tmp_path / "whole")
+    _, of_cut = decoded(tmp_path / "cut")
+
+    assert of_whole.warnings == ()
+    assert "announces 6." in " ".join(of_cut.warnings)
