@@ -20,8 +20,20 @@ from supervisor.contract.exits import Exit
 TRACEBACK = "Traceback (most recent call last)"
 
 
-def findings_of(check: str, errand: Errand, limit: Callable[[], None]) -> Iterator[Finding]:
-    """Give what a checking child found; that it could not look at everything is a failure of its own."""
+def _nothing(_line: Mapping[str, Any]) -> None:
+    """Take no notice of what is no finding."""
+
+
+def findings_of(
+    check: str,
+    errand: Errand,
+    limit: Callable[[], None],
+    hear: Callable[[Mapping[str, Any]], None] = _nothing,
+) -> Iterator[Finding]:
+    """Give what a checking child found; that it could not look at everything is a failure of its own.
+
+    `hear` gets what else it tells.
+    """
     states = []
     try:
         for line in errand.lines(limit):
@@ -29,6 +41,8 @@ def findings_of(check: str, errand: Errand, limit: Callable[[], None]) -> Iterat
                 found = finding_from(line)
                 states.append(found.state)
                 yield found
+            else:
+                hear(line)
         code = errand.finish(fine=(Exit.OK, Exit.FAILED) if states else (Exit.OK,))
     except CommandFailed as error:
         yield _incomplete(check, str(error))

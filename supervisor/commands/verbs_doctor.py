@@ -25,11 +25,13 @@ from supervisor.commands import doctor_service as service
 from supervisor.commands.doctor_children import findings_of, limit_of, of_model
 from supervisor.commands.doctor_host import Finding
 from supervisor.commands.doctor_notices import of_notices
+from supervisor.commands.doctor_slots import of_slots
 from supervisor.commands.errand import Errand, for_broker, for_engine
 from supervisor.commands.layout import Paint, printable
 from supervisor.commands.terminal import paint_for
 from supervisor.contract import settings, state_folder
 from supervisor.contract.exits import Exit
+from supervisor.host import read_host
 
 CHECK_WITHIN_S = 60.0
 STYLES = dict(zip(host.STATES, ("good", "warn", "bad", "faint")))
@@ -74,11 +76,12 @@ def _examine(config: Any) -> Iterator[Finding]:
     yield from _guarded("processes", processes.of_strays)
     yield host.of_clocks()
     yield from _guarded("notices", lambda: [of_notices(loaded, os.environ)])
-    yield from _of_children(loaded)
+    yield from _of_children(loaded, is_running=running.status is not None)
 
 
-def _of_children(loaded: settings.Loaded) -> Iterator[Finding]:
+def _of_children(loaded: settings.Loaded, is_running: bool) -> Iterator[Finding]:
     """Run the checks that need a library, side by side."""
+    told: dict[str, Any] = {}
     with contextlib.ExitStack() as running:
         limit = limit_of(CHECK_WITHIN_S)
         offline = for_engine(os.environ, offline=True)  # the doctor looks, it fetches nothing
@@ -90,7 +93,9 @@ def _of_children(loaded: settings.Loaded) -> Iterator[Finding]:
             Errand("workerproc", ["fetch", loaded.settings.transcription.model], offline)
         )
         yield from findings_of("backend", broker, limit)
-        yield from findings_of("gpus", gpuwatch, limit)
+        yield from findings_of("gpus", gpuwatch, limit, told.update)
+        if not is_running:  # a running service's slots are in its status
+            yield from _guarded("slots", lambda: of_slots(loaded.settings, told, read_host()))
         yield from of_model(loaded.settings, model, limit)
 
 

@@ -1,4 +1,4 @@
-"""What `rem-supervisor doctor` wants to know of GPUs, one JSON line a check."""
+"""What `rem-supervisor doctor` wants to know of GPUs: one JSON line a check, then the devices themselves."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
+from supervisor.contract import codec
 from supervisor.contract.exits import Exit
 from supervisor.contract.messages import Device, Devices
 from supervisor.gpuwatch import pci, problems, xid
@@ -21,17 +22,19 @@ _PATIENCE_S = 15.0
 def check(pci_devices: Optional[Path] = None) -> Exit:
     """Print every check; FAILED where one of them failed."""
     nvidia_pci = pci.has_nvidia_gpu(pci_devices) if pci_devices else pci.has_nvidia_gpu()
-    lines = list(findings(_look_with_patience(), nvidia_pci))
+    devices = devices_of(_look_with_patience(), os.environ, nvidia_pci, None)
+    lines = list(findings(devices))
     for line in lines:
         print(json.dumps(line), flush=True)
+    # For the doctor, which has the settings and says which slots follow.
+    print(json.dumps({"devices": codec.to_plain(devices)}), flush=True)
     return Exit.FAILED if any(line["state"] == "fail" for line in lines) else Exit.OK
 
 
-def findings(sight: Sight, nvidia_pci: bool) -> Iterator[dict[str, str]]:
+def findings(devices: Devices) -> Iterator[dict[str, str]]:
     """Give each check as a value: check, state (ok, warn, fail), detail, cure."""
-    devices = devices_of(sight, os.environ, nvidia_pci, None)
-    if not nvidia_pci and not devices.devices:
-        yield _line("gpus", "ok", "no NVIDIA device in this machine: CPU slots are used")
+    if not devices.nvidia_pci and not devices.devices:
+        yield _line("gpus", "ok", "no NVIDIA device in this machine")
         return
     state = "ok" if devices.devices and not devices.problem else "warn" if devices.devices else "fail"
     what, cure = _split(devices)

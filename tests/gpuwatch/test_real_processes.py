@@ -31,7 +31,8 @@ def test_the_doctors_check_names_each_gpu_and_what_is_wrong_with_it(nvml: FakeNv
         timeout=60,
     )  # fmt: skip
 
-    lines = {line["check"]: line for line in map(json.loads, done.stdout.splitlines())}
+    *found, _ = map(json.loads, done.stdout.splitlines())
+    lines = {line["check"]: line for line in found}
     assert lines["gpus"]["detail"].startswith("2 usable")
     assert lines["gpu0"]["state"] == "fail"
     assert f"nvidia-smi --gpu-reset -i {nvml.uuid(0)}" in lines["gpu0"]["cure"]

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from supervisor.contract import framing, messages
+from supervisor.contract import codec, framing, messages
 from supervisor.contract.exits import Exit
 from supervisor.contract.messages import Device, Devices, Up, Xid
 from supervisor.gpuwatch import check, pci, watch
-from supervisor.gpuwatch.sight import Sight
+from supervisor.gpuwatch.sight import Sight, devices_of
 from tests import leftovers
 
 A = Device("GPU-a", "A10", 0)
@@ -205,8 +205,9 @@ def test_the_check_prints_one_json_object_a_line() -> None:
         [sys.executable, "-m", "supervisor.gpuwatch", "check"], capture_output=True, text=True, timeout=60
     )
 
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    *lines, last = [json.loads(line) for line in done.stdout.splitlines()]
     assert lines
+    assert codec.from_plain(Devices, last["devices"])
     assert all(set(line) == {"check", "state", "detail", "cure"} for line in lines)
     assert done.returncode == (1 if any(line["state"] == "fail" for line in lines) else 0)
 
@@ -221,11 +222,9 @@ def test_the_check_prints_one_json_object_a_line() -> None:
     ],
 )
 def test_the_check_fails_only_where_a_gpu_is_there_and_none_can_be_used(
-    sight: Sight, nvidia_pci: bool, states: list[str], monkeypatch: pytest.MonkeyPatch
+    sight: Sight, nvidia_pci: bool, states: list[str]
 ) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-
-    lines = list(check.findings(sight, nvidia_pci))
+    lines = list(check.findings(devices_of(sight, {}, nvidia_pci, None)))
 
     assert [line["state"] for line in lines] == states
     assert all(line["cure"] for line in lines if line["state"] in ("warn", "fail"))
