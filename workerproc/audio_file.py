@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from workerproc import damage, headers
+from workerproc import damage, headers, mp4_index
 from workerproc.errors import AudioRejected
 
 _ID3_TAGS_MOST = 8
@@ -91,6 +91,7 @@ def look_at(path: Path) -> AudioFile:
             if head.startswith(_NO_ID3_BEFORE) or head[4:8] == b"ftyp":
                 begins_at_bytes = behind_tags_bytes
             size_bytes = os.fstat(opened.fileno()).st_size - begins_at_bytes
+            _check_index(read, size_bytes)
             wav = headers.wav_data(read, size_bytes)
             missed_s = 0.0 if wav is None else headers.wav_holds_more_s(wav, read, size_bytes)
             end_bytes = headers.announced_end_bytes(read, size_bytes)
@@ -100,6 +101,13 @@ def look_at(path: Path) -> AudioFile:
         raise AudioRejected("there is no audio file: it was not fetched, or it was removed") from None
     except IsADirectoryError:
         raise AudioRejected("the audio is a folder, not a file") from None
+
+
+def _check_index(read: headers.Read, size_bytes: int) -> None:
+    """Refuse what would take gigabytes before the first sample is read."""
+    most = mp4_index.ENTRIES_MOST
+    if mp4_index.index_entries(read, size_bytes) > most:
+        raise AudioRejected(f"this MP4 file counts more than {most} samples: it is damaged, or no recording")
 
 
 def _behind_tags_bytes(read: headers.Read) -> int:

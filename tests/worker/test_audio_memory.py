@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.worker import recordings
+from tests.worker import mp4_claims, recordings
 from tests.worker.process import REPOSITORY
 from tests.worker.recordings import tone, wav_header
 
@@ -73,6 +73,40 @@ def test_cover_picture_is_not_decoded(tmp_path: Path) -> None:
     mp3 = recordings.encoded(tmp_path / "plain", "libmp3lame", "mp3", tone(5.0)).read_bytes()
     path = tmp_path / "audio"
     path.write_bytes(id3_with_picture(png_of(16_000)) + mp3)
+
+    told, peak_bytes = decoded(path)
+
+    assert float(told) == pytest.approx(5.0, abs=0.1)
+    assert peak_bytes < MOST_BYTES
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        mp4_claims.header(mp4_claims.track(1, 50_000_000)),
+        mp4_claims.header(*(mp4_claims.track(1 + number, 7_000_000) for number in range(8))),
+        mp4_claims.header(mp4_claims.track(1, 1_000_000_000, b"sowt", a_chunk=100_000_000, chunks=300)),
+        mp4_claims.fragmented(60_000_000),
+        mp4_claims.packed_header(mp4_claims.header(mp4_claims.track(1, 5)), padding_bytes=500_000_000),
+    ],
+    ids=["one track", "eight tracks", "chunks", "a fragment", "packed"],
+)
+def test_index_that_would_take_gigabytes_is_not_made(tmp_path: Path, tables: bytes) -> None:
+    """FFmpeg made an entry for each sample that 5 kB of MP4 counted: 1.8 GB before the first was read."""
+    path = tmp_path / "audio"
+    path.write_bytes(mp4_claims.mp4(tables))
+
+    told, peak_bytes = decoded(path)
+
+    assert told == "this MP4 file counts more than 10000000 samples: it is damaged, or no recording"
+    assert peak_bytes < MOST_BYTES
+
+
+def test_hours_of_samples_without_compression_are_read_from_mp4(tmp_path: Path) -> None:
+    path = tmp_path / "audio"
+    path.write_bytes(
+        mp4_claims.mp4(mp4_claims.header(mp4_claims.track(1, 600_000_000, b"sowt")), media_bytes=160_000)
+    )
 
     told, peak_bytes = decoded(path)
 
