@@ -9,13 +9,14 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from supervisor.contract import codec
 from supervisor.contract.exits import Exit
+from supervisor.contract.finding import Finding
 from supervisor.contract.options import Options
 from workerproc import errors, models, telemetry
 
@@ -23,16 +24,6 @@ if TYPE_CHECKING:
     from workerproc.recogniser import Recogniser
 
 _AV_TOO_NEW = 19
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check came to."""
-
-    check: str
-    state: str
-    detail: str
-    cure: str = ""
 
 
 def main(model_path: Optional[str], options: Optional[str] = None) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, TypeVar, Union
 
@@ -27,6 +26,7 @@ from supervisor.broker.errors import (
 from supervisor.broker.ports import Change, Equals, ObjectFacts, RecordKey
 from supervisor.broker.tools import Backend
 from supervisor.contract.exits import Exit
+from supervisor.contract.finding import Finding
 from supervisor.contract.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,16 +39,6 @@ _LEAST_RECEIVES = 10
 _NEED_CREDENTIALS = ("queue", "table", "audio", "transcripts")
 _NEED_QUEUE = {"aws": ("permissions on the queue", "redrive"), "local": ()}
 _LOW_DISK_BYTES = 1024**3
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One answer: ok, warn, fail or skip, what was seen, and what to do."""
-
-    check: str
-    state: str
-    detail: str
-    cure: str = ""
 
 
 def check(settings: Settings, tell: Tell) -> int:

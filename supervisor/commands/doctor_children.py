@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Callable
 
 from supervisor.commands.command_failed import CommandFailed
-from supervisor.commands.doctor_host import STATES, Finding
 from supervisor.commands.errand import Errand, for_engine
 from supervisor.contract import child_env, clock, options, settings
 from supervisor.contract.exits import Exit
+from supervisor.contract.finding import STATES, Finding
 
 TRACEBACK = "Traceback (most recent call last)"
 

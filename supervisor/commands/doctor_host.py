@@ -7,12 +7,12 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from supervisor.commands.layout import bytes_text
 from supervisor.contract import clock
+from supervisor.contract.finding import Finding
 from supervisor.name_clash import explain
 
 if TYPE_CHECKING:
@@ -21,19 +21,6 @@ if TYPE_CHECKING:
 # A guess: the local database, logs of stacks, and one recording being worked on.
 LEAST_FREE_BYTES = 300 * 1024**2
 _SANE_UNIX_S = 1_704_067_200  # the start of 2024: an earlier clock was never set
-
-
-STATES = ("ok", "warn", "fail", "skip")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One check. `state` is one of STATES; `cure` says what to do where it is not ok."""
-
-    check: str
-    state: str
-    detail: str
-    cure: str = ""
 
 
 def of_interpreter() -> Iterator[Finding]:

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping
 
 from supervisor import metadata
-from supervisor.commands.doctor_host import Finding
 from supervisor.contract import clock
+from supervisor.contract.finding import Finding
 from supervisor.contract.settings import Loaded, Settings
 from supervisor.metadata import Metadata, MetadataFailed
 from supervisor.notice import PATHS, Nonsense, Now, Policy, read

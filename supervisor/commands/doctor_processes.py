@@ -12,9 +12,9 @@ from typing import Any
 
 import psutil
 
-from supervisor.commands.doctor_host import Finding
 from supervisor.commands.layout import bytes_text, span_text
 from supervisor.contract import clock
+from supervisor.contract.finding import Finding
 from supervisor.host import read_host
 
 FEW_DESCRIPTORS_RATIO = 0.8

@@ -13,9 +13,9 @@ from typing import Any, Optional
 from supervisor import degraded
 from supervisor.commands.ask import Forbidden, NotRunning, ask
 from supervisor.commands.command_failed import CommandFailed
-from supervisor.commands.doctor_host import Finding
 from supervisor.commands.layout import printable
 from supervisor.contract import codec, settings
+from supervisor.contract.finding import Finding
 from supervisor.contract.settings import Loaded, Settings
 from supervisor.contract.settings_typed import value_of
 from supervisor.roll import changed_keys

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from supervisor import places
-from supervisor.commands.doctor_host import Finding
 from supervisor.contract import codec
+from supervisor.contract.finding import Finding
 from supervisor.contract.messages import Devices
 from supervisor.contract.settings import Settings
 

@@ -23,7 +23,6 @@ from supervisor.commands import doctor_host as host
 from supervisor.commands import doctor_processes as processes
 from supervisor.commands import doctor_service as service
 from supervisor.commands.doctor_children import findings_of, limit_of, of_model
-from supervisor.commands.doctor_host import Finding
 from supervisor.commands.doctor_notices import of_notices
 from supervisor.commands.doctor_slots import of_slots
 from supervisor.commands.errand import Errand, for_broker, for_engine
@@ -31,10 +30,11 @@ from supervisor.commands.layout import Paint, printable
 from supervisor.commands.terminal import paint_for
 from supervisor.contract import settings, state_folder
 from supervisor.contract.exits import Exit
+from supervisor.contract.finding import STATES, Finding
 from supervisor.host import read_host
 
 CHECK_WITHIN_S = 60.0
-STYLES = dict(zip(host.STATES, ("good", "warn", "bad", "faint")))
+STYLES = dict(zip(STATES, ("good", "warn", "bad", "faint")))
 _WIDTH = 100
 
 

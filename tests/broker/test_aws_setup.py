@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.broker.check import Finding
+from supervisor.contract.finding import Finding
 from supervisor.contract.messages import QueueState, Trouble, Up
 from tests.broker.aws_servers import Deployment
 from tests.broker.harness import BrokerProcess

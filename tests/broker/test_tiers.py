@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from supervisor.broker.check import Finding, findings
+from supervisor.broker.check import findings
+from supervisor.contract.finding import Finding
 from supervisor.contract.messages import (
     Checkpoint,
     Commit,

@@ -14,10 +14,10 @@ import pytest
 from supervisor.cli import main
 from supervisor.commands import doctor_host as host
 from supervisor.commands.doctor_children import finding_from, findings_of, of_model
-from supervisor.commands.doctor_host import Finding
 from supervisor.commands.errand import Errand
 from supervisor.commands.layout import plain
 from supervisor.commands.verbs_doctor import finding_lines, summary
+from supervisor.contract.finding import Finding
 from supervisor.contract.settings import Settings, SpoolSettings
 
 Answering = Callable[[dict[str, Any]], list[dict[str, Any]]]

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from supervisor.commands.doctor_host import Finding
 from supervisor.commands.doctor_notices import of_notices
+from supervisor.contract.finding import Finding
 from supervisor.contract.settings import Loaded, NoticesSettings, Settings
 from supervisor.fake_metadata import FakeMetadata, Fault
 from supervisor.notice import PATHS, Kind

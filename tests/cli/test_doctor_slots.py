@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor.commands.doctor_host import Finding
 from supervisor.commands.doctor_slots import of_slots
 from supervisor.contract import codec
+from supervisor.contract.finding import Finding
 from supervisor.contract.messages import Device, Devices
 from supervisor.contract.settings import DevicesSettings, Settings, TranscriptionSettings
 from supervisor.places import Host
