@@ -1,16 +1,20 @@
-"""For every test: no telemetry, and nothing left behind."""
+"""For every test: no telemetry, nothing left behind, and imitations of AWS for those that ask for them."""
 
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 import pytest
 
 from tests import leftovers
+
+if TYPE_CHECKING:
+    from tests.broker.aws_servers import AwsServer
 
 # Before onnxruntime is imported: it writes into the home folder and speaks to its maker otherwise.
 os.environ.update(ORT_DISABLE_TELEMETRY="1", ORT_TELEMETRY_DISABLED="1")
@@ -44,6 +48,27 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: Optional[pytest.Item]) 
         if left:
             _fail(item, f"{item.path} leaves {len(left)} processes or open files:\n" + "\n".join(left[:20]))
     return result
+
+
+# A server of each kind for each test process: whoever asks first starts it, and it serves all folders.
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[AwsServer]:
+    yield from _server("moto")
+
+
+@pytest.fixture(scope="session")
+def ministack() -> Iterator[AwsServer]:
+    if sys.version_info < (3, 10):
+        pytest.skip("ministack needs Python 3.10 or newer")
+    yield from _server("ministack")
+
+
+def _server(name: str) -> Iterator[AwsServer]:
+    from tests.broker.aws_servers import run_server  # here: boto3 takes a moment, and most tests do without
+
+    yield from run_server(name)
 
 
 def _fail(item: pytest.Item, words: str) -> None:

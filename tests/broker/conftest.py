@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.broker.aws_servers import AwsServer, Deployment, deploy, run_server
+from tests.broker.aws_servers import AwsServer, Deployment, deploy
 from tests.broker.harness import rem_message
 from tests.broker.ports_of_all import ports as ports
 from tests.broker.worlds import World, aws_world, local_world
-
-
-@pytest.fixture(scope="session")
-def moto() -> Iterator[AwsServer]:
-    yield from run_server("moto")
-
-
-@pytest.fixture(scope="session")
-def ministack() -> Iterator[AwsServer]:
-    if sys.version_info < (3, 10):
-        pytest.skip("ministack needs Python 3.10 or newer")
-    yield from run_server("ministack")
 
 
 @pytest.fixture

@@ -5,29 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
 
 import pytest
 
-from tests.broker.aws_servers import AwsServer, Deployment, deploy, run_server
+from tests.broker.aws_servers import AwsServer, Deployment, deploy
 from tests.fake_nvml.build import FakeNvml, build
 from tests.processes.nursery import Nursery, Play, is_alive
 from tests.processes.senders import AwsSender, LocalSender, Sender
-
-
-@pytest.fixture(scope="session")
-def moto() -> Iterator[AwsServer]:
-    yield from run_server("moto")
-
-
-@pytest.fixture(scope="session")
-def ministack() -> Iterator[AwsServer]:
-    if sys.version_info < (3, 10):
-        pytest.skip("ministack needs Python 3.10 or newer")
-    yield from run_server("ministack")
 
 
 @pytest.fixture
