@@ -49,13 +49,18 @@ def test_whole_file_after_an_empty_one_under_the_same_key(tmp_path: Path) -> Non
         assert len(world.queue.dead_letters) == 1  # the first message's
 
 
+def send_in_vain(world: World, **changes: str) -> None:
+    """Send a message about audio that is not there; its recording fails."""
+    world.send("rec-1", **changes)
+    world.objects.stored.clear()
+    world.run(world.is_quiet)
+    assert world.item()["remState"] == "FAILED"
+
+
 def test_file_that_comes_after_its_message(tmp_path: Path) -> None:
     with new_world(tmp_path, QueueRules(**REMS_RULES)) as world:
         world.host()
-        world.send()
-        world.objects.stored.clear()
-        world.run(world.is_quiet)
-        assert world.item()["remState"] == "FAILED"
+        send_in_vain(world)
 
         world.send()
         world.run(world.is_quiet)
@@ -66,10 +71,7 @@ def test_file_that_comes_after_its_message(tmp_path: Path) -> None:
 def test_right_key_after_a_mistyped_one(tmp_path: Path) -> None:
     with new_world(tmp_path, QueueRules(**REMS_RULES)) as world:
         world.host()
-        world.send("rec-1", key="raw/dev-7/mistyped.wav")
-        world.objects.stored.clear()
-        world.run(world.is_quiet)
-        assert world.item()["remState"] == "FAILED"
+        send_in_vain(world, key="raw/dev-7/mistyped.wav")
 
         world.send()
         world.run(world.is_quiet)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from supervisor.broker.database import Database
 from supervisor.broker.local import LocalQueue, open_database
 from supervisor.broker.local_objects import LocalObjects
 from supervisor.broker.ports import Change, Counts, Missing, Present, RecordKey
@@ -35,6 +36,7 @@ from supervisor.contract.messages import (
     Up,
     Wanted,
 )
+from supervisor.contract.settings import Settings
 from tests.broker.harness import BrokerProcess, local_settings, rem_message, transcript, until
 from tests.broker.worlds import USER, World
 
@@ -212,12 +214,18 @@ def test_queue_state_is_told(world: World, job: Any) -> None:
         broker.hear(QueueState, lambda told: (told.waiting, told.in_flight) == (0, 0))
 
 
+def with_message(settings: Settings, audio: Path) -> Database:
+    """The embedded backend with one message on its way and its audio in place."""
+    folder, message = Path(settings.local.folder), rem_message()
+    database = open_database(folder)
+    LocalObjects(folder / "objects").put("raw", message["key"], audio, "audio/wav")
+    LocalQueue(database).send(json.dumps(message), {})
+    return database
+
+
 def test_refused_extension_loses_the_job_and_leaves_the_message_alone(tmp_path: Path, audio: Path) -> None:
     settings = local_settings(tmp_path, lease_s=3)
-    database = open_database(Path(settings.local.folder))
-    message = rem_message()
-    LocalObjects(Path(settings.local.folder) / "objects").put("raw", message["key"], audio, "audio/wav")
-    LocalQueue(database).send(json.dumps(message), {})
+    database = with_message(settings, audio)
 
     with BrokerProcess(settings) as broker:
         broker.take_one()
@@ -233,10 +241,7 @@ def test_refused_extension_loses_the_job_and_leaves_the_message_alone(tmp_path: 
 
 def test_kept_job_outlives_its_first_lease(tmp_path: Path, audio: Path) -> None:
     settings = local_settings(tmp_path, lease_s=3)
-    database = open_database(Path(settings.local.folder))
-    message = rem_message()
-    LocalObjects(Path(settings.local.folder) / "objects").put("raw", message["key"], audio, "audio/wav")
-    LocalQueue(database).send(json.dumps(message), {})
+    database = with_message(settings, audio)
 
     with BrokerProcess(settings) as broker:
         card = broker.take_one()

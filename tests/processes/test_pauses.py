@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.processes.quick_service import HELD, go
-from tests.processes.rem_service import SAMPLES, running, wait_for
+from tests.processes.rem_service import SAMPLES, Service, running, wait_for
 from tests.processes.senders import LocalSender, finished
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -30,17 +31,24 @@ def pause(pids: Iterable[int], for_s: float) -> None:
         os.kill(pid, signal.SIGCONT)
 
 
+@contextmanager
+def in_mid_recording(folder: Path, config: str, slots: int = 1) -> Iterator[tuple[Service, LocalSender, str]]:
+    """A service with a worker in the middle of a recording; its sender, and the job's id."""
+    sender = LocalSender(folder / "state" / "local")
+    devices = f"[devices]\ncpu_slots = {slots}\n"
+    (folder / "config.toml").write_text(f"{config}\n{devices}", encoding="utf-8")
+    with running(folder / "state", HELD) as service:
+        service.wait_ready(slots)
+        job = sender.send(SAMPLES / "harbour.wav")
+        wait_for(service.busy_slot, "a worker in the middle of a recording")
+        yield service, sender, job
+
+
 @pytest.mark.parametrize("who", ["the supervisor", "all"])
 def test_three_pauses_restart_no_worker_and_charge_no_recording(tmp_path: Path, who: str) -> None:
     """Each used to kill every worker ("silent"); after the third the recording was FAILED for good."""
-    sender = LocalSender(tmp_path / "state" / "local")
-    (tmp_path / "config.toml").write_text(
-        f"[supervisor]\nsilence_s = {SILENCE_S}\n[devices]\ncpu_slots = 2\n", encoding="utf-8"
-    )
-    with running(tmp_path / "state", HELD) as service:
-        service.wait_ready(2)
-        job = sender.send(SAMPLES / "harbour.wav")
-        wait_for(service.busy_slot, "a worker in the middle of a recording")
+    settings = f"[supervisor]\nsilence_s = {SILENCE_S}"
+    with in_mid_recording(tmp_path, settings, slots=2) as (service, sender, job):
         before = service.pids()
 
         for _ in range(3):
@@ -59,14 +67,7 @@ def test_three_pauses_restart_no_worker_and_charge_no_recording(tmp_path: Path, 
 
 def test_pause_beyond_the_lease_ends_in_one_transcript(tmp_path: Path) -> None:
     """The lease ran out meanwhile: it is let go untouched; the message comes back and ends the job once."""
-    sender = LocalSender(tmp_path / "state" / "local")
-    (tmp_path / "config.toml").write_text(
-        "[queue]\nlease_s = 10\n[devices]\ncpu_slots = 1\n", encoding="utf-8"
-    )
-    with running(tmp_path / "state", HELD) as service:
-        service.wait_ready(1)
-        job = sender.send(SAMPLES / "harbour.wav")
-        wait_for(service.busy_slot, "a worker in the middle of a recording")
+    with in_mid_recording(tmp_path, "[queue]\nlease_s = 10") as (service, sender, job):
         before = service.pids()
 
         pause(service.pids_from_the_top(), 15.0)
@@ -80,14 +81,7 @@ def test_pause_beyond_the_lease_ends_in_one_transcript(tmp_path: Path) -> None:
 
 def test_frozen_broker_is_replaced_before_its_leases_run_out(tmp_path: Path) -> None:
     """It counted as ready for five minutes, while leases of one minute ran out and work was thrown away."""
-    sender = LocalSender(tmp_path / "state" / "local")
-    (tmp_path / "config.toml").write_text(
-        "[queue]\nlease_s = 40\n[devices]\ncpu_slots = 1\n", encoding="utf-8"
-    )
-    with running(tmp_path / "state", HELD) as service:
-        service.wait_ready(1)
-        job = sender.send(SAMPLES / "harbour.wav")
-        wait_for(service.busy_slot, "a worker in the middle of a recording")
+    with in_mid_recording(tmp_path, "[queue]\nlease_s = 40") as (service, sender, job):
         broker = service.pid_of("broker")
 
         os.kill(broker, signal.SIGSTOP)
