@@ -98,7 +98,7 @@ def decode(path: Path, tape: Tape, max_audio_s: float, tell: Tell) -> Sound:
 def _decode_track(
     container: InputContainer, track: AudioStream, file: AudioFile, tape: Tape, max_audio_s: float, tell: Tell
 ) -> Iterator[str]:
-    """Decode one track onto the tape; give what is to be said of it."""
+    """Decode one track onto the tape; give what is to be said of it. Raises `AudioRejected`."""
     stated = tracks.length(container, track, file.head, file.wav)
     announced_s = None if file.missed_s else stated.seconds
     expected_s = announced_s if announced_s and announced_s * _LEAST_BYTES_PER_S < file.size_bytes else 0.0
@@ -129,12 +129,19 @@ def _decode_track(
         _missing_bytes(file, audio_s),
     )
     yield from damage.warnings(facts)
+    yield from _beside_damage(container.format.name, file, tally, timeline, audio_s)
+
+
+def _beside_damage(
+    name: str, file: AudioFile, tally: _Tally, timeline: Timeline, audio_s: float
+) -> Iterator[str]:
+    """Say where the transcript is of more, of less or of something else than the file's header announces."""
     if file.missed_s:
         yield (
             f"the header of this WAV file announces {file.announced_s:.1f} s of audio, "
             f"the file holds {audio_s:.1f} s: all of it was transcribed"
         )
-    left_bytes = _left_out_bytes(container.format.name, file, tally.end_at_bytes, audio_s)
+    left_bytes = _left_out_bytes(name, file, tally.end_at_bytes, audio_s)
     if left_bytes:
         yield (
             f"the file holds {left_bytes} bytes behind the {audio_s:.1f} s of audio that it announces: "
@@ -146,7 +153,7 @@ def _decode_track(
             "one channel alone was transcribed there"
         )
     for jump_s in timeline.jumps_s[:1]:
-        yield (f"the file's time stamps jump by {jump_s:.0f} s: what follows is timed as if they did not")
+        yield f"the file's time stamps jump by {jump_s:.0f} s: what follows is timed as if they did not"
 
 
 def _missing_bytes(file: AudioFile, audio_s: float) -> int:

@@ -74,7 +74,9 @@ def check_rules(settings: Settings) -> Iterator[Problem]:
     yield from _check_choices(settings)
     yield from _check_bounds(settings)
     yield from _check_backend(settings)
-    yield from _check_agreement(settings)
+    yield from _check_devices(settings)
+    yield from _check_transcription(settings)
+    yield from _check_spool(settings)
 
 
 def runs_on_cpu(compute_type: str) -> bool:
@@ -124,7 +126,7 @@ def _check_backend(settings: Settings) -> Iterator[Problem]:
             )
 
 
-def _check_agreement(settings: Settings) -> Iterator[Problem]:
+def _check_devices(settings: Settings) -> Iterator[Problem]:
     compute, devices = settings.transcription.compute_type, settings.devices
     on_cpu = "cpu" in (devices.device, devices.compute) or devices.fake_gpus
     way_out = "device = auto" if devices.device == "cpu" else "compute = auto, without fake GPUs"
@@ -147,6 +149,9 @@ def _check_agreement(settings: Settings) -> Iterator[Problem]:
                 f"{xid} = {act!r} makes no sense",
                 f"Write a number and one of: {', '.join(XID_ACTS)}",
             )
+
+
+def _check_transcription(settings: Settings) -> Iterator[Problem]:
     ladder = settings.transcription.temperature
     if not 1 <= len(ladder) <= MAX_TEMPERATURES or not all(0.0 <= step <= 1.0 for step in ladder):
         yield (
@@ -161,6 +166,9 @@ def _check_agreement(settings: Settings) -> Iterator[Problem]:
     prompts = settings.transcription.initial_prompt, settings.transcription.hotwords
     for key, what in prompt_mistakes(*prompts):
         yield f"transcription.{key}", what, "Write less, or leave it out"
+
+
+def _check_spool(settings: Settings) -> Iterator[Problem]:
     if settings.spool.max_file_bytes > settings.spool.limit_bytes:
         yield (
             "spool.max_file_bytes",
