@@ -11,15 +11,13 @@ from __future__ import annotations
 import enum
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Optional
+from typing import Optional
 
 from supervisor import slot as sl
 from supervisor.contract import messages as m
 from supervisor.gate import GATE_S, LOOK_EVERY_S, Closed, Gate, by_uuid
+from supervisor.pool_state import PoolState
 from supervisor.pool_types import GPUWATCH, Member, Mode
-
-if TYPE_CHECKING:
-    from supervisor.pool import Pool
 
 HISTORY_MOST = 64  # faults remembered for each device
 HOLDS_MOST, HOLDS_WITHIN_S = 3, 3600.0  # so often held by faults, only a person releases it. A guess.
@@ -61,43 +59,43 @@ class Care:
 
     # --- heard ------------------------------------------------------------------------
 
-    def hear_devices(self, pool: Pool, told: m.Devices, now_s: float) -> None:
+    def hear_devices(self, state: PoolState, told: m.Devices, now_s: float) -> None:
         """Take up what gpuwatch saw; a look that failed says nothing about any device."""
-        known = pool.devices
+        known = state.devices
         if told.failed and known is not None and not told.devices:
             told = replace(told, devices=tuple(map(_unknown, known.devices)))
-        pool.devices = told
+        state.devices = told
         if told.failed:
             return
-        workers = [member for member in pool.workers() if member.device]
+        workers = [member for member in state.workers() if member.device]
         busy = {w.device for w in workers if w.slot.state in sl.ALIVE and w.slot.pid}
         self.gate.learn(told, busy)
         seen = by_uuid(told)
         for uuid in {w.device for w in workers}:
-            self._judge(pool, uuid, seen.get(uuid), told.looked_at_s, now_s)
+            self._judge(state, uuid, seen.get(uuid), told.looked_at_s, now_s)
 
     def hear_xid(self, xid: m.Xid) -> None:
         self._xids.setdefault(xid.uuid, deque(maxlen=HISTORY_MOST)).append(xid)
 
-    def hear_fault(self, pool: Pool, fault: m.Fault, now_s: float) -> None:
+    def hear_fault(self, state: PoolState, fault: m.Fault, now_s: float) -> None:
         """Let a verdict have its effect on the slots of that GPU."""
         fault = self._with_history(fault, now_s)
-        on_it = [w for w in pool.workers() if fault.uuid and fault.uuid in (w.device, w.parent)]
+        on_it = [w for w in state.workers() if fault.uuid and fault.uuid in (w.device, w.parent)]
         level = "error" if fault.act is m.Act.HOLD else "warning" if fault.act is not m.Act.IGNORE else "info"
         facts = {"device_uuid": fault.uuid, "act": fault.act.value, "reason": fault.why}
         if fault.act is m.Act.HOLD:  # what only restarts a worker leaves nobody anything to do
             facts["cure"] = fault.cure
-        pool.note(level, "fault judged", {**facts, "slots": ", ".join(w.slot.name for w in on_it)})
+        state.note(level, "fault judged", {**facts, "slots": ", ".join(w.slot.name for w in on_it)})
         if fault.act is m.Act.HOLD:
             for uuid in {w.device for w in on_it}:
                 by_hand = fault.by_hand or self._held_too_often(uuid, now_s)
                 proof = Proof.HAND if by_hand else Proof.ACTION
-                self._hold(pool, uuid, DeviceHold(fault.why, fault.cure, now_s, proof))
+                self._hold(state, uuid, DeviceHold(fault.why, fault.cure, now_s, proof))
         elif fault.act is m.Act.RESTART:
             for worker in on_it:
                 # A process that was made after the fault is its cure, not its victim.
                 if worker.slot.spawned_at_s < fault.at_s:
-                    self._restart(pool, worker, fault, now_s)
+                    self._restart(state, worker, fault, now_s)
 
     def pass_over(self, lost_s: float) -> None:
         """Let the last `lost_s` seconds not count for gates that are waited for."""
@@ -106,7 +104,7 @@ class Care:
 
     # --- asked ------------------------------------------------------------------------
 
-    def release(self, pool: Pool, member: Member) -> None:
+    def release(self, state: PoolState, member: Member) -> None:
         """A person vouches for a slot's device."""
         for uuid in (member.device, member.parent):
             self.holds.pop(uuid, None)
@@ -123,18 +121,18 @@ class Care:
 
     # --- after every event --------------------------------------------------------------
 
-    def settle(self, pool: Pool, now_s: float) -> None:
+    def settle(self, state: PoolState, now_s: float) -> None:
         """Hold the slots of devices that are held, and begin those whose device is proven well."""
-        for member in pool.workers():
+        for member in state.workers():
             if member.slot.state is not sl.SlotState.STARTING:
                 self._waiting_since_s.pop(member.slot.name, None)  # told to go while it waited
             hold = self.holds.get(member.device) if member.device else None
             if hold is not None:
-                self._keep_held(pool, member, hold, now_s)
-            elif pool.mode is Mode.RUNNING and self._is_proven(pool, member):
-                pool.decide(member, sl.Begin(), now_s)
+                self._keep_held(state, member, hold, now_s)
+            elif state.mode is Mode.RUNNING and self._is_proven(state, member):
+                state.decide(member, sl.Begin(), now_s)
 
-    def may_start(self, pool: Pool, member: Member, now_s: float) -> bool:
+    def may_start(self, state: PoolState, member: Member, now_s: float) -> bool:
         """Say whether a slot's next process may be made; the slot says why it waits."""
         name = member.slot.name
         if not member.device or member.slot.state is not sl.SlotState.STARTING:
@@ -142,27 +140,27 @@ class Care:
         if member.refusal or member.device in self.holds:
             hold = self.holds.get(member.device)
             why = hold.text if hold is not None else member.refusal
-            pool.decide(member, sl.HoldIt(why, sl.Hold.PROOF), now_s)
+            state.decide(member, sl.HoldIt(why, sl.Hold.PROOF), now_s)
             return False
-        closed = self._closed(pool, member)
+        closed = self._closed(state, member)
         if closed is None:
             self._waiting_since_s.pop(name, None)
             return True
         since_s = self._waiting_since_s.setdefault(name, now_s)
         if since_s == now_s:
-            pool.send(GPUWATCH, m.Look(LOOK_EVERY_S, now_s + GATE_S))
+            state.send(GPUWATCH, m.Look(LOOK_EVERY_S, now_s + GATE_S))
         if now_s - since_s < GATE_S:
-            pool.decide(member, sl.Queued(f"{closed.why}, for {now_s - since_s:.0f} s"), now_s)
+            state.decide(member, sl.Queued(f"{closed.why}, for {now_s - since_s:.0f} s"), now_s)
             return False
         del self._waiting_since_s[name]
         if closed.unknown:
             return True  # a watch that is silent must not stop the work
-        pool.decide(member, sl.HoldIt(f"{closed.why}. {_memory_cure(name, closed)}", sl.Hold.PROOF), now_s)
+        state.decide(member, sl.HoldIt(f"{closed.why}. {_memory_cure(name, closed)}", sl.Hold.PROOF), now_s)
         return False
 
     # --- inside -------------------------------------------------------------------------
 
-    def _restart(self, pool: Pool, worker: Member, fault: m.Fault, now_s: float) -> None:
+    def _restart(self, state: PoolState, worker: Member, fault: m.Fault, now_s: float) -> None:
         """Give a slot a new process after a fault that costs no more than that.
 
         A worker whose device failed under it has often said so and gone, before the verdict: then its
@@ -170,28 +168,28 @@ class Care:
         """
         if worker.slot.state in sl.ALIVE:
             worker.by_device = True
-            pool.decide(worker, sl.Kill(fault.why, fault=True), now_s)
+            state.decide(worker, sl.Kill(fault.why, fault=True), now_s)
         elif (
             worker.slot.hold is sl.Hold.DEVICE
             and worker.gone_at_s >= fault.at_s
-            and pool.mode is Mode.RUNNING
+            and state.mode is Mode.RUNNING
         ):
-            pool.decide(worker, sl.Begin(), now_s)
+            state.decide(worker, sl.Begin(), now_s)
 
-    def _is_proven(self, pool: Pool, member: Member) -> bool:
+    def _is_proven(self, state: PoolState, member: Member) -> bool:
         """Say whether a slot that waits for proof of its device has it."""
         waits = member.slot.hold is sl.Hold.PROOF and not member.refusal
-        return waits and self._closed(pool, member) is None
+        return waits and self._closed(state, member) is None
 
-    def _closed(self, pool: Pool, member: Member) -> Optional[Closed]:
-        devices, device = pool.devices, member.device
+    def _closed(self, state: PoolState, member: Member) -> Optional[Closed]:
+        devices, device = state.devices, member.device
         fresh = devices is not None and not devices.failed and devices.looked_at_s >= member.gone_at_s
-        others = [w for w in pool.workers() if w.device == device and w is not member]
+        others = [w for w in state.workers() if w.device == device and w is not member]
         shared = any(w.slot.state in sl.ALIVE and w.slot.pid for w in others)
         return self.gate.closed(by_uuid(devices).get(device), fresh, shared, member.need_bytes)
 
     def _judge(
-        self, pool: Pool, uuid: str, gpu: Optional[m.Device], looked_at_s: float, now_s: float
+        self, state: PoolState, uuid: str, gpu: Optional[m.Device], looked_at_s: float, now_s: float
     ) -> None:
         """Hold or free one device by how it looks now."""
         held = self.holds.get(uuid)
@@ -204,25 +202,25 @@ class Care:
                     else "Reboot; if the fault comes back, have the GPU replaced"
                 )
                 why = f"{held.why}; {why}" if held is not None else why
-                self._hold(pool, uuid, DeviceHold(why, cure, now_s, Proof.ANSWER))
+                self._hold(state, uuid, DeviceHold(why, cure, now_s, Proof.ANSWER))
         elif gpu.health == "sick":
             if held is None or held.proof is Proof.ANSWER:
                 what = f"the driver wants {gpu.recovery_action}"
                 why = "a memory row could not be remapped" if gpu.remap_failed else what
                 gently = gpu.recovery_action == "drain-and-reset"
-                self._hold(pool, uuid, DeviceHold(why, gpu.cure, now_s, Proof.ACTION, gently))
+                self._hold(state, uuid, DeviceHold(why, gpu.cure, now_s, Proof.ACTION, gently))
         elif held is not None and looked_at_s > held.since_s and _is_proven(held, gpu):
             del self.holds[uuid]
             facts = {"device_uuid": uuid, "was": held.why, "held_s": round(now_s - held.since_s, 1)}
-            pool.note("info", "device is well again", facts)
+            state.note("info", "device is well again", facts)
 
-    def _hold(self, pool: Pool, uuid: str, hold: DeviceHold) -> None:
+    def _hold(self, state: PoolState, uuid: str, hold: DeviceHold) -> None:
         self.holds[uuid] = hold
         self._held_at_s.setdefault(uuid, deque(maxlen=HOLDS_MOST)).append(hold.since_s)
         facts = {"device_uuid": uuid, "reason": hold.why, "cure": hold.cure, "until": hold.proof.value}
-        pool.note("error", "device is held", facts)
+        state.note("error", "device is held", facts)
 
-    def _keep_held(self, pool: Pool, member: Member, hold: DeviceHold, now_s: float) -> None:
+    def _keep_held(self, state: PoolState, member: Member, hold: DeviceHold, now_s: float) -> None:
         slot = member.slot
         self._waiting_since_s.pop(slot.name, None)
         if slot.state is sl.SlotState.STOPPED or slot.hold is sl.Hold.SETTINGS:
@@ -232,10 +230,10 @@ class Care:
         if slot.state is sl.SlotState.KILLING and slot.next is not sl.Next.RESTART:
             return
         if hold.gently and slot.state is sl.SlotState.READY:
-            pool.decide(member, sl.Drain(now_s + DRAIN_S, hold.text, sl.Next.HOLD), now_s)
+            state.decide(member, sl.Drain(now_s + DRAIN_S, hold.text, sl.Next.HOLD), now_s)
         elif not (hold.gently and slot.state is sl.SlotState.DRAINING):
             member.by_device = slot.state in sl.ALIVE
-            pool.decide(member, sl.HoldIt(hold.text, sl.Hold.PROOF), now_s)
+            state.decide(member, sl.HoldIt(hold.text, sl.Hold.PROOF), now_s)
 
     def _with_history(self, fault: m.Fault, now_s: float) -> m.Fault:
         """Turn a restart into a hold where the same came too often."""
@@ -267,11 +265,6 @@ def _memory_cure(slot: str, closed: Closed) -> str:
     if closed.is_too_full:
         return f"{end}choose a smaller model (WHISPER_MODEL)"
     return f"{end}accept this as its idle memory: rem-supervisor release {slot}"
-
-
-def with_device(command: sl.Command, member: Member) -> sl.Command:
-    """Let an alarm name the device that its slot has."""
-    return replace(command, device_uuid=member.device) if isinstance(command, sl.Alarm) else command
 
 
 def _unknown(gpu: m.Device) -> m.Device:

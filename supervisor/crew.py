@@ -74,7 +74,6 @@ class Crew:
         self._places: dict[str, places.Place] = {}
         self._present: tuple[str, ...] = ()
         self._problem = ""
-        self._steps_known = 0  # of the memory ladder
 
     @property
     def fetch(self) -> ModelFetch:
@@ -224,9 +223,7 @@ class Crew:
             if name not in members:
                 self._pool.add(name, "worker", policy)
         for name, place in self._places.items():
-            member = members[name]
-            member.device, member.parent = place.device, place.parent
-            member.need_bytes, member.refusal = place.need_bytes, place.refusal
+            self._pool.equip(name, place.device, place.parent, place.need_bytes, place.refusal)
 
     def _waits(self, name: str) -> bool:
         """A slot that has a recipe for the first time, or was held for want of model or device."""
@@ -235,12 +232,9 @@ class Crew:
             self._effects.recipes[name] = self._recipe(self._places[name], self._fetch_for(name).path)
         return first
 
-    def fit_memory(self) -> None:
-        """Start workers with what fits into their memory from now on, where that was learnt since."""
-        if self._pool.memory.steps == self._steps_known:
-            return
-        self._steps_known = self._pool.memory.steps
-        for name in [name for name in self._places if name in self._effects.recipes]:
+    def refit(self, name: str) -> None:
+        """Start this worker with what fits into its memory from now on."""
+        if name in self._places and name in self._effects.recipes:
             path = self._fetch_for(name).path
             if path:
                 self._effects.recipes[name] = self._recipe(self._places[name], path)
@@ -252,7 +246,7 @@ class Crew:
         compute_type = rung.compute_type or place.compute_type
         fitted = dataclasses.replace(place, batch_size=rows, compute_type=compute_type)
         used_type = compute_type or places.compute_type_for(self._settings, place.kind)
-        self._pool.members[place.name].load = Load(model, place.kind, used_type)
+        self._pool.will_load(place.name, Load(model, place.kind, used_type))
         return self._make_worker(self._settings, self._environ, fitted, path)
 
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Optional
+from typing import Optional
 
 from supervisor import memory_ladder
 from supervisor import slot as sl
-from supervisor.contract import messages as m
 from supervisor.contract.exits import STATUS_UNKNOWN, Exit
 from supervisor.ledger import Death
-from supervisor.memory_ladder import MemoryLadder
-from supervisor.pool_types import BROKER, Died, Member
+from supervisor.pool_state import PoolState
+from supervisor.pool_types import Died, Member
 from supervisor.slot import SlotState
-
-if TYPE_CHECKING:
-    from supervisor.pool import Pool
 
 # Ends whose cause, as the worker itself says, lies outside its jobs.
 _NOT_THE_JOBS = frozenset((Exit.RECYCLE, Exit.MODEL_BROKEN, Exit.SETTINGS_WRONG))
@@ -32,7 +28,7 @@ def with_patience(member: Member, event: sl.Event, now_s: float) -> sl.Event:
     return dataclasses.replace(event, why=f"{event.why}, for {now_s - member.blocked_since_s:.0f} s")
 
 
-def with_memory(ladder: MemoryLadder, member: Member, exited: sl.Exited, lacked: Optional[bool]) -> sl.Exited:
+def with_memory(state: PoolState, member: Member, exited: sl.Exited, lacked: Optional[bool]) -> sl.Exited:
     """Let a process that lacked memory while it loaded be followed by a smaller one, where there is one.
 
     `lacked`: as the kernel says; its own word is its exit code. Where nothing is smaller, say what would fit.
@@ -40,7 +36,8 @@ def with_memory(ladder: MemoryLadder, member: Member, exited: sl.Exited, lacked:
     told = exited.returncode == Exit.OUT_OF_MEMORY or (exited.returncode == -9 and bool(lacked))
     if not told or member.slot.state is not SlotState.STARTING or member.load is None:
         return exited
-    if ladder.load_smaller(member.device, member.load):
+    if state.memory.load_smaller(member.device, member.load):
+        state.refit(member)
         return dataclasses.replace(exited, charged=False, said="memory ran out while the model was loaded")
     return dataclasses.replace(exited, said=memory_ladder.does_not_fit(member.load))
 
@@ -60,17 +57,3 @@ def death_of(member: Member, event: Died) -> Death:
     if event.returncode in (-9, STATUS_UNKNOWN) and not event.out_of_memory:
         return Death.KILLED_OUTSIDE
     return Death.CRASH
-
-
-def give_up_jobs(pool: Pool, member: Member) -> None:
-    """Take the jobs of a process that does not die after SIGKILL from it: nobody will ever hear of its end.
-
-    They go back to the queue, not to a neighbour: it may hold locks in their folders.
-    """
-    slot = member.slot
-    hung = slot.at_fault and not member.by_device
-    failure = m.Failure.STALL if hung else m.Failure.SICK_DEVICE
-    for entry in pool.ledger.given_to(slot.name):
-        card = entry.card
-        pool.send(BROKER, pool.ledger.end(entry, m.Fail(card.job_id, failure, slot.reason, card.attempt)))
-        pool.note("warning", "job taken back from a process that does not die", {"job_id": card.job_id})

@@ -82,7 +82,7 @@ class Effects:
             pids = ", ".join(map(str, left))
             raise PlaceTaken(f"the former worker is gone, but not what it started: pid {pids}")
 
-    def _command(self, name: str, command: sl.Command) -> None:
+    def _command(self, name: str, command: sl.ProcessCommand) -> None:
         if isinstance(command, sl.Spawn):
             self._post(pl.SlotEvent(name, self.start(name) or sl.Spawned(self.children[name].pid)))
         elif isinstance(command, sl.Signal):

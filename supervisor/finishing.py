@@ -10,27 +10,19 @@ so little is lost, and another host may have it in less than the time it takes t
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional
+from typing import Optional
 
 from supervisor.contract import messages as m
-from supervisor.ledger import Entry
+from supervisor.ledger import DrainChoice, Entry
+from supervisor.pool_state import PoolState
 from supervisor.pool_types import Member
 from supervisor.slot import SlotState
-
-if TYPE_CHECKING:
-    from supervisor.pool import Pool
 
 WEIGH_EVERY_S = 1.0
 WRITE_S = 2.0  # a guess: writing the transcript, and speeds that change
 MEASURED_AFTER_S = 2.0  # a beat's length: less says nothing
-
-
-class Choice(str, enum.Enum):
-    FINISH = "finish"
-    PUT_DOWN = "put-down"
 
 
 @dataclass(frozen=True)
@@ -43,7 +35,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Verdict:
-    choice: Choice
+    choice: DrainChoice
     why: str
 
 
@@ -51,12 +43,12 @@ def weigh(job: Running, time_s: float) -> Verdict:
     """Say what to do with a job that has `time_s` left until its worker is killed."""
     usable_s = time_s - WRITE_S
     if job.left_s is None:
-        return Verdict(Choice.PUT_DOWN, "its length is not known yet: it has hardly begun")
+        return Verdict(DrainChoice.PUT_DOWN, "its length is not known yet: it has hardly begun")
     if job.speed is None:
-        return Verdict(Choice.PUT_DOWN, "no speed was ever measured here: it has hardly begun")
+        return Verdict(DrainChoice.PUT_DOWN, "no speed was ever measured here: it has hardly begun")
     takes_s = job.left_s / job.speed
     sum_ = f"{job.left_s:.0f} s of audio at {job.speed:.1f} a second take {takes_s:.0f} s of {usable_s:.0f} s"
-    return Verdict(Choice.FINISH if takes_s <= usable_s else Choice.PUT_DOWN, sum_)
+    return Verdict(DrainChoice.FINISH if takes_s <= usable_s else DrainChoice.PUT_DOWN, sum_)
 
 
 class Finishing:
@@ -65,36 +57,36 @@ class Finishing:
     def __init__(self) -> None:
         self.wake_at_s: Optional[float] = None
 
-    def settle(self, pool: Pool, now_s: float) -> None:
+    def settle(self, state: PoolState, now_s: float) -> None:
         """Tell what can't be finished in time to be put down, and say why."""
-        leaving = [w for w in pool.workers() if w.slot.state is SlotState.DRAINING]
+        leaving = [w for w in state.workers() if w.slot.state is SlotState.DRAINING]
         if not leaving:
             self.wake_at_s = None
             return
         is_due = self.wake_at_s is None or now_s >= self.wake_at_s
-        begun = [(w, entry) for w in leaving for entry in pool.ledger.given_to(w.slot.name)]
-        open_ones = [(w, entry) for w, entry in begun if entry.weighed != Choice.PUT_DOWN.value]
+        begun = [(w, entry) for w in leaving for entry in state.ledger.given_to(w.slot.name)]
+        open_ones = [(w, entry) for w, entry in begun if entry.drain_choice is not DrainChoice.PUT_DOWN]
         for worker, entry in open_ones:
-            if is_due or not entry.weighed:
-                _judge(pool, worker, entry, now_s)
+            if is_due or entry.drain_choice is None:
+                _judge(state, worker, entry, now_s)
         if is_due:
             self.wake_at_s = now_s + WEIGH_EVERY_S if open_ones else None
 
 
-def _judge(pool: Pool, worker: Member, entry: Entry, now_s: float) -> None:
+def _judge(state: PoolState, worker: Member, entry: Entry, now_s: float) -> None:
     kill_at_s = worker.slot.wake_at_s
     time_s = (kill_at_s or now_s) - now_s
-    verdict = weigh(_running(pool, worker, entry, now_s), time_s)
-    if verdict.choice.value == entry.weighed:
+    verdict = weigh(_running(state, worker, entry, now_s), time_s)
+    if verdict.choice is entry.drain_choice:
         return
-    entry.weighed = verdict.choice.value
+    entry.drain_choice = verdict.choice
     facts = {"job_id": entry.card.job_id, "slot": worker.slot.name, "choice": verdict.choice.value}
-    pool.note("info", "running job is weighed", {**facts, "reason": verdict.why})
-    if verdict.choice is Choice.PUT_DOWN:
-        pool.send(worker.slot.name, m.PutDown(entry.card.job_id, verdict.why, attempt=entry.card.attempt))
+    state.note("info", "running job is weighed", {**facts, "reason": verdict.why})
+    if verdict.choice is DrainChoice.PUT_DOWN:
+        state.send(worker.slot.name, m.PutDown(entry.card.job_id, verdict.why, attempt=entry.card.attempt))
 
 
-def _running(pool: Pool, worker: Member, entry: Entry, now_s: float) -> Running:
+def _running(state: PoolState, worker: Member, entry: Entry, now_s: float) -> Running:
     """Measure a job: by its own progress, by what its worker did before, or by what all workers did."""
     if entry.audio_s <= 0:
         return Running(None, None)
@@ -103,7 +95,7 @@ def _running(pool: Pool, worker: Member, entry: Entry, now_s: float) -> Running:
     began_at_s = entry.began_at_s
     if began_at_s is not None and done_s > entry.began_from_s and now_s - began_at_s >= MEASURED_AFTER_S:
         return Running(left_s, (done_s - entry.began_from_s) / (now_s - began_at_s))
-    return Running(left_s, _speed_of([worker]) or _speed_of(pool.workers()))
+    return Running(left_s, _speed_of([worker]) or _speed_of(state.workers()))
 
 
 def _speed_of(workers: Sequence[Member]) -> Optional[float]:

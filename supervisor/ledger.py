@@ -40,6 +40,13 @@ class Death(str, enum.Enum):
     ORDERED = "ordered"  # drained, restarted or recycled by us
 
 
+class DrainChoice(str, enum.Enum):
+    """What becomes of a job whose worker leaves."""
+
+    FINISH = "finish"
+    PUT_DOWN = "put-down"
+
+
 @dataclass
 class Entry:
     """One job on our hands."""
@@ -58,7 +65,7 @@ class Entry:
     given_at_s: float = 0.0
     began_at_s: Optional[float] = None  # transcribing, as far as its beats tell
     began_from_s: float = 0.0  # seconds of audio that were through by then
-    weighed: str = ""  # what was last decided for it while its worker leaves
+    drain_choice: Optional[DrainChoice] = None  # the latest, while its worker leaves
     parts_left: int = 0  # of a recording that was cut: how many nobody works on
     asked_back_at_s: Optional[float] = None  # its worker may give it to one that has less to do
     helpers_lost: int = 0  # workers that died while they helped with it
@@ -103,7 +110,7 @@ class Ledger:
         """
         entry.stage, entry.slot, entry.given_at_s = Stage.GIVEN, slot, now_s
         entry.phase, entry.phase_done_s, entry.done_s = "", 0.0, 0.0
-        entry.began_at_s, entry.weighed, entry.parts_left = None, "", 0
+        entry.began_at_s, entry.drain_choice, entry.parts_left = None, None, 0
         entry.asked_back_at_s = None
         return m.Job(entry.card, alone=entry.suspect, sharers=1 if entry.suspect else sharers)
 

@@ -32,7 +32,6 @@ from supervisor.ending import GIVE_UP_WITHIN_S
 from supervisor.notice import Notice
 from supervisor.notices import Notices
 from supervisor.oom import OomEvidence
-from supervisor.outages import METADATA
 from supervisor.printed import pass_on
 from supervisor.pulse import Pulse
 from supervisor.roll import ROLLED, Roll, changed_keys, with_rolled
@@ -63,7 +62,7 @@ class Service:
         own = loaded.settings
         self.pool = pl.Pool(own.queue.read_ahead, own.supervisor.loading_most, own.supervisor.nothing_ready_s)
         self.started_at_s = clock.now_s()
-        self.announcer = Announcer(Notifier(environ), self.pool, lambda: status_facts.gist_of(self))
+        self.announcer = Announcer(Notifier(environ), self.pool, self._gist)
         self._environ = environ
         self._make_worker = make_worker
         self._roll = Roll()
@@ -176,8 +175,9 @@ class Service:
                         self._end(action)
                     elif isinstance(action, (pl.Crashed, pl.Note)):
                         words.append(action)
+                    elif isinstance(action, pl.RefitWorker):
+                        self.crew.refit(action.name)
                     else:
-                        self.crew.fit_memory()  # before a dead worker's heir is started
                         self.effects.carry_out(action)
         finally:
             self._busy = False
@@ -201,7 +201,22 @@ class Service:
 
     def picture(self) -> dict[str, Any]:
         """Give the status as `status --json` shows it."""
-        return snapshot.take(self.pool, status_facts.facts_of(self))
+        now_s = clock.now_s()
+        facts = status_facts.facts_of(
+            self.loaded.settings,
+            started_at_s=self.started_at_s,
+            now_s=now_s,
+            pids=[child.pid for child in self.effects.children.values()],
+            devices=self.crew.devices(),
+            notice=self.notices.picture(now_s),
+            crashes=self.chronicle.newest(status_facts.CRASHES_SHOWN),
+        )
+        return snapshot.take(self.pool, facts)
+
+    def _gist(self) -> dict[str, Any]:
+        """Give what `degraded.py` judges, at little cost."""
+        wanted_device = self.loaded.settings.devices.device
+        return snapshot.gist(self.pool, clock.now_s(), self.started_at_s, wanted_device)
 
     def picture_of_device(self, name: str) -> Optional[dict[str, Any]]:
         """Give a slot's device as last told; None for slots without one."""
@@ -257,10 +272,7 @@ class Service:
         self.staff()
 
     def notices_in_trouble(self, text: str) -> None:
-        if text:
-            self.pool.troubles.begin(METADATA, text, clock.now_s())
-        else:
-            self.pool.troubles.end(METADATA)
+        self.pool.metadata_outage(text, clock.now_s())
 
     # --- inside ---------------------------------------------------------------------
 

@@ -80,7 +80,6 @@ class MemoryLadder:
     """All devices and models that ever ran out of memory."""
 
     def __init__(self) -> None:
-        self.steps = 0  # counts what was learnt: whoever acts on it looks whether it grew
         self._rungs: dict[tuple[str, str], Rung] = {}
 
     def rung(self, device: str, model: str) -> Rung:
@@ -111,4 +110,3 @@ class MemoryLadder:
 
     def _set(self, device: str, model: str, rung: Rung) -> None:
         self._rungs[(device, model)] = rung
-        self.steps += 1

@@ -36,6 +36,7 @@ class Member:
     rows: Optional[int] = None  # jobs that its worker computes together
     token_ms: Mapping[str, str] = field(default_factory=dict)  # by rows, as measured
     moves: int = -1
+    heard_at_s: float = 0.0  # its last word, whatever it was
     facts: Mapping[str, str] = field(default_factory=dict)
     done: int = 0
     failed: int = 0
@@ -145,7 +146,7 @@ class ForSlot:
     """Carry a slot's command out."""
 
     name: str
-    command: sl.Command
+    command: sl.ProcessCommand
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,13 @@ class Crashed:
 
 
 @dataclass(frozen=True)
+class RefitWorker:
+    """What fits into memory was learnt anew: the next process of this slot loads what fits."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class EndProcess:
     """All is done: the supervisor ends with this code."""
 
@@ -185,7 +193,7 @@ class EndProcess:
     why: str
 
 
-Action = Union[ForSlot, Send, Note, Crashed, EndProcess]
+Action = Union[ForSlot, Send, Note, Crashed, RefitWorker, EndProcess]
 
 
 def move_note(was: Slot, now: Slot) -> Note:

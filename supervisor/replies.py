@@ -7,9 +7,8 @@ from typing import Any
 
 from supervisor import slot as sl
 from supervisor.contract import messages as m
-from supervisor.finishing import Choice
 from supervisor.gate import by_uuid
-from supervisor.ledger import Entry
+from supervisor.ledger import DrainChoice, Entry
 from supervisor.pool import Member, Pool
 
 # gpuwatch looks at GPUs every 5 s: a fault that is still there holds its slot again by then.
@@ -36,7 +35,7 @@ def of_running_jobs(entries: Sequence[Entry], time_s: float, others_go_on: bool 
     if time_s <= 0:
         jobs = _jobs(len(entries))
         return f"No time is left: workers are killed now; {jobs} to {to} from the last checkpoint."
-    suspended = sum(entry.weighed == Choice.PUT_DOWN.value for entry in entries)
+    suspended = sum(entry.drain_choice is DrainChoice.PUT_DOWN for entry in entries)
     parts = []
     if len(entries) > suspended:
         parts.append(f"{_jobs(len(entries) - suspended)} may finish within {time_s:.0f} s")

@@ -9,15 +9,13 @@ its place; but not for ever: whatever is the matter with that job then happens t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional
+from typing import Optional
 
 from supervisor.contract import messages as m
 from supervisor.ledger import Entry, Stage
+from supervisor.pool_state import PoolState
 from supervisor.pool_types import Member
 from supervisor.slot import SlotState
-
-if TYPE_CHECKING:
-    from supervisor.pool import Pool
 
 _HELPERS_LOST_MOST = 3  # a guess: kills from outside come seldom, a recording that kills comes each time
 # What a worker tells of itself that says nothing of the text it would give.
@@ -40,32 +38,32 @@ class Sharing:
         card = self._helping.get(slot)
         return card is not None and card.job_id == job_id
 
-    def sharers(self, pool: Pool, owner: Member) -> int:
+    def sharers(self, state: PoolState, owner: Member) -> int:
         """Say among how many slots a recording may be shared out now, `owner` among them."""
-        return 1 + sum(1 for w in self._idle(pool) if w is not owner and _are_alike(w, owner))
+        return 1 + sum(1 for w in self._idle(state) if w is not owner and _are_alike(w, owner))
 
-    def settle(self, pool: Pool) -> None:
+    def settle(self, state: PoolState) -> None:
         """Ask idle slots to help where there are parts to take; call helpers off whose job is over."""
         for slot, card in self._helping.items():
-            entry = pool.ledger.of_attempt(card.job_id, card.attempt)
-            is_ready = pool.members[slot].slot.state is SlotState.READY
+            entry = state.ledger.of_attempt(card.job_id, card.attempt)
+            is_ready = state.members[slot].slot.state is SlotState.READY
             if slot not in self._called_off and not (_is_shared(entry) and is_ready):
                 self._called_off.add(slot)
                 why = "no help is needed any more"
-                pool.send(slot, m.PutDown(card.job_id, why, attempt=card.attempt))
-        if pool.ledger.waiting():
+                state.send(slot, m.PutDown(card.job_id, why, attempt=card.attempt))
+        if state.ledger.waiting():
             return
-        for entry in pool.ledger.entries.values():
+        for entry in state.ledger.entries.values():
             if not _is_shared(entry) or not entry.parts_left:
                 continue
-            owner = pool.members[entry.slot]
-            asked = [w for w in self._idle(pool) if _are_alike(w, owner)][: entry.parts_left]
+            owner = state.members[entry.slot]
+            asked = [w for w in self._idle(state) if _are_alike(w, owner)][: entry.parts_left]
             here = sum(self.helps_with(slot, entry.card.job_id) for slot in self._helping)
             for helper in asked:
                 self._helping[helper.slot.name] = entry.card
                 entry.parts_left -= 1
                 helper.free -= 1
-                pool.send(helper.slot.name, m.Help(entry.card, 1 + here + len(asked)))
+                state.send(helper.slot.name, m.Help(entry.card, 1 + here + len(asked)))
 
     def ended(self, slot: str, job_id: str, attempt: int = 0) -> None:
         """A helper found nothing more to take."""
@@ -73,22 +71,22 @@ class Sharing:
             del self._helping[slot]
             self._called_off.discard(slot)
 
-    def died(self, pool: Pool, slot: str, is_ordered: bool) -> None:
+    def died(self, state: PoolState, slot: str, is_ordered: bool) -> None:
         """A helper is gone."""
         card = self._helping.pop(slot, None)
         self._called_off.discard(slot)
-        entry = pool.ledger.of_attempt(card.job_id, card.attempt) if card is not None else None
+        entry = state.ledger.of_attempt(card.job_id, card.attempt) if card is not None else None
         if entry is not None and not is_ordered:
             entry.helpers_lost += 1
 
-    def _idle(self, pool: Pool) -> list[Member]:
+    def _idle(self, state: PoolState) -> list[Member]:
         return [
             w
-            for w in pool.workers()
+            for w in state.workers()
             if w.slot.state is SlotState.READY
             and w.free > 0
             and not self.is_helping(w.slot.name)
-            and not pool.ledger.given_to(w.slot.name)
+            and not state.ledger.given_to(w.slot.name)
         ]
 
 
@@ -97,7 +95,7 @@ def _is_shared(entry: Optional[Entry]) -> bool:
         entry is not None
         and entry.stage is Stage.GIVEN
         and entry.helpers_lost < _HELPERS_LOST_MOST
-        and not (entry.suspect or entry.weighed)
+        and not (entry.suspect or entry.drain_choice)
     )
 
 

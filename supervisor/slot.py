@@ -37,8 +37,11 @@ from supervisor.slot_types import (
     LeaveBehind,
     Next,
     Policy,
+    ProcessCommand,
     Queued,
+    QueueStart,
     Signal,
+    Signalled,
     Slot,
     SlotState,
     Spawn,
@@ -50,10 +53,40 @@ from supervisor.slot_types import (
 )
 
 __all__ = [
-    "ALIVE", "MOVES", "Alarm", "BecameReady", "Begin", "Buried", "Command", "Decision", "Drain", "Event",
-    "Exited", "FinishedJob", "Heartbeat", "Hold", "HoldIt", "Kill", "LeaveBehind", "Next", "Policy", "Queued",
-    "Signal", "Slot", "SlotState", "Spawn", "SpawnFailed", "Spawned", "TellDrain", "Tick", "Unheard",
-    "backoff_s", "decide",
+    "ALIVE",
+    "MOVES",
+    "Alarm",
+    "BecameReady",
+    "Begin",
+    "Buried",
+    "Command",
+    "Decision",
+    "Drain",
+    "Event",
+    "Exited",
+    "FinishedJob",
+    "Heartbeat",
+    "Hold",
+    "HoldIt",
+    "Kill",
+    "LeaveBehind",
+    "Next",
+    "Policy",
+    "ProcessCommand",
+    "QueueStart",
+    "Queued",
+    "Signal",
+    "Signalled",
+    "Slot",
+    "SlotState",
+    "Spawn",
+    "SpawnFailed",
+    "Spawned",
+    "TellDrain",
+    "Tick",
+    "Unheard",
+    "backoff_s",
+    "decide",
 ]  # fmt: skip
 
 _S = SlotState
@@ -86,17 +119,18 @@ def _to(slot: Slot, state: SlotState, reason: str, now_s: float, wake_at_s: Opti
         reason=reason,
         since_s=now_s,
         wake_at_s=wake_at_s,
-        signalled="",
+        signalled=Signalled.NO,
         hold=Hold.NO,
         at_fault=False,
     )
 
 
 def _start(slot: Slot, reason: str, policy: Policy, now_s: float) -> Decision:
-    starting = _to(slot, _S.STARTING, reason, now_s, now_s + policy.start_s)
+    wake_at_s = None if policy.queues_start else now_s + policy.start_s
+    starting = _to(slot, _S.STARTING, reason, now_s, wake_at_s)
     again = slot.restarts + (1 if slot.spawned_at_s else 0)
     fresh = replace(starting, pid=0, ready_at_s=None, spawned_at_s=now_s, next=Next.RESTART, restarts=again)
-    return fresh, (Spawn(),)
+    return fresh, (QueueStart() if policy.queues_start else Spawn(),)
 
 
 def _hold(slot: Slot, hold: Hold, reason: str, policy: Policy, now_s: float) -> Decision:
@@ -106,7 +140,7 @@ def _hold(slot: Slot, hold: Hold, reason: str, policy: Policy, now_s: float) -> 
 
 def _kill(slot: Slot, reason: str, now_s: float, policy: Policy, next_: Next) -> Decision:
     killing = _to(slot, _S.KILLING, reason, now_s, now_s + policy.gone_s)
-    return replace(killing, signalled="kill", next=next_), (Signal(signal.SIGKILL),)
+    return replace(killing, signalled=Signalled.KILL, next=next_), (Signal(signal.SIGKILL),)
 
 
 def _on_begin(slot: Slot, event: Begin, policy: Policy, now_s: float) -> Decision:
@@ -288,7 +322,7 @@ def _ask_stacks(slot: Slot, reason: str, policy: Policy, now_s: float) -> Decisi
         killing, commands = _kill(slot, reason, now_s, policy, slot.next)
         return replace(killing, at_fault=True), commands
     killing = _to(slot, _S.KILLING, reason, now_s, now_s + policy.dump_s)
-    return replace(killing, signalled="stacks", at_fault=True), (Signal(signal.SIGUSR2),)
+    return replace(killing, signalled=Signalled.STACKS, at_fault=True), (Signal(signal.SIGUSR2),)
 
 
 def _due_draining(slot: Slot, policy: Policy, now_s: float) -> Decision:
@@ -296,15 +330,17 @@ def _due_draining(slot: Slot, policy: Policy, now_s: float) -> Decision:
 
 
 def _due_killing(slot: Slot, policy: Policy, now_s: float) -> Decision:
-    if slot.signalled == "stacks":
-        return replace(slot, signalled="kill", wake_at_s=now_s + policy.gone_s), (Signal(signal.SIGKILL),)
+    if slot.signalled is Signalled.STACKS:
+        return replace(slot, signalled=Signalled.KILL, wake_at_s=now_s + policy.gone_s), (
+            Signal(signal.SIGKILL),
+        )
     if policy.may_leave_behind and not slot.left_behind_pid:
         text = f"pid {slot.pid} does not die after SIGKILL and is left behind"
         fresh, commands = _after_failure(replace(slot, left_behind_pid=slot.pid), text, 1.0, policy, now_s)
         return fresh, (Alarm(text), LeaveBehind(), *commands)
     text = f"pid {slot.pid} does not die after SIGKILL; its device is not used again"
     reason = f"{slot.reason}; {text}"
-    return replace(slot, signalled="lost", wake_at_s=None, reason=reason), (Alarm(text),)
+    return replace(slot, signalled=Signalled.LOST, wake_at_s=None, reason=reason), (Alarm(text),)
 
 
 def _due_waiting(slot: Slot, policy: Policy, now_s: float) -> Decision:

@@ -42,6 +42,15 @@ class Next(str, enum.Enum):
     HOLD = "hold"  # its device is in trouble: held until that is proven well
 
 
+class Signalled(str, enum.Enum):
+    """How far the ending of a process in KILLING has come."""
+
+    NO = ""
+    STACKS = "stacks"  # asked to write its stacks; SIGKILL follows
+    KILL = "kill"  # SIGKILL is sent
+    LOST = "lost"  # it does not die after SIGKILL
+
+
 class Hold(str, enum.Enum):
     """Why a slot is held, which says how the hold ends."""
 
@@ -74,6 +83,7 @@ class Policy:
     may_hold: bool = True  # never for broker and gpuwatch
     drains_while_starting: bool = False  # the broker: it may hold leases before it is ready
     may_leave_behind: bool = False  # gpuwatch: one that hangs in the driver is replaced, once
+    queues_start: bool = False  # workers: a start waits for its turn, without a budget
 
 
 @dataclass(frozen=True)
@@ -95,7 +105,7 @@ class Slot:
     phase: str = ""  # what allows it that
     at_fault: bool = False  # in KILLING: it hung or broke the rules, rather than being told to go
     wake_at_s: Optional[float] = None  # when this state wants a Tick
-    signalled: str = ""  # in KILLING: stacks, then kill, then lost
+    signalled: Signalled = Signalled.NO
     failures: int = 0  # lives that failed since the last good sign
     restarts: int = 0
     left_behind_pid: int = 0  # a former process that does not die; 0 once it did
@@ -235,6 +245,11 @@ class Spawn:
 
 
 @dataclass(frozen=True)
+class QueueStart:
+    """Let the start wait for its turn. Answer Queued while it waits, then as to Spawn."""
+
+
+@dataclass(frozen=True)
 class Signal:
     """Send this signal; SIGKILL goes to the whole process group."""
 
@@ -261,5 +276,6 @@ class Alarm:
     device_uuid: str = ""  # of the slot's device, where it has one
 
 
-Command = Union[Spawn, Signal, TellDrain, LeaveBehind, Alarm]
+ProcessCommand = Union[Spawn, Signal, TellDrain, LeaveBehind, Alarm]
+Command = Union[ProcessCommand, QueueStart]
 Decision = tuple[Slot, tuple[Command, ...]]

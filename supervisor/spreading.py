@@ -7,41 +7,40 @@ had nothing of it yet, so nothing is done twice; then it is handed out as any ot
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional
+from typing import Optional
 
 from supervisor.contract import messages as m
 from supervisor.ledger import Entry, Stage
+from supervisor.pool_state import PoolState
 from supervisor.pool_types import Member
+from supervisor.sharing import Sharing
 from supervisor.slot import SlotState
-
-if TYPE_CHECKING:
-    from supervisor.pool import Pool
 
 _ANSWER_S = 2.0  # a worker that says nothing for so long keeps the job
 
 
-def spread(pool: Pool, now_s: float) -> None:
+def spread(state: PoolState, sharing: Sharing, now_s: float) -> None:
     """Ask for one job, where that makes things more even; its coming asks for the next."""
-    entries = pool.ledger.entries.values()
-    if not entries or pool.ledger.waiting():
+    entries = state.ledger.entries.values()
+    if not entries or state.ledger.waiting():
         return
     on_the_way = [entry for entry in entries if _is_on_the_way(entry, now_s)]
-    workers = [w for w in pool.workers() if w.slot.state is SlotState.READY]
-    busy = {w.slot.name: len(pool.ledger.given_to(w.slot.name)) for w in workers}
+    workers = [w for w in state.workers() if w.slot.state is SlotState.READY]
+    busy = {w.slot.name: len(state.ledger.given_to(w.slot.name)) for w in workers}
     for entry in on_the_way:
         busy[entry.slot] = busy.get(entry.slot, 0) - 1
-    takers = [w for w in workers if w.free > 0 and not pool.sharing.is_helping(w.slot.name)]
+    takers = [w for w in workers if w.free > 0 and not sharing.is_helping(w.slot.name)]
     if not takers:
         return
     least = min(busy[w.slot.name] for w in takers) + len(on_the_way)
     for giver in sorted(workers, key=lambda w: -busy[w.slot.name]):
         if busy[giver.slot.name] - least < 2:
             return
-        unbegun = _youngest(pool, giver)
+        unbegun = _youngest(state, giver)
         if unbegun is not None:
             unbegun.asked_back_at_s = now_s
             card, why = unbegun.card, "another slot has less to do"
-            pool.send(giver.slot.name, m.PutDown(card.job_id, why, unbegun_only=True, attempt=card.attempt))
+            state.send(giver.slot.name, m.PutDown(card.job_id, why, unbegun_only=True, attempt=card.attempt))
             return
 
 
@@ -50,11 +49,11 @@ def _is_on_the_way(entry: Entry, now_s: float) -> bool:
     return entry.stage is Stage.GIVEN and asked_at_s is not None and now_s - asked_at_s < _ANSWER_S
 
 
-def _youngest(pool: Pool, giver: Member) -> Optional[Entry]:
+def _youngest(state: PoolState, giver: Member) -> Optional[Entry]:
     """The job that was given last, of those that have shown nothing and were not asked for."""
     jobs = [
         entry
-        for entry in pool.ledger.given_to(giver.slot.name)
-        if entry.asked_back_at_s is None and not (entry.done_s or entry.suspect or entry.weighed)
+        for entry in state.ledger.given_to(giver.slot.name)
+        if entry.asked_back_at_s is None and not (entry.done_s or entry.suspect or entry.drain_choice)
     ]
     return sorted(jobs, key=lambda entry: entry.given_at_s)[-1] if jobs else None

@@ -7,7 +7,8 @@ import pytest
 from supervisor import slot as sl
 from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit
-from supervisor.finishing import Choice, Running, weigh
+from supervisor.finishing import Running, weigh
+from supervisor.ledger import DrainChoice
 from tests.supervisor.puppets import BEAT_S
 from tests.supervisor.simulator import Host
 
@@ -15,18 +16,20 @@ from tests.supervisor.simulator import Host
 @pytest.mark.parametrize(
     ("left_s", "speed", "time_s", "choice"),
     [
-        (100.0, 10.0, 20.0, Choice.FINISH),
-        (100.0, 10.0, 12.0, Choice.FINISH),  # 10 s of work and 2 s to write
-        (100.0, 10.0, 11.9, Choice.PUT_DOWN),
-        (3_600.0, 20.0, 110.0, Choice.PUT_DOWN),
-        (0.0, 1.0, 5.0, Choice.FINISH),
-        (0.0, 1.0, 1.0, Choice.PUT_DOWN),  # no time to write it
-        (None, 10.0, 110.0, Choice.PUT_DOWN),  # it has hardly begun
-        (100.0, None, 110.0, Choice.PUT_DOWN),
-        (None, None, 110.0, Choice.PUT_DOWN),
+        (100.0, 10.0, 20.0, DrainChoice.FINISH),
+        (100.0, 10.0, 12.0, DrainChoice.FINISH),  # 10 s of work and 2 s to write
+        (100.0, 10.0, 11.9, DrainChoice.PUT_DOWN),
+        (3_600.0, 20.0, 110.0, DrainChoice.PUT_DOWN),
+        (0.0, 1.0, 5.0, DrainChoice.FINISH),
+        (0.0, 1.0, 1.0, DrainChoice.PUT_DOWN),  # no time to write it
+        (None, 10.0, 110.0, DrainChoice.PUT_DOWN),  # it has hardly begun
+        (100.0, None, 110.0, DrainChoice.PUT_DOWN),
+        (None, None, 110.0, DrainChoice.PUT_DOWN),
     ],
 )
-def test_job_is_weighed_by_speed_and_time(left_s: float, speed: float, time_s: float, choice: Choice) -> None:
+def test_job_is_weighed_by_speed_and_time(
+    left_s: float, speed: float, time_s: float, choice: DrainChoice
+) -> None:
     verdict = weigh(Running(left_s, speed), time_s)
 
     assert verdict.choice is choice

@@ -152,13 +152,11 @@ def test_next_process_begins_with_what_fits() -> None:
     crew = Crew(settings, {}, pool, effects, make_worker)
     crew.fetches[MODEL].path = "/models/tiny.en"
     crew.staff()
-    crew.fit_memory()
     assert [place.batch_size for place in made] == [8]
 
     pool.memory.learn_rows("", "tiny.en", 2)
     pool.memory.step_down("", "tiny.en", "cpu", "float32")
-    crew.fit_memory()
-    crew.fit_memory()
+    crew.refit("cpu0")
 
     assert [(place.batch_size, place.compute_type) for place in made] == [(8, ""), (2, "int8")]
     assert effects.recipes == {"cpu0": made[-1]}

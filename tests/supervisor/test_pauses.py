@@ -14,7 +14,7 @@ from supervisor import pool as pl
 from supervisor import slot as sl
 from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit
-from supervisor.finishing import Choice
+from supervisor.ledger import DrainChoice
 from supervisor.slot import SlotState
 from tests.supervisor.simulator import Host
 from tests.supervisor.slot_life import KILL, STACKS, ready, started
@@ -156,7 +156,7 @@ def test_running_job_is_weighed_by_its_speed_while_it_could_run() -> None:
     host.drain(within_s=110)
     host.run(5)
 
-    assert entry.weighed == Choice.FINISH.value
+    assert entry.drain_choice is DrainChoice.FINISH
 
 
 def test_pause_is_logged_once_with_its_length() -> None:
