@@ -25,7 +25,7 @@ from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
-from workerproc import damage, headers, tracks
+from workerproc import damage, headers, loudness, tracks
 from workerproc.audio_file import AudioFile, Reader, look_at
 from workerproc.downmix import without_cancelling
 from workerproc.errors import AudioRejected
@@ -56,6 +56,8 @@ class Sound:
 
 @dataclass
 class _Tally:
+    scale: float  # each sample is multiplied by it
+    peak: float = 0.0  # the loudest sample before that; full scale is 1
     packets: int = 0
     end_at_bytes: int = 0  # of the last packet
     bad_packets: int = 0
@@ -77,33 +79,42 @@ def decode(path: Path, tape: Tape, max_audio_s: float, tell: Tell) -> Sound:
     `tell` is called after each packet; what it raises ends the decoding.
     """
     file = look_at(path)
-    count = 1
-    warnings: list[str] = []
-    number = 0
-    while number < count:
+    count, number, scale = 1, 0, 1.0
+    while True:
+        tally = _Tally(scale)
         with Reader(io.FileIO(path)) as opened, _opened(opened, file) as container:
             found = tracks.in_order(container)
             count = len(found)
-            warnings = list(_decode_track(container, found[number], file, tape, max_audio_s, tell))
-        is_silent = tape.peak <= _SILENT_BELOW
-        if not is_silent or number + 1 == count:
+            warnings = list(_decode_track(container, found[number], file, tape, max_audio_s, tell, tally))
+        if tape.peak <= _SILENT_BELOW and number + 1 < count:
+            number, scale = number + 1, 1.0
+        elif scale == 1.0 and loudness.scale_for(tally.peak):
+            scale = loudness.scale_for(tally.peak) or 1.0
+        else:
             break
-        number += 1
         tape.clear()
+    if scale != 1.0:
+        warnings.append(loudness.warning(tally.peak, scale))
     # The resampler holds memory until its cycle is collected (SYSTRAN/faster-whisper#390).
     gc.collect()
     return Sound(tape.length_s, (*warnings, *_of_tracks(count, number)))
 
 
 def _decode_track(
-    container: InputContainer, track: AudioStream, file: AudioFile, tape: Tape, max_audio_s: float, tell: Tell
+    container: InputContainer,
+    track: AudioStream,
+    file: AudioFile,
+    tape: Tape,
+    max_audio_s: float,
+    tell: Tell,
+    tally: _Tally,
 ) -> Iterator[str]:
     """Decode one track onto the tape; give what is to be said of it. Raises `AudioRejected`."""
     stated = tracks.length(container, track, file.head, file.wav)
     announced_s = None if file.missed_s else stated.seconds
     expected_s = announced_s if announced_s and announced_s * _LEAST_BYTES_PER_S < file.size_bytes else 0.0
     _check_length(file, max_audio_s)
-    tally, timeline = _Tally(), Timeline(tracks.zero_s(container, file.head))
+    timeline = Timeline(tracks.zero_s(container, file.head))
     for chunk in _on_time(_frames(container, track, tally), tally, timeline):
         if isinstance(chunk, float):
             tape.append_silence(min(chunk, max(0.0, max_audio_s - tape.length_s) + 1.0))
@@ -299,6 +310,9 @@ def _flushed(group: AudioFifo, resampler: AudioResampler, tally: _Tally) -> Iter
 def _pieces(resampler: AudioResampler, frame: Optional[AudioFrame], tally: _Tally) -> Iterator[Pcm]:
     try:
         if frame is not None:
+            tally.peak = max(tally.peak, loudness.peak(frame))
+            if tally.scale != 1.0:
+                frame = loudness.scaled(frame, tally.scale)
             frame, cancelled_s = without_cancelling(frame)
             tally.cancelled_s += cancelled_s
         pieces = resampler.resample(frame)

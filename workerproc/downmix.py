@@ -35,7 +35,7 @@ def without_cancelling(frame: AudioFrame) -> tuple[AudioFrame, float]:
     count = frame.layout.nb_channels
     if count < 2:
         return frame, 0.0
-    frame = _readable(frame)
+    frame = readable(frame)
     whole = frame.to_ndarray()
     channels = whole if frame.format.is_planar else whole.reshape(-1, count).T
     weights = _weights(frame.layout.name, count)
@@ -54,7 +54,7 @@ def without_cancelling(frame: AudioFrame) -> tuple[AudioFrame, float]:
 
 def _averaged(frame: AudioFrame, channels: Channels) -> AudioFrame:
     """Give the mean of the channels that are audible, or the loudest where they cancel each other out."""
-    floats = _as_floats(channels)
+    floats = as_floats(channels)
     powers = np.mean(np.square(floats), axis=1)
     audible = powers > _AUDIBLE_POWER
     mixed = floats[audible].mean(axis=0) if audible.any() else floats.mean(axis=0)
@@ -68,7 +68,7 @@ def _averaged(frame: AudioFrame, channels: Channels) -> AudioFrame:
     return mono
 
 
-def _readable(frame: AudioFrame) -> AudioFrame:
+def readable(frame: AudioFrame) -> AudioFrame:
     """Give a frame that PyAV can read: one of eight planes or more crashes the process."""
     if not frame.format.is_planar or frame.layout.nb_channels < _PLANES_TOO_MANY:
         return frame
@@ -84,7 +84,7 @@ def _cancelled(
     size = max(1, int(_BLOCK_S * rate_hz))
     found = []
     for start in range(0, channels.shape[1], size):
-        block = _as_floats(channels[:, start : start + size])
+        block = as_floats(channels[:, start : start + size])
         powers = np.mean(np.square(block), axis=1)
         loudest = int(np.argmax(powers))
         if powers[loudest] > _AUDIBLE_POWER and _is_lost(block, powers, weights):
@@ -123,7 +123,7 @@ def _weights(layout: str, count: int) -> Optional[npt.NDArray[np.float32]]:
     return weights
 
 
-def _as_floats(block: Channels) -> npt.NDArray[np.float32]:
+def as_floats(block: Channels) -> npt.NDArray[np.float32]:
     """Give samples as -1 to 1, whatever they are stored as."""
     floats = block.astype(np.float32)
     if block.dtype == np.uint8:
