@@ -14,7 +14,7 @@ from typing import Callable, Optional
 Read = Callable[[int, int], bytes]  # at which byte, how many: fewer at the end of the file
 
 # Recorders that write to a pipe put a number near 2 or 4 GiB here, before they know the size.
-UNKNOWN_FROM_BYTES = 0x7FF0_0000
+UNKNOWN_FROM_BYTES = 0x7EFF_0000  # SoX: 0x7F000000 in AIFF
 TAIL_BYTES = 1_048_576  # looked through for samples behind an announced end
 _UNKNOWN_64_BIT = 1 << 62
 _RIFF = (b"RIFF", b"RF64", b"BW64", b"RIFX")
@@ -90,24 +90,26 @@ def wav_holds_more_s(data: WavData, read: Read, file_bytes: int) -> float:
     """
     if data.size_bytes is None:
         return 0.0
+    order = ">" if read(0, 4) == b"RIFX" else "<"
     at = end_at = data.begins_at_bytes + data.size_bytes
     for _ in range(_CHUNKS_MOST):
         # Chunks are padded to whole pairs of bytes, but not by every writer.
-        at = next((start for start in (at + at % 2, at) if _is_chunk(read(start, 8), file_bytes - start)), at)
+        starts = (at + at % 2, at)
+        at = next((start for start in starts if _is_chunk(read(start, 8), file_bytes - start, order)), at)
         behind = read(at, 8)
-        if len(behind) < 8 or not _is_chunk(behind, file_bytes - at) or behind[:4] == b"data":
+        if not _is_chunk(behind, file_bytes - at, order) or behind[:4] == b"data":
             break
-        at += 8 + int.from_bytes(behind[4:], "little")
+        at += 8 + struct.unpack(f"{order}4sI", behind)[1]
     rest_s = (file_bytes - at) / data.bytes_per_s
     if rest_s < _MORE_THAN_HEADER_S or not any(read(at, TAIL_BYTES)):
         return 0.0
     return (file_bytes - end_at) / data.bytes_per_s
 
 
-def _is_chunk(head: bytes, rest_bytes: int) -> bool:
+def _is_chunk(head: bytes, rest_bytes: int, order: str) -> bool:
     if len(head) < 8:
         return False
-    name, size_bytes = struct.unpack("<4sI", head)
+    name, size_bytes = struct.unpack(f"{order}4sI", head)
     return is_chunk_name(name) and size_bytes <= rest_bytes
 
 

@@ -128,7 +128,7 @@ def _stated_s(container: InputContainer, track: AudioStream, head: bytes) -> Opt
         return None
     if track.duration is None or not track.time_base:
         return whole_s if len(container.streams) == 1 else None  # sound may end before the picture
-    codec_bytes_per_s = track.codec_context.rate * track.codec_context.channels * 2
+    codec_bytes_per_s = track.codec_context.rate * track.codec_context.channels * _sample_bytes(track)
     track_s = float(track.duration * track.time_base)
     if track_s * codec_bytes_per_s >= headers.UNKNOWN_FROM_BYTES and container.format.name == "aiff":
         return None
@@ -136,3 +136,9 @@ def _stated_s(container: InputContainer, track: AudioStream, head: bytes) -> Opt
         late_s = 0.0 if track.start_time is None else float(track.start_time * track.time_base)
         return min(max(0.0, late_s) + track_s, whole_s)  # edit lists may leave out what the track has
     return track_s
+
+
+def _sample_bytes(track: AudioStream) -> int:
+    """Say how many bytes a sample takes in the file: 24 bits are decoded to 32."""
+    bits = re.search(r"pcm_[a-z](\d+)", track.codec_context.name)
+    return int(bits[1]) // 8 if bits else 2

@@ -197,3 +197,31 @@ def test_mp3_that_ends_before_its_count_of_frames_is_called_cut(tmp_path: Path, 
 
     assert of_whole.warnings == ()
     assert "announces 6." in " ".join(of_cut.warnings)
+
+
+@pytest.mark.parametrize("bits", [8, 16, 24, 32])
+def test_length_that_sox_writes_into_a_pipe_is_none_in_aiff_either(tmp_path: Path, bits: int) -> None:
+    """11 s were said to be cut from 66,584.6 s: SoX writes 0x7F000000 bytes before it knows the size."""
+    codec = "pcm_s8" if bits == 8 else f"pcm_s{bits}be"
+    data = whole(tmp_path / "whole", Kind("aiff", codec, 16_000))
+    count = 0x7F00_0000 // (bits // 8)
+    struct.pack_into(">I", data, data.find(b"COMM") + 10, count)
+    struct.pack_into(">I", data, data.find(b"SSND") + 4, count * (bits // 8) + 8)
+    (tmp_path / "audio").write_bytes(data)
+
+    _, sound = decoded(tmp_path / "audio")
+
+    assert (sound.audio_s, sound.warnings) == (6.0, ())
+
+
+def test_chunk_behind_the_samples_of_a_big_endian_wav_is_not_read(tmp_path: Path) -> None:
+    """Its size was read from the wrong end: 40,000 bytes of a remark were taken for samples."""
+    fmt = struct.pack(">HHIIHH", 1, 1, RATE_HZ, 2 * RATE_HZ, 2, 16)
+    samples = noise(3.0).astype(">i2").tobytes()
+    chunks = ((b"fmt ", fmt), (b"data", samples), (b"LIST", bytes(range(250)) * 160))
+    body = b"WAVE" + b"".join(struct.pack(">4sI", name, len(data)) + data for name, data in chunks)
+    (tmp_path / "audio").write_bytes(struct.pack(">4sI", b"RIFX", len(body)) + body)
+
+    _, sound = decoded(tmp_path / "audio")
+
+    assert (sound.audio_s, sound.warnings) == (3.0, ())
