@@ -166,7 +166,7 @@ def slow_row(bench: Bench) -> list[Row]:
 
 def long_row(bench: Bench) -> list[Row]:
     """One recording of eight minutes over two slots."""
-    from supervisor.contract.settings import TranscriptionSettings
+    from supervisor.contract.settings_schema import TranscriptionSettings
 
     name = "one 8-minute recording over two slots, against plain"
     if not hasattr(TranscriptionSettings(), "split"):

@@ -11,7 +11,7 @@ from typing import Any
 def serve(*command: str) -> None:
     """Be the service until it is stopped; `command` is the worker's. Ends the process."""
     from supervisor import recipes, run
-    from supervisor.contract import settings
+    from supervisor.contract.settings import load_settings
 
     real_fetch = recipes.model_fetch
 
@@ -23,4 +23,4 @@ def serve(*command: str) -> None:
         return dataclasses.replace(real_fetch(*what), command=("/bin/echo", said))
 
     recipes.model_fetch = no_fetch
-    sys.exit(run.run_service(settings.load(), worker))
+    sys.exit(run.run_service(load_settings(), worker))

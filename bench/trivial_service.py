@@ -18,7 +18,8 @@ sys.path[0] = str(HERE.parent)
 
 from supervisor import recipes  # noqa: E402  # after the path is set
 from supervisor.child import Recipe  # noqa: E402
-from supervisor.contract import settings as s  # noqa: E402
+from supervisor.contract.settings import load_settings  # noqa: E402
+from supervisor.contract.settings_schema import Settings  # noqa: E402
 from supervisor.places import Place  # noqa: E402
 from supervisor.run import run_service  # noqa: E402
 
@@ -26,7 +27,7 @@ from supervisor.run import run_service  # noqa: E402
 def maker(fifo: str, mood: str) -> recipes.MakeWorker:
     """Give a maker of workers that do nothing, with a real worker's environment and lock."""
 
-    def make(settings: s.Settings, environ: Mapping[str, str], place: Place, model_path: str) -> Recipe:
+    def make(settings: Settings, environ: Mapping[str, str], place: Place, model_path: str) -> Recipe:
         real = recipes.worker(settings, environ, place, model_path)
         beat_s = recipes.BEAT_S if mood == "work" else recipes.idle_beat_s(settings)
         link = ("bash", str(HERE / "trivial_link.sh"), mood, f"{beat_s:.3f}", str(round(beat_s * 1e6)))
@@ -36,4 +37,4 @@ def maker(fifo: str, mood: str) -> recipes.MakeWorker:
 
 
 if __name__ == "__main__":
-    sys.exit(run_service(s.load(), maker(sys.argv[1], (sys.argv[2:] or ["rest"])[0])))
+    sys.exit(run_service(load_settings(), maker(sys.argv[1], (sys.argv[2:] or ["rest"])[0])))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from supervisor.contract.messages import Device
-    from supervisor.contract.settings import Settings
+    from supervisor.contract.settings_schema import Settings
 
 _MIB = 1024**2
 

@@ -63,7 +63,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except OSError as error:
         return _complain(_in_words(error), Exit.FAILED)
     except Exception as error:
-        from supervisor.contract.settings import SettingsWrong
+        from supervisor.contract.settings_mistakes import SettingsWrong
 
         if not isinstance(error, SettingsWrong):
             raise
@@ -153,11 +153,12 @@ def _verb(name: str) -> Callable[[argparse.Namespace], int]:
 
 def _run(args: argparse.Namespace) -> int:
     """Be the service until a signal ends it; the process ends here."""
-    from supervisor.contract import logline, settings
+    from supervisor.contract import logline
+    from supervisor.contract.settings import load_settings
     from supervisor.run import run_service
 
     flags = {} if args.fake_gpus is None else {"devices.fake_gpus": args.fake_gpus}
-    code = run_service(settings.load(args.config, flags))
+    code = run_service(load_settings(args.config, flags))
     # The interpreter would flush stdout first, and wait for whoever reads it, or exit 120 where nobody does.
     logline.die_quietly(code)
     return code

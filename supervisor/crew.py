@@ -15,7 +15,7 @@ from supervisor import pool as pl
 from supervisor import slot as sl
 from supervisor.child import Recipe
 from supervisor.contract.messages import Devices
-from supervisor.contract.settings import Settings
+from supervisor.contract.settings_schema import Settings
 from supervisor.effects import Effects
 from supervisor.host import read_host
 from supervisor.memory_ladder import Load

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from supervisor.contract.messages import Device
-    from supervisor.contract.settings import DevicesSettings
+    from supervisor.contract.settings_schema import DevicesSettings
 
 _GIB = 1024**3
 

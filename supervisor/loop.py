@@ -22,10 +22,11 @@ from supervisor import slot as sl
 from supervisor.announce import Announcer
 from supervisor.child import watch_without_pidfd
 from supervisor.chronicle import Chronicle
-from supervisor.contract import clock, settings
+from supervisor.contract import clock
 from supervisor.contract import messages as m
 from supervisor.contract.exits import STATUS_UNKNOWN, Exit
-from supervisor.contract.settings import Loaded
+from supervisor.contract.settings import Loaded, load_settings
+from supervisor.contract.settings_mistakes import SettingsWrong
 from supervisor.crew import Crew, own_policies
 from supervisor.effects import Effects
 from supervisor.ending import GIVE_UP_WITHIN_S
@@ -124,7 +125,7 @@ class Service:
 
         Raises `SettingsWrong`; the settings in force stay in force then.
         """
-        fresh = settings.load(self.loaded.config, self.loaded.flags, self._environ)
+        fresh = load_settings(self.loaded.config, self.loaded.flags, self._environ)
         keys = changed_keys(self.loaded.settings, fresh.settings)
         late = [key for key in keys if key not in ROLLED]
         words = [f"only a restart of the service changes: {', '.join(late)}"] if late else []
@@ -143,7 +144,7 @@ class Service:
         """Look again for the models that were given up; give their names."""
         return self.crew.fetch_again()
 
-    def _take_up(self, fresh: settings.Loaded) -> str:
+    def _take_up(self, fresh: Loaded) -> str:
         """Let workers take up what they can of new settings; another model is fetched first."""
         merged = with_rolled(self.loaded.settings, fresh.settings)
         self.loaded = dataclasses.replace(fresh, settings=merged)
@@ -279,7 +280,7 @@ class Service:
     def _on_hangup(self) -> None:
         try:
             self.reload()
-        except settings.SettingsWrong as error:
+        except SettingsWrong as error:
             log.error("settings are wrong, the old ones stay in force", extra={"mistakes": str(error)})
 
     def _end_former_life(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Optional, Protocol
 
 from supervisor import metadata
 from supervisor.contract import clock
-from supervisor.contract.settings import NoticesSettings, Settings
+from supervisor.contract.settings_schema import NoticesSettings, Settings
 from supervisor.metadata import Metadata, MetadataFailed, Trouble
 from supervisor.notice import PATHS, Answer, Board, Kind, Nonsense, Notice, Now, Policy, body_of, read
 from supervisor.plain_http import Limits

@@ -15,7 +15,7 @@ from supervisor.contract.settings_rules import runs_on_cpu
 
 if TYPE_CHECKING:
     from supervisor.contract.messages import Device, Devices
-    from supervisor.contract.settings import Settings
+    from supervisor.contract.settings_schema import Settings
 
 _GIB = 1024**3
 

@@ -15,14 +15,16 @@ from pathlib import Path
 
 from supervisor import environments
 from supervisor.child import Recipe
-from supervisor.contract import child_env, options
+from supervisor.contract import child_env
 from supervisor.contract import messages as m
-from supervisor.contract.settings import Settings
+from supervisor.contract.settings_schema import Settings, default_options
 from supervisor.cuda_libraries import library_folders
 from supervisor.places import Place, compute_type_for, model_of
 from supervisor.python_command import finding_us, module_command
-from supervisor.state_dir import WORKER_HOME
 
+WORKER_HOME = (
+    "worker-home"  # in the state directory: the HOME of workers, for what their libraries write there
+)
 PRETEND_FILE = "fake-gpus.json"  # in the state directory: what simulated GPUs do
 BEAT_S = 2.0  # while loading or at work; a guess: a fifth of the shortest silence that matters
 # A worker without a job has nothing to tell but that it lives: 64 of them each 2 s would cost the
@@ -74,7 +76,7 @@ def worker(settings: Settings, environ: Mapping[str, str], place: Place, model_p
         idle_beat_s=idle_beat_s(settings),
         max_audio_s=settings.spool.max_audio_s,
         checkpoint_s=settings.spool.checkpoint_s,
-        options=options.in_force(settings.transcription),
+        options=default_options(settings.transcription),
         log_level=settings.log.level,
         cpus=place.cpus,
         batch_size=place.batch_size,

@@ -8,7 +8,7 @@ from supervisor import pool as pl
 from supervisor import replies
 from supervisor import slot as sl
 from supervisor.contract import clock, codec
-from supervisor.contract.settings import SettingsWrong
+from supervisor.contract.settings_mistakes import SettingsWrong
 from supervisor.control import Refused
 from supervisor.loop import Service
 from supervisor.notice import SPOT_NOTICE_S, Kind

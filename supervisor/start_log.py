@@ -6,8 +6,8 @@ import logging
 import os
 
 from supervisor import __version__
-from supervisor.contract import process_start, settings
-from supervisor.contract.settings import Loaded
+from supervisor.contract import process_start
+from supervisor.contract.settings import Loaded, known_keys
 from supervisor.contract.settings_typed import value_of
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def log_start(loaded: Loaded, socket: str) -> None:
     log.info("service started", extra=facts)
     for note in loaded.notes:
         log.warning("setting ignored or read differently", extra={"note": note})
-    for key in settings.known_keys():
+    for key in known_keys():
         origin = loaded.origins.get(key, "default")
         log.debug("setting", extra={"key": key, "value": value_of(own, key), "from": origin})
     for option, value in process_start.harmful_limits():

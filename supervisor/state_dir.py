@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.contract import clock
+from supervisor.recipes import WORKER_HOME
 from supervisor.socket_path import ADDRESS_FILE
 
-WORKER_HOME = "worker-home"  # the HOME of workers, for what their libraries write there
 SUBFOLDERS = ("locks", "stacks", WORKER_HOME)
 STATUS_FILE = "status.json"
 _LOCK_FILE = "supervisor.lock"

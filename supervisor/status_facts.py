@@ -8,7 +8,7 @@ from typing import Any, Optional
 
 from supervisor import __version__
 from supervisor.contract import clock
-from supervisor.contract.settings import Settings
+from supervisor.contract.settings_schema import Settings
 from supervisor.snapshot import Facts
 from supervisor.status_file import rss_bytes
 

@@ -7,7 +7,7 @@ from typing import Optional
 import pytest
 
 from supervisor.contract.messages import Device, Devices
-from supervisor.contract.settings import DevicesSettings, Settings, TranscriptionSettings
+from supervisor.contract.settings_schema import DevicesSettings, Settings, TranscriptionSettings
 from supervisor.places import Host, plan
 
 GIB = 1024**3

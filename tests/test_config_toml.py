@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.contract import settings
+from supervisor.contract.settings import ENVIRONMENT, known_keys, load_settings
 
 FILE = Path(__file__).resolve().parent.parent / "config.toml"
 SETTING = re.compile(r"^# (?P<key>[a-z_]+) = (?P<value>.+)$")
@@ -25,18 +25,18 @@ def with_all_lines_in_force(tmp_path: Path) -> Path:
 
 
 def test_as_it_ships_it_sets_nothing() -> None:
-    loaded = settings.load(str(FILE), {}, {"HOME": "/home/rem"})
+    loaded = load_settings(str(FILE), {}, {"HOME": "/home/rem"})
 
     assert loaded.origins == {"state_dir": "default"}
 
 
 def test_every_setting_stands_there_with_its_true_default(tmp_path: Path) -> None:
-    loaded = settings.load(str(with_all_lines_in_force(tmp_path)), {}, {"HOME": "/home/rem"})
+    loaded = load_settings(str(with_all_lines_in_force(tmp_path)), {}, {"HOME": "/home/rem"})
 
-    assert set(loaded.origins) == set(settings.known_keys())
+    assert set(loaded.origins) == set(known_keys())
     empty = tmp_path / "empty.toml"
     empty.touch()
-    assert loaded.settings == settings.load(str(empty), {}, {"HOME": "/home/rem"}).settings
+    assert loaded.settings == load_settings(str(empty), {}, {"HOME": "/home/rem"}).settings
 
 
 def test_every_setting_is_preceded_by_its_reason() -> None:
@@ -50,7 +50,7 @@ def _is_a_reason(line: str) -> bool:
     return line.startswith("# ") and not SETTING.match(line) and len(line) > 20
 
 
-@pytest.mark.parametrize(("name", "key"), sorted(settings.ENVIRONMENT.items()))
+@pytest.mark.parametrize(("name", "key"), sorted(ENVIRONMENT.items()))
 def test_every_environment_name_stands_above_its_setting(name: str, key: str) -> None:
     table, _, bare = key.rpartition(".")
     all_lines = lines()

@@ -8,7 +8,7 @@ from typing import Any, Optional
 import pytest
 
 from supervisor.contract.messages import Device, Devices
-from supervisor.contract.settings import DevicesSettings, Settings, TranscriptionSettings
+from supervisor.contract.settings_schema import DevicesSettings, Settings, TranscriptionSettings
 from supervisor.gpu_places import free_name, need_bytes
 from supervisor.places import Host, Plan, plan
 

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from supervisor.contract.messages import Device, Devices
-from supervisor.contract.settings import DevicesSettings, Settings, TranscriptionSettings
+from supervisor.contract.settings_schema import DevicesSettings, Settings, TranscriptionSettings
 from supervisor.places import Host, Place, Plan, compute_type_for, cpu_need_bytes, plan
 
 GIB = 1024**3

@@ -21,10 +21,10 @@ import boto3
 from botocore.config import Config
 
 from supervisor.broker.aws_errors import NO_CREDENTIALS, setting_up
-from supervisor.broker.crew import LANES
 from supervisor.broker.errors import CREDENTIALS, Misconfigured
 
 _LONGEST_POLL_S = 20
+CALLS_MOST = 67  # at once: of all the broker's lanes together
 
 
 class _OneLine(logging.Filter):
@@ -94,7 +94,7 @@ class Clients:
             connect_timeout=wanted.connect_s,
             read_timeout=wanted.read_s,
             retries={"total_max_attempts": wanted.attempts, "mode": "standard"},
-            max_pool_connections=sum(LANES.values()),  # as many as ever call at once
+            max_pool_connections=CALLS_MOST,
             parameter_validation=False,  # arguments are ours, and checked; the service checks them again
         )
         return self._open_session().client(wanted.service, config=config)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from supervisor.broker.backend_ports import Backend
 from supervisor.broker.envelope import EnvelopePolicy
 from supervisor.broker.local import RAW_BUCKET, TRANSCRIPTS_BUCKET, LocalQueue, LocalRecords, open_database
 from supervisor.broker.local_objects import LocalObjects
 from supervisor.broker.proof import prove
-from supervisor.broker.tools import Backend
-from supervisor.contract.settings import Settings
+from supervisor.contract.settings_schema import Settings
 
 _BATCH_MOST = 10  # of one receive: SQS's own limit
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Callable, TypeVar, Union
 
 from supervisor.broker import backend as backends
 from supervisor.broker import checkpoints, losses
+from supervisor.broker.backend_ports import Backend
 from supervisor.broker.errors import (
     CREDENTIALS,
     BrokerError,
@@ -24,10 +25,9 @@ from supervisor.broker.errors import (
     TryLater,
 )
 from supervisor.broker.ports import Change, Equals, ObjectFacts, RecordKey
-from supervisor.broker.tools import Backend
 from supervisor.contract.exits import Exit
 from supervisor.contract.finding import Finding
-from supervisor.contract.settings import Settings
+from supervisor.contract.settings_schema import Settings
 
 if TYPE_CHECKING:
     from supervisor.broker.sqs import SqsQueue

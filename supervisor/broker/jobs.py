@@ -9,6 +9,7 @@ from typing import Callable, Optional
 
 from supervisor.broker import record
 from supervisor.broker.backend import envelope_policy
+from supervisor.broker.backend_ports import Backend
 from supervisor.broker.envelope import parse
 from supervisor.broker.errors import Misconfigured, TryLater
 from supervisor.broker.failed_jobs import FailedJob, FailedJobs
@@ -16,10 +17,9 @@ from supervisor.broker.lease_files import saved_jobs
 from supervisor.broker.local import LocalQueue
 from supervisor.broker.request import JobRequest
 from supervisor.broker.submit import message_of
-from supervisor.broker.tools import Backend
 from supervisor.contract import clock
 from supervisor.contract.exits import Exit
-from supervisor.contract.settings import Settings
+from supervisor.contract.settings_schema import Settings
 
 Tell = Callable[..., None]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Callable
 
 from supervisor.broker import backend as backends
+from supervisor.broker.backend_ports import Backend
 from supervisor.broker.courier import Courier
 from supervisor.broker.crew import Crew
 from supervisor.broker.desk import Desk
@@ -26,12 +27,12 @@ from supervisor.broker.lease_files import LeaseFiles
 from supervisor.broker.link import Link
 from supervisor.broker.outlet import Outlet
 from supervisor.broker.spool import Spool
-from supervisor.broker.tools import Backend, Tools
+from supervisor.broker.tools import Tools
 from supervisor.broker.troubles import Troubles
 from supervisor.contract import child_env, clock, logline
 from supervisor.contract.exits import Exit
 from supervisor.contract.messages import FromBroker
-from supervisor.contract.settings import Settings
+from supervisor.contract.settings_schema import Settings
 
 log = logging.getLogger(__name__)
 _PREDECESSOR_S = 5.0  # a dying broker has two seconds to release what it holds

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from supervisor.broker import record
+from supervisor.broker.backend_ports import Backend
 from supervisor.broker.errors import JobRejected, TryLater
 from supervisor.broker.ports import Item, ObjectFacts
 from supervisor.broker.request import JobRequest, Source
-from supervisor.broker.tools import Backend
 from supervisor.contract import clock
 from supervisor.contract.exits import Exit
-from supervisor.contract.settings import Settings
+from supervisor.contract.settings_schema import Settings
 
 Tell = Callable[..., None]
 DEVICE_ID = "submit"

@@ -7,50 +7,19 @@ from dataclasses import dataclass, field
 from typing import Callable, Optional, TypeVar, Union
 
 from supervisor.broker import fairness, job_log, lease
+from supervisor.broker.backend_ports import Backend
 from supervisor.broker.commit import MessageLease
 from supervisor.broker.crew import AGAIN, Crew
 from supervisor.broker.errors import BrokerError, Misconfigured, TryLater
 from supervisor.broker.failed_jobs import FailedJobs
 from supervisor.broker.held import Lease, LiveJob, Phase
 from supervisor.broker.holdings import Holdings
-from supervisor.broker.ports import JobQueue, ObjectStore, RecordTable
 from supervisor.broker.spool import Spool
 from supervisor.broker.troubles import Losses, Troubles
 from supervisor.contract import clock
 from supervisor.contract.messages import FromBroker
 
 T = TypeVar("T")
-
-
-def _no_credentials() -> str:
-    """Say that the embedded backend needs none."""
-    return "none needed"
-
-
-def _nothing_to_prove() -> None:
-    """Find nothing wrong: what the embedded backend is on, it made itself."""
-
-
-@dataclass(frozen=True)
-class Backend:
-    """The ports of one backend. Those for beats have little patience: a beat that waits is none."""
-
-    kind: str
-    detail: str
-    queue: JobQueue
-    records: RecordTable
-    objects: ObjectStore
-    beat_queue: JobQueue
-    beat_records: RecordTable
-    raw_bucket: str
-    transcripts_bucket: str
-    batch_count: int  # most messages of one receive
-    long_visibility_s: float  # where leases can't be extended
-    rest_s: float  # from one empty receive to the next, at least
-    poll_s: float = 5.0  # what a dead poll may hide a message for is this plus one lease
-    immutable_keys: bool = False  # transcripts get a name for each attempt
-    credentials_from: Callable[[], str] = _no_credentials  # raises Misconfigured where there are none
-    prove: Callable[[], None] = _nothing_to_prove  # raises Misconfigured where the settings name wrong things
 
 
 @dataclass

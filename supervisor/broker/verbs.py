@@ -18,7 +18,7 @@ from supervisor.broker import backend
 from supervisor.broker.errors import BrokerError, Misconfigured
 from supervisor.contract import child_env
 from supervisor.contract.exits import Exit
-from supervisor.contract.settings import Settings
+from supervisor.contract.settings_schema import Settings
 
 USAGE = "usage: python -m supervisor.broker submit|jobs|redrive|check < REQUEST.json"
 VERBS = ("submit", "jobs", "redrive", "check")

@@ -21,8 +21,10 @@ from supervisor.commands.ask import NotRunning
 from supervisor.commands.command_failed import CommandFailed
 from supervisor.commands.layout import bytes_text
 from supervisor.commands.submission import status_or_none
-from supervisor.contract import clock, settings
+from supervisor.contract import clock
 from supervisor.contract.exits import describe
+from supervisor.contract.settings import ENVIRONMENT, load_settings
+from supervisor.contract.settings_mistakes import SettingsWrong
 from supervisor.contract.whisper_names import is_folder
 from supervisor.python_command import finding_us
 from supervisor.tied import tied_command
@@ -42,7 +44,7 @@ _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def demo_environment(environ: Mapping[str, str], state_dir: str) -> dict[str, str]:
     """Give the demo's environment: every setting by default but the model, which the user may name."""
-    dropped = {*_DROPPED, *settings.ENVIRONMENT}
+    dropped = {*_DROPPED, *ENVIRONMENT}
     kept = {
         name: value
         for name, value in environ.items()
@@ -78,8 +80,8 @@ class DemoService:
         self._config = self.folder / "config.toml"
         self._config.write_text('[log]\nformat = "text"\n', encoding="utf-8")
         try:
-            self.loaded = settings.load(str(self._config), environ=self.environment)
-        except settings.SettingsWrong:  # the model, which the user names
+            self.loaded = load_settings(str(self._config), environ=self.environment)
+        except SettingsWrong:  # the model, which the user names
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
         self._keep = keep

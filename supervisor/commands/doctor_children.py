@@ -13,9 +13,10 @@ from typing import Any, Callable
 
 from supervisor.commands.command_failed import CommandFailed
 from supervisor.commands.errand import Errand, for_engine
-from supervisor.contract import child_env, clock, options, settings
+from supervisor.contract import child_env, clock
 from supervisor.contract.exits import Exit
 from supervisor.contract.finding import STATES, Finding
+from supervisor.contract.settings_schema import Settings, default_options
 
 TRACEBACK = "Traceback (most recent call last)"
 
@@ -70,7 +71,7 @@ def finding_from(line: Mapping[str, Any]) -> Finding:
     )
 
 
-def of_model(in_force: settings.Settings, fetch: Errand, limit: Callable[[], None]) -> Iterator[Finding]:
+def of_model(in_force: Settings, fetch: Errand, limit: Callable[[], None]) -> Iterator[Finding]:
     """Say whether the model is here, and whether the engine loads and computes with it."""
     try:
         answers = [line for line in fetch.lines(limit) if line.get("event") in ("ready", "failed")]
@@ -83,7 +84,7 @@ def of_model(in_force: settings.Settings, fetch: Errand, limit: Callable[[], Non
     path = str(answers[-1].get("path") or "")
     if not path:
         yield _absent_model(in_force.transcription.model, answers[-1], os.environ)
-    wanted = child_env.dump_settings(options.in_force(in_force.transcription))
+    wanted = child_env.dump_settings(default_options(in_force.transcription))
     named = ["--model-path", path, "--options", wanted] if path else []
     with Errand("workerproc", ["check", *named], for_engine(os.environ, offline=True)) as errand:
         yield from findings_of("engine", errand, limit)

@@ -16,7 +16,8 @@ from supervisor.contract.finding import Finding
 from supervisor.name_clash import explain
 
 if TYPE_CHECKING:
-    from supervisor.contract.settings import Loaded, Settings
+    from supervisor.contract.settings import Loaded
+    from supervisor.contract.settings_schema import Settings
 
 # A guess: the local database, logs of stacks, and one recording being worked on.
 LEAST_FREE_BYTES = 300 * 1024**2

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from supervisor import metadata
 from supervisor.contract import clock
 from supervisor.contract.finding import Finding
-from supervisor.contract.settings import Loaded, Settings
+from supervisor.contract.settings import Loaded
+from supervisor.contract.settings_schema import Settings
 from supervisor.metadata import Metadata, MetadataFailed
 from supervisor.notice import PATHS, Nonsense, Now, Policy, read
 from supervisor.notices import kinds_of, why_off

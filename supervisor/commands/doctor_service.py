@@ -14,9 +14,11 @@ from supervisor import degraded
 from supervisor.commands.ask import Forbidden, NotRunning, ask
 from supervisor.commands.command_failed import CommandFailed
 from supervisor.commands.layout import printable
-from supervisor.contract import codec, settings
+from supervisor.contract import codec
 from supervisor.contract.finding import Finding
-from supervisor.contract.settings import Loaded, Settings
+from supervisor.contract.settings import Loaded, load_settings
+from supervisor.contract.settings_mistakes import SettingsWrong
+from supervisor.contract.settings_schema import Settings
 from supervisor.contract.settings_typed import value_of
 from supervisor.roll import changed_keys
 from supervisor.socket_path import SocketFolderUnsafe, read_address, socket_path
@@ -154,8 +156,8 @@ def _said(loaded: Loaded, key: str) -> str:
 def shell_settings(config: Optional[str]) -> tuple[Optional[Loaded], list[Finding]]:
     """Read this shell's settings: they, or each mistake in them."""
     try:
-        return settings.load(config), []
-    except settings.SettingsWrong as wrong:
+        return load_settings(config), []
+    except SettingsWrong as wrong:
         return None, [
             Finding("settings", "fail", f"{one.source}: {one.key}: {one.what}", one.cure)
             for one in wrong.mistakes

@@ -13,7 +13,7 @@ from supervisor import places
 from supervisor.contract import codec
 from supervisor.contract.finding import Finding
 from supervisor.contract.messages import Devices
-from supervisor.contract.settings import Settings
+from supervisor.contract.settings_schema import Settings
 
 
 def of_slots(settings: Settings, told: Mapping[str, Any], host: places.Host) -> Iterator[Finding]:

@@ -14,8 +14,9 @@ from typing import Any
 
 from supervisor.commands.ask import ask
 from supervisor.commands.command_failed import CommandFailed
-from supervisor.contract import clock, settings
+from supervisor.contract import clock
 from supervisor.contract.exits import Exit
+from supervisor.contract.settings import load_settings
 from supervisor.recipes import PRETEND_FILE
 
 _NO_FAULT = "name a fault: --xid, --recovery-action, --held-bytes, --hang, --lost; or --heal"
@@ -28,7 +29,7 @@ def drill_gpu(args: argparse.Namespace) -> int:
         raise CommandFailed("name the slot whose GPU is to fail: drill gpu SLOT --xid 79", Exit.USAGE)
     if not (args.heal or args.lost or any(fault is not None for fault in faults)):
         raise CommandFailed(_NO_FAULT, Exit.USAGE)
-    own = settings.load(args.config, for_workers=False).settings
+    own = load_settings(args.config, for_workers=False).settings
     status = ask(own.state_dir, {"do": "status"}, os.environ).get("status")
     index = _index_of(status if isinstance(status, dict) else {}, args.slot)
     path = Path(own.state_dir) / PRETEND_FILE

@@ -18,7 +18,8 @@ from supervisor.commands.errand import Errand, for_broker
 from supervisor.contract.exits import Exit
 
 if TYPE_CHECKING:
-    from supervisor.contract.settings import Loaded, Settings
+    from supervisor.contract.settings import Loaded
+    from supervisor.contract.settings_schema import Settings
 
 Event = dict[str, Any]
 STATUS_WITHIN_S = 2.0

@@ -7,15 +7,15 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from supervisor.contract import settings
 from supervisor.contract.exits import Exit
 from supervisor.contract.printable import escaped, printable
+from supervisor.contract.settings import ENVIRONMENT, Loaded, known_keys, load_settings
 from supervisor.contract.settings_typed import value_of
 
 
 def config(args: argparse.Namespace) -> int:
     """Print the settings as TOML understands them, with their origins as comments."""
-    loaded = settings.load(args.config)
+    loaded = load_settings(args.config)
     for line in config_lines(loaded):
         print(line)
     for note in loaded.notes:
@@ -23,10 +23,10 @@ def config(args: argparse.Namespace) -> int:
     return Exit.OK
 
 
-def config_lines(loaded: settings.Loaded) -> Iterator[str]:
+def config_lines(loaded: Loaded) -> Iterator[str]:
     """Give `table.key = value   # origin (NAME)` for each setting; nothing here is secret."""
-    names = {key: name for name, key in settings.ENVIRONMENT.items()}
-    pairs = {key: f"{key} = {_toml(value_of(loaded.settings, key))}" for key in settings.known_keys()}
+    names = {key: name for name, key in ENVIRONMENT.items()}
+    pairs = {key: f"{key} = {_toml(value_of(loaded.settings, key))}" for key in known_keys()}
     width = max(len(pair) for pair in pairs.values() if len(pair) <= 60)
     for key, pair in pairs.items():
         name = f" ({names[key]})" if key in names else ""

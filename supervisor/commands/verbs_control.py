@@ -23,7 +23,7 @@ from supervisor.contract.printable import printable_lines
 from supervisor.degraded import why_degraded
 
 if TYPE_CHECKING:
-    from supervisor.contract.settings import Settings
+    from supervisor.contract.settings_schema import Settings
 
 SNAPSHOT_FILE = "status.json"
 WATCH_S = 1.0
@@ -93,9 +93,9 @@ def _state_dir(config: Optional[str]) -> str:
 
 def _load(config: Optional[str]) -> Settings:
     """Read and check all settings: 30 ms that mostly need not be spent. Raises `SettingsWrong`."""
-    from supervisor.contract import settings
+    from supervisor.contract.settings import load_settings
 
-    return settings.load(config, for_workers=False).settings
+    return load_settings(config, for_workers=False).settings
 
 
 def _show(found: Any, as_json: bool) -> int:

@@ -28,9 +28,10 @@ from supervisor.commands.doctor_slots import of_slots
 from supervisor.commands.errand import Errand, for_broker, for_engine
 from supervisor.commands.layout import Paint, printable
 from supervisor.commands.terminal import paint_for
-from supervisor.contract import settings, state_folder
+from supervisor.contract import state_folder
 from supervisor.contract.exits import Exit
 from supervisor.contract.finding import STATES, Finding
+from supervisor.contract.settings import Loaded
 from supervisor.host import read_host
 
 CHECK_WITHIN_S = 60.0
@@ -79,7 +80,7 @@ def _examine(config: Any) -> Iterator[Finding]:
     yield from _of_children(loaded, is_running=running.status is not None)
 
 
-def _of_children(loaded: settings.Loaded, is_running: bool) -> Iterator[Finding]:
+def _of_children(loaded: Loaded, is_running: bool) -> Iterator[Finding]:
     """Run the checks that need a library, side by side."""
     told: dict[str, Any] = {}
     with contextlib.ExitStack() as running:
@@ -99,7 +100,7 @@ def _of_children(loaded: settings.Loaded, is_running: bool) -> Iterator[Finding]
         yield from of_model(loaded.settings, model, limit)
 
 
-def _need_bytes(loaded: settings.Loaded, running: service.Running) -> int:
+def _need_bytes(loaded: Loaded, running: service.Running) -> int:
     """Say what one worker on the CPU needs, where one is still to start."""
     own = loaded.settings
     if running.status is not None or own.devices.device == "cuda":

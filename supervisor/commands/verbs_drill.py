@@ -14,9 +14,9 @@ import threading
 from supervisor.commands.ask import ask
 from supervisor.commands.command_failed import CommandFailed
 from supervisor.commands.drill_gpu import drill_gpu
-from supervisor.contract import settings
 from supervisor.contract.exits import Exit
 from supervisor.contract.printable import printable_lines
+from supervisor.contract.settings import load_settings
 from supervisor.fake_metadata import FakeMetadata
 from supervisor.notice import Kind
 
@@ -34,7 +34,7 @@ def drill(args: argparse.Namespace) -> int:
     if args.serve is not None:
         return _serve(args)
     request = {"do": "drill", "kind": args.kind, "action": args.action, "in_s": args.in_s}
-    reply = ask(settings.load(args.config, for_workers=False).settings.state_dir, request, os.environ)
+    reply = ask(load_settings(args.config, for_workers=False).settings.state_dir, request, os.environ)
     print("\n".join(printable_lines(str(reply.get("text") or "done"))))
     return Exit.OK
 

@@ -11,8 +11,8 @@ from typing import Any
 from supervisor.commands.command_failed import CommandFailed
 from supervisor.commands.errand import Errand, for_broker
 from supervisor.commands.layout import UNKNOWN, count_text, printable, shorten, table
-from supervisor.contract import settings
 from supervisor.contract.exits import Exit
+from supervisor.contract.settings import load_settings
 
 COLUMNS = ("JOB", "STATE", "TRY", "FAILED AT", "USER", "REASON")
 
@@ -63,7 +63,7 @@ def _is_refusal(line: Mapping[str, Any]) -> bool:
 
 
 def _ask_broker(config: Any, verb: str, request: Mapping[str, Any]) -> tuple[list[dict[str, Any]], int]:
-    loaded = settings.load(config, for_workers=False)
+    loaded = load_settings(config, for_workers=False)
     with Errand("supervisor.broker", [verb], for_broker(loaded, os.environ), request=request) as errand:
         found = list(errand.lines())
         fine = (Exit.OK, Exit.FAILED, Exit.SETTINGS_WRONG) if found else (Exit.OK,)

@@ -19,9 +19,9 @@ from supervisor.commands.results import ResultFolder, transcript_as
 from supervisor.commands.submission import Event, Wish, events, status_or_none
 from supervisor.commands.terminal import LiveLines
 from supervisor.commands.why_waiting import same_but_for_figures, why_waiting
-from supervisor.contract import settings
 from supervisor.contract.exits import Exit
 from supervisor.contract.options import BadOption, Options, merged
+from supervisor.contract.settings import Loaded, load_settings
 from supervisor.contract.whisper_names import language_mistake
 
 _ONE_RECORDING = ("srt", "vtt", "tsv")  # forms whose times begin at 0: two behind each other are neither
@@ -38,7 +38,7 @@ def submit(args: argparse.Namespace) -> int:
     wrong_language = language_mistake(args.language) if args.language else None
     if wrong_language:
         raise CommandFailed(f"--language: {wrong_language}", Exit.USAGE)
-    loaded = settings.load(args.config, for_workers=False)
+    loaded = load_settings(args.config, for_workers=False)
     if not args.wait:
         wish = Wish(args.files, language=args.language or "", force=args.force, options=options)
         return _enqueue(wish, loaded)
@@ -76,7 +76,7 @@ def asked_options(pairs: Sequence[str]) -> str:
     return json.dumps(asked, sort_keys=True) if asked else ""
 
 
-def _enqueue(wish: Wish, loaded: settings.Loaded) -> int:
+def _enqueue(wish: Wish, loaded: Loaded) -> int:
     fine = True
     for event in events(wish, loaded, os.environ, between=lambda: None):
         if event.get("event") == "queued":
@@ -97,7 +97,7 @@ def _tell_failure(event: Event) -> None:
 class Following:
     """One submission that is waited for: progress on stderr, transcripts on stdout or in a folder."""
 
-    def __init__(self, loaded: settings.Loaded, args: argparse.Namespace) -> None:
+    def __init__(self, loaded: Loaded, args: argparse.Namespace) -> None:
         self._loaded = loaded
         self._form: str = args.format or "txt"
         self._headings = len(args.files) > 1 and self._form == "txt"

@@ -12,13 +12,10 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
 from supervisor.contract import codec
 from supervisor.contract.whisper_names import language_mistake
-
-if TYPE_CHECKING:
-    from supervisor.contract.settings import TranscriptionSettings
 
 PROFILES = ("fast", "rem")
 TASKS = ("transcribe", "translate")
@@ -41,11 +38,6 @@ _EXPECTED: Mapping[Any, str] = {
     bool: "true or false",
     tuple[float, ...]: "a number or a list of numbers",
 }
-# Options that are settings of the same name and kind.
-_AS_SET = (
-    *("task", "beam_size", "temperature", "initial_prompt", "hotwords", "word_timestamps", "vad_filter"),
-    "split",
-)
 
 
 @dataclass(frozen=True)
@@ -93,21 +85,6 @@ class BadOption(ValueError):
 def of_profile(profile: str) -> Options:
     """Give a profile's options: `rem` is REM's own, `fast` the same without conditioning on earlier text."""
     return Options(condition_on_previous_text=profile != "fast")
-
-
-def in_force(transcription: TranscriptionSettings) -> Options:
-    """Give the options of a service's settings."""
-    conditioned = {"auto": transcription.profile != "fast", "on": True, "off": False}
-    return Options(
-        language=transcription.language or None,
-        condition_on_previous_text=conditioned[transcription.condition_on_previous_text],
-        vad_parameters=VadParameters(
-            threshold=transcription.vad_threshold,
-            min_silence_duration_ms=transcription.vad_min_silence_ms,
-            speech_pad_ms=transcription.vad_speech_pad_ms,
-        ),
-        **{name: getattr(transcription, name) for name in _AS_SET},
-    )
 
 
 def changed(defaults: Options, asked: str) -> Options:

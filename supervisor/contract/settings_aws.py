@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from supervisor.contract.settings import Settings
-    from supervisor.contract.settings_rules import Problem
+from supervisor.contract.settings_rules import Problem
+from supervisor.contract.settings_schema import Settings
 
 _REGION = re.compile(r"(?![0-9]+\Z)(?!-)[a-zA-Z0-9-]{1,63}(?<!-)")
 _BUCKET = re.compile(r"[a-zA-Z0-9._-]{1,255}|arn:[a-zA-Z0-9-]+:s3[a-z0-9-]*:[a-zA-Z0-9:/._-]+")

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from supervisor.contract.settings_rules import Problem
-
-if TYPE_CHECKING:
-    from supervisor.contract.settings import Settings
+from supervisor.contract.settings_schema import Settings
 
 
 def check_host(settings: Settings) -> Iterator[Problem]:

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import Optional
 
+from supervisor.contract.settings_rules import Problem
+from supervisor.contract.settings_schema import Settings
 from supervisor.contract.whisper_names import MODELS, is_english_only, is_folder, is_repository, model_hint
-
-if TYPE_CHECKING:
-    from supervisor.contract.settings import Settings
-
-Problem = tuple[str, str, str]  # key, what is wrong, cure
 
 
 def check_models(settings: Settings, for_workers: bool = True) -> Iterator[Problem]:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from supervisor.contract.options import MAX_BEAM, MAX_TEMPERATURES, SPLITS, TASKS, prompt_mistakes
+from supervisor.contract.settings_schema import Settings
 from supervisor.contract.whisper_names import language_mistake
-
-if TYPE_CHECKING:
-    from supervisor.contract.settings import Settings
 
 Problem = tuple[str, str, str]  # key, what is wrong, cure
 

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from supervisor.broker.record import Term
 from supervisor.contract import child_env, framing, messages
 from supervisor.contract.messages import FROM_BROKER, Commit, Done, JobCard, Keep, Ready, Wanted
-from supervisor.contract.settings import BackendSettings, LocalSettings, QueueSettings, Settings
+from supervisor.contract.settings_schema import BackendSettings, LocalSettings, QueueSettings, Settings
 from tests import leftovers
 from tests.waiting import wait_for as until
 

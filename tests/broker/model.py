@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 from unittest import mock
 
+from supervisor.broker.backend_ports import Backend
 from supervisor.broker.desk import Desk
 from supervisor.broker.failed_jobs import FailedJobs
 from supervisor.broker.fake import FakeObjects, FakeQueue, FakeRecords, QueueRules
@@ -24,10 +25,9 @@ from supervisor.broker.lease_files import LeaseFiles
 from supervisor.broker.ports import Change, Item, RecordKey
 from supervisor.broker.service import put_together
 from supervisor.broker.spool import Spool
-from supervisor.broker.tools import Backend
 from supervisor.contract import clock
 from supervisor.contract.messages import Leave
-from supervisor.contract.settings import QueueSettings, Settings
+from supervisor.contract.settings_schema import QueueSettings, Settings
 from tests.broker.harness import rem_message
 from tests.broker.model_crew import StepCrew, Timers
 from tests.broker.model_ports import Tapped

@@ -36,7 +36,7 @@ from supervisor.contract.messages import (
     Up,
     Wanted,
 )
-from supervisor.contract.settings import Settings
+from supervisor.contract.settings_schema import Settings
 from tests.broker.harness import BrokerProcess, local_settings, rem_message, transcript, until
 from tests.broker.worlds import USER, World
 

@@ -16,7 +16,7 @@ import pytest
 from supervisor.broker.local import open_database
 from supervisor.contract import child_env
 from supervisor.contract.messages import Done, Fail, Failure
-from supervisor.contract.settings import Settings
+from supervisor.contract.settings_schema import Settings
 from tests.broker.aws_servers import Deployment
 from tests.broker.harness import ROOT, BrokerProcess, local_settings
 

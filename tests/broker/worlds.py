@@ -13,7 +13,7 @@ from supervisor.broker.errors import JobRejected
 from supervisor.broker.local import LocalQueue, LocalRecords, open_database
 from supervisor.broker.local_objects import LocalObjects
 from supervisor.broker.ports import Counts, RecordKey
-from supervisor.contract.settings import Settings
+from supervisor.contract.settings_schema import Settings
 from tests.broker.aws_servers import AwsServer, deploy
 from tests.broker.harness import BrokerProcess, local_settings, until
 

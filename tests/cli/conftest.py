@@ -15,7 +15,8 @@ from typing import Any, Callable
 import pytest
 
 from supervisor.contract import framing
-from supervisor.contract.settings import ENVIRONMENT, Settings
+from supervisor.contract.settings import ENVIRONMENT
+from supervisor.contract.settings_schema import Settings
 
 Conversation = Callable[[socket.socket], None]
 

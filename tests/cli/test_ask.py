@@ -13,7 +13,7 @@ import pytest
 from supervisor.commands.ask import NotRunning, ask
 from supervisor.commands.command_failed import CommandFailed
 from supervisor.contract.exits import Exit
-from supervisor.contract.settings import Settings
+from supervisor.contract.settings_schema import Settings
 
 Start = Callable[[Callable[[socket.socket], None]], Path]
 STATUS = {"do": "status"}

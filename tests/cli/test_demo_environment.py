@@ -9,8 +9,7 @@ import pytest
 
 from supervisor.commands.demo import SAMPLES, read_samples, start_news
 from supervisor.commands.demo_service import MODEL, demo_environment
-from supervisor.contract import settings
-from supervisor.contract.settings import ENVIRONMENT
+from supervisor.contract.settings import ENVIRONMENT, load_settings
 
 HOSTILE = {
     **dict.fromkeys(ENVIRONMENT, "small.en"),
@@ -43,7 +42,7 @@ def test_a_dotenv_in_the_working_folder_is_not_read(tmp_path: Path) -> None:
     Path(".env").write_text("SQS_QUEUE_URL=http://127.0.0.1:9/q\nAWS_PROFILE=work\n", encoding="utf-8")
     (tmp_path / "config.toml").write_text("", encoding="utf-8")
 
-    loaded = settings.load(str(tmp_path / "config.toml"), environ=demo_environment(HOSTILE, str(tmp_path)))
+    loaded = load_settings(str(tmp_path / "config.toml"), environ=demo_environment(HOSTILE, str(tmp_path)))
 
     assert loaded.settings.backend.kind == "local"
     assert loaded.settings.aws.queue_url == ""

@@ -18,7 +18,7 @@ from supervisor.commands.errand import Errand
 from supervisor.commands.layout import plain
 from supervisor.commands.verbs_doctor import finding_lines, summary
 from supervisor.contract.finding import Finding
-from supervisor.contract.settings import Settings, SpoolSettings
+from supervisor.contract.settings_schema import Settings, SpoolSettings
 
 Answering = Callable[[dict[str, Any]], list[dict[str, Any]]]
 

@@ -9,7 +9,8 @@ import pytest
 
 from supervisor.commands.doctor_notices import of_notices
 from supervisor.contract.finding import Finding
-from supervisor.contract.settings import Loaded, NoticesSettings, Settings
+from supervisor.contract.settings import Loaded
+from supervisor.contract.settings_schema import NoticesSettings, Settings
 from supervisor.fake_metadata import FakeMetadata, Fault
 from supervisor.notice import PATHS, Kind
 

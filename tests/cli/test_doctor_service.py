@@ -17,7 +17,8 @@ import pytest
 from supervisor.commands import doctor_processes as processes
 from supervisor.commands import doctor_service as service
 from supervisor.contract import codec, framing
-from supervisor.contract.settings import DevicesSettings, Loaded, Settings, TranscriptionSettings
+from supervisor.contract.settings import Loaded
+from supervisor.contract.settings_schema import DevicesSettings, Settings, TranscriptionSettings
 
 Make = Callable[..., dict[str, Any]]
 Talk = Callable[[Callable[[socket.socket], None]], Path]

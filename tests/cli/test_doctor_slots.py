@@ -8,7 +8,7 @@ from supervisor.commands.doctor_slots import of_slots
 from supervisor.contract import codec
 from supervisor.contract.finding import Finding
 from supervisor.contract.messages import Device, Devices
-from supervisor.contract.settings import DevicesSettings, Settings, TranscriptionSettings
+from supervisor.contract.settings_schema import DevicesSettings, Settings, TranscriptionSettings
 from supervisor.places import Host
 
 GIB = 1024**3

@@ -12,7 +12,8 @@ import pytest
 
 from supervisor.commands.command_failed import CommandFailed
 from supervisor.commands.errand import Errand, for_broker, for_engine
-from supervisor.contract.settings import Loaded, Settings
+from supervisor.contract.settings import Loaded
+from supervisor.contract.settings_schema import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 

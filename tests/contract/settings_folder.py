@@ -7,8 +7,8 @@ from typing import Any, Optional
 
 import pytest
 
-from supervisor.contract import settings
-from supervisor.contract.settings import Loaded, SettingsWrong
+from supervisor.contract.settings import Loaded, load_settings
+from supervisor.contract.settings_mistakes import SettingsWrong
 
 
 class Folder:
@@ -21,7 +21,7 @@ class Folder:
         self.config.write_text("")
 
     def load(self, flags: Optional[dict[str, Any]] = None, **environ: str) -> Loaded:
-        return settings.load(str(self.config), flags or {}, {"HOME": "/home/rem", **environ})
+        return load_settings(str(self.config), flags or {}, {"HOME": "/home/rem", **environ})
 
     def mistakes(self, flags: Optional[dict[str, Any]] = None, **environ: str) -> list[str]:
         with pytest.raises(SettingsWrong) as caught:

@@ -10,7 +10,7 @@ import pytest
 
 from supervisor.contract import options
 from supervisor.contract.options import BadOption, Options, VadParameters
-from supervisor.contract.settings import TranscriptionSettings
+from supervisor.contract.settings_schema import TranscriptionSettings, default_options
 
 
 def test_profile_rem_is_rems_own_and_fast_differs_in_conditioning_alone() -> None:
@@ -36,7 +36,7 @@ def test_settings_say_what_a_job_gets_that_asks_for_nothing() -> None:
         vad_speech_pad_ms=100,
     )
 
-    assert options.in_force(set_so) == Options(
+    assert default_options(set_so) == Options(
         language="de",
         task="translate",
         beam_size=2,
@@ -55,7 +55,7 @@ def test_settings_say_what_a_job_gets_that_asks_for_nothing() -> None:
 def test_conditioning_follows_the_profile_unless_it_is_set(
     profile: str, setting: str, conditioned: bool
 ) -> None:
-    in_force = options.in_force(TranscriptionSettings(profile=profile, condition_on_previous_text=setting))
+    in_force = default_options(TranscriptionSettings(profile=profile, condition_on_previous_text=setting))
 
     assert in_force.condition_on_previous_text is conditioned
 
@@ -63,7 +63,7 @@ def test_conditioning_follows_the_profile_unless_it_is_set(
 def test_default_settings_give_the_default_options_of_their_profile() -> None:
     settings = TranscriptionSettings()
 
-    assert options.in_force(settings) == options.of_profile(settings.profile)
+    assert default_options(settings) == options.of_profile(settings.profile)
 
 
 def test_job_changes_what_it_names_and_keeps_the_rest() -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.contract import settings
-from supervisor.contract.settings import SettingsWrong
+from supervisor.contract.settings import AWS_REQUIRED, ENVIRONMENT, known_keys, load_settings
+from supervisor.contract.settings_mistakes import SettingsWrong
+from supervisor.contract.settings_schema import AwsSettings, Settings, TranscriptionSettings
 from tests.contract.settings_folder import Folder
 
 REM = {
@@ -23,7 +24,7 @@ REM = {
 def test_without_any_source_defaults_are_in_force(folder: Folder) -> None:
     loaded = folder.load()
 
-    assert loaded.settings.transcription == settings.TranscriptionSettings()
+    assert loaded.settings.transcription == TranscriptionSettings()
     assert loaded.settings.backend.kind == "local"
     assert loaded.origins == {"state_dir": "default"}
     assert loaded.aws_environment == {}
@@ -55,7 +56,7 @@ def test_all_of_rems_names_are_read(folder: Folder) -> None:
 
     used = loaded.settings
     assert used.backend.kind == "aws"
-    assert used.aws == settings.AwsSettings(
+    assert used.aws == AwsSettings(
         region="eu-central-1", queue_url="https://sqs/q", raw_bucket="raw", transcripts_bucket="texts",
         table="recordings", poll_s=7.5, max_messages=3, visibility_s=600,
     )  # fmt: skip
@@ -126,7 +127,7 @@ def test_local_asked_for_by_name_ignores_rems_names(folder: Folder) -> None:
 def test_aws_asked_for_without_any_name_names_all_four(folder: Folder) -> None:
     told = folder.mistakes(REM_BACKEND="aws")
 
-    assert [line.split(":")[1].strip() for line in told] == list(settings.AWS_REQUIRED)
+    assert [line.split(":")[1].strip() for line in told] == list(AWS_REQUIRED)
     assert "the backend is aws" in told[0]
 
 
@@ -155,16 +156,16 @@ def test_bounds_and_choices_are_kept_at_their_very_edges(folder: Folder) -> None
 def test_every_default_keeps_the_rules() -> None:
     from supervisor.contract.settings_rules import BOUNDS, CHOICES, check_rules
 
-    keys = settings.known_keys()
+    keys = known_keys()
 
-    assert list(check_rules(settings.Settings())) == []
+    assert list(check_rules(Settings())) == []
     assert set(BOUNDS) | set(CHOICES) <= set(keys)
     unbounded = {key for key, kind in keys.items() if kind in (int, float)} - set(BOUNDS)
     assert unbounded == set()
 
 
 def test_environment_names_lead_to_settings_that_exist() -> None:
-    assert set(settings.ENVIRONMENT.values()) <= set(settings.known_keys())
+    assert set(ENVIRONMENT.values()) <= set(known_keys())
 
 
 @pytest.mark.parametrize(
@@ -213,7 +214,7 @@ def test_aws_names_of_dotenv_go_to_the_broker_unless_the_environment_has_them(fo
 
 def test_a_config_file_that_was_named_must_exist(tmp_path: Path) -> None:
     with pytest.raises(SettingsWrong, match="there is no such file"):
-        settings.load(str(tmp_path / "absent.toml"), {}, {"HOME": "/home/rem"})
+        load_settings(str(tmp_path / "absent.toml"), {}, {"HOME": "/home/rem"})
 
 
 def test_the_working_folders_files_are_read_when_none_is_named(
@@ -222,9 +223,9 @@ def test_the_working_folders_files_are_read_when_none_is_named(
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text("WHISPER_MODEL=tiny\n")
 
-    without_config = settings.load(None, {}, {"HOME": "/home/rem"})
+    without_config = load_settings(None, {}, {"HOME": "/home/rem"})
     (tmp_path / "config.toml").write_text("[devices]\ncpu_slots = 3\n")
-    with_config = settings.load(None, {}, {"HOME": "/home/rem"})
+    with_config = load_settings(None, {}, {"HOME": "/home/rem"})
 
     assert without_config.settings.transcription.model == "tiny"
     assert with_config.settings.devices.cpu_slots == 3
@@ -293,7 +294,7 @@ def test_the_queues_visibility_is_a_ceiling_for_the_lease(folder: Folder) -> Non
 
 def test_settings_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        settings.Settings().state_dir = "/x"  # type: ignore[misc]
+        Settings().state_dir = "/x"  # type: ignore[misc]
 
 
 def test_a_group_that_this_host_does_not_have_is_a_mistake(folder: Folder) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.contract import settings
+from supervisor.contract.settings import ENVIRONMENT
 from tests.contract.settings_folder import Folder
 
 GOOD = {
@@ -88,7 +88,7 @@ def test_what_can_never_work_is_refused(folder: Folder, name: str, wrong: str) -
 def test_legal_names_arns_and_emulators_are_taken(folder: Folder, name: str, value: str) -> None:
     loaded = folder.load(**{**GOOD, name: value})
 
-    key = settings.ENVIRONMENT[name].split(".")[1]
+    key = ENVIRONMENT[name].split(".")[1]
     assert getattr(loaded.settings.aws, key) == value
 
 
@@ -109,7 +109,7 @@ def test_further_buckets_are_checked_too(folder: Folder) -> None:
 def test_a_name_without_a_value_counts_as_unset(folder: Folder) -> None:
     """Compose passes `NAME=` for what its own environment lacks."""
     folder.dotenv.write_text("AWS_PROFILE=rem\n")
-    empty = dict.fromkeys(settings.ENVIRONMENT, "")
+    empty = dict.fromkeys(ENVIRONMENT, "")
 
     loaded = folder.load(**{**empty, "AWS_PROFILE": ""})
 

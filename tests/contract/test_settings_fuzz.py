@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
-from supervisor.contract import settings
-from supervisor.contract.settings import SettingsWrong
+from supervisor.contract.settings import known_keys, load_settings
+from supervisor.contract.settings_mistakes import SettingsWrong
 
-KEYS = sorted(settings.known_keys())
+KEYS = sorted(known_keys())
 VARIABLES = (
     *(
         "AWS_REGION",
@@ -51,7 +51,7 @@ def load_or_mistakes(config: str, dotenv: str, environ: dict[str, str]) -> None:
         (folder / "config.toml").write_text(config, encoding="utf-8", errors="replace")
         (folder / ".env").write_text(dotenv, encoding="utf-8", errors="replace")
         try:
-            loaded = settings.load(str(folder / "config.toml"), {}, {"HOME": name, **environ})
+            loaded = load_settings(str(folder / "config.toml"), {}, {"HOME": name, **environ})
             mistakes = ["none"] if loaded.settings.state_dir else []
         except SettingsWrong as wrong:
             mistakes = [str(mistake).strip() for mistake in wrong.mistakes]

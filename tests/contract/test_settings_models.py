@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.contract import settings
+from supervisor.contract.settings import load_settings
 from tests.contract.settings_folder import Folder
 
 
@@ -100,7 +100,7 @@ def test_language_that_whisper_does_not_know_is_a_mistake(folder: Folder, writte
 
 def test_commands_that_start_no_worker_do_not_look_for_the_model(folder: Folder) -> None:
     """The service's model may lie where its user alone may look, or be relative to another folder."""
-    loaded = settings.load(
+    loaded = load_settings(
         str(folder.config),
         {"transcription.model": "./models/mine"},
         {"HOME": str(folder.path)},

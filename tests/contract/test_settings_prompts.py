@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.contract import settings
+from supervisor.contract.settings import load_settings
+from supervisor.contract.settings_mistakes import SettingsWrong
 from tests.contract.settings_folder import Folder
 
 CASES = Path(__file__).resolve().parents[3] / "shared" / "cases"  # not part of the project; CI may have it
@@ -53,5 +54,5 @@ def test_short_texts_are_taken(folder: Folder) -> None:
     "case", sorted(CASES.glob("config-*hotwords*.toml")) or [Path("none")], ids=lambda case: case.name
 )
 def test_recorded_settings_that_cost_text_are_refused(case: Path) -> None:
-    with pytest.raises(settings.SettingsWrong, match=r"transcription\.(hotwords|initial_prompt): "):
-        settings.load(str(case), {}, {"HOME": "/home/rem"})
+    with pytest.raises(SettingsWrong, match=r"transcription\.(hotwords|initial_prompt): "):
+        load_settings(str(case), {}, {"HOME": "/home/rem"})

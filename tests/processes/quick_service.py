@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from supervisor import care, recipes
 from supervisor import pool as pl
 from supervisor.child import Recipe
-from supervisor.contract.settings import Settings, load
+from supervisor.contract.settings import load_settings
+from supervisor.contract.settings_schema import Settings
 from supervisor.crew import OWN_POLICIES
 from supervisor.places import Place
 from supervisor.run import run_service
@@ -71,5 +72,7 @@ if __name__ == "__main__":
         care.GATE_S = 3.0
     workers = {"null": null_worker, "held": held_worker, "tight": tight_worker, "flooding": flooding_worker}
     sys.exit(
-        run_service(load(), next((workers[word] for word in sys.argv if word in workers), recipes.worker))
+        run_service(
+            load_settings(), next((workers[word] for word in sys.argv if word in workers), recipes.worker)
+        )
     )

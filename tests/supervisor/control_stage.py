@@ -10,7 +10,8 @@ from types import SimpleNamespace
 from typing import Any, Callable, Optional, cast
 
 from supervisor import snapshot
-from supervisor.contract.settings import Settings, SettingsWrong
+from supervisor.contract.settings_mistakes import SettingsWrong
+from supervisor.contract.settings_schema import Settings
 from supervisor.control import Control
 from supervisor.loop import Service
 from supervisor.pool import PoolEvent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Callable, Optional
 
-from supervisor.contract.settings import NoticesSettings, Settings
+from supervisor.contract.settings_schema import NoticesSettings, Settings
 from supervisor.fake_metadata import FakeMetadata
 from supervisor.notice import PATHS, Kind, Notice
 from supervisor.notices import Notices, Pace

@@ -12,7 +12,7 @@ from supervisor import slot as sl
 from supervisor import snapshot
 from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit
-from supervisor.contract.settings import DevicesSettings, Settings, TranscriptionSettings
+from supervisor.contract.settings_schema import DevicesSettings, Settings, TranscriptionSettings
 from supervisor.crew import Crew
 from supervisor.memory_ladder import Load, MemoryLadder, Rung, does_not_fit
 from supervisor.model_fetch import NAME as MODEL

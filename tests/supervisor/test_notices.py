@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from supervisor.contract import clock
-from supervisor.contract.settings import NoticesSettings, Settings
+from supervisor.contract.settings_schema import NoticesSettings, Settings
 from supervisor.fake_metadata import FakeMetadata, Fault
 from supervisor.notice import PATHS, Kind
 from supervisor.notices import Notices

@@ -9,7 +9,7 @@ import pytest
 
 from supervisor import pool as pl
 from supervisor import slot as sl
-from supervisor.contract.settings import Mistake, SettingsWrong
+from supervisor.contract.settings_mistakes import Mistake, SettingsWrong
 from tests.supervisor.control_stage import Stage, Story
 
 # --- what is asked ------------------------------------------------------------------------

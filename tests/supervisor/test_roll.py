@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from supervisor.contract.settings import DevicesSettings, Settings, TranscriptionSettings
+from supervisor.contract.settings_schema import DevicesSettings, Settings, TranscriptionSettings
 from supervisor.roll import ROLLED, Roll, changed_keys, with_rolled
 from supervisor.slot import Slot, SlotState
 

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.contract import settings
+from supervisor.contract.settings import Loaded, known_keys, load_settings
 from supervisor.start_log import log_start
 
 
 @pytest.fixture
-def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> settings.Loaded:
+def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loaded:
     monkeypatch.chdir(tmp_path)
     Path("config.toml").write_text("[queue]\nlease_s = 90\n", encoding="utf-8")
-    return settings.load(None, {}, {"WHISPER_MODEL": "small", "REM_STATE_DIR": str(tmp_path / "state")})
+    return load_settings(None, {}, {"WHISPER_MODEL": "small", "REM_STATE_DIR": str(tmp_path / "state")})
 
 
-def test_one_line_says_what_was_started(loaded: settings.Loaded, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_line_says_what_was_started(loaded: Loaded, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
     log_start(loaded, "/run/control.sock")
@@ -33,14 +33,14 @@ def test_one_line_says_what_was_started(loaded: settings.Loaded, caplog: pytest.
 
 
 def test_at_debug_each_setting_says_where_it_came_from(
-    loaded: settings.Loaded, caplog: pytest.LogCaptureFixture
+    loaded: Loaded, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
 
     log_start(loaded, "/run/control.sock")
 
     told = {vars(one)["key"]: vars(one) for one in caplog.records if one.getMessage() == "setting"}
-    assert set(told) == set(settings.known_keys())
+    assert set(told) == set(known_keys())
     assert (told["queue.lease_s"]["value"], told["queue.lease_s"]["from"]) == (90, "config.toml")
     assert (told["transcription.model"]["value"], told["transcription.model"]["from"]) == (
         "small", "environment",
