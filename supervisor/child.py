@@ -89,7 +89,7 @@ class Child:
         self._loop = loop
         self._speaks = recipe.speaks
         self._splitter = framing.LineSplitter()
-        self._said: tuple[bytes, Any] = (b"", None)  # its last line, read
+        self._said: tuple[Optional[bytes], Any] = (None, None)  # its last line, read
         self._unsent = bytearray()
         self._closed = False  # our end of the link
         self._link, theirs = socket.socketpair()

@@ -63,6 +63,19 @@ def test_last_words_are_heard_before_the_death(play: Callable[[Play], None]) -> 
     play(story)
 
 
+def test_empty_line_as_first_word_is_no_message(play: Callable[[Play], None]) -> None:
+    """It was taken for the line before it, of which there was none, and an empty message was passed on."""
+
+    async def story(nursery: Nursery) -> None:
+        nursery.start("link.sendall(b'\\n')\nrest()")
+        (told,) = await nursery.until(lambda: nursery.ears.of("broke"))
+
+        assert "it sent what is no message" in told
+        assert nursery.ears.of("heard") == []
+
+    play(story)
+
+
 @pytest.mark.parametrize(
     ("script", "why"),
     [
