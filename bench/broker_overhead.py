@@ -25,13 +25,20 @@ TOP = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TOP))
 
 from bench import report  # noqa: E402
-from supervisor.broker import record  # noqa: E402
-from supervisor.broker.commit import CONTENT_TYPES  # noqa: E402
-from supervisor.broker.dynamodb import Expression  # noqa: E402
-from supervisor.broker.ports import Change  # noqa: E402
-from supervisor.broker.record import Hold, Result, Term  # noqa: E402
-from supervisor.broker.request import JobRequest, Source  # noqa: E402
-from supervisor.contract.messages import Adopted, Commit, Done, JobCard, Ready, Wanted  # noqa: E402
+from supervisor.broker.backends.dynamodb import Expression  # noqa: E402
+from supervisor.broker.ports.job_request import JobRequest, Source  # noqa: E402
+from supervisor.broker.ports.ports import Change  # noqa: E402
+from supervisor.broker.rules import record_rules  # noqa: E402
+from supervisor.broker.rules.record_rules import Hold, Result, Term  # noqa: E402
+from supervisor.broker.work.commit import CONTENT_TYPES  # noqa: E402
+from supervisor.contract.wire.messages import (  # noqa: E402
+    Adopted,
+    Commit,
+    Done,
+    JobCard,
+    Ready,
+    Wanted,
+)
 from tests.broker.aws_servers import AwsServer, Deployment, deploy, record_key, run_server  # noqa: E402
 from tests.broker.harness import BrokerProcess, rem_message, stage  # noqa: E402
 
@@ -62,13 +69,13 @@ def direct_job(made: Deployment, clients: dict[str, Any], folder: Path) -> None:
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )  # fmt: skip
 
-    update(record.claim(request, hold, term))
+    update(record_rules.claim(request, hold, term))
     with open(folder / "audio", "wb") as file:
         for chunk in s3.get_object(Bucket=source.bucket, Key=source.key)["Body"].iter_chunks(1 << 20):
             file.write(chunk)
     names = (request.recording_id, request.user_id, request.device_id)
     stage(JobCard(names[0], 1, str(folder), AUDIO_BYTES, *names))
-    update(record.fence(hold, term))
+    update(record_rules.fence(hold, term))
     for suffix, content_type in CONTENT_TYPES.items():
         text = (folder / f"transcript.{suffix}").read_bytes()
         s3.put_object(
@@ -76,7 +83,7 @@ def direct_job(made: Deployment, clients: dict[str, Any], folder: Path) -> None:
             ContentType=content_type,
         )  # fmt: skip
     result = Result("en", 1.0, "0" * 64)
-    update(record.complete(request.transcript_key("json"), hold, result, source, time.time()))
+    update(record_rules.complete(request.transcript_key("json"), hold, result, source, time.time()))
     sqs.delete_message(QueueUrl=made.queue_url, ReceiptHandle=message["ReceiptHandle"])
 
 

@@ -10,14 +10,21 @@ import signal
 import threading
 
 from bench.null_worker import Line
-from supervisor.contract import child_env
+from supervisor.contract import child_bootstrap
 from supervisor.contract.exits import Exit
-from supervisor.contract.messages import Drain, Job, PutDown, Room, Stopped, Up
+from supervisor.contract.wire.messages import (
+    Drain,
+    Job,
+    PutDown,
+    Room,
+    Stopped,
+    Up,
+)
 
 
 def main() -> None:
     signal.signal(signal.SIGUSR1, lambda number, frame: os._exit(Exit.DEVICE_BROKEN))
-    line = Line(child_env.link())
+    line = Line(child_bootstrap.link())
     line.say(Up("busy"), Room(1))
     threading.Thread(target=line.beat, daemon=True).start()
     jobs: set[str] = set()

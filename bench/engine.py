@@ -67,7 +67,7 @@ class Bench:
 
 
 def model_path() -> str:
-    from workerproc import models
+    from workerproc.process import models
 
     folder = models.packaged("tiny.en")
     assert folder is not None, "the packaged model is not installed: make test installs it"
@@ -166,7 +166,7 @@ def slow_row(bench: Bench) -> list[Row]:
 
 def long_row(bench: Bench) -> list[Row]:
     """One recording of eight minutes over two slots."""
-    from supervisor.contract.settings_schema import TranscriptionSettings
+    from supervisor.settings.schema import TranscriptionSettings
 
     name = "one 8-minute recording over two slots, against plain"
     if not hasattr(TranscriptionSettings(), "split"):

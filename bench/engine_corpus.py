@@ -73,11 +73,11 @@ def _sounds(folder: Path) -> list[Any]:
 
 
 def _decoded(path: Path, folder: Path) -> Any:
-    from workerproc import audio
-    from workerproc.tape import Tape
+    from workerproc.audio import decode
+    from workerproc.audio.pcm_file import Tape
 
     with Tape(folder) as tape:
-        audio.decode(path, tape, 1e6, lambda done_s, audio_s: None)
+        decode.decode(path, tape, 1e6, lambda done_s, audio_s: None)
         return tape.read(0, len(tape))
 
 

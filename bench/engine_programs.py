@@ -43,12 +43,12 @@ for line in sys.stdin:
 LOOP = """
 import json, os, sys, threading, time
 from pathlib import Path
-from supervisor.contract.options import of_profile
+from supervisor.contract.job_options import of_profile
 from workerproc import audio, row_choice
-from workerproc.batch import Batch
-from workerproc.native import tokens_in
-from workerproc.recogniser import Recogniser
-from workerproc.tape import Tape
+from workerproc.engine.batch import Batch
+from workerproc.engine.native import tokens_in
+from workerproc.engine.recogniser import Recogniser
+from workerproc.audio.pcm_file import Tape
 model, folder, paths = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
 device = os.environ.get("WHISPER_DEVICE", "cpu")
 kind, encode_most = ("float16", 4) if device == "cuda" else ("int8", 1)
@@ -153,11 +153,11 @@ for line in sys.stdin:
 OWN_PEAK = """
 import json, resource, sys, threading
 from pathlib import Path
-from supervisor.contract.options import of_profile
+from supervisor.contract.job_options import of_profile
 from workerproc import audio
-from workerproc.batch import Batch
-from workerproc.recogniser import Recogniser
-from workerproc.tape import Tape
+from workerproc.engine.batch import Batch
+from workerproc.engine.recogniser import Recogniser
+from workerproc.audio.pcm_file import Tape
 recogniser = Recogniser(sys.argv[1], "cpu", "int8", 1, lambda: None)
 print("up", flush=True)
 for line in sys.stdin:
@@ -197,12 +197,12 @@ class Measured:
         """`LOOP` and `BARE` get a worker's environment; the others what a plain service has."""
         environ = {**os.environ, "PYTHONPATH": str(TOP), "HF_HUB_OFFLINE": "1"}
         if program in (LOOP, BARE, OWN_PEAK):
-            from supervisor import environments
+            from supervisor.processes import env_allowlist
 
             device = os.environ.get("CUDA_VISIBLE_DEVICES", "0") if on_gpu() else ""
             environ = {
                 **environ,
-                **environments.for_worker({}, "{}", device, 1, str(TOP), os.environ.get("HOME", "")),
+                **env_allowlist.for_worker({}, "{}", device, 1, str(TOP), os.environ.get("HOME", "")),
             }
         self._process = subprocess.Popen(
             [sys.executable, "-c", program, *arguments],

@@ -31,7 +31,15 @@ TOP = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TOP))
 
 from bench import report, stand_in  # noqa: E402
-from supervisor.contract.messages import Adopted, Done, JobCard, Keep, Ready, Release, Wanted  # noqa: E402
+from supervisor.contract.wire.messages import (  # noqa: E402
+    Adopted,
+    Done,
+    JobCard,
+    Keep,
+    Ready,
+    Release,
+    Wanted,
+)
 from tests.broker.aws_servers import AwsServer, deploy, run_server  # noqa: E402
 from tests.broker.harness import BrokerProcess, local_settings  # noqa: E402
 from tests.processes.rem_service import Service, clean_environment, wait_for  # noqa: E402

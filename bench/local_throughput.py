@@ -32,8 +32,8 @@ WAIT_S = 60.0
 
 def fill(folder: Path, count: int) -> None:
     """Put so many messages into the queue, all about one small recording each."""
-    from supervisor.broker.local import open_database
-    from supervisor.broker.local_objects import LocalObjects
+    from supervisor.broker.backends.local_objects import LocalObjects
+    from supervisor.broker.backends.local_queue import open_database
 
     database = open_database(folder)
     objects = LocalObjects(folder / "objects")

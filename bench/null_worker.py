@@ -14,8 +14,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from supervisor.contract import child_env, framing, messages
-from supervisor.contract.messages import (
+from supervisor.contract import child_bootstrap
+from supervisor.contract.wire import framing, messages
+from supervisor.contract.wire.messages import (
     TO_WORKER,
     Beat,
     Drain,
@@ -92,7 +93,7 @@ def stage(card: JobCard) -> None:
 
 
 def main() -> None:
-    line = Line(child_env.link())
+    line = Line(child_bootstrap.link())
     line.say(Up("null"), Room(1))
     threading.Thread(target=line.beat, daemon=True).start()
     for message in line.heard():

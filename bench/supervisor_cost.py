@@ -27,8 +27,8 @@ print(json.dumps([took_s, int(resident.split()[1]) * 1024, len(sys.modules)]))
 CASES = {
     "bare interpreter": "",
     "asyncio": "import asyncio",
-    "supervisor.cli (every command)": "import supervisor.cli, supervisor.commands.cli_arguments",
-    "supervisor.run (the service)": "import supervisor.run",
+    "supervisor.cli.main (every command)": "import supervisor.cli.main, supervisor.cli.arguments",
+    "supervisor.service.run (the service)": "import supervisor.service.run",
 }
 
 

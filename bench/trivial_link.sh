@@ -19,7 +19,7 @@ while :; do
         printf '{"is":"Beat","phase":"working","moves":%d,"jobs":[%s]}\n' "$moves" "$job" >&"$link"
     else
         printf '{"is":"Beat","phase":"idle","moves":1,"jobs":[]}\n' >&"$link"
-        # As workerproc/worker.py: all idle workers of a host beat at the same moments.
+        # As workerproc/jobs/worker.py: all idle workers of a host beat at the same moments.
         wait_us=$((every_us - ${EPOCHREALTIME//[.,]/} % every_us))
         wait_s=$((wait_us / 1000000)).$(printf %06d $((wait_us % 1000000)))
     fi

@@ -6,9 +6,9 @@ from typing import Optional
 
 import pytest
 
-from supervisor.contract.messages import Device, Devices
-from supervisor.contract.settings_schema import DevicesSettings, Settings, TranscriptionSettings
-from supervisor.places import Host, plan
+from supervisor.contract.wire.messages import Device, Devices
+from supervisor.placement.slot_plan import Host, plan
+from supervisor.settings.schema import DevicesSettings, Settings, TranscriptionSettings
 
 GIB = 1024**3
 NO_GPU = Devices((), problem="no library")

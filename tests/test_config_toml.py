@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.contract.settings import ENVIRONMENT, known_keys, load_settings
+from supervisor.settings.load import ENVIRONMENT, known_keys, load_settings
 
 FILE = Path(__file__).resolve().parent.parent / "config.toml"
 SETTING = re.compile(r"^# (?P<key>[a-z_]+) = (?P<value>.+)$")

@@ -7,10 +7,10 @@ from typing import Any, Optional
 
 import pytest
 
-from supervisor.contract.messages import Device, Devices
-from supervisor.contract.settings_schema import DevicesSettings, Settings, TranscriptionSettings
-from supervisor.gpu_places import free_name, need_bytes
-from supervisor.places import Host, Plan, plan
+from supervisor.contract.wire.messages import Device, Devices
+from supervisor.placement.gpu_selection import free_name, need_bytes
+from supervisor.placement.slot_plan import Host, Plan, plan
+from supervisor.settings.schema import DevicesSettings, Settings, TranscriptionSettings
 
 GIB = 1024**3
 HOST = Host(8, 64 * GIB)

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from supervisor.host import read_host
+from supervisor.placement.host import read_host
 
 GIB = 1024**3
 

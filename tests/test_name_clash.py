@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.name_clash import explain
+from supervisor.cli.client.name_clash import explain
 
 TOP = Path(__file__).resolve().parent.parent
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import pytest
 
-from supervisor.contract.settings import ENVIRONMENT
+from supervisor.settings.load import ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "supervisor" / "samples"

@@ -6,9 +6,16 @@ import dataclasses
 
 import pytest
 
-from supervisor.contract.messages import Device, Devices
-from supervisor.contract.settings_schema import DevicesSettings, Settings, TranscriptionSettings
-from supervisor.places import Host, Place, Plan, compute_type_for, cpu_need_bytes, plan
+from supervisor.contract.wire.messages import Device, Devices
+from supervisor.placement.slot_plan import (
+    Host,
+    Place,
+    Plan,
+    compute_type_for,
+    cpu_need_bytes,
+    plan,
+)
+from supervisor.settings.schema import DevicesSettings, Settings, TranscriptionSettings
 
 GIB = 1024**3
 ROOMY = Host(cores=8, free_memory_bytes=64 * GIB)

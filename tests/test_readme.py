@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.commands.cli_arguments import parser
+from supervisor.cli.arguments import parser
 from supervisor.contract.exits import Exit
-from supervisor.contract.settings import ENVIRONMENT
+from supervisor.settings.load import ENVIRONMENT
 
 TOP = Path(__file__).resolve().parent.parent
 README = (TOP / "README.md").read_text(encoding="utf-8")

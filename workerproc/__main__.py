@@ -23,44 +23,45 @@ def main(arguments: list[str]) -> int:
         return _worker()
     verb, rest = arguments[0], arguments[1:]
     if verb == "fetch" and len(rest) == 1:
-        from workerproc import birth, fetch
+        from workerproc.process import startup
+        from workerproc.verbs import model_download
 
-        birth.die_with_supervisor()
-        return fetch.main(rest[0])
+        startup.die_with_supervisor()
+        return model_download.main(rest[0])
     if (
         verb == "check"
         and rest[::2] in ([], ["--model-path"], ["--model-path", "--options"])
         and not len(rest) % 2
     ):
-        from workerproc import check
+        from workerproc.verbs import check
 
         return check.main(*rest[1::2] or (None,))
     if verb == "format" and len(rest) == 1:
-        from workerproc import convert
+        from workerproc.verbs import format_verb
 
-        return convert.main(rest[0])
+        return format_verb.main(rest[0])
     print(USAGE, file=sys.stderr)
     return Exit.USAGE
 
 
 def _worker() -> int:
-    from supervisor.contract import child_env, codec
-    from workerproc import birth
+    from supervisor.contract import child_bootstrap, codec
+    from workerproc.process import startup
 
     try:
-        birth.die_with(child_env.parent_pid())
-        birth.hold_signals()
-        settings = child_env.settings(child_env.WorkerSettings)
+        startup.die_with(child_bootstrap.parent_pid())
+        startup.hold_signals()
+        settings = child_bootstrap.settings(child_bootstrap.WorkerSettings)
     except KeyError:
         print(USAGE, file=sys.stderr)
         return Exit.USAGE
     except codec.BadValue as error:
         print(f"worker settings make no sense: {error}", file=sys.stderr)
         return Exit.SETTINGS_WRONG
-    birth.dump_stacks_to(settings.stacks_path)
-    birth.run_on(settings.cpus)
+    startup.dump_stacks_to(settings.stacks_path)
+    startup.run_on(settings.cpus)
 
-    from workerproc.worker import be_worker
+    from workerproc.jobs.worker import be_worker
 
     be_worker(settings)
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import sys
 
-from supervisor.contract import child_env, process_start
+from supervisor.contract import child_bootstrap, process_start
 
 
 def main() -> None:
     """Serve where no verb is given."""
     process_start.hide_memory()  # AWS credentials are in its environment
-    if len(sys.argv) == 1 or sys.argv[1] == child_env.LIFE_OPTION:
+    if len(sys.argv) == 1 or sys.argv[1] == child_bootstrap.LIFE_OPTION:
         process_start.begin_service()
         from supervisor.broker.service import serve
 
         serve()
         return
     process_start.begin()
-    from supervisor.broker.verbs import run
+    from supervisor.broker.verbs.main import run
 
     sys.exit(run(sys.argv[1:]))
 

@@ -7,8 +7,8 @@ import socket
 import threading
 from typing import Callable
 
-from supervisor.contract import framing
-from supervisor.contract.messages import TO_BROKER, FromBroker, ToBroker, read, write
+from supervisor.contract.wire import framing
+from supervisor.contract.wire.messages import TO_BROKER, FromBroker, ToBroker, read, write
 
 log = logging.getLogger(__name__)
 _CHUNK_BYTES = 65_536

@@ -13,26 +13,26 @@ import uuid
 from pathlib import Path
 from typing import Callable
 
-from supervisor.broker import backend as backends
-from supervisor.broker.backend_ports import Backend
-from supervisor.broker.courier import Courier
-from supervisor.broker.crew import Crew
-from supervisor.broker.desk import Desk
-from supervisor.broker.errors import BrokerError, CannotServe
-from supervisor.broker.failed_jobs import FailedJobs
-from supervisor.broker.holdings import Holdings
-from supervisor.broker.intake import Intake
-from supervisor.broker.keeper import Keeper
-from supervisor.broker.lease_files import LeaseFiles
+from supervisor.broker.backends import connect as backends
+from supervisor.broker.backends.failed_jobs import FailedJobs
+from supervisor.broker.dispatcher import Desk
+from supervisor.broker.in_flight.in_flight import Holdings
+from supervisor.broker.in_flight.lease_journal import LeaseFiles
+from supervisor.broker.in_flight.outages import Troubles
+from supervisor.broker.in_flight.spool import Spool
 from supervisor.broker.link import Link
-from supervisor.broker.outlet import Outlet
-from supervisor.broker.spool import Spool
-from supervisor.broker.tools import Tools
-from supervisor.broker.troubles import Troubles
-from supervisor.contract import child_env, clock, logline
+from supervisor.broker.ports.backend import Backend
+from supervisor.broker.ports.errors import BrokerError, CannotServe
+from supervisor.broker.receiving.intake import Intake
+from supervisor.broker.work.checkpoint_upload import Courier
+from supervisor.broker.work.context import Tools
+from supervisor.broker.work.executor import Crew
+from supervisor.broker.work.lease_renewal import Keeper
+from supervisor.broker.work.settlement import Outlet
+from supervisor.contract import child_bootstrap, clock, logline
 from supervisor.contract.exits import Exit
-from supervisor.contract.messages import FromBroker
-from supervisor.contract.settings_schema import Settings
+from supervisor.contract.wire.messages import FromBroker
+from supervisor.settings.schema import Settings
 
 log = logging.getLogger(__name__)
 _PREDECESSOR_S = 5.0  # a dying broker has two seconds to release what it holds
@@ -40,8 +40,8 @@ _PREDECESSOR_S = 5.0  # a dying broker has two seconds to release what it holds
 
 def serve() -> None:
     """Be the supervisor's broker until it is told to leave or the supervisor is gone."""
-    settings = child_env.settings(Settings)
-    link = Link(child_env.link())
+    settings = child_bootstrap.settings(Settings)
+    link = Link(child_bootstrap.link())
     writer = logline.set_up("broker", settings.log.level)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # the supervisor says when: Leave, or the end of the link

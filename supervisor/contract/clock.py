@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from supervisor.contract.moments import iso_utc as iso_utc
+from supervisor.contract.timestamps import iso_utc as iso_utc
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 

@@ -8,12 +8,12 @@ import socket
 import sys
 from pathlib import Path
 
-from supervisor.contract import child_env, logline, process_start
+from supervisor.contract import child_bootstrap, logline, process_start
 from supervisor.contract.exits import Exit
-from supervisor.contract.messages import Xid
+from supervisor.contract.wire.messages import Xid
 from supervisor.gpuwatch.check import check
 from supervisor.gpuwatch.nvml import Nvml
-from supervisor.gpuwatch.pretend import Pretend
+from supervisor.gpuwatch.simulated import Pretend
 from supervisor.gpuwatch.watch import GpuSource, Watch, serve
 
 
@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> Exit:
     """Do what the command line asks and give the code to end with."""
     if arguments == ["check"]:
         return check()
-    if arguments or child_env.LINK_FD not in os.environ:
+    if arguments or child_bootstrap.LINK_FD not in os.environ:
         print(
             "python -m supervisor.gpuwatch [check]; without `check` rem-supervisor starts it", file=sys.stderr
         )
@@ -29,13 +29,13 @@ def main(arguments: list[str]) -> Exit:
     # The end of the link is the sign to leave; a Ctrl-C in the terminal goes to everybody.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    settings = child_env.settings(child_env.GpuwatchSettings)
+    settings = child_bootstrap.settings(child_bootstrap.GpuwatchSettings)
     logline.set_up("gpuwatch", settings.log_level)
-    link = child_env.link()
+    link = child_bootstrap.link()
     return serve(link, _watch(link, settings))
 
 
-def _watch(link: socket.socket, settings: child_env.GpuwatchSettings) -> Watch:
+def _watch(link: socket.socket, settings: child_bootstrap.GpuwatchSettings) -> Watch:
     """Watch real GPUs, or simulated ones where the settings say so."""
     watch: Watch
 

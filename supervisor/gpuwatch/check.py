@@ -11,10 +11,10 @@ from typing import Optional
 
 from supervisor.contract import codec
 from supervisor.contract.exits import Exit
-from supervisor.contract.messages import Device, Devices
-from supervisor.gpuwatch import pci, problems, xid
+from supervisor.contract.wire.messages import Device, Devices
+from supervisor.gpuwatch import nvml_errors, pci, xid
 from supervisor.gpuwatch.nvml import Nvml
-from supervisor.gpuwatch.sight import Sight, devices_of
+from supervisor.gpuwatch.report import Sight, devices_of
 
 _PATIENCE_S = 15.0
 
@@ -87,7 +87,7 @@ def _look_with_patience() -> Sight:
     thread = threading.Thread(target=lambda: seen.append(Nvml().look()), daemon=True)
     thread.start()
     thread.join(_PATIENCE_S)
-    return seen[0] if seen else Sight((), problems.hangs(_PATIENCE_S), failed=True)
+    return seen[0] if seen else Sight((), nvml_errors.hangs(_PATIENCE_S), failed=True)
 
 
 def _line(name: str, state: str, detail: str, cure: str = "") -> dict[str, str]:

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Collection
 from typing import Optional
 
-from supervisor.contract.messages import Device
-from supervisor.gpuwatch import problems
+from supervisor.contract.wire.messages import Device
+from supervisor.gpuwatch import nvml_errors
 from supervisor.gpuwatch.xid import cure, wants_hold
 
 # Source: nvml.h, nvmlClocksEventReason*. An idle GPU (1) and its owner's wishes (2, 16, 256) are no trouble.
@@ -50,9 +50,9 @@ def _cure(gpu: Device) -> str:
 
 
 def _health(gpu: Device, codes: Collection[int]) -> str:
-    if problems.GPU_IS_LOST in codes:
+    if nvml_errors.GPU_IS_LOST in codes:
         return "lost"
-    if problems.RESET_REQUIRED in codes or wants_hold(gpu.recovery_action) or gpu.remap_failed:
+    if nvml_errors.RESET_REQUIRED in codes or wants_hold(gpu.recovery_action) or gpu.remap_failed:
         return "sick"
     if all(getattr(gpu, name) is None for name in _VITAL):
         return "unknown"

@@ -16,10 +16,10 @@ from typing import Any, Callable, Optional, TypeVar
 import pynvml
 
 from supervisor.contract import clock
-from supervisor.contract.messages import Device, Xid
-from supervisor.gpuwatch import health, problems
-from supervisor.gpuwatch.instances import Part, meant
-from supervisor.gpuwatch.sight import Sight
+from supervisor.contract.wire.messages import Device, Xid
+from supervisor.gpuwatch import health, nvml_errors
+from supervisor.gpuwatch.mig_events import Part, meant
+from supervisor.gpuwatch.report import Sight
 from supervisor.gpuwatch.xid import action_name
 
 T = TypeVar("T")
@@ -59,7 +59,7 @@ class Nvml:
                 found.append(((order, uuid), gpus))
                 notes += [note] if note else []
             except pynvml.NVMLError as error:
-                notes.append(problems.explain_one(index, error.value, str(error)))
+                notes.append(nvml_errors.explain_one(index, error.value, str(error)))
                 silent.append(index)
         ordered = [gpu for _, gpus in sorted(found, key=lambda pair: pair[0][0]) for gpu in gpus]
         ordered += self._lost(silent, {uuid for (_, uuid), _ in found})
@@ -85,7 +85,7 @@ class Nvml:
         found = _mig_devices(handle, gpu)
         self._parts[uuid] = [part for _, part in found]
         devices = [device for device, _ in found]
-        return (pci, index), uuid, devices, "" if devices else problems.empty_mig(index)
+        return (pci, index), uuid, devices, "" if devices else nvml_errors.empty_mig(index)
 
     def _lost(self, silent: list[int], present: set[str]) -> list[Device]:
         """Give the GPUs that are counted and do not answer, as far as they are known from before."""
@@ -239,7 +239,7 @@ def _event_set(handle: Any) -> Optional[Any]:
         pynvml.nvmlDeviceRegisterEvents(handle, wanted, events)
     except pynvml.NVMLError as error:
         _free(events)
-        if error.value in problems.NOT_TO_BE_HAD:
+        if error.value in nvml_errors.NOT_TO_BE_HAD:
             return None
         raise
     return events
@@ -289,8 +289,8 @@ def _known(ask: Callable[[], T]) -> Optional[T]:
 
 
 def _explain(error: Any) -> str:  # Any: NVMLError has no types
-    dlopen_said = _dlopen_error() if error.value == problems.LIBRARY_NOT_FOUND else ""
-    return problems.explain(error.value, str(error), dlopen_said)
+    dlopen_said = _dlopen_error() if error.value == nvml_errors.LIBRARY_NOT_FOUND else ""
+    return nvml_errors.explain(error.value, str(error), dlopen_said)
 
 
 def _dlopen_error() -> str:

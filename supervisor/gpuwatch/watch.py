@@ -15,13 +15,21 @@ import threading
 from collections.abc import Mapping
 from typing import Optional, Protocol
 
-from supervisor.contract import clock, framing, messages
+from supervisor.contract import clock
 from supervisor.contract.exits import Exit
-from supervisor.contract.messages import Device, Devices, Look, Message, Up, Xid
-from supervisor.gpuwatch import pci, problems
-from supervisor.gpuwatch.bursts import Bursts
-from supervisor.gpuwatch.sight import Sight, devices_of, is_news
+from supervisor.contract.wire import framing, messages
+from supervisor.contract.wire.messages import (
+    Device,
+    Devices,
+    Look,
+    Message,
+    Up,
+    Xid,
+)
+from supervisor.gpuwatch import nvml_errors, pci
+from supervisor.gpuwatch.report import Sight, devices_of, is_news
 from supervisor.gpuwatch.xid import judge
+from supervisor.gpuwatch.xid_bursts import Bursts
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +93,7 @@ class Watch:
         asked_at_s = self._asked_at_s
         limit_s = HANGS_AFTER_S if self._answered else FIRST_HANGS_AFTER_S
         if asked_at_s is not None and clock.now_s() - asked_at_s >= limit_s:
-            self._tell(Sight((), problems.hangs(limit_s), failed=True), asked_at_s, regularly=False)
+            self._tell(Sight((), nvml_errors.hangs(limit_s), failed=True), asked_at_s, regularly=False)
 
     def hear_xid(self, xid: Xid) -> None:
         """Tell an XID at once; the verdict follows when its burst is complete.

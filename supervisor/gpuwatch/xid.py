@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
-from supervisor.contract.messages import Act, Fault
+from supervisor.contract.wire.messages import Act, Fault
 
 HOUR_S = 3600.0
 DAY_S = 86_400.0

@@ -18,7 +18,7 @@ from typing import Any
 
 import boto3
 
-from supervisor.contract.settings_schema import AwsSettings, BackendSettings, QueueSettings, Settings
+from supervisor.settings.schema import AwsSettings, BackendSettings, QueueSettings, Settings
 from tests import leftovers
 from tests.waiting import wait_for
 

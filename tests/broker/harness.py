@@ -16,10 +16,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from supervisor.broker.record import Term
-from supervisor.contract import child_env, framing, messages
-from supervisor.contract.messages import FROM_BROKER, Commit, Done, JobCard, Keep, Ready, Wanted
-from supervisor.contract.settings_schema import BackendSettings, LocalSettings, QueueSettings, Settings
+from supervisor.broker.rules.record_rules import Term
+from supervisor.contract import child_bootstrap
+from supervisor.contract.wire import framing, messages
+from supervisor.contract.wire.messages import (
+    FROM_BROKER,
+    Commit,
+    Done,
+    JobCard,
+    Keep,
+    Ready,
+    Wanted,
+)
+from supervisor.settings.schema import BackendSettings, LocalSettings, QueueSettings, Settings
 from tests import leftovers
 from tests.waiting import wait_for as until
 
@@ -58,9 +67,9 @@ class BrokerProcess:
             env={
                 **clean,
                 **environ,
-                child_env.LINK_FD: str(theirs.fileno()),
-                child_env.PARENT_PID: str(os.getpid()),
-                child_env.SETTINGS: child_env.dump_settings(settings),
+                child_bootstrap.LINK_FD: str(theirs.fileno()),
+                child_bootstrap.PARENT_PID: str(os.getpid()),
+                child_bootstrap.SETTINGS: child_bootstrap.dump_settings(settings),
             },
         )
         theirs.close()

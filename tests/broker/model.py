@@ -17,21 +17,21 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 from unittest import mock
 
-from supervisor.broker.backend_ports import Backend
-from supervisor.broker.desk import Desk
-from supervisor.broker.failed_jobs import FailedJobs
-from supervisor.broker.fake import FakeObjects, FakeQueue, FakeRecords, QueueRules
-from supervisor.broker.lease_files import LeaseFiles
-from supervisor.broker.ports import Change, Item, RecordKey
+from supervisor.broker.backends.failed_jobs import FailedJobs
+from supervisor.broker.dispatcher import Desk
+from supervisor.broker.in_flight.lease_journal import LeaseFiles
+from supervisor.broker.in_flight.spool import Spool
+from supervisor.broker.ports.backend import Backend
+from supervisor.broker.ports.ports import Change, Item, RecordKey
 from supervisor.broker.service import put_together
-from supervisor.broker.spool import Spool
 from supervisor.contract import clock
-from supervisor.contract.messages import Leave
-from supervisor.contract.settings_schema import QueueSettings, Settings
+from supervisor.contract.wire.messages import Leave
+from supervisor.settings.schema import QueueSettings, Settings
 from tests.broker.harness import rem_message
 from tests.broker.model_crew import StepCrew, Timers
 from tests.broker.model_ports import Tapped
 from tests.broker.model_supervisor import Plan, Supervisor, text_of
+from tests.support.memory_backend import FakeObjects, FakeQueue, FakeRecords, QueueRules
 
 START_UNIX_S = 1_795_000_000.0
 HEIR_AFTER_S = 1.0

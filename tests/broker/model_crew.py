@@ -7,8 +7,8 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
-from supervisor.broker.crew import LANES
-from supervisor.broker.errors import BrokerError
+from supervisor.broker.ports.errors import BrokerError
+from supervisor.broker.work.executor import LANES
 
 Event = Callable[[], None]
 

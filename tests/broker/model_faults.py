@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from supervisor.broker.errors import Forbidden, TryLater
+from supervisor.broker.ports.errors import Forbidden, TryLater
 from tests.broker.model import Host, Killed, World
 
 Deed = Callable[[], None]

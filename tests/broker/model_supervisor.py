@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
 
-from supervisor.contract.messages import (
+from supervisor.contract.wire.messages import (
     Adopted,
     Checkpoint,
     Commit,

@@ -7,18 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.broker.dynamodb import DynamoRecords
-from supervisor.broker.fake import FakeObjects, FakeQueue, FakeRecords
-from supervisor.broker.local import LocalQueue, LocalRecords, open_database
-from supervisor.broker.local_objects import LocalObjects
-from supervisor.broker.ports import (
-    JobQueue,
-    ObjectStore,
-    RecordTable,
-)
-from supervisor.broker.s3 import S3Objects
-from supervisor.broker.sqs import SqsQueue
+from supervisor.broker.backends.dynamodb import DynamoRecords
+from supervisor.broker.backends.local_objects import LocalObjects
+from supervisor.broker.backends.local_queue import LocalQueue, LocalRecords, open_database
+from supervisor.broker.backends.s3 import S3Objects
+from supervisor.broker.backends.sqs import SqsQueue
+from supervisor.broker.ports.ports import JobQueue, ObjectStore, RecordTable
 from tests.broker.aws_servers import deploy
+from tests.support.memory_backend import FakeObjects, FakeQueue, FakeRecords
 
 
 @dataclass(frozen=True)

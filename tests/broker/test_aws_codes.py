@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import botocore.session
 import pytest
 
-from supervisor.broker.aws_codes import Fault, fault_of, of_job
+from supervisor.broker.backends.aws_codes import Fault, fault_of, of_job
 
 CALLS = {
     "dynamodb": ("GetItem", "UpdateItem", "DescribeTable"),

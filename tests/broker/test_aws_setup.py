@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from supervisor.contract.finding import Finding
-from supervisor.contract.messages import QueueState, Trouble, Up
+from supervisor.contract.wire.messages import QueueState, Trouble, Up
 from tests.broker.aws_servers import Deployment
 from tests.broker.harness import BrokerProcess
 from tests.broker.test_verbs import run

@@ -8,8 +8,17 @@ from typing import Any
 
 import pytest
 
-from supervisor.broker.ports import Counts
-from supervisor.contract.messages import Done, Ending, Fail, Failure, Leave, Ready, Release, Wanted
+from supervisor.broker.ports.ports import Counts
+from supervisor.contract.wire.messages import (
+    Done,
+    Ending,
+    Fail,
+    Failure,
+    Leave,
+    Ready,
+    Release,
+    Wanted,
+)
 from tests.broker.harness import BrokerProcess, local_settings, until
 from tests.broker.model import World, new_world
 from tests.broker.model_faults import Script

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.broker.local import LocalQueue, LocalRecords, open_database
-from supervisor.broker.local_objects import LocalObjects
-from supervisor.broker.ports import Counts, RecordKey
+from supervisor.broker.backends.local_objects import LocalObjects
+from supervisor.broker.backends.local_queue import LocalQueue, LocalRecords, open_database
+from supervisor.broker.ports.ports import Counts, RecordKey
 from supervisor.contract import clock
-from supervisor.contract.messages import Commit, Done, Keep, Ready, Wanted
+from supervisor.contract.wire.messages import Commit, Done, Keep, Ready, Wanted
 from tests.broker.harness import BrokerProcess, local_settings, rem_message, stage
 
 pytestmark = pytest.mark.slow

@@ -8,13 +8,13 @@ from typing import Callable
 
 import pytest
 
-from supervisor.broker.fake import QueueRules
-from supervisor.contract.messages import Failure
+from supervisor.contract.wire.messages import Failure
 from tests.broker.model import Host, Killed, World, assert_once, new_world
 from tests.broker.model_faults import Script, die
 from tests.broker.model_supervisor import Plan
 from tests.broker.test_checkpoints import at_work, left, plan
 from tests.broker.test_dies_anywhere import SIDES, broker_alone, host_for_ever
+from tests.support.memory_backend import QueueRules
 
 
 def calls_of_a_long_job(folder: Path) -> list[str]:

@@ -8,12 +8,12 @@ from typing import Callable
 
 import pytest
 
-from supervisor.broker.crew import COMMIT
-from supervisor.broker.fake import QueueRules
-from supervisor.contract.messages import Checkpoint, Ending, Failure, Release
+from supervisor.broker.work.executor import COMMIT
+from supervisor.contract.wire.messages import Checkpoint, Ending, Failure, Release
 from tests.broker.model import Host, World, assert_once, new_world
 from tests.broker.model_faults import Script, forbidden, later, stop_for
 from tests.broker.model_supervisor import Plan, leave_checkpoint
+from tests.support.memory_backend import QueueRules
 
 CAP_S = 3_600.0
 LONG = Plan(work_s=100.0, checkpoint_s=10.0, wanted=1)

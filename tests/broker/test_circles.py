@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.broker.fake import QueueRules
-from supervisor.contract.messages import Failure
+from supervisor.contract.wire.messages import Failure
 from tests.broker.model import assert_once, new_world
 from tests.broker.model_supervisor import Plan
+from tests.support.memory_backend import QueueRules
 
 DAY_S = 86_400.0
 

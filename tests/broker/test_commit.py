@@ -14,16 +14,16 @@ from typing import Any, Callable
 
 import pytest
 
-from supervisor.broker import commit
-from supervisor.broker.commit import Claimed, MessageLease, Work
-from supervisor.broker.errors import LeaseLost, TryLater
-from supervisor.broker.local import LocalRecords, open_database
-from supervisor.broker.local_objects import LocalObjects
-from supervisor.broker.outcome import Verdict
-from supervisor.broker.ports import Change, Present
-from supervisor.broker.record import Hold, Result
-from supervisor.broker.refusal import Busy, Finished
-from supervisor.broker.request import JobRequest, Source
+from supervisor.broker.backends.local_objects import LocalObjects
+from supervisor.broker.backends.local_queue import LocalRecords, open_database
+from supervisor.broker.ports.errors import LeaseLost, TryLater
+from supervisor.broker.ports.job_request import JobRequest, Source
+from supervisor.broker.ports.ports import Change, Present
+from supervisor.broker.rules.record_rules import Hold, Result
+from supervisor.broker.rules.refusal import Busy, Finished
+from supervisor.broker.rules.retry_policy import Verdict
+from supervisor.broker.work import commit
+from supervisor.broker.work.commit import Claimed, MessageLease, Work
 from supervisor.contract import clock
 
 REQUEST = JobRequest("rec-1", "user-9", "dev-7", Source("raw", "a.wav"))

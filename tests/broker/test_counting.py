@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, Callable
 
-from supervisor.broker.counting import BEAT_S, Counting
-from supervisor.broker.ports import Counts
-from supervisor.contract.messages import QueueState
+from supervisor.broker.ports.ports import Counts
+from supervisor.broker.receiving.counting import BEAT_S, Counting
+from supervisor.contract.wire.messages import QueueState
 
 
 class Crew:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.broker import cuts, record
-from supervisor.broker.record import Cuts, Hold, Result
-from supervisor.broker.request import Source
+from supervisor.broker.in_flight import split_points
+from supervisor.broker.ports.job_request import Source
+from supervisor.broker.rules import record_rules
+from supervisor.broker.rules.record_rules import Cuts, Hold, Result
 from tests.broker.model import World, assert_once, new_world
 from tests.broker.model_supervisor import Plan
 
@@ -24,8 +25,8 @@ def cut_it(world: World, shares: bool) -> None:
     host.desk._tools.shares = shares
     world.send()
     world.run(lambda: "rec-1" in host.supervisor.jobs)
-    cuts.bring(CUTS, Path(host.supervisor.jobs["rec-1"].card.folder))  # writes it as a worker does
-    world.run(lambda: record.cuts_of(world.item()) == CUTS)
+    split_points.bring(CUTS, Path(host.supervisor.jobs["rec-1"].card.folder))  # writes it as a worker does
+    world.run(lambda: record_rules.cuts_of(world.item()) == CUTS)
     host.dies()
     host.is_gone = True
 
@@ -38,16 +39,16 @@ def test_cuts_are_in_the_record_and_in_the_folder_of_the_next_host(tmp_path: Pat
         other = world.host(LONG)
         world.run(lambda: "rec-1" in other.supervisor.jobs)
 
-        assert cuts.read(Path(other.supervisor.jobs["rec-1"].card.folder)) == CUTS
+        assert split_points.read(Path(other.supervisor.jobs["rec-1"].card.folder)) == CUTS
 
         world.run(world.is_quiet)
         assert_once(world)
-        assert record.cuts_of(world.item()) == CUTS
+        assert record_rules.cuts_of(world.item()) == CUTS
 
 
 def test_recording_that_is_done_in_one_piece_has_no_cuts_of_an_earlier_transcript() -> None:
     hold, source = Hold("token", "owner"), Source("raw", "a.wav")
-    change = record.complete("t.json", hold, Result("en", 1.0, "abc"), source, 0.0)
+    change = record_rules.complete("t.json", hold, Result("en", 1.0, "abc"), source, 0.0)
 
     assert "remCuts" in change.remove
     assert "remCuts" not in change.put
@@ -55,7 +56,7 @@ def test_recording_that_is_done_in_one_piece_has_no_cuts_of_an_earlier_transcrip
 
 @pytest.mark.parametrize("odd", ["text", {}, {"of": 1, "at": "1"}, {"of": "x", "at": [1]}])
 def test_odd_cuts_of_a_record_are_none(odd: object) -> None:
-    assert record.cuts_of({"remCuts": odd}) is None
+    assert record_rules.cuts_of({"remCuts": odd}) is None
 
 
 @pytest.mark.parametrize(
@@ -69,8 +70,8 @@ def test_odd_cuts_of_a_record_are_none(odd: object) -> None:
     ],
 )
 def test_odd_file_or_one_too_large_for_a_record_is_none(tmp_path: Path, odd: str) -> None:
-    assert cuts.read(tmp_path) is None
+    assert split_points.read(tmp_path) is None
 
-    (tmp_path / cuts.FILE).write_text(odd)
+    (tmp_path / split_points.FILE).write_text(odd)
 
-    assert cuts.read(tmp_path) is None
+    assert split_points.read(tmp_path) is None

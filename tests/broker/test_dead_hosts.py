@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.broker import lease
-from supervisor.broker.crew import COMMIT
-from supervisor.broker.fake import QueueRules
+from supervisor.broker.rules import lease_timing
+from supervisor.broker.work.executor import COMMIT
 from tests.broker.model import Host, World, assert_once, new_world
 from tests.broker.model_supervisor import Plan
+from tests.support.memory_backend import QueueRules
 
 PROMISED_S = 65.0
 LONG = Plan(work_s=2_000.0, wanted=1)
@@ -190,9 +190,11 @@ def test_answer_to_an_older_handle_says_nothing_of_the_newer_ones_deadline(tmp_p
 
 def test_arithmetic_of_the_promise() -> None:
     """A record ends before its message is back, by the slack; a live host's has most of a lease left."""
-    until_unix_s = lease.record_until_unix_s(1_000_000.0, 160.0, 100.0, 60.0)
+    until_unix_s = lease_timing.record_until_unix_s(1_000_000.0, 160.0, 100.0, 60.0)
 
     assert until_unix_s == 1_000_058.0
-    assert lease.record_until_unix_s(1_000_000.0, 104.0, 100.0, 4.0) == pytest.approx(1_000_003.33, abs=0.01)
-    latest_extension_s = lease.extend_at_s(0.0, 60.0, chance=1.0)
+    assert lease_timing.record_until_unix_s(1_000_000.0, 104.0, 100.0, 4.0) == pytest.approx(
+        1_000_003.33, abs=0.01
+    )
+    latest_extension_s = lease_timing.extend_at_s(0.0, 60.0, chance=1.0)
     assert until_unix_s - 1_000_000.0 - latest_extension_s > 30.0

@@ -12,9 +12,9 @@ from typing import Callable
 
 import pytest
 
-from supervisor.broker.fake import QueueRules
 from tests.broker.model import HEIR_AFTER_S, Host, Killed, World, assert_once, new_world
 from tests.broker.model_supervisor import Plan
+from tests.support.memory_backend import QueueRules
 
 SIDES = ("before", "after")
 WITH_ANOTHER_S = 65.0  # after which a dead host's recording is in work elsewhere

@@ -13,12 +13,12 @@ from typing import Callable
 
 import pytest
 
-from supervisor.broker.failed_jobs import FailedJobs
-from supervisor.broker.fake import QueueRules
-from supervisor.contract.messages import Failure
+from supervisor.broker.backends.failed_jobs import FailedJobs
+from supervisor.contract.wire.messages import Failure
 from tests.broker.model import Host, Killed, World, assert_once, new_world
 from tests.broker.model_faults import Script, die
 from tests.broker.model_supervisor import Plan
+from tests.support.memory_backend import QueueRules
 
 Tale = Callable[[World], Callable[[World], None]]
 

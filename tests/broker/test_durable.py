@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.broker import durable
-from supervisor.broker.local import LocalQueue, LocalRecords, open_database
-from supervisor.broker.local_objects import LocalObjects
-from supervisor.broker.ports import Change, Missing, RecordKey
+from supervisor.broker.backends import fsync
+from supervisor.broker.backends.local_objects import LocalObjects
+from supervisor.broker.backends.local_queue import LocalQueue, LocalRecords, open_database
+from supervisor.broker.ports.ports import Change, Missing, RecordKey
 from tests.broker.harness import until
 
 KEY = RecordKey("user", "rec")
@@ -32,12 +32,12 @@ class Disk:
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     made = Disk()
-    monkeypatch.setattr(durable, "sync", made.sync)
+    monkeypatch.setattr(fsync, "sync", made.sync)
     return made
 
 
 def test_those_who_ask_during_a_sync_share_the_next(disk: Disk, tmp_path: Path) -> None:
-    shared = durable.SharedSync(tmp_path / "log")
+    shared = fsync.SharedSync(tmp_path / "log")
     disk.goes_on.clear()
     first = threading.Thread(target=shared.wait)
     first.start()
@@ -55,13 +55,13 @@ def test_those_who_ask_during_a_sync_share_the_next(disk: Disk, tmp_path: Path) 
 
 
 def test_failed_sync_fails_its_caller_and_covers_nobody(disk: Disk, tmp_path: Path) -> None:
-    shared = durable.SharedSync(tmp_path / "log")
+    shared = fsync.SharedSync(tmp_path / "log")
 
     def fail(path: Path) -> None:
         raise OSError(5, "the disk is broken")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(durable, "sync", fail)
+        patch.setattr(fsync, "sync", fail)
         with pytest.raises(OSError, match="broken"):
             shared.wait()
     shared.wait()

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.broker.envelope import EnvelopePolicy, is_usable_id, parse
-from supervisor.broker.request import JobRequest, Source
-from supervisor.contract.options import Options, changed
+from supervisor.broker.ports.job_request import JobRequest, Source
+from supervisor.broker.rules.envelope import EnvelopePolicy, is_usable_id, parse
+from supervisor.contract.job_options import Options, changed
 from tests.broker.harness import rem_message
 
 POLICY = EnvelopePolicy("raw", "default-user")

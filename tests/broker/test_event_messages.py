@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from supervisor.broker.envelope import EnvelopePolicy, parse
-from supervisor.broker.request import UNKNOWN_DEVICE, Source
+from supervisor.broker.ports.job_request import UNKNOWN_DEVICE, Source
+from supervisor.broker.rules.envelope import EnvelopePolicy, parse
 from tests.broker.harness import rem_message
 
 POLICY = EnvelopePolicy("raw", "default-user")

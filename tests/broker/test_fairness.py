@@ -7,17 +7,17 @@ from typing import Any, Callable
 
 import pytest
 
-from supervisor.broker.errors import Forbidden, JobRejected, Misconfigured, TryLater, Unexplained
-from supervisor.broker.fairness import ASIDE_MOST, stands_aside
-from supervisor.broker.fake import QueueRules
-from supervisor.broker.outcome import UNEXPLAINED_RECEIVES
-from supervisor.contract.messages import Done, Ending, Keep, Ready, Wanted
+from supervisor.broker.ports.errors import Forbidden, JobRejected, Misconfigured, TryLater, Unexplained
+from supervisor.broker.rules.fairness import ASIDE_MOST, stands_aside
+from supervisor.broker.rules.retry_policy import UNEXPLAINED_RECEIVES
+from supervisor.contract.wire.messages import Done, Ending, Keep, Ready, Wanted
 from tests.broker.aws_servers import Deployment, record_key
 from tests.broker.harness import BrokerProcess, rem_message, until
 from tests.broker.model import World, new_world
 from tests.broker.model_faults import let_fail
 from tests.broker.model_supervisor import Plan
 from tests.broker.proxy import Proxy
+from tests.support.memory_backend import QueueRules
 
 FAILING, WELL = 40, 4
 ERRORS: dict[str, Callable[[], Exception]] = {

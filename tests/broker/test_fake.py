@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Optional
 
-from supervisor.broker.fake import DeadLetter, FakeQueue, QueueRules
-from supervisor.broker.ports import Counts, Message
+from supervisor.broker.ports.ports import Counts, Message
+from tests.support.memory_backend import DeadLetter, FakeQueue, QueueRules
 
 
 class Clock:

@@ -12,15 +12,15 @@ from urllib.parse import quote_plus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from supervisor.broker.envelope import MAX_KEY_BYTES, EnvelopePolicy, is_usable_id, parse
-from supervisor.broker.errors import JobRejected
-from supervisor.broker.fake import QueueRules
-from supervisor.broker.local_objects import LocalObjects
-from supervisor.broker.ports import RecordKey
-from supervisor.broker.spool import Spool
+from supervisor.broker.backends.local_objects import LocalObjects
+from supervisor.broker.in_flight.spool import Spool
+from supervisor.broker.ports.errors import JobRejected
+from supervisor.broker.ports.ports import RecordKey
+from supervisor.broker.rules.envelope import MAX_KEY_BYTES, EnvelopePolicy, is_usable_id, parse
 from tests.broker.harness import rem_message
 from tests.broker.model import new_world
 from tests.broker.model_supervisor import Plan
+from tests.support.memory_backend import QueueRules
 
 POLICY = EnvelopePolicy("raw", "default-user", ("second",))
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30)

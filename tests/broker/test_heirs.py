@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from supervisor.broker.ports import Change, Present, RecordKey
+from supervisor.broker.ports.ports import Change, Present, RecordKey
 from supervisor.contract import clock
-from supervisor.contract.messages import (
+from supervisor.contract.wire.messages import (
     Adopted,
     Commit,
     Done,

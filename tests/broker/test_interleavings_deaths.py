@@ -7,11 +7,11 @@ from typing import Callable
 
 import pytest
 
-from supervisor.broker.fake import QueueRules
-from supervisor.contract.messages import Ending, Failure, Release
+from supervisor.contract.wire.messages import Ending, Failure, Release
 from tests.broker.model import Host, World, assert_once, new_world
 from tests.broker.model_faults import Script, die, later
 from tests.broker.model_supervisor import Plan
+from tests.support.memory_backend import QueueRules
 
 # Moment of a job -> the call after which it is there. `staged`: before the broker hears of it.
 MOMENTS = {

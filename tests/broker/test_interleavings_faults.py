@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.broker.errors import JobRejected
-from supervisor.broker.fake import QueueRules
-from supervisor.contract.messages import Ending, Release
+from supervisor.broker.ports.errors import JobRejected
+from supervisor.contract.wire.messages import Ending, Release
 from tests.broker.model import Host, assert_once, new_world
 from tests.broker.model_faults import Script, forbidden, later
 from tests.broker.model_supervisor import Plan
+from tests.support.memory_backend import QueueRules
 
 
 def troubles(host: Host) -> list[str]:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from supervisor.broker.fake import QueueRules
-from supervisor.broker.ports import RecordKey
-from supervisor.contract.messages import Ending, Failure
+from supervisor.broker.ports.ports import RecordKey
+from supervisor.contract.wire.messages import Ending, Failure
 from tests.broker.harness import rem_message
 from tests.broker.model import Host, World, assert_once, new_world
 from tests.broker.model_faults import Script, stop_for
 from tests.broker.model_supervisor import Plan
+from tests.support.memory_backend import QueueRules
 
 HOUR_S = 3_600.0
 

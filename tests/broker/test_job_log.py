@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.contract.messages import Failure
+from supervisor.contract.wire.messages import Failure
 from tests.broker.model import World, new_world
 from tests.broker.model_supervisor import Plan, text_of
 

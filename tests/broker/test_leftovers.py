@@ -9,12 +9,21 @@ from typing import Any
 
 import pytest
 
-from supervisor.broker.errors import ResultBroken
-from supervisor.broker.ports import Change, Present, RecordKey
-from supervisor.broker.record import DONE, PUBLISHING, Hold, fence, free
-from supervisor.broker.spool import AUDIO, Spool
+from supervisor.broker.in_flight.spool import AUDIO, Spool
+from supervisor.broker.ports.errors import ResultBroken
+from supervisor.broker.ports.ports import Change, Present, RecordKey
+from supervisor.broker.rules.record_rules import DONE, PUBLISHING, Hold, fence, free
 from supervisor.contract import clock
-from supervisor.contract.messages import Adopted, Commit, Done, Ending, JobCard, Lost, Ready, Wanted
+from supervisor.contract.wire.messages import (
+    Adopted,
+    Commit,
+    Done,
+    Ending,
+    JobCard,
+    Lost,
+    Ready,
+    Wanted,
+)
 from tests.broker.harness import BrokerProcess, stage, term, until
 from tests.broker.worlds import USER, World
 

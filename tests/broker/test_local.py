@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.broker.errors import CannotServe, JobRejected
-from supervisor.broker.failed_jobs import FailedJob, FailedJobs
-from supervisor.broker.local import LocalQueue, open_database
-from supervisor.broker.local_objects import LocalObjects
+from supervisor.broker.backends.failed_jobs import FailedJob, FailedJobs
+from supervisor.broker.backends.local_objects import LocalObjects
+from supervisor.broker.backends.local_queue import LocalQueue, open_database
+from supervisor.broker.ports.errors import CannotServe, JobRejected
 
 
 class Clock:

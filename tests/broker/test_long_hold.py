@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.broker import lease
-from supervisor.broker.fake import QueueRules
-from supervisor.contract.messages import Ending
+from supervisor.broker.rules import lease_timing
+from supervisor.contract.wire.messages import Ending
 from tests.broker.model import World, assert_once, new_world
 from tests.broker.model_supervisor import Plan
+from tests.support.memory_backend import QueueRules
 
 CAP_S = 3_600.0
 TOO_LONG_S = 4_000.0
@@ -68,14 +68,14 @@ def test_age_of_a_message_outlives_its_broker(tmp_path: Path) -> None:
 @pytest.mark.parametrize("lease_s", [60.0, 900.0, 43_200.0])
 def test_no_extension_reaches_beyond_the_cap(lease_s: float) -> None:
     for now_s in range(0, 3_601, 100):
-        by_s = lease.extend_by_s(0.0, CAP_S, lease_s, float(now_s))
+        by_s = lease_timing.extend_by_s(0.0, CAP_S, lease_s, float(now_s))
 
         assert 0.0 <= by_s <= lease_s
         assert now_s + by_s <= CAP_S
 
 
 def test_short_hold_is_given_back_in_its_last_quarter() -> None:
-    assert not lease.is_worn(0.0, 40.0, 29.9)
-    assert lease.is_worn(0.0, 40.0, 30.0)
-    assert not lease.is_worn(0.0, CAP_S, CAP_S - 301.0)
-    assert lease.is_worn(0.0, CAP_S, CAP_S - 300.0)
+    assert not lease_timing.is_worn(0.0, 40.0, 29.9)
+    assert lease_timing.is_worn(0.0, 40.0, 30.0)
+    assert not lease_timing.is_worn(0.0, CAP_S, CAP_S - 301.0)
+    assert lease_timing.is_worn(0.0, CAP_S, CAP_S - 300.0)

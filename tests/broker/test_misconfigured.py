@@ -11,16 +11,23 @@ from typing import Any
 
 import pytest
 
-from supervisor.broker.errors import CREDENTIALS, Forbidden, Misconfigured
-from supervisor.broker.fake import QueueRules
-from supervisor.broker.receiving import PROVE_AGAIN_S
-from supervisor.contract.messages import Ending, Leave, QueueState, Ready, Trouble, Wanted
+from supervisor.broker.ports.errors import CREDENTIALS, Forbidden, Misconfigured
+from supervisor.broker.receiving.receiving import PROVE_AGAIN_S
+from supervisor.contract.wire.messages import (
+    Ending,
+    Leave,
+    QueueState,
+    Ready,
+    Trouble,
+    Wanted,
+)
 from tests.broker.aws_servers import AwsServer, Deployment, deploy, make_table
 from tests.broker.harness import BrokerProcess, rem_message, until
 from tests.broker.model import World, assert_once, new_world
 from tests.broker.model_faults import Script, let_fail
 from tests.broker.model_supervisor import Plan
 from tests.broker.proxy import Proxy
+from tests.support.memory_backend import QueueRules
 
 TABLE = Misconfigured("table", "table rem-x has the keys userId and recordingId. Set DYNAMODB_TABLE.")
 

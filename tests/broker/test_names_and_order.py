@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from supervisor.broker.sqs import SqsQueue
-from supervisor.contract.messages import Ending, Wanted
+from supervisor.broker.backends.sqs import SqsQueue
+from supervisor.contract.wire.messages import Ending, Wanted
 from tests.broker.aws_servers import AwsServer
 from tests.broker.harness import rem_message, until
 from tests.broker.model import new_world

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from supervisor.broker.failed_jobs import FailedJobs
-from supervisor.broker.fake import QueueRules
-from supervisor.contract.messages import Ending, Failure
+from supervisor.broker.backends.failed_jobs import FailedJobs
+from supervisor.contract.wire.messages import Ending, Failure
 from tests.broker.harness import rem_message
 from tests.broker.model import Host, Killed, World, assert_once, new_world
 from tests.broker.model_faults import Script, forbidden, later
 from tests.broker.model_supervisor import Plan
+from tests.support.memory_backend import QueueRules
 
 REMS_RULES = {"max_receive_count": 3}
 BAD = (("rec-1", Failure.REJECTED),)

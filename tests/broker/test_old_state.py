@@ -14,10 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.broker.local import LocalQueue, open_database
-from supervisor.broker.ports import REMOVED
+from supervisor.broker.backends.local_queue import LocalQueue, open_database
+from supervisor.broker.ports.ports import REMOVED
 from supervisor.contract import clock
-from supervisor.contract.messages import Adopted, Done, Ending, Lost, Ready, Wanted
+from supervisor.contract.wire.messages import (
+    Adopted,
+    Done,
+    Ending,
+    Lost,
+    Ready,
+    Wanted,
+)
 from tests.broker.harness import BrokerProcess, local_settings, until
 
 AUDIO = "raw/raw/submit/2026/11/28/submit_20261128T095714.1Z_20261128T095714.1Z.ogg"

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from supervisor.broker.fake import QueueRules
-from supervisor.broker.ports import NOT_NOW, REMOVED
-from supervisor.broker.sqs import SqsQueue
+from supervisor.broker.backends.sqs import SqsQueue
+from supervisor.broker.ports.ports import NOT_NOW, REMOVED
 from tests.broker.model import assert_once, new_world
 from tests.broker.model_supervisor import Plan
+from tests.support.memory_backend import QueueRules
 
 
 class OneRefused:

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from supervisor.broker.database import Database
-from supervisor.broker.local import LocalQueue, open_database
-from supervisor.broker.local_objects import LocalObjects
-from supervisor.broker.ports import Change, Counts, Missing, Present, RecordKey
+from supervisor.broker.backends.database import Database
+from supervisor.broker.backends.local_objects import LocalObjects
+from supervisor.broker.backends.local_queue import LocalQueue, open_database
+from supervisor.broker.ports.ports import Change, Counts, Missing, Present, RecordKey
 from supervisor.contract import clock
-from supervisor.contract.messages import (
+from supervisor.contract.wire.messages import (
     Adopted,
     Commit,
     Done,
@@ -36,7 +36,7 @@ from supervisor.contract.messages import (
     Up,
     Wanted,
 )
-from supervisor.contract.settings_schema import Settings
+from supervisor.settings.schema import Settings
 from tests.broker.harness import BrokerProcess, local_settings, rem_message, transcript, until
 from tests.broker.worlds import USER, World
 

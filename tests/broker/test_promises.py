@@ -6,11 +6,8 @@ from typing import Any
 
 import pytest
 
-from supervisor.broker.ports import (
-    REMOVED,
-    JobQueue,
-)
-from supervisor.broker.sqs import SqsQueue
+from supervisor.broker.backends.sqs import SqsQueue
+from supervisor.broker.ports.ports import REMOVED, JobQueue
 from tests.broker.harness import until
 from tests.broker.ports_of_all import Ports
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from supervisor.broker.errors import JobRejected, TryLater
-from supervisor.broker.ports import (
+from supervisor.broker.ports.errors import JobRejected, TryLater
+from supervisor.broker.ports.ports import (
     AllOf,
     AnyOf,
     Applied,

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from supervisor.broker.ports import Change, Missing, RecordKey
-from supervisor.contract.messages import (
+from supervisor.broker.ports.ports import Change, Missing, RecordKey
+from supervisor.contract.wire.messages import (
     Commit,
     Done,
     Ending,
@@ -55,7 +55,7 @@ def test_bad_message_is_kept_for_people_and_the_service_goes_on(
 
 
 def failed_jobs(world: World) -> Any:
-    from supervisor.broker.failed_jobs import FailedJobs
+    from supervisor.broker.backends.failed_jobs import FailedJobs
 
     return FailedJobs(Path(world.settings.state_dir)).newest_first()
 

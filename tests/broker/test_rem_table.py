@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.broker import record
-from supervisor.broker.conditions import changed
-from supervisor.broker.dynamodb import DynamoRecords
-from supervisor.broker.local import LocalRecords, open_database
-from supervisor.broker.ports import Applied, Change, Missing, RecordKey
-from supervisor.broker.record import Hold
-from supervisor.broker.request import UNKNOWN_DEVICE, JobRequest, Source
+from supervisor.broker.backends.dynamodb import DynamoRecords
+from supervisor.broker.backends.local_queue import LocalRecords, open_database
+from supervisor.broker.ports.conditions import changed
+from supervisor.broker.ports.job_request import UNKNOWN_DEVICE, JobRequest, Source
+from supervisor.broker.ports.ports import Applied, Change, Missing, RecordKey
+from supervisor.broker.rules import record_rules
+from supervisor.broker.rules.record_rules import Hold
 from tests.broker.aws_servers import AwsServer, deploy, record_key
 from tests.broker.harness import term
 
@@ -23,7 +23,7 @@ REQUEST = JobRequest("rec-1", "user-9", "dev-7", Source("raw", "a.wav"), STARTED
 
 
 @pytest.mark.parametrize(
-    "change", [record.claim(REQUEST, Hold("t", "o"), term(NOW)), record.uploaded(REQUEST, NOW)]
+    "change", [record_rules.claim(REQUEST, Hold("t", "o"), term(NOW)), record_rules.uploaded(REQUEST, NOW)]
 )
 def test_record_that_was_missing_is_written_as_rems_dispatcher_would(change: Change) -> None:
     item = changed({}, change)
@@ -47,7 +47,10 @@ def test_index_keys_are_left_out_where_device_or_start_is_not_known(device: str,
     """DynamoDB refuses an empty text as an index key, and with it the whole claim."""
     request = JobRequest("rec-1", "user-9", device, Source("raw", "a.wav"), started)
 
-    for change in (record.claim(request, Hold("t", "o"), term(NOW)), record.uploaded(request, NOW)):
+    for change in (
+        record_rules.claim(request, Hold("t", "o"), term(NOW)),
+        record_rules.uploaded(request, NOW),
+    ):
         item = changed({}, change)
         assert not {"GSI1PK", "GSI1SK"} & set(item)
         assert "" not in item.values()
@@ -59,7 +62,7 @@ def test_claim_changes_nothing_that_the_dispatcher_wrote() -> None:
         "endedAt": "e", "s3KeyRaw": "k", "createdAt": "c", "tags": ["kept"],
     }  # fmt: skip
 
-    item = changed({**written, "status": "UPLOADED"}, record.claim(REQUEST, Hold("t", "o"), term(NOW)))
+    item = changed({**written, "status": "UPLOADED"}, record_rules.claim(REQUEST, Hold("t", "o"), term(NOW)))
 
     assert {name: item[name] for name in written} == written
 
@@ -74,7 +77,7 @@ def test_created_record_is_found_by_rems_keys_and_by_its_index(
     made, client = deploy(server), server.client("dynamodb")
 
     answer = DynamoRecords(client, made.table).update(
-        REQUEST.record_key, record.claim(REQUEST, Hold("t", "o"), term(NOW))
+        REQUEST.record_key, record_rules.claim(REQUEST, Hold("t", "o"), term(NOW))
     )
 
     assert isinstance(answer, Applied)
@@ -95,7 +98,7 @@ def test_record_without_a_start_is_taken_by_the_table(moto: AwsServer) -> None:
     request = JobRequest("rec-1", "user-9", "dev-7", Source("raw", "a.wav"))
 
     records = DynamoRecords(moto.client("dynamodb"), made.table)
-    answer = records.update(request.record_key, record.claim(request, Hold("t", "o"), term(NOW)))
+    answer = records.update(request.record_key, record_rules.claim(request, Hold("t", "o"), term(NOW)))
 
     assert isinstance(answer, Applied)
 

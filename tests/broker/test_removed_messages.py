@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from supervisor.broker.failed_jobs import FailedJob, FailedJobs
-from supervisor.broker.fake import QueueRules
-from supervisor.contract.messages import Ending, Failure, Wanted
+from supervisor.broker.backends.failed_jobs import FailedJob, FailedJobs
+from supervisor.contract.wire.messages import Ending, Failure, Wanted
 from tests.broker.model import Host, Killed, World, assert_once, new_world
 from tests.broker.model_faults import Script, die
 from tests.broker.model_supervisor import Plan
+from tests.support.memory_backend import QueueRules
 
 
 def purged_in_mid_job(world: World, **plan: Any) -> Host:

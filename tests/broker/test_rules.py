@@ -7,14 +7,24 @@ from typing import Any, Optional
 
 import pytest
 
-from supervisor.broker import lease, record, refusal
-from supervisor.broker.conditions import changed, holds
-from supervisor.broker.outcome import Verdict, decide, decide_forbidden, sentence
-from supervisor.broker.ports import Above, AllOf, AnyOf, Below, Change, Equals, Missing, ObjectFacts, Present
-from supervisor.broker.record import Hold
-from supervisor.broker.refusal import Busy, Finished, GivenUp, Redo, SameName
-from supervisor.broker.request import JobRequest, Source
-from supervisor.contract.messages import Failure
+from supervisor.broker.ports.conditions import changed, holds
+from supervisor.broker.ports.job_request import JobRequest, Source
+from supervisor.broker.ports.ports import (
+    Above,
+    AllOf,
+    AnyOf,
+    Below,
+    Change,
+    Equals,
+    Missing,
+    ObjectFacts,
+    Present,
+)
+from supervisor.broker.rules import lease_timing, record_rules, refusal
+from supervisor.broker.rules.record_rules import Hold
+from supervisor.broker.rules.refusal import Busy, Finished, GivenUp, Redo, SameName
+from supervisor.broker.rules.retry_policy import Verdict, decide, decide_forbidden, sentence
+from supervisor.contract.wire.messages import Failure
 from tests.broker.harness import term
 
 NOW = 1_800_000_000.0
@@ -69,18 +79,18 @@ def test_reason_is_one_sentence_whatever_was_said() -> None:
 
 
 def test_lease_arithmetic_by_hand() -> None:
-    assert lease.extend_at_s(100.0, 60.0, 0.0) == pytest.approx(118.0)
-    assert lease.extend_at_s(100.0, 60.0, 1.0) == pytest.approx(122.0)
-    assert [lease.is_over(100.0, now_s) for now_s in (99.4, 99.5, 101.0)] == [False, True, True]
-    assert [lease.may_fence(100.0, now_s, 60.0) for now_s in (96.9, 97.0)] == [True, False]
-    assert [lease.may_fence(100.0, now_s, 4.0) for now_s in (98.9, 99.0)] == [True, False]
-    assert [lease.is_kept(100.0, now_s) for now_s in (115.0, 115.1)] == [True, False]
-    assert lease.back_off_s(1, 1.0) == 2.0
-    assert lease.back_off_s(50, 1.0) == 30.0
-    assert lease.record_wait_s(NOW + 50, NOW) == 51.0
-    assert lease.record_wait_s(NOW + 50, NOW + 0.6) == 51.0
-    assert lease.record_wait_s(NOW - 500, NOW) == 1.0
-    assert 30.0 <= lease.give_back_s(1, 0.0) <= lease.give_back_s(99, 1.0) <= 300.0
+    assert lease_timing.extend_at_s(100.0, 60.0, 0.0) == pytest.approx(118.0)
+    assert lease_timing.extend_at_s(100.0, 60.0, 1.0) == pytest.approx(122.0)
+    assert [lease_timing.is_over(100.0, now_s) for now_s in (99.4, 99.5, 101.0)] == [False, True, True]
+    assert [lease_timing.may_fence(100.0, now_s, 60.0) for now_s in (96.9, 97.0)] == [True, False]
+    assert [lease_timing.may_fence(100.0, now_s, 4.0) for now_s in (98.9, 99.0)] == [True, False]
+    assert [lease_timing.is_kept(100.0, now_s) for now_s in (115.0, 115.1)] == [True, False]
+    assert lease_timing.back_off_s(1, 1.0) == 2.0
+    assert lease_timing.back_off_s(50, 1.0) == 30.0
+    assert lease_timing.record_wait_s(NOW + 50, NOW) == 51.0
+    assert lease_timing.record_wait_s(NOW + 50, NOW + 0.6) == 51.0
+    assert lease_timing.record_wait_s(NOW - 500, NOW) == 1.0
+    assert 30.0 <= lease_timing.give_back_s(1, 0.0) <= lease_timing.give_back_s(99, 1.0) <= 300.0
 
 
 @pytest.mark.parametrize(
@@ -101,7 +111,7 @@ def test_lease_arithmetic_by_hand() -> None:
     ],
 )
 def test_claim_is_allowed_exactly_where_nobody_is_at_work(item: dict[str, Any], may_claim: bool) -> None:
-    assert holds(record.claim(REQUEST, OURS, term(NOW)).condition, item) is may_claim
+    assert holds(record_rules.claim(REQUEST, OURS, term(NOW)).condition, item) is may_claim
 
 
 @pytest.mark.parametrize(
@@ -164,7 +174,7 @@ def test_failure_for_want_of_the_object_is_over_when_the_object_is_there() -> No
 
 def test_new_try_starts_with_no_failures_counted() -> None:
     item = changed(
-        {**FAILED, "remFailures": 3, "remCrashes": 1}, record.claim(REQUEST, OURS, term(NOW), True)
+        {**FAILED, "remFailures": 3, "remCrashes": 1}, record_rules.claim(REQUEST, OURS, term(NOW), True)
     )
 
     assert not {"remFailures", "remCrashes", "remReason"} & set(item)
@@ -178,13 +188,13 @@ def test_other_services_attributes_survive_a_whole_life() -> None:
         "GSI1PK": "dev-7",
         "createdAt": "long ago",
     }
-    result = record.Result("en", 1.239, "abc")
+    result = record_rules.Result("en", 1.239, "abc")
 
     for change in (
-        record.claim(REQUEST, OURS, term(NOW)),
-        record.renew(OURS, term(NOW + 60)),
-        record.fence(OURS, term(NOW + 90)),
-        record.complete(REQUEST.transcript_key("json"), OURS, result, REQUEST.source, NOW + 91),
+        record_rules.claim(REQUEST, OURS, term(NOW)),
+        record_rules.renew(OURS, term(NOW + 60)),
+        record_rules.fence(OURS, term(NOW + 90)),
+        record_rules.complete(REQUEST.transcript_key("json"), OURS, result, REQUEST.source, NOW + 91),
     ):
         assert holds(change.condition, item)
         item = changed(item, change)
@@ -208,14 +218,14 @@ def test_other_services_attributes_survive_a_whole_life() -> None:
     }
 
 
-@pytest.mark.parametrize("write", [record.renew, record.fence])
+@pytest.mark.parametrize("write", [record_rules.renew, record_rules.fence])
 def test_a_lost_token_may_write_nothing(write: Any) -> None:
     assert not holds(write(OURS, term(NOW)).condition, held(remToken="somebody else's"))
 
 
 def test_no_checkpoint_is_named_once_the_record_is_fenced() -> None:
     """It would be removed with the others before, and named for ever after."""
-    change = record.point(OURS, record.Pointer("checkpoints/x", "sum", 3.0))
+    change = record_rules.point(OURS, record_rules.Pointer("checkpoints/x", "sum", 3.0))
 
     assert holds(change.condition, held(remToken=OURS.token))
     assert not holds(change.condition, held(remToken=OURS.token, remState="PUBLISHING"))
@@ -223,25 +233,25 @@ def test_no_checkpoint_is_named_once_the_record_is_fenced() -> None:
 
 
 def test_our_own_earlier_try_is_known_by_attempt_and_hash() -> None:
-    result = record.Result("en", 1.0, "abc")
+    result = record_rules.Result("en", 1.0, "abc")
     ours = {**DONE, "remAttempt": 2, "remTranscriptSha256": "abc"}
 
-    assert record.was_completed_by(ours, 2, result)
-    assert not record.was_completed_by(ours, 3, result)
-    assert not record.was_completed_by({**ours, "remTranscriptSha256": "other"}, 2, result)
-    assert not record.was_completed_by({**ours, "remState": "FAILED"}, 2, result)
+    assert record_rules.was_completed_by(ours, 2, result)
+    assert not record_rules.was_completed_by(ours, 3, result)
+    assert not record_rules.was_completed_by({**ours, "remTranscriptSha256": "other"}, 2, result)
+    assert not record_rules.was_completed_by({**ours, "remState": "FAILED"}, 2, result)
 
 
 def test_completing_needs_the_fence() -> None:
-    result = record.Result("en", 1.0, "abc")
-    change = record.complete("t.json", OURS, result, REQUEST.source, NOW)
+    result = record_rules.Result("en", 1.0, "abc")
+    change = record_rules.complete("t.json", OURS, result, REQUEST.source, NOW)
 
     assert not holds(change.condition, held(remToken=OURS.token))
     assert holds(change.condition, held(remToken=OURS.token, remState="PUBLISHING"))
 
 
 def test_rejecting_touches_only_a_record_of_the_same_audio_that_nobody_works_on_or_ended() -> None:
-    change = record.reject("bad", "a.wav", NOW)
+    change = record_rules.reject("bad", "a.wav", NOW)
     own = {"status": "x", "s3KeyRaw": "a.wav"}
 
     items = ({}, held(**own), {**DONE, **own}, {**own, "s3KeyRaw": "other.wav"}, {"status": "x"}, own)
@@ -249,10 +259,10 @@ def test_rejecting_touches_only_a_record_of_the_same_audio_that_nobody_works_on_
 
 
 def test_rejecting_decides_nothing() -> None:
-    item = changed({"status": "x", "s3KeyRaw": "a.wav"}, record.reject("bad", "a.wav", NOW))
+    item = changed({"status": "x", "s3KeyRaw": "a.wav"}, record_rules.reject("bad", "a.wav", NOW))
 
     assert (item["status"], item["remReason"]) == ("FAILED", "bad")
-    assert holds(record.claim(REQUEST, OURS, term(NOW)).condition, item)
+    assert holds(record_rules.claim(REQUEST, OURS, term(NOW)).condition, item)
 
 
 def test_conditions_mean_what_they_say() -> None:

@@ -8,10 +8,10 @@ from unittest import mock
 
 import pytest
 
-from supervisor.broker.dynamodb import DynamoRecords
-from supervisor.broker.ports import Change, Missing, RecordKey
-from supervisor.broker.record import Hold
-from supervisor.broker.service_clock import ServiceClock
+from supervisor.broker.backends.dynamodb import DynamoRecords
+from supervisor.broker.backends.service_clock import ServiceClock
+from supervisor.broker.ports.ports import Change, Missing, RecordKey
+from supervisor.broker.rules.record_rules import Hold
 from supervisor.contract import clock
 from tests.broker.aws_servers import AwsServer, deploy
 

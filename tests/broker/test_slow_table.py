@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.broker.crew import RENEW
-from supervisor.broker.fake import QueueRules
-from supervisor.contract.messages import Ending, Keep, Lost, Ready, Wanted
+from supervisor.broker.work.executor import RENEW
+from supervisor.contract.wire.messages import Ending, Keep, Lost, Ready, Wanted
 from tests.broker.aws_servers import Deployment
 from tests.broker.harness import BrokerProcess, rem_message
 from tests.broker.model import assert_once, new_world
 from tests.broker.model_supervisor import Plan
 from tests.broker.proxy import Proxy
+from tests.support.memory_backend import QueueRules
 
 NAMES = tuple(f"rec-{n}" for n in range(4))
 

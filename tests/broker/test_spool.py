@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from supervisor.broker.errors import JobRejected, ResultBroken, TryLater
-from supervisor.broker.held import Lease, LiveJob, Phase, Settled
-from supervisor.broker.holdings import Holdings
-from supervisor.broker.lease_files import LeaseFiles, _read, revived
-from supervisor.broker.ports import Message, RecordKey
-from supervisor.broker.record import Hold, Result
-from supervisor.broker.request import JobRequest, Source
-from supervisor.broker.spool import Spool
-from supervisor.broker.troubles import Troubles
-from supervisor.contract.messages import Ending, JobCard, Trouble
+from supervisor.broker.in_flight.in_flight import Holdings
+from supervisor.broker.in_flight.in_flight_types import Lease, LiveJob, Phase, Settled
+from supervisor.broker.in_flight.lease_journal import LeaseFiles, _read, revived
+from supervisor.broker.in_flight.outages import Troubles
+from supervisor.broker.in_flight.spool import Spool
+from supervisor.broker.ports.errors import JobRejected, ResultBroken, TryLater
+from supervisor.broker.ports.job_request import JobRequest, Source
+from supervisor.broker.ports.ports import Message, RecordKey
+from supervisor.broker.rules.record_rules import Hold, Result
+from supervisor.contract.wire.messages import Ending, JobCard, Trouble
 from tests.broker.harness import stage
 
 KEY = RecordKey("user-9", "rec-1")

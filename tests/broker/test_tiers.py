@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from supervisor.broker.check import findings
+from supervisor.broker.verbs.check import findings
 from supervisor.contract.finding import Finding
-from supervisor.contract.messages import (
+from supervisor.contract.wire.messages import (
     Checkpoint,
     Commit,
     Done,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.contract.messages import (
+from supervisor.contract.wire.messages import (
     Adopted,
     Commit,
     Done,

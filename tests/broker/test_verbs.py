@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from supervisor.broker.local import open_database
-from supervisor.contract import child_env
-from supervisor.contract.messages import Done, Fail, Failure
-from supervisor.contract.settings_schema import Settings
+from supervisor.broker.backends.local_queue import open_database
+from supervisor.contract import child_bootstrap
+from supervisor.contract.wire.messages import Done, Fail, Failure
+from supervisor.settings.schema import Settings
 from tests.broker.aws_servers import Deployment
 from tests.broker.harness import ROOT, BrokerProcess, local_settings
 
@@ -43,7 +43,11 @@ def start(settings: Settings, verb: str, environ: Any = None, **request: Any) ->
         return subprocess.Popen(
             [sys.executable, "-m", "supervisor.broker", verb],
             cwd=ROOT,
-            env={**clean, **(environ or {}), child_env.SETTINGS: child_env.dump_settings(settings)},
+            env={
+                **clean,
+                **(environ or {}),
+                child_bootstrap.SETTINGS: child_bootstrap.dump_settings(settings),
+            },
             stdin=asked,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from supervisor.broker.errors import JobRejected
-from supervisor.broker.s3 import S3Objects
+from supervisor.broker.backends.s3 import S3Objects
+from supervisor.broker.ports.errors import JobRejected
 from tests.broker.aws_servers import Deployment, deploy
 
 pytestmark = [pytest.mark.aws, pytest.mark.slow]

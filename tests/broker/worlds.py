@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Optional
 
-from supervisor.broker.errors import JobRejected
-from supervisor.broker.local import LocalQueue, LocalRecords, open_database
-from supervisor.broker.local_objects import LocalObjects
-from supervisor.broker.ports import Counts, RecordKey
-from supervisor.contract.settings_schema import Settings
+from supervisor.broker.backends.local_objects import LocalObjects
+from supervisor.broker.backends.local_queue import LocalQueue, LocalRecords, open_database
+from supervisor.broker.ports.errors import JobRejected
+from supervisor.broker.ports.ports import Counts, RecordKey
+from supervisor.settings.schema import Settings
 from tests.broker.aws_servers import AwsServer, deploy
 from tests.broker.harness import BrokerProcess, local_settings, until
 
@@ -73,9 +73,9 @@ def local_world(folder: Path) -> World:
 
 def aws_world(server: AwsServer, folder: Path) -> World:
     """A deployment of its own on an imitation of AWS."""
-    from supervisor.broker.dynamodb import DynamoRecords
-    from supervisor.broker.s3 import S3Objects
-    from supervisor.broker.sqs import SqsQueue
+    from supervisor.broker.backends.dynamodb import DynamoRecords
+    from supervisor.broker.backends.s3 import S3Objects
+    from supervisor.broker.backends.sqs import SqsQueue
 
     made = deploy(server)
     client = made.server.client

@@ -14,9 +14,9 @@ from typing import Any, Callable
 
 import pytest
 
-from supervisor.contract import framing
-from supervisor.contract.settings import ENVIRONMENT
-from supervisor.contract.settings_schema import Settings
+from supervisor.contract.wire import framing
+from supervisor.settings.load import ENVIRONMENT
+from supervisor.settings.schema import Settings
 
 Conversation = Callable[[socket.socket], None]
 

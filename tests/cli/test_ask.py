@@ -10,10 +10,10 @@ from typing import Any, Callable
 
 import pytest
 
-from supervisor.commands.ask import NotRunning, ask
-from supervisor.commands.command_failed import CommandFailed
+from supervisor.cli.client.control_client import NotRunning, ask
+from supervisor.cli.client.errors import CommandFailed
 from supervisor.contract.exits import Exit
-from supervisor.contract.settings_schema import Settings
+from supervisor.settings.schema import Settings
 
 Start = Callable[[Callable[[socket.socket], None]], Path]
 STATUS = {"do": "status"}

@@ -14,9 +14,9 @@ from typing import Any, Callable
 
 import pytest
 
-from supervisor.cli import main
-from supervisor.state_dir import StateDir
-from supervisor.status_file import StatusFile
+from supervisor.cli.main import main
+from supervisor.service.state_dir import StateDir
+from supervisor.service.status_file import StatusFile
 from tests import leftovers
 
 Answering = Callable[[dict[str, Any]], list[dict[str, Any]]]

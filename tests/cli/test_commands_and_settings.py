@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 import pytest
 
-from supervisor.cli import main
+from supervisor.cli.main import main
 
 Answering = Callable[[dict[str, Any]], list[dict[str, Any]]]
 Make = Callable[..., dict[str, Any]]
@@ -49,7 +49,7 @@ def test_a_state_directory_that_is_none_is_a_settings_mistake(
 
 
 def test_status_imports_nothing_that_it_does_not_need() -> None:
-    looks = "import sys; import supervisor.commands.verbs_control; print(*sys.modules)"
+    looks = "import sys; import supervisor.cli.control; print(*sys.modules)"
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     told = subprocess.run(
         [sys.executable, "-c", looks], env=environ, capture_output=True, text=True, check=True

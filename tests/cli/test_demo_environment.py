@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.commands.demo import SAMPLES, read_samples, start_news
-from supervisor.commands.demo_service import MODEL, demo_environment
-from supervisor.contract.settings import ENVIRONMENT, load_settings
+from supervisor.cli.demo.demo import SAMPLES, read_samples, start_news
+from supervisor.cli.demo.demo_service import MODEL, demo_environment
+from supervisor.settings.load import ENVIRONMENT, load_settings
 
 HOSTILE = {
     **dict.fromkeys(ENVIRONMENT, "small.en"),

@@ -11,14 +11,14 @@ from typing import Any, Callable
 
 import pytest
 
-from supervisor.cli import main
-from supervisor.commands import doctor_host as host
-from supervisor.commands.doctor_children import finding_from, findings_of, of_model
-from supervisor.commands.errand import Errand
-from supervisor.commands.layout import plain
-from supervisor.commands.verbs_doctor import finding_lines, summary
+from supervisor.cli.client.helper_process import Errand
+from supervisor.cli.doctor import host_checks as host
+from supervisor.cli.doctor.child_checks import finding_from, findings_of, of_model
+from supervisor.cli.doctor.doctor import finding_lines, summary
+from supervisor.cli.main import main
+from supervisor.cli.text.text_format import plain
 from supervisor.contract.finding import Finding
-from supervisor.contract.settings_schema import Settings, SpoolSettings
+from supervisor.settings.schema import Settings, SpoolSettings
 
 Answering = Callable[[dict[str, Any]], list[dict[str, Any]]]
 
@@ -104,7 +104,7 @@ def test_a_child_that_breaks_is_told_in_its_own_words(tmp_path: Path) -> None:
 
 
 def test_a_child_that_hangs_is_a_failure_and_gone_afterwards(tmp_path: Path) -> None:
-    from supervisor.commands.command_failed import CommandFailed
+    from supervisor.cli.client.errors import CommandFailed
 
     def enough() -> None:
         raise CommandFailed("no answer within 60 s")

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from supervisor.commands.doctor_notices import of_notices
+from supervisor.cli.doctor.notice_checks import of_notices
 from supervisor.contract.finding import Finding
-from supervisor.contract.settings import Loaded
-from supervisor.contract.settings_schema import NoticesSettings, Settings
-from supervisor.fake_metadata import FakeMetadata, Fault
-from supervisor.notice import PATHS, Kind
+from supervisor.notices.fake_imds import FakeMetadata, Fault
+from supervisor.notices.notice import PATHS, Kind
+from supervisor.settings.load import Loaded
+from supervisor.settings.schema import NoticesSettings, Settings
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_a_service_that_answers_is_well(fake: FakeMetadata) -> None:
 
 
 def test_where_nobody_is_asked_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("supervisor.metadata.is_ec2", lambda: False)  # the tests' own host may be one
+    monkeypatch.setattr("supervisor.notices.imds.is_ec2", lambda: False)  # the tests' own host may be one
 
     elsewhere, switched_off, misspelt = finding(""), finding("", enabled="off"), finding("ftp://x")
 

@@ -14,11 +14,12 @@ from typing import Any, Callable
 import psutil
 import pytest
 
-from supervisor.commands import doctor_processes as processes
-from supervisor.commands import doctor_service as service
-from supervisor.contract import codec, framing
-from supervisor.contract.settings import Loaded
-from supervisor.contract.settings_schema import DevicesSettings, Settings, TranscriptionSettings
+from supervisor.cli.doctor import process_checks as processes
+from supervisor.cli.doctor import service_checks as service
+from supervisor.contract import codec
+from supervisor.contract.wire import framing
+from supervisor.settings.load import Loaded
+from supervisor.settings.schema import DevicesSettings, Settings, TranscriptionSettings
 
 Make = Callable[..., dict[str, Any]]
 Talk = Callable[[Callable[[socket.socket], None]], Path]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor.commands.doctor_slots import of_slots
+from supervisor.cli.doctor.slot_checks import of_slots
 from supervisor.contract import codec
 from supervisor.contract.finding import Finding
-from supervisor.contract.messages import Device, Devices
-from supervisor.contract.settings_schema import DevicesSettings, Settings, TranscriptionSettings
-from supervisor.places import Host
+from supervisor.contract.wire.messages import Device, Devices
+from supervisor.placement.slot_plan import Host
+from supervisor.settings.schema import DevicesSettings, Settings, TranscriptionSettings
 
 GIB = 1024**3
 HOST = Host(2, 16 * GIB)

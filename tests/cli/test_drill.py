@@ -13,7 +13,7 @@ from typing import Any, Callable
 
 import pytest
 
-from supervisor import cli
+from supervisor.cli import main
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 Answering = Callable[[dict[str, Any]], list[dict[str, Any]]]
@@ -36,14 +36,14 @@ def test_a_drill_is_asked_of_the_service_and_its_words_are_printed(
 ) -> None:
     requests = answering({"ok": True, "text": "it will drain"})
 
-    code = cli.main(["drill", *words])
+    code = main.main(["drill", *words])
 
     assert (code, capsys.readouterr().out) == (0, "it will drain\n")
     assert requests == [{"do": "drill", **asked}]
 
 
 def test_without_a_service_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["drill", "spot"]) == 3
+    assert main.main(["drill", "spot"]) == 3
     assert "no supervisor is running" in capsys.readouterr().err
 
 
@@ -60,14 +60,14 @@ def test_without_a_service_it_says_so(capsys: pytest.CaptureFixture[str]) -> Non
     ],
 )
 def test_what_is_no_drill_is_a_mistake_in_usage(words: tuple[str, ...]) -> None:
-    assert cli.main(["drill", *words]) == 2
+    assert main.main(["drill", *words]) == 2
 
 
 def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    from supervisor.fake_metadata import FakeMetadata
+    from supervisor.notices.fake_imds import FakeMetadata
 
     with FakeMetadata() as other:
-        assert cli.main(["drill", "spot", "--serve", str(other.port)]) == 1
+        assert main.main(["drill", "spot", "--serve", str(other.port)]) == 1
         assert f"port {other.port}" in capsys.readouterr().err
 
 

@@ -8,8 +8,8 @@ from typing import Any, Callable
 
 import pytest
 
-from supervisor import cli
-from supervisor.commands.cli_arguments import RECOVERY_ACTIONS
+from supervisor.cli import main
+from supervisor.cli.arguments import RECOVERY_ACTIONS
 from supervisor.gpuwatch.xid import ACTIONS
 
 Make = Callable[..., dict[str, Any]]
@@ -56,14 +56,14 @@ def test_a_fault_is_added_to_what_the_gpu_does(
 ) -> None:
     (state_dir / "fake-gpus.json").write_text(json.dumps({"0": {"lost": True}, "1": before}))
 
-    assert cli.main(["drill", "gpu", "gpu1", *words]) == 0
+    assert main.main(["drill", "gpu", "gpu1", *words]) == 0
 
     assert written(state_dir) == {"0": {"lost": True}, "1": after}
 
 
 @pytest.mark.usefixtures("simulated")
 def test_a_hang_has_an_end(state_dir: Path) -> None:
-    assert cli.main(["drill", "gpu", "gpu0", "--hang", "60"]) == 0
+    assert main.main(["drill", "gpu", "gpu0", "--hang", "60"]) == 0
 
     assert written(state_dir)["0"]["hang_until_unix_s"] > 1_700_000_000
 
@@ -79,7 +79,7 @@ def test_a_hang_has_an_end(state_dir: Path) -> None:
 def test_an_order_that_makes_no_sense_is_refused(
     capsys: pytest.CaptureFixture[str], words: tuple[str, ...], why: str
 ) -> None:
-    assert cli.main(["drill", "gpu", *words]) == 1
+    assert main.main(["drill", "gpu", *words]) == 1
     assert why in capsys.readouterr().err
 
 
@@ -96,14 +96,14 @@ def test_a_drill_that_lacks_a_word_or_has_one_too_many_is_a_mistake_in_usage(
     capsys: pytest.CaptureFixture[str], words: tuple[str, ...], why: str
 ) -> None:
     """`drill gpu` spoke of a slot None, and `drill spot gpu0` drained all slots."""
-    assert cli.main(["drill", *words]) == 2
+    assert main.main(["drill", *words]) == 2
 
     assert why in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("simulated")
 def test_a_drill_says_in_words_what_the_gpu_does(capsys: pytest.CaptureFixture[str]) -> None:
-    cli.main(["drill", "gpu", "gpu1", "--xid", "79", "--held-bytes", "5"])
+    main.main(["drill", "gpu", "gpu1", "--xid", "79", "--held-bytes", "5"])
     told = capsys.readouterr().out
 
     assert told.startswith("Simulated GPU 1 of gpu1 reports XID 79, keeps 5 bytes allocated.\n")
@@ -112,7 +112,7 @@ def test_a_drill_says_in_words_what_the_gpu_does(capsys: pytest.CaptureFixture[s
 def test_an_action_that_no_driver_wants_is_refused_and_all_others_are_known(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert cli.main(["drill", "gpu", "gpu0", "--recovery-action", "reboot"]) == 2
+    assert main.main(["drill", "gpu", "gpu0", "--recovery-action", "reboot"]) == 2
 
     assert "gpu-reset" in capsys.readouterr().err
     assert set(RECOVERY_ACTIONS) - {"unknown"} <= set(ACTIONS.values())
@@ -123,6 +123,6 @@ def test_real_gpus_do_not_fail_on_demand(
 ) -> None:
     answering({"ok": True, "status": status_of()})
 
-    assert cli.main(["drill", "gpu", "gpu0", "--xid", "79"]) == 1
+    assert main.main(["drill", "gpu", "gpu0", "--xid", "79"]) == 1
     assert "only simulated GPUs fail on demand" in capsys.readouterr().err
     assert not (state_dir / "fake-gpus.json").exists()

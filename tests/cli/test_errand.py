@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.commands.command_failed import CommandFailed
-from supervisor.commands.errand import Errand, for_broker, for_engine
-from supervisor.contract.settings import Loaded
-from supervisor.contract.settings_schema import Settings
+from supervisor.cli.client.errors import CommandFailed
+from supervisor.cli.client.helper_process import Errand, for_broker, for_engine
+from supervisor.settings.load import Loaded
+from supervisor.settings.schema import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -90,7 +90,7 @@ def test_wrong_settings_stay_wrong_settings(tmp_path: Path) -> None:
 def test_leaving_the_block_ends_a_child_that_ignores_the_polite_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("supervisor.commands.errand.STOP_WITHIN_S", 0.2)
+    monkeypatch.setattr("supervisor.cli.client.helper_process.STOP_WITHIN_S", 0.2)
     program = (
         "import signal, threading; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
         "print('{}', flush=True); threading.Event().wait()"
@@ -124,7 +124,7 @@ def test_a_child_goes_with_a_command_that_is_killed(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     parent = f"""
-from supervisor.commands.errand import Errand
+from supervisor.cli.client.helper_process import Errand
 with Errand("errand_child", [], {{"PYTHONPATH": {str(tmp_path)!r}}}) as errand:
     for line in errand.lines():
         print(line["pid"], flush=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from supervisor.commands.command_failed import CommandFailed
-from supervisor.commands.follow_start import LOOK_EVERY_S, follow_start
+from supervisor.cli.client.errors import CommandFailed
+from supervisor.cli.client.follow_start import LOOK_EVERY_S, follow_start
 
 FOLLOW = {"slot": "gpu1", "sure_after_s": 0.0, "most_s": 10.0}
 STARTING, READY = ("starting", "loading"), ("ready", "")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.installed import names_to_add
+from supervisor.cli.client.service_lookup import names_to_add
 
 
 @pytest.fixture

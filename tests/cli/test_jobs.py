@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.broker.failed_jobs import FailedJob, FailedJobs
-from supervisor.cli import main
-from supervisor.commands.verbs_jobs import queue_line
+from supervisor.broker.backends.failed_jobs import FailedJob, FailedJobs
+from supervisor.cli.jobs import queue_line
+from supervisor.cli.main import main
 
 pytestmark = pytest.mark.slow
 ODD = "\u202egpj.exe\u2028\u200b\ufeff"

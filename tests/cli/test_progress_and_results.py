@@ -7,10 +7,17 @@ from typing import Any
 
 import pytest
 
-from supervisor.commands.command_failed import CommandFailed
-from supervisor.commands.layout import audio_text, bytes_text, factor_text, percent_text, span_text, table
-from supervisor.commands.progress import Progress
-from supervisor.commands.results import ResultFolder
+from supervisor.cli.client.errors import CommandFailed
+from supervisor.cli.client.results import ResultFolder
+from supervisor.cli.text.progress import Progress
+from supervisor.cli.text.text_format import (
+    audio_text,
+    bytes_text,
+    factor_text,
+    percent_text,
+    span_text,
+    table,
+)
 
 
 def running(job_id: str, ratio: Any, audio_s: Any = 60.0) -> dict[str, Any]:

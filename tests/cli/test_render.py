@@ -8,7 +8,7 @@ from typing import Any, Callable
 
 import pytest
 
-from supervisor.commands.render import WIDTH, status_text
+from supervisor.cli.text.status_text import WIDTH, status_text
 
 Make = Callable[..., dict[str, Any]]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor import socket_path as sp
+from supervisor.settings import socket_path as sp
 
 
 def path_of(state_dir: str, **environ: str) -> str:

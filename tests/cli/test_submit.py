@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from supervisor.cli import main
-from supervisor.commands.demo import SAMPLES
+from supervisor.cli.demo.demo import SAMPLES
+from supervisor.cli.main import main
 from tests import leftovers
 from tests.processes.rem_service import Service, running, wait_for
 

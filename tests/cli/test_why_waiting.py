@@ -6,8 +6,8 @@ from typing import Any, Callable
 
 import pytest
 
-from supervisor.cli import _in_words
-from supervisor.commands.why_waiting import LEAVE, same_but_for_figures, why_waiting
+from supervisor.cli.main import _in_words
+from supervisor.cli.text.why_waiting import LEAVE, same_but_for_figures, why_waiting
 
 Make = Callable[..., dict[str, Any]]
 

@@ -7,8 +7,8 @@ from typing import Any, Optional
 
 import pytest
 
-from supervisor.contract.settings import Loaded, load_settings
-from supervisor.contract.settings_mistakes import SettingsWrong
+from supervisor.settings.load import Loaded, load_settings
+from supervisor.settings.mistakes import SettingsWrong
 
 
 class Folder:

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.contract import codec, framing, messages
+from supervisor.contract import codec
+from supervisor.contract.wire import framing, messages
 
 
 class Colour(str, enum.Enum):

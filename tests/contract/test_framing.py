@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.contract import framing
+from supervisor.contract.wire import framing
 
 plain_objects = st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=20), max_size=4)
 

@@ -6,7 +6,7 @@ from typing import Optional
 
 import pytest
 
-from supervisor.contract.moments import iso_utc, unix_s_of_http, unix_s_of_iso
+from supervisor.contract.timestamps import iso_utc, unix_s_of_http, unix_s_of_iso
 
 NOON = 1_505_722_920.0  # 2017-09-18T08:22:00Z
 

@@ -8,13 +8,13 @@ from typing import Any, Optional
 
 import pytest
 
-from supervisor.contract import options
-from supervisor.contract.options import BadOption, Options, VadParameters
-from supervisor.contract.settings_schema import TranscriptionSettings, default_options
+from supervisor.contract import job_options
+from supervisor.contract.job_options import BadOption, Options, VadParameters
+from supervisor.settings.schema import TranscriptionSettings, default_options
 
 
 def test_profile_rem_is_rems_own_and_fast_differs_in_conditioning_alone() -> None:
-    rem, fast = options.of_profile("rem"), options.of_profile("fast")
+    rem, fast = job_options.of_profile("rem"), job_options.of_profile("fast")
 
     assert rem == Options()
     assert (rem.beam_size, rem.vad_filter, rem.vad_parameters.min_silence_duration_ms) == (5, True, 500)
@@ -63,13 +63,13 @@ def test_conditioning_follows_the_profile_unless_it_is_set(
 def test_default_settings_give_the_default_options_of_their_profile() -> None:
     settings = TranscriptionSettings()
 
-    assert default_options(settings) == options.of_profile(settings.profile)
+    assert default_options(settings) == job_options.of_profile(settings.profile)
 
 
 def test_job_changes_what_it_names_and_keeps_the_rest() -> None:
     asked = {"temperature": 0, "vad_parameters": {"threshold": 0.3}, "initial_prompt": "Dear all,"}
 
-    found = options.changed(Options(beam_size=2), json.dumps(asked))
+    found = job_options.changed(Options(beam_size=2), json.dumps(asked))
 
     assert found == Options(
         beam_size=2,
@@ -77,7 +77,7 @@ def test_job_changes_what_it_names_and_keeps_the_rest() -> None:
         vad_parameters=VadParameters(threshold=0.3),
         initial_prompt="Dear all,",
     )
-    assert options.changed(found, "") is found
+    assert job_options.changed(found, "") is found
 
 
 ODD: dict[str, Any] = {
@@ -99,7 +99,7 @@ ODD: dict[str, Any] = {
 @pytest.mark.parametrize(("name", "asked"), ODD.items(), ids=ODD.keys())
 def test_option_that_makes_no_sense_is_named(name: str, asked: dict[str, Any]) -> None:
     with pytest.raises(BadOption) as caught:
-        options.changed(Options(), json.dumps(asked))
+        job_options.changed(Options(), json.dumps(asked))
 
     assert str(caught.value).startswith(f"{name}:")
 
@@ -122,7 +122,7 @@ WORDS: dict[str, Any] = {
 @pytest.mark.parametrize(("words", "asked"), WORDS.items(), ids=WORDS.keys())
 def test_mistake_is_told_in_words_for_people(words: str, asked: dict[str, Any]) -> None:
     with pytest.raises(BadOption) as caught:
-        options.changed(Options(), json.dumps(asked))
+        job_options.changed(Options(), json.dumps(asked))
 
     assert str(caught.value) == words
 
@@ -142,7 +142,7 @@ def test_prompts_that_leave_no_room_for_the_text_are_refused_by_their_bytes(
     prompt: str, hotwords: str, named: Optional[str]
 ) -> None:
     """Both were legal one by one, and together took all the room that the model has: the text vanished."""
-    wrong = [name for name, _ in options.mistakes(Options(initial_prompt=prompt, hotwords=hotwords))]
+    wrong = [name for name, _ in job_options.mistakes(Options(initial_prompt=prompt, hotwords=hotwords))]
 
     assert wrong == ([named] if named else [])
 
@@ -150,4 +150,4 @@ def test_prompts_that_leave_no_room_for_the_text_are_refused_by_their_bytes(
 @pytest.mark.parametrize("text", ["[]", "3", "{", '"en"', "[" * 100_000])
 def test_options_that_are_no_object_are_refused(text: str) -> None:
     with pytest.raises(BadOption, match="expected an object"):
-        options.changed(Options(), text)
+        job_options.changed(Options(), text)

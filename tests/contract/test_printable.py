@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from supervisor.commands import layout
-from supervisor.commands.verbs_config import _toml
+from supervisor.cli.config import _toml
+from supervisor.cli.text import text_format
 from supervisor.contract.logline import JsonFormatter, TextFormatter
 from supervisor.contract.printable import escaped, printable, printable_lines
 
@@ -58,7 +58,7 @@ def test_the_json_log_is_ascii() -> None:
 
 @pytest.mark.parametrize("char", NAMED, ids=lambda char: f"U+{ord(char):04X}")
 def test_a_table_shows_none_of_them(char: str) -> None:
-    assert layout.printable(f"rec{char}ord") == "rec?ord"
+    assert text_format.printable(f"rec{char}ord") == "rec?ord"
 
 
 def test_every_unseen_character_is_replaced_and_every_letter_stays() -> None:

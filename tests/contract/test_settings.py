@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.contract.settings import AWS_REQUIRED, ENVIRONMENT, known_keys, load_settings
-from supervisor.contract.settings_mistakes import SettingsWrong
-from supervisor.contract.settings_schema import AwsSettings, Settings, TranscriptionSettings
+from supervisor.settings.load import AWS_REQUIRED, ENVIRONMENT, known_keys, load_settings
+from supervisor.settings.mistakes import SettingsWrong
+from supervisor.settings.schema import AwsSettings, Settings, TranscriptionSettings
 from tests.contract.settings_folder import Folder
 
 REM = {
@@ -154,7 +154,7 @@ def test_bounds_and_choices_are_kept_at_their_very_edges(folder: Folder) -> None
 
 
 def test_every_default_keeps_the_rules() -> None:
-    from supervisor.contract.settings_rules import BOUNDS, CHOICES, check_rules
+    from supervisor.settings.rules import BOUNDS, CHOICES, check_rules
 
     keys = known_keys()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.contract.settings import ENVIRONMENT
+from supervisor.settings.load import ENVIRONMENT
 from tests.contract.settings_folder import Folder
 
 GOOD = {

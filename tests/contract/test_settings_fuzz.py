@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
-from supervisor.contract.settings import known_keys, load_settings
-from supervisor.contract.settings_mistakes import SettingsWrong
+from supervisor.settings.load import known_keys, load_settings
+from supervisor.settings.mistakes import SettingsWrong
 
 KEYS = sorted(known_keys())
 VARIABLES = (

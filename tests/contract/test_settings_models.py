@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.contract.settings import load_settings
+from supervisor.settings.load import load_settings
 from tests.contract.settings_folder import Folder
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.contract.settings import load_settings
-from supervisor.contract.settings_mistakes import SettingsWrong
+from supervisor.settings.load import load_settings
+from supervisor.settings.mistakes import SettingsWrong
 from tests.contract.settings_folder import Folder
 
 CASES = Path(__file__).resolve().parents[3] / "shared" / "cases"  # not part of the project; CI may have it

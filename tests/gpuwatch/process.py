@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 from typing import Any, Callable
 
-from supervisor.contract import child_env, clock, framing, messages
-from supervisor.contract.child_env import GpuwatchSettings
-from supervisor.contract.messages import Devices, Fault, Look
+from supervisor.contract import child_bootstrap, clock
+from supervisor.contract.child_bootstrap import GpuwatchSettings
+from supervisor.contract.wire import framing, messages
+from supervisor.contract.wire.messages import Devices, Fault, Look
 from tests import leftovers
 
 TOP = Path(__file__).resolve().parents[2]
@@ -27,8 +28,9 @@ class Gpuwatch:
         self.link, theirs = socket.socketpair()
         self.link.settimeout(0.2)
         own = {
-            "PATH": os.environ["PATH"], "PYTHONPATH": str(TOP), child_env.LINK_FD: str(theirs.fileno()),
-            child_env.PARENT_PID: str(os.getpid()), child_env.SETTINGS: child_env.dump_settings(settings),
+            "PATH": os.environ["PATH"], "PYTHONPATH": str(TOP), child_bootstrap.LINK_FD: str(theirs.fileno()),
+            child_bootstrap.PARENT_PID: str(os.getpid()),
+            child_bootstrap.SETTINGS: child_bootstrap.dump_settings(settings),
         }  # fmt: skip
         self.process = subprocess.Popen(
             [sys.executable, "-m", "supervisor.gpuwatch"],

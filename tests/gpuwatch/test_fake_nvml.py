@@ -10,8 +10,8 @@ from typing import Callable
 
 import pytest
 
-from supervisor.contract.child_env import GpuwatchSettings
-from supervisor.contract.messages import Act, Device, Devices, Up, Xid
+from supervisor.contract.child_bootstrap import GpuwatchSettings
+from supervisor.contract.wire.messages import Act, Device, Devices, Up, Xid
 from tests.fake_nvml.build import FakeNvml, build
 from tests.gpuwatch.process import LIMIT_S, NO_SETTINGS, Gpuwatch
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor.gpuwatch.instances import NOT_NAMED, Part, meant
+from supervisor.gpuwatch.mig_events import NOT_NAMED, Part, meant
 
 PARTS = [Part("MIG-a", 1, 0), Part("MIG-b", 2, 0), Part("MIG-c", 2, 1), Part("MIG-d", None, None)]
 

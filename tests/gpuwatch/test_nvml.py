@@ -8,8 +8,8 @@ from typing import Any, Optional
 import pynvml
 import pytest
 
-from supervisor.contract.messages import Device
-from supervisor.gpuwatch import problems
+from supervisor.contract.wire.messages import Device
+from supervisor.gpuwatch import nvml_errors
 from supervisor.gpuwatch.nvml import Nvml
 
 
@@ -177,7 +177,7 @@ def test_a_machine_without_the_library_names_the_loaders_own_words() -> None:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        if error.value != problems.LIBRARY_NOT_FOUND:
+        if error.value != nvml_errors.LIBRARY_NOT_FOUND:
             pytest.skip("this machine has NVIDIA's library")
     else:
         pytest.skip("this machine has a working NVIDIA driver")
@@ -192,4 +192,4 @@ def test_a_machine_without_the_library_names_the_loaders_own_words() -> None:
 
 
 def test_an_error_that_nobody_listed_still_says_where_to_look() -> None:
-    assert problems.explain(77, "Odd") == "NVML error 77 (Odd): see dmesg for lines with NVRM or Xid"
+    assert nvml_errors.explain(77, "Odd") == "NVML error 77 (Odd): see dmesg for lines with NVRM or Xid"

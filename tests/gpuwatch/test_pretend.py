@@ -10,9 +10,9 @@ from typing import Any, Optional
 
 import pytest
 
-from supervisor.contract.messages import Xid
-from supervisor.gpuwatch import pretend
-from supervisor.gpuwatch.pretend import IDLE_BYTES, Pretend
+from supervisor.contract.wire.messages import Xid
+from supervisor.gpuwatch import simulated
+from supervisor.gpuwatch.simulated import IDLE_BYTES, Pretend
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_a_file_that_makes_no_sense_does_nothing(path: Path, text: str) -> None:
 
 
 def test_only_xids_that_are_new_are_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretend, "LOOK_FOR_XIDS_EVERY_S", 0.01)
+    monkeypatch.setattr(simulated, "LOOK_FOR_XIDS_EVERY_S", 0.01)
     told: queue.Queue[Xid] = queue.Queue()
     script(path, {"0": {"xids": [13]}})
     gpus = Pretend(path, 2, told.put)

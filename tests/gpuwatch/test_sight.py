@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from supervisor.contract.messages import Device, Devices
-from supervisor.gpuwatch.sight import Sight, devices_of, is_news
+from supervisor.contract.wire.messages import Device, Devices
+from supervisor.gpuwatch.report import Sight, devices_of, is_news
 
 GIB = 1024**3
 A = Device("GPU-a", "A10", 0, 1 * GIB, 24 * GIB, 0.0, 40.0)

@@ -6,7 +6,7 @@ from typing import Optional
 
 import pytest
 
-from supervisor.gpuwatch.visible import ordinals_may_differ, visible
+from supervisor.gpuwatch.cuda_visible import ordinals_may_differ, visible
 
 A, B, C = "GPU-aaaa1111", "GPU-aaaa2222", "GPU-cccc3333"
 M, N = "MIG-1111", "MIG-2222"

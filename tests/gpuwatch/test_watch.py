@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from supervisor.contract import codec, framing, messages
+from supervisor.contract import codec
 from supervisor.contract.exits import Exit
-from supervisor.contract.messages import Device, Devices, Up, Xid
+from supervisor.contract.wire import framing, messages
+from supervisor.contract.wire.messages import Device, Devices, Up, Xid
 from supervisor.gpuwatch import check, pci, watch
-from supervisor.gpuwatch.sight import Sight, devices_of
+from supervisor.gpuwatch.report import Sight, devices_of
 from tests import leftovers
 
 A = Device("GPU-a", "A10", 0)

@@ -6,9 +6,9 @@ from typing import Optional
 
 import pytest
 
-from supervisor.contract.messages import Act, Xid
-from supervisor.gpuwatch.bursts import COLLECT_S, Bursts
+from supervisor.contract.wire.messages import Act, Xid
 from supervisor.gpuwatch.xid import TABLE, action_after, action_name, cure, judge, wants_hold
+from supervisor.gpuwatch.xid_bursts import COLLECT_S, Bursts
 
 U = "GPU-a"
 

@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 from bench.null_worker import Line, stage
-from supervisor.contract import child_env
-from supervisor.contract.messages import (
+from supervisor.contract import child_bootstrap
+from supervisor.contract.wire.messages import (
     Beat,
     Drain,
     Job,
@@ -81,7 +81,7 @@ class Held:
 
 
 def main() -> None:
-    line = Line(child_env.link())
+    line = Line(child_bootstrap.link())
     held = Held(line, Path(sys.argv[1]))
     line.say(Up("held"), Room(1))
     threading.Thread(target=held.move, daemon=True).start()

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from supervisor.child import Child, Recipe
-from supervisor.contract import messages as m
+from supervisor.contract.wire import messages as m
+from supervisor.processes.child import Child, Recipe
 from tests.waiting import wait_in_loop
 
 REPOSITORY = Path(__file__).resolve().parents[2]

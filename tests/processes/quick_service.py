@@ -15,14 +15,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from supervisor import care, recipes
-from supervisor import pool as pl
-from supervisor.child import Recipe
-from supervisor.contract.settings import load_settings
-from supervisor.contract.settings_schema import Settings
-from supervisor.crew import OWN_POLICIES
-from supervisor.places import Place
-from supervisor.run import run_service
+from supervisor.placement.slot_plan import Place
+from supervisor.pool.rules import device_holds
+from supervisor.pool.state import events as ev
+from supervisor.processes import child_specs
+from supervisor.processes.child import Recipe
+from supervisor.service.provisioning import OWN_POLICIES
+from supervisor.service.run import run_service
+from supervisor.settings.load import load_settings
+from supervisor.settings.schema import Settings
 
 if TYPE_CHECKING:
     from tests.processes.rem_service import Service
@@ -38,26 +39,26 @@ FLOODING = (__file__, "flooding")
 
 def null_worker(settings: Settings, environ: Mapping[str, str], place: Place, model_path: str) -> Recipe:
     """A worker's environment, link and lock; another command line."""
-    real = recipes.worker(settings, environ, place, model_path)
+    real = child_specs.worker(settings, environ, place, model_path)
     return dataclasses.replace(real, command=(sys.executable, str(TOP / "bench" / "null_worker.py")))
 
 
 def tight_worker(settings: Settings, environ: Mapping[str, str], place: Place, model_path: str) -> Recipe:
     """A real worker that lacks memory."""
-    real = recipes.worker(settings, environ, place, model_path)
+    real = child_specs.worker(settings, environ, place, model_path)
     return dataclasses.replace(real, command=(sys.executable, "-m", "tests.processes.tight_worker"))
 
 
 def held_worker(settings: Settings, environ: Mapping[str, str], place: Place, model_path: str) -> Recipe:
     """The same; it waits for the file `go` in the state directory."""
-    real = recipes.worker(settings, environ, place, model_path)
+    real = child_specs.worker(settings, environ, place, model_path)
     command = (sys.executable, "-m", "tests.processes.held_worker", str(Path(settings.state_dir) / "go"))
     return dataclasses.replace(real, command=command)
 
 
 def flooding_worker(settings: Settings, environ: Mapping[str, str], place: Place, model_path: str) -> Recipe:
     """Like null_worker, but it floods its standard output."""
-    real = recipes.worker(settings, environ, place, model_path)
+    real = child_specs.worker(settings, environ, place, model_path)
     return dataclasses.replace(real, command=(sys.executable, "-m", "tests.processes.flooding_worker"))
 
 
@@ -68,11 +69,11 @@ def go(service: Service) -> None:
 
 if __name__ == "__main__":
     if "impatient" in sys.argv:
-        OWN_POLICIES[pl.GPUWATCH] = dataclasses.replace(OWN_POLICIES[pl.GPUWATCH], silence_s=5.0, gone_s=1.0)
-        care.GATE_S = 3.0
+        OWN_POLICIES[ev.GPUWATCH] = dataclasses.replace(OWN_POLICIES[ev.GPUWATCH], silence_s=5.0, gone_s=1.0)
+        device_holds.GATE_S = 3.0
     workers = {"null": null_worker, "held": held_worker, "tight": tight_worker, "flooding": flooding_worker}
     sys.exit(
         run_service(
-            load_settings(), next((workers[word] for word in sys.argv if word in workers), recipes.worker)
+            load_settings(), next((workers[word] for word in sys.argv if word in workers), child_specs.worker)
         )
     )

@@ -195,7 +195,7 @@ def is_alive(pid: int) -> bool:
 def _model() -> Any:
     from faster_whisper import WhisperModel
 
-    from workerproc import models
+    from workerproc.process import models
 
     return WhisperModel(str(models.packaged("tiny.en")), device="cpu", compute_type="int8", cpu_threads=1)
 

@@ -9,8 +9,8 @@ from typing import Any, Optional, Protocol
 
 import numpy as np
 
-from supervisor.broker.local import LocalQueue, LocalRecords, open_database
-from supervisor.broker.ports import RecordKey
+from supervisor.broker.backends.local_queue import LocalQueue, LocalRecords, open_database
+from supervisor.broker.ports.ports import RecordKey
 from tests.broker.aws_servers import Deployment, record_key
 from tests.processes.rem_service import Service, wait_for
 from tests.worker import recordings

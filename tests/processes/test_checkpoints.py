@@ -15,8 +15,8 @@ from typing import Any, Optional
 import numpy as np
 import pytest
 
-from supervisor.contract.messages import Staged
-from supervisor.contract.options import of_profile
+from supervisor.contract.job_options import of_profile
+from supervisor.contract.wire.messages import Staged
 from tests.broker.aws_servers import deploy
 from tests.processes.rem_service import Service, running, wait_for
 from tests.processes.senders import USER, AwsSender, LocalSender, Sender, finished, transcript_of

@@ -9,10 +9,10 @@ from typing import Callable
 
 import pytest
 
-from supervisor import child as ch
-from supervisor import output
-from supervisor.contract import framing
-from supervisor.contract import messages as m
+from supervisor.contract.wire import framing
+from supervisor.contract.wire import messages as m
+from supervisor.processes import child as ch
+from supervisor.processes import child_output
 from tests.processes.nursery import Ears, Nursery, Play, is_alive
 
 # --- talking ----------------------------------------------------------------------------
@@ -169,7 +169,7 @@ def test_flood_of_output_leaves_the_loop_time_for_others(play: Callable[[Play], 
 
         # A read's worth each turn: two lines of the shorter kind, one of the longer, and a rest.
         assert most <= 10, "others had to wait for this many lines"
-        assert max(len(line) for line in nursery.ears.of("printed")) <= output.LINE_BYTES
+        assert max(len(line) for line in nursery.ears.of("printed")) <= child_output.LINE_BYTES
         child.signal(signal.SIGKILL)
         assert await nursery.until_dead() == -9
 

@@ -16,11 +16,11 @@ from typing import Callable
 
 import pytest
 
-from supervisor import child as ch
-from supervisor.child import Child
-from supervisor.contract import messages as m
 from supervisor.contract.exits import STATUS_UNKNOWN
-from supervisor.spawning import PlaceTaken
+from supervisor.contract.wire import messages as m
+from supervisor.processes import child as ch
+from supervisor.processes.child import Child
+from supervisor.processes.spawning import PlaceTaken
 from tests.processes.nursery import Ears, Nursery, Play, is_alive, open_descriptors
 
 # --- ending -----------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from tests.processes.rem_service import SAMPLES, running, wait_for
 from tests.processes.senders import LocalSender, finished, transcript_of
 from tests.worker import loopback_hub
 from tests.worker.loopback_hub import Hub
-from workerproc import models
+from workerproc.process import models
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

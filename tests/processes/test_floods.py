@@ -21,10 +21,10 @@ from typing import Callable
 
 import pytest
 
-from supervisor.allowance import LINES_AT_ONCE
-from supervisor.child import LAST_MESSAGES_MOST, Child
-from supervisor.contract import messages as m
-from supervisor.output import LAST_LINES_MOST
+from supervisor.contract.wire import messages as m
+from supervisor.processes.child import LAST_MESSAGES_MOST, Child
+from supervisor.processes.child_output import LAST_LINES_MOST
+from supervisor.processes.output_allowance import LINES_AT_ONCE
 from tests.processes.nursery import Ears, Nursery, Play
 from tests.processes.quick_service import FLOODING
 from tests.processes.rem_service import LIMIT_S, running, wait_for

@@ -16,7 +16,7 @@ from typing import Any, Callable
 
 import pytest
 
-from supervisor.contract.messages import (
+from supervisor.contract.wire.messages import (
     Commit,
     Done,
     Ending,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.recipes import WORKER_HOME
+from supervisor.processes.child_specs import WORKER_HOME
 from tests.processes.rem_service import SAMPLES, running
 
 pytestmark = pytest.mark.slow

@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from supervisor.fake_metadata import FakeMetadata, Fault
-from supervisor.notice import Kind
+from supervisor.notices.fake_imds import FakeMetadata, Fault
+from supervisor.notices.notice import Kind
 from tests.processes.quick_service import HELD, NULL
 from tests.processes.rem_service import LIMIT_S, RUN, SAMPLES, Service, running, wait_for
 from tests.processes.senders import LocalSender, finished, in_measured_work

@@ -12,7 +12,7 @@ from tests.processes.driven import wait_state
 from tests.processes.quick_service import NULL
 from tests.processes.rem_service import SAMPLES, Service, running, wait_for
 from tests.processes.senders import LocalSender, finished, transcript_of
-from workerproc import models
+from workerproc.process import models
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.contract.exits import Exit
-from supervisor.state_dir import StateDir
+from supervisor.service.state_dir import StateDir
 from tests.processes.rem_service import (
     LIMIT_S,
     REPOSITORY,

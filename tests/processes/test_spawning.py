@@ -12,7 +12,7 @@ from typing import Callable
 
 import pytest
 
-from supervisor.spawning import spawn
+from supervisor.processes.spawning import spawn
 from tests.processes.nursery import REPOSITORY, Nursery, Play
 
 LISTS_DESCRIPTORS = (
@@ -21,7 +21,7 @@ LISTS_DESCRIPTORS = (
 STARTS_IT = f"""
 import os, sys
 from supervisor.contract import process_start
-from supervisor.spawning import spawn
+from supervisor.processes.spawning import spawn
 process_start.begin()
 process_start.keep_descriptors()
 given, kept = os.pipe()

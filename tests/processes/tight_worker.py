@@ -15,7 +15,7 @@ def taken_bytes() -> int:
 
 
 def tighten() -> None:
-    from workerproc import recogniser
+    from workerproc.engine import recogniser
 
     class Tight(recogniser.Recogniser):
         def __init__(self, *args: Any) -> None:
@@ -27,11 +27,11 @@ def tighten() -> None:
 
 
 if __name__ == "__main__":
-    from supervisor.contract import child_env
+    from supervisor.contract import child_bootstrap
     from workerproc import __main__ as worker
-    from workerproc import birth
+    from workerproc.process import startup
 
-    birth.die_with(child_env.parent_pid())
-    birth.hold_signals()  # before the engine makes threads
+    startup.die_with(child_bootstrap.parent_pid())
+    startup.hold_signals()  # before the engine makes threads
     tighten()
     sys.exit(worker.main([]))

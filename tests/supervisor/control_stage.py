@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Awaitable, Mapping
 from types import SimpleNamespace
 from typing import Any, Callable, Optional, cast
 
-from supervisor import snapshot
-from supervisor.contract.settings_mistakes import SettingsWrong
-from supervisor.contract.settings_schema import Settings
-from supervisor.control import Control
-from supervisor.loop import Service
-from supervisor.pool import PoolEvent
-from supervisor.requests import Requests
+from supervisor.pool import status
+from supervisor.pool.state.events import PoolEvent
+from supervisor.service.control.server import Control
+from supervisor.service.control_requests import Requests
+from supervisor.service.loop import Service
+from supervisor.settings.mistakes import SettingsWrong
+from supervisor.settings.schema import Settings
 from tests.supervisor.simulator import Host
 from tests.supervisor.test_snapshot import facts
 
@@ -38,7 +38,7 @@ class Desk:
         """Nothing to do: its slots have all they need."""
 
     def picture(self) -> dict[str, Any]:
-        return snapshot.take(self.pool, facts(self.host))
+        return status.take(self.pool, facts(self.host))
 
     def fetch_models_again(self) -> list[str]:
         return []

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Optional
 
-from supervisor import pool as pl
-from supervisor.contract import messages as m
+from supervisor.contract.wire import messages as m
+from supervisor.pool.state import events as ev
 from tests.supervisor.simulator import Host
 
 GIB = 1024**3
@@ -35,10 +35,10 @@ def change(host: Host, n: int, **facts: Any) -> None:
 def fault(host: Host, n: int, xids: tuple[int, ...], act: m.Act, ago_s: float = 2.0, **more: Any) -> None:
     """gpuwatch told these XIDs a moment ago, and judges now."""
     for xid in xids:
-        host.post(pl.Heard("gpuwatch", m.Xid(f"GPU-{n}", xid, host.now_s - ago_s)))
+        host.post(ev.Heard("gpuwatch", m.Xid(f"GPU-{n}", xid, host.now_s - ago_s)))
     why = f"XID {xids[0]}: broken"
     told = m.Fault(f"GPU-{n}", xids, host.now_s - ago_s, act, why, CURE, **more)
-    host.post(pl.Heard("gpuwatch", told))
+    host.post(ev.Heard("gpuwatch", told))
 
 
 def hold_of(host: Host, name: str) -> tuple[str, Optional[float]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Callable, Optional
 
-from supervisor.contract.settings_schema import NoticesSettings, Settings
-from supervisor.fake_metadata import FakeMetadata
-from supervisor.notice import PATHS, Kind, Notice
-from supervisor.notices import Notices, Pace
-from supervisor.plain_http import Limits
+from supervisor.notices.fake_imds import FakeMetadata
+from supervisor.notices.http_get import Limits
+from supervisor.notices.notice import PATHS, Kind, Notice
+from supervisor.notices.watch import Notices, Pace
+from supervisor.settings.schema import NoticesSettings, Settings
 from tests.waiting import wait_in_loop
 
 QUICK = Pace(every_s=0.01, others_every=1, gate_most_s=5.0, limits=Limits(0.5, 0.1))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
-from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit
-from supervisor.pool import Died, Heard
+from supervisor.contract.wire import messages as m
+from supervisor.pool.state.events import Died, Heard
 
 if TYPE_CHECKING:
     from tests.supervisor.simulator import Host

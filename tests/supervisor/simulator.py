@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Optional
 
-from supervisor import pool as pl
-from supervisor import slot as sl
-from supervisor.contract import messages as m
+from supervisor.contract.wire import messages as m
+from supervisor.pool.pool import Pool, is_mere_sign
+from supervisor.pool.state import events as ev
+from supervisor.pool.state import slot_types as sl
 from tests.supervisor.puppets import LOAD_S, Broker, Gpuwatch, Puppet, Worker, card
 
 WORKER = sl.Policy()
@@ -60,14 +61,14 @@ class Host:
         self.gpus: list[m.Device] = []  # as the driver would tell them
         self.nvml = ""  # why the driver tells nothing
         self.signals: list[tuple[str, int]] = []
-        self.ended: Optional[pl.EndProcess] = None
+        self.ended: Optional[ev.EndProcess] = None
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
-        self._events: deque[pl.PoolEvent] = deque()
+        self._events: deque[ev.PoolEvent] = deque()
         self._count = 100
-        self._unread: Optional[list[pl.PoolEvent]] = None  # while the supervisor is paused
+        self._unread: Optional[list[ev.PoolEvent]] = None  # while the supervisor is paused
         self._busy = False
         self._wakes_at_once = 0
-        self.pool = pl.Pool(read_ahead, loading_most, unready_most_s)
+        self.pool = Pool(read_ahead, loading_most, unready_most_s)
         self.pool.add("broker", "broker", BROKER)
         self.pool.add("gpuwatch", "gpuwatch", replace(WORKER, may_hold=False, silence_s=120.0))
         for n in range(workers):
@@ -79,7 +80,7 @@ class Host:
         """Start everything and put these jobs in the queue."""
         self.enqueue(*job_ids, takes_s=takes_s)
         for name in tuple(self.pool.members):
-            self.post(pl.SlotEvent(name, sl.Begin()))
+            self.post(ev.SlotEvent(name, sl.Begin()))
         return self
 
     def enqueue(self, *job_ids: str, takes_s: int = 10) -> None:
@@ -137,10 +138,10 @@ class Host:
         self._wake_late(for_s)
 
     def stop(self, within_s: float = 110.0) -> None:
-        self.post(pl.Stop(self.now_s + within_s, "stop (SIGTERM)"))
+        self.post(ev.Stop(self.now_s + within_s, "stop (SIGTERM)"))
 
     def drain(self, *names: str, within_s: float = 110.0, next_: sl.Next = sl.Next.REST) -> None:
-        self.post(pl.DrainSlots(names, self.now_s + within_s, "drain asked for", next_))
+        self.post(ev.DrainSlots(names, self.now_s + within_s, "drain asked for", next_))
 
     # --- what tests look at -------------------------------------------------------------
 
@@ -187,7 +188,7 @@ class Host:
         self._count += 1
         heapq.heappush(self._timers, (at_s, self._count, then))
 
-    def post(self, event: pl.PoolEvent) -> None:
+    def post(self, event: ev.PoolEvent) -> None:
         if self._unread is not None:
             self._unread.append(event)
             return
@@ -199,8 +200,8 @@ class Host:
             while self._events:
                 event = self._events.popleft()
                 woken_at_s = self.pool.next_wake_s()
-                steps: Iterable[pl.Action] = self.pool.steps(event, self.now_s)
-                if pl.is_mere_sign(event):
+                steps: Iterable[ev.Action] = self.pool.steps(event, self.now_s)
+                if is_mere_sign(event):
                     steps = [*steps]
                     self._check_nothing_follows(steps, woken_at_s)
                 for action in steps:
@@ -208,18 +209,18 @@ class Host:
         finally:
             self._busy = False
 
-    def _check_nothing_follows(self, actions: list[pl.Action], woken_at_s: Optional[float]) -> None:
+    def _check_nothing_follows(self, actions: list[ev.Action], woken_at_s: Optional[float]) -> None:
         """After a mere sign the loop looks neither at the pool nor at its timer."""
         wakes_at_s = self.pool.next_wake_s()
         assert not actions
         assert wakes_at_s == woken_at_s or (woken_at_s is not None and woken_at_s < (wakes_at_s or 0.0))
 
-    def _carry_out(self, action: pl.Action) -> None:
-        if isinstance(action, pl.EndProcess):
+    def _carry_out(self, action: ev.Action) -> None:
+        if isinstance(action, ev.EndProcess):
             self.ended = self.ended or action
-        elif isinstance(action, pl.Send):
+        elif isinstance(action, ev.Send):
             self._tell(action.name, action.message)
-        elif isinstance(action, pl.ForSlot):
+        elif isinstance(action, ev.ForSlot):
             self._command(action.name, action.command)
 
     def _command(self, name: str, command: sl.Command) -> None:
@@ -241,12 +242,12 @@ class Host:
     def _spawn(self, name: str) -> None:
         assert name not in self.processes, f"a second process in slot {name}"
         if name in self.starts_fail:
-            self.post(pl.SlotEvent(name, sl.SpawnFailed("no such file", 0.5, self.blocked)))
+            self.post(ev.SlotEvent(name, sl.SpawnFailed("no such file", 0.5, self.blocked)))
             return
         self._count += 1
         puppet = KINDS[self.slot(name).kind](self, name, self._count)
         self.processes[name] = puppet
-        self.post(pl.SlotEvent(name, sl.Spawned(puppet.pid)))
+        self.post(ev.SlotEvent(name, sl.Spawned(puppet.pid)))
         puppet.begin()
 
     def _tell(self, name: str, message: Any) -> None:
@@ -258,13 +259,13 @@ class Host:
     def _wake_late(self, lost_s: float) -> None:
         """Go on as the loop does: its timers come before the sockets are read."""
         unread, self._unread = self._unread or [], None
-        for event in (pl.Paused(lost_s), pl.Due(), *unread):
+        for event in (ev.Paused(lost_s), ev.Due(), *unread):
             self.post(event)
 
     def _wake(self) -> None:
         self._wakes_at_once += 1
         assert self._wakes_at_once <= WAKES_AT_ONCE_MOST, "woken without end: the moment asked for stays past"
-        self.post(pl.Due())
+        self.post(ev.Due())
 
     def _pass_to(self, at_s: float) -> None:
         if at_s > self.now_s:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 from dataclasses import replace
 
-from supervisor import slot as sl
-from supervisor.slot import Policy, Slot, SlotState
+from supervisor.pool.state import slot_types as sl
+from supervisor.pool.state.slot import decide
+from supervisor.pool.state.slot_types import Policy, Slot, SlotState
 
 POLICY = Policy()  # the defaults are the product's: 180 s to start, 30 of silence, held after five
 STACKS, KILL = sl.Signal(signal.SIGUSR2), sl.Signal(signal.SIGKILL)
@@ -24,7 +25,7 @@ class Life:
 
     def take(self, *events: sl.Event) -> Life:
         for event in events:
-            self.slot, self.said = sl.decide(self.slot, event, self.policy, self.now_s)
+            self.slot, self.said = decide(self.slot, event, self.policy, self.now_s)
         return self
 
     def after(self, by_s: float, *events: sl.Event) -> Life:

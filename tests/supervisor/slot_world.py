@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
-from supervisor import slot as sl
-from supervisor.slot import SlotState
+from supervisor.pool.state import slot_types as sl
+from supervisor.pool.state.slot import decide
+from supervisor.pool.state.slot_types import SlotState
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class World:
             process = "running"
         elif isinstance(event, (sl.SpawnFailed, sl.Exited)):
             process = "none"
-        slot, commands = sl.decide(self.slot, event, policy, now_s)
+        slot, commands = decide(self.slot, event, policy, now_s)
         for command in commands:
             if isinstance(command, sl.LeaveBehind):
                 process = "none"

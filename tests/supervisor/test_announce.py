@@ -12,11 +12,12 @@ from typing import Any, Callable
 
 import pytest
 
-from supervisor import pool as pl
-from supervisor import slot as sl
-from supervisor.announce import Announcer, is_too_late, status_line
-from supervisor.snapshot import gist
-from supervisor.systemd import Notifier
+from supervisor.pool.pool import Pool
+from supervisor.pool.state import events as ev
+from supervisor.pool.state import slot_types as sl
+from supervisor.pool.status import gist
+from supervisor.service.systemd import Notifier
+from supervisor.service.systemd_status import Announcer, is_too_late, status_line
 
 POLICY = sl.Policy()
 NOW_S = 1_000.0
@@ -89,14 +90,14 @@ def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
     return Loop(monkeypatch)
 
 
-def pool_with(state: sl.SlotState, reason: str = "") -> pl.Pool:
-    pool = pl.Pool()
+def pool_with(state: sl.SlotState, reason: str = "") -> Pool:
+    pool = Pool()
     pool.add("cpu0", "worker", POLICY)
     pool.members["cpu0"].slot = sl.Slot("cpu0", "worker", state, reason)
     return pool
 
 
-def announcer(systemd: Systemd, pool: pl.Pool, **environ: str) -> Announcer:
+def announcer(systemd: Systemd, pool: Pool, **environ: str) -> Announcer:
     return Announcer(Notifier({**systemd.environ, **environ}), pool, lambda: gist(pool, NOW_S, NOW_S - 5))
 
 
@@ -117,7 +118,7 @@ def test_ready_is_said_once_and_not_before_a_worker_is_ready(systemd: Systemd) -
 def test_a_start_that_is_drained_is_ready(systemd: Systemd) -> None:
     """A host that EC2 takes starts drained: without READY systemd would restart it for ever."""
     pool = pool_with(sl.SlotState.STOPPED)
-    pool.mode = pl.Mode.DRAINED
+    pool.mode = ev.Mode.DRAINED
 
     announcer(systemd, pool).tell()
 
@@ -130,7 +131,7 @@ def test_status_is_said_only_when_it_changed(systemd: Systemd) -> None:
 
     mine.tell()
     mine.tell()
-    pool.mode = pl.Mode.STOPPING
+    pool.mode = ev.Mode.STOPPING
     mine.tell()
 
     assert systemd.heard() == [
@@ -157,9 +158,9 @@ def test_more_time_is_asked_for_again_and_again_while_loading_and_not_afterwards
     assert not any(word.startswith("EXTEND") for word in working)
 
 
-@pytest.mark.parametrize("mode", [pl.Mode.DRAINING, pl.Mode.STOPPING])
+@pytest.mark.parametrize("mode", [ev.Mode.DRAINING, ev.Mode.STOPPING])
 def test_more_time_is_asked_for_again_and_again_while_work_is_finished(
-    systemd: Systemd, loop: Loop, mode: pl.Mode
+    systemd: Systemd, loop: Loop, mode: ev.Mode
 ) -> None:
     pool = pool_with(sl.SlotState.READY)
     mine = announcer(systemd, pool)

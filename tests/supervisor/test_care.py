@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor import pool as pl
-from supervisor.contract import messages as m
+from supervisor.contract.wire import messages as m
+from supervisor.pool.state import events as ev
 from tests.supervisor.device_host import CURE, GIB, change, fault, gpu, hold_of, host_with
 from tests.supervisor.simulator import Host
 
@@ -187,11 +187,11 @@ def test_release_by_hand_ends_a_hold_and_resume_does_not() -> None:
     fault(host, 0, (79,), m.Act.HOLD)
     host.run_until(lambda: host.state("w0") == "held")
 
-    host.post(pl.Resume(("w0",)))
+    host.post(ev.Resume(("w0",)))
     host.run(5)
     assert host.state("w0") == "held"
     assert host.slot("w0").reason.startswith("XID 79")
-    host.post(pl.Release("w0"))
+    host.post(ev.Release("w0"))
 
     host.run_until(lambda: host.state("w0") == "ready")
 
@@ -223,9 +223,9 @@ def test_a_worker_that_finds_its_device_broken_leaves_a_record() -> None:
     host = host_with()
     fault(host, 0, (45,), m.Act.IGNORE)
 
-    actions = host.pool.take(pl.Died("w0", 71, 0.5, said="CUDA failed"), host.now_s)
+    actions = host.pool.take(ev.Died("w0", 71, 0.5, said="CUDA failed"), host.now_s)
 
-    record = next(action for action in actions if isinstance(action, pl.Crashed))
+    record = next(action for action in actions if isinstance(action, ev.Crashed))
     assert (record.death, record.xids) == ("device", (45,))
     assert host.slot("w0").reason == "exit 71 (device broken): CUDA failed"
 
@@ -238,7 +238,7 @@ def test_a_device_fault_does_not_wake_what_an_operator_put_to_rest() -> None:
     fault(host, 0, (79,), m.Act.HOLD)
     host.run(10)
     assert host.state("w0") == "stopped"
-    host.post(pl.Resume(("w0",)))
+    host.post(ev.Resume(("w0",)))
 
     host.run_until(lambda: host.state("w0") == "held", most_s=5)
 

@@ -13,9 +13,9 @@ from typing import Any, Callable
 
 import pytest
 
-from supervisor import control as ct
-from supervisor.control import Control
-from supervisor.control_socket import ControlSocket, GroupUnusable, SocketUnusable
+from supervisor.service.control import server as ct
+from supervisor.service.control.server import Control
+from supervisor.service.control.socket_file import ControlSocket, GroupUnusable, SocketUnusable
 from tests.supervisor.control_stage import Client, Stage, Story
 
 # --- what makes no sense ------------------------------------------------------------------

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from supervisor.crashes import CrashLog, CrashRecord, LastWords
-from supervisor.slot import Slot
+from supervisor.pool.state.slot_types import Slot
+from supervisor.service.crash_records import CrashLog, CrashRecord, LastWords
 
 
 def death(at_unix_s: float, **device: Any) -> CrashRecord:

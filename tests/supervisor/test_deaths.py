@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor.contract import messages as m
 from supervisor.contract.exits import STATUS_UNKNOWN
-from supervisor.deaths import death_of
-from supervisor.ledger import Death
-from supervisor.pool import Died
-from supervisor.pool_types import Member
-from supervisor.slot import Policy, Slot, SlotState
+from supervisor.contract.wire import messages as m
+from supervisor.pool.rules.exit_causes import death_of
+from supervisor.pool.state.events import Died, Member
+from supervisor.pool.state.jobs import Death
+from supervisor.pool.state.slot_types import Policy, Slot, SlotState
 from tests.supervisor.simulator import Host
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.degraded import health, ready_count, why_degraded
+from supervisor.contract.degraded import health, ready_count, why_degraded
 
 
 def worker(name: str = "w0", state: str = "ready", **more: Any) -> dict[str, Any]:

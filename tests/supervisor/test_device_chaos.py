@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from supervisor import pool as pl
-from supervisor.contract import messages as m
-from supervisor.slot import SlotState
+from supervisor.contract.wire import messages as m
+from supervisor.pool.state import events as ev
+from supervisor.pool.state.slot_types import SlotState
 from tests.supervisor.device_host import GIB, change, fault, gpu, host_with
 from tests.supervisor.simulator import Host
 
@@ -47,11 +47,11 @@ def strike(host: Host, what: str, n: int, how: Any) -> None:
     elif what == "nvml":
         host.nvml = "" if host.nvml else "NVML error 999"
     elif what == "release" and host.state(f"w{n}") == "held":
-        host.post(pl.Release(f"w{n}"))
+        host.post(ev.Release(f"w{n}"))
     elif what == "drain one":
         host.drain(f"w{n}", within_s=15)
     elif what == "resume":
-        host.post(pl.Resume(()))
+        host.post(ev.Resume(()))
 
 
 def held_without_worker(host: Host) -> None:
@@ -79,8 +79,8 @@ def test_no_job_is_lost_and_all_slots_work_again_once_all_is_well(
     host.gpus = [replace(gpu(n), recovery_action="none") for n in range(COUNT)]
     host.run(60)
     for n in range(COUNT):
-        host.post(pl.Release(f"w{n}"))
-    host.post(pl.Resume(()))
+        host.post(ev.Release(f"w{n}"))
+    host.post(ev.Resume(()))
 
     host.run_until(lambda: all(host.state(f"w{n}") == "ready" for n in range(COUNT)), most_s=900, step_s=5)
     host.run_until(

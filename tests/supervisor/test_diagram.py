@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from supervisor.slot import MOVES, SlotState
+from supervisor.pool.state.slot_types import MOVES, SlotState
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 

@@ -7,7 +7,7 @@ from typing import Optional
 
 import pytest
 
-from supervisor import environments
+from supervisor.processes import env_allowlist
 
 CREDENTIALS = (
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_CONFIG_FILE"),
@@ -53,7 +53,7 @@ EVERYTHING: Mapping[str, str] = {
 
 
 def worker(environ: Mapping[str, str] = EVERYTHING) -> dict[str, str]:
-    return environments.for_worker(environ, "{}", "GPU-aaaa", 3, "/packages", "/home/of/workers")
+    return env_allowlist.for_worker(environ, "{}", "GPU-aaaa", 3, "/packages", "/home/of/workers")
 
 
 def test_no_credential_reaches_a_worker() -> None:
@@ -64,20 +64,20 @@ def test_no_credential_reaches_a_worker() -> None:
 
 
 def test_no_credential_reaches_gpuwatch() -> None:
-    seen = environments.for_gpuwatch(EVERYTHING)
+    seen = env_allowlist.for_gpuwatch(EVERYTHING)
 
     assert SECRET not in seen.values()
 
 
 def test_model_fetch_gets_the_hubs_token_and_the_proxies_and_no_other_credential() -> None:
-    seen = environments.for_model_fetch(EVERYTHING)
+    seen = env_allowlist.for_model_fetch(EVERYTHING)
 
     secrets = {name for name, value in seen.items() if value == SECRET}
     assert secrets == {"HF_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "https_proxy"}
 
 
 def test_broker_gets_credentials_and_what_dot_env_adds() -> None:
-    seen = environments.for_broker(EVERYTHING, {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "{}")
+    seen = env_allowlist.for_broker(EVERYTHING, {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "{}")
 
     assert seen["AWS_SECRET_ACCESS_KEY"] == SECRET
     assert seen["AWS_ENDPOINT_URL"] == "http://127.0.0.1:1"
@@ -87,9 +87,9 @@ def test_broker_gets_credentials_and_what_dot_env_adds() -> None:
     "seen",
     [
         worker(),
-        environments.for_gpuwatch(EVERYTHING),
-        environments.for_model_fetch(EVERYTHING),
-        environments.for_broker(EVERYTHING, {}, "{}"),
+        env_allowlist.for_gpuwatch(EVERYTHING),
+        env_allowlist.for_model_fetch(EVERYTHING),
+        env_allowlist.for_broker(EVERYTHING, {}, "{}"),
     ],
     ids=["worker", "gpuwatch", "model fetch", "broker"],
 )
@@ -113,7 +113,7 @@ def test_worker_sees_its_own_device_and_no_model_hub_whatever_was_set() -> None:
 
 
 def test_worker_on_the_cpu_sees_no_gpu() -> None:
-    seen = environments.for_worker({"CUDA_VISIBLE_DEVICES": "0"}, "{}", "", 1, "/packages", "/h")
+    seen = env_allowlist.for_worker({"CUDA_VISIBLE_DEVICES": "0"}, "{}", "", 1, "/packages", "/h")
 
     assert seen["CUDA_VISIBLE_DEVICES"] == ""
 
@@ -137,13 +137,14 @@ def test_cuda_libraries_of_wheels_come_before_those_of_the_system(
     environ = {"LD_LIBRARY_PATH": own} if own else {}
 
     assert (
-        environments.for_worker(environ, "{}", "GPU-1", 1, "", "/h", libraries).get("LD_LIBRARY_PATH") == seen
+        env_allowlist.for_worker(environ, "{}", "GPU-1", 1, "", "/h", libraries).get("LD_LIBRARY_PATH")
+        == seen
     )
 
 
 def test_worker_on_the_cpu_keeps_its_memory_between_windows_unless_told_otherwise() -> None:
-    plain = environments.for_worker({}, "{}", "", 1, "/packages", "/h")
-    tuned = environments.for_worker({"MALLOC_TOP_PAD_": "1"}, "{}", "", 1, "/packages", "/h")
+    plain = env_allowlist.for_worker({}, "{}", "", 1, "/packages", "/h")
+    tuned = env_allowlist.for_worker({"MALLOC_TOP_PAD_": "1"}, "{}", "", 1, "/packages", "/h")
 
     assert (plain["MALLOC_MMAP_MAX_"], plain["MALLOC_ARENA_MAX"]) == ("0", "1")
     assert plain["MALLOC_TRIM_THRESHOLD_"] == "17179869184"
@@ -163,9 +164,9 @@ def test_no_child_sends_telemetry_whatever_was_set(name: str) -> None:
 
     seen = [
         worker(environ),
-        environments.for_gpuwatch(environ),
-        environments.for_model_fetch(environ),
-        environments.for_broker(environ, {}, "{}"),
+        env_allowlist.for_gpuwatch(environ),
+        env_allowlist.for_model_fetch(environ),
+        env_allowlist.for_broker(environ, {}, "{}"),
     ]
 
     assert [one[name] for one in seen] == ["1"] * 4
@@ -182,7 +183,7 @@ def test_worker_has_a_home_of_its_own_and_no_way_to_the_users_caches() -> None:
 def test_what_changes_a_persons_python_session_changes_no_child(name: str) -> None:
     environ = {name: "1", "PYTHONHOME": "/python", "PYTHONUTF8": "1"}
 
-    broker, own = environments.for_broker(environ, {}, "{}"), worker(environ)
+    broker, own = env_allowlist.for_broker(environ, {}, "{}"), worker(environ)
 
     assert (name in broker, name in own) == (False, False)
     assert (broker["PYTHONUTF8"], own["PYTHONUTF8"], own["PYTHONHOME"]) == ("1", "1", "/python")

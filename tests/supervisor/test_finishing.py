@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor import slot as sl
-from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit
-from supervisor.finishing import Running, weigh
-from supervisor.ledger import DrainChoice
+from supervisor.contract.wire import messages as m
+from supervisor.pool.rules.drain import Running, weigh
+from supervisor.pool.state import slot_types as sl
+from supervisor.pool.state.jobs import DrainChoice
 from tests.supervisor.puppets import BEAT_S
 from tests.supervisor.simulator import Host
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from supervisor import pool as pl
-from supervisor import slot as sl
-from supervisor.contract import messages as m
-from supervisor.gate import GATE_S, Gate
+from supervisor.contract.wire import messages as m
+from supervisor.pool.rules.memory_gate import GATE_S, Gate
+from supervisor.pool.state import events as ev
+from supervisor.pool.state import slot_types as sl
+from supervisor.pool.state.slot import decide
 from tests.supervisor.device_host import GIB, change, gpu, host_with
 from tests.supervisor.simulator import Host
 
@@ -50,7 +51,7 @@ def test_a_person_vouches_for_memory_that_is_held_by_others() -> None:
     host.kill("w0", -6)
     host.run_until(lambda: host.state("w0") == "held")
 
-    host.post(pl.Release("w0"))
+    host.post(ev.Release("w0"))
 
     host.run_until(lambda: host.state("w0") == "ready", most_s=20)
 
@@ -116,14 +117,14 @@ def test_a_watch_that_does_not_die_is_left_behind_once_and_replaced() -> None:
     )
     stuck = host.processes["gpuwatch"]
     stuck.immortal = True
-    host.post(pl.SlotEvent("gpuwatch", sl.Kill("silent", fault=True)))
+    host.post(ev.SlotEvent("gpuwatch", sl.Kill("silent", fault=True)))
 
     host.run_until(lambda: host.state("gpuwatch") == "ready")
 
     assert host.processes["gpuwatch"] is not stuck
     assert f"pid {stuck.pid} does not die" in host.alarms[0]
     host.processes["gpuwatch"].immortal = True
-    host.post(pl.SlotEvent("gpuwatch", sl.Kill("silent", fault=True)))
+    host.post(ev.SlotEvent("gpuwatch", sl.Kill("silent", fault=True)))
     host.run(300)
     assert host.state("gpuwatch") == "killing", "one left behind is enough: they would pile up"
 
@@ -131,8 +132,8 @@ def test_a_watch_that_does_not_die_is_left_behind_once_and_replaced() -> None:
 def test_a_place_that_somebody_else_has_is_tried_again_and_never_held() -> None:
     policy, slot = sl.Policy(), sl.Slot("w0", "worker")
     for n in range(20):
-        slot, _ = sl.decide(slot, sl.Begin() if n == 0 else sl.Tick(), policy, 10.0 * n)
-        slot, _ = sl.decide(slot, sl.SpawnFailed("taken by pid 7", blocked=True), policy, 10.0 * n)
+        slot, _ = decide(slot, sl.Begin() if n == 0 else sl.Tick(), policy, 10.0 * n)
+        slot, _ = decide(slot, sl.SpawnFailed("taken by pid 7", blocked=True), policy, 10.0 * n)
         assert (slot.state, slot.failures, slot.reason) == (sl.SlotState.BACKOFF, 0, "taken by pid 7")
 
 

@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from supervisor.cuda_libraries import library_folders
-from supervisor.group import survivors
+from supervisor.processes.env_allowlist import library_folders
+from supervisor.processes.stray_processes import alive_in_group
 
 LEAVES_A_CHILD = "import subprocess; print(subprocess.Popen(['sleep', '100']).pid, flush=True)"
 
@@ -24,17 +24,17 @@ def test_what_a_dead_worker_started_is_found_until_it_is_gone() -> None:
     leader.stdout.close()
     leader.wait()
 
-    assert survivors(leader.pid) == [child]
+    assert alive_in_group(leader.pid) == [child]
 
     os.killpg(leader.pid, signal.SIGKILL)
     until_s = time.monotonic() + 10
-    while survivors(leader.pid):
+    while alive_in_group(leader.pid):
         assert time.monotonic() < until_s
 
 
 def test_no_group_has_no_survivors() -> None:
-    assert survivors(0) == []
-    assert survivors(2**22 + 1) == []
+    assert alive_in_group(0) == []
+    assert alive_in_group(2**22 + 1) == []
 
 
 def test_folders_of_cuda_wheels_are_found_in_order(tmp_path: Path) -> None:

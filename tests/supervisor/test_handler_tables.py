@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import get_args
 
-from supervisor import hearing, pool, slot
-from supervisor.contract import messages as m
-from supervisor.pool_types import PoolEvent
-from supervisor.slot_types import Event, SlotState
+from supervisor.contract.wire import messages as m
+from supervisor.pool.pool import _TAKERS
+from supervisor.pool.rules import messages_in
+from supervisor.pool.state.events import PoolEvent
+from supervisor.pool.state.slot import _DUE, _HANDLERS
+from supervisor.pool.state.slot_types import Event, SlotState
 
 
 def test_every_message_of_a_child_has_its_handler() -> None:
-    assert set(hearing._HANDLERS) == {*m.FROM_WORKER, *m.FROM_BROKER, *m.FROM_GPUWATCH}
+    assert set(messages_in._HANDLERS) == {*m.FROM_WORKER, *m.FROM_BROKER, *m.FROM_GPUWATCH}
 
 
 def test_every_list_of_messages_names_what_its_type_allows() -> None:
@@ -24,12 +26,12 @@ def test_every_list_of_messages_names_what_its_type_allows() -> None:
 
 
 def test_every_event_of_the_pool_has_its_handler() -> None:
-    assert set(pool._TAKERS) == set(get_args(PoolEvent))
+    assert set(_TAKERS) == set(get_args(PoolEvent))
 
 
 def test_every_event_of_a_slot_has_its_handler() -> None:
-    assert set(slot._HANDLERS) == set(get_args(Event))
+    assert set(_HANDLERS) == set(get_args(Event))
 
 
 def test_every_state_says_what_follows_when_its_time_is_over() -> None:
-    assert set(slot._DUE) == set(SlotState)
+    assert set(_DUE) == set(SlotState)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from supervisor.last_words import NOTHING, Words, read
+from supervisor.service.exit_words import NOTHING, Words, read
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from supervisor import pool as pl
-from supervisor import slot as sl
-from supervisor.lease_extension import SILENT_MOST_S
+from supervisor.pool.rules.lease_extension import SILENT_MOST_S
+from supervisor.pool.state import events as ev
+from supervisor.pool.state import slot_types as sl
 from tests.supervisor.simulator import WORKER, Host
 
 
@@ -29,7 +29,7 @@ def test_lease_of_a_hung_worker_is_not_renewed() -> None:
 def test_lease_of_a_worker_that_is_killed_for_a_fault_is_not_renewed() -> None:
     host = Host(workers=1).begin("a", takes_s=400).run_until_has("w0").run(5)
     host.processes["w0"].immortal = True
-    host.post(pl.SlotEvent("w0", sl.Kill("it hangs", fault=True)))
+    host.post(ev.SlotEvent("w0", sl.Kill("it hangs", fault=True)))
     killed_at_s = host.now_s
 
     host.run(WORKER.gone_s - 0.5)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor.contract import messages as m
-from supervisor.ledger import OUTSIDE_KILLS_MOST, Death, Entry, Ledger, Stage
+from supervisor.contract.wire import messages as m
+from supervisor.pool.state.jobs import OUTSIDE_KILLS_MOST, Death, Entry, Ledger, Stage
 from tests.supervisor.puppets import card
 
 

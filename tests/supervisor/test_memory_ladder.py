@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from supervisor import pool as pl
-from supervisor import slot as sl
-from supervisor import snapshot
-from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit
-from supervisor.contract.settings_schema import DevicesSettings, Settings, TranscriptionSettings
-from supervisor.crew import Crew
-from supervisor.memory_ladder import Load, MemoryLadder, Rung, does_not_fit
-from supervisor.model_fetch import NAME as MODEL
-from supervisor.places import Place
+from supervisor.contract.wire import messages as m
+from supervisor.placement.slot_plan import Place
+from supervisor.pool import status
+from supervisor.pool.pool import Pool
+from supervisor.pool.state import slot_types as sl
+from supervisor.pool.state.oom_fallback import Load, MemoryLadder, Rung, does_not_fit
+from supervisor.service.model_fetch import NAME as MODEL
+from supervisor.service.provisioning import Crew
+from supervisor.settings.schema import DevicesSettings, Settings, TranscriptionSettings
 from tests.supervisor.simulator import Host
 from tests.supervisor.test_snapshot import facts as facts_of
 
@@ -70,7 +70,7 @@ def test_worker_that_halved_its_rounds_is_remembered_by_its_device_and_shown() -
     host.processes["w0"].say(m.Room(5, 0, rows=4, rows_fit=4))
 
     assert host.pool.memory.rung("", "large-v3").rows == 4
-    shown = {slot["name"]: slot for slot in snapshot.take(host.pool, facts_of(host))["slots"]}
+    shown = {slot["name"]: slot for slot in status.take(host.pool, facts_of(host))["slots"]}
     assert (shown["w0"]["batch_size"], shown["w0"]["memory"]) == (4, "memory ran out: batches of 4 at most")
     assert shown["w1"]["memory"] is None
 
@@ -146,7 +146,7 @@ def test_next_process_begins_with_what_fits() -> None:
         devices=DevicesSettings(device="cpu", cpu_slots=1),
         transcription=TranscriptionSettings(model="tiny.en", batch_size=8),
     )
-    pool = pl.Pool()
+    pool = Pool()
     pool.devices = m.Devices(())
     effects: Any = SimpleNamespace(recipes={}, children={})
     crew = Crew(settings, {}, pool, effects, make_worker)

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.fake_metadata import FakeMetadata, Fault
-from supervisor.metadata import (
+from supervisor.notices.fake_imds import FakeMetadata, Fault
+from supervisor.notices.http_get import Endpoint, Garbled, Limits, parse
+from supervisor.notices.imds import (
     LINK_LOCAL,
     LINK_LOCAL_6,
     EndpointWrong,
@@ -26,8 +27,7 @@ from supervisor.metadata import (
     is_ec2,
     step_after,
 )
-from supervisor.notice import PATHS, Answer, Kind
-from supervisor.plain_http import Endpoint, Garbled, Limits, parse
+from supervisor.notices.notice import PATHS, Answer, Kind
 
 PATIENT = Limits(connect_s=30.0, read_s=30.0)  # on a busy machine a good answer may take a while
 QUICK = Limits(connect_s=30.0, read_s=0.5)

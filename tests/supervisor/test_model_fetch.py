@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from supervisor.model_fetch import ModelFetch
+from supervisor.service.model_fetch import ModelFetch
 
 
 def line(**event: object) -> str:

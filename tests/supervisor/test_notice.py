@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.contract.moments import iso_utc
-from supervisor.notice import (
+from supervisor.contract.timestamps import iso_utc
+from supervisor.notices.notice import (
     KNOWN_MOST,
     PATHS,
     UNDATED_S,

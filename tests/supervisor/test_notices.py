@@ -10,11 +10,11 @@ from dataclasses import replace
 import pytest
 
 from supervisor.contract import clock
-from supervisor.contract.settings_schema import NoticesSettings, Settings
-from supervisor.fake_metadata import FakeMetadata, Fault
-from supervisor.notice import PATHS, Kind
-from supervisor.notices import Notices
-from supervisor.plain_http import Limits
+from supervisor.notices.fake_imds import FakeMetadata, Fault
+from supervisor.notices.http_get import Limits
+from supervisor.notices.notice import PATHS, Kind
+from supervisor.notices.watch import Notices
+from supervisor.settings.schema import NoticesSettings, Settings
 from tests.supervisor.notice_watch import QUICK, Ears, Watch, watched
 
 
@@ -227,7 +227,7 @@ def test_a_mistake_of_ours_ends_neither_the_watch_nor_the_start(
     def mistaken(*args: object) -> None:
         raise KeyError("never thought of")
 
-    monkeypatch.setattr("supervisor.notices.read", mistaken)
+    monkeypatch.setattr("supervisor.notices.watch.read", mistaken)
 
     ears = watched(fake, story)
     assert ears.words == ["trouble", "settled", "spot terminate", "well"]
@@ -263,7 +263,7 @@ def test_where_there_is_nothing_to_watch_workers_begin_at_once_and_one_line_says
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr("supervisor.metadata.is_ec2", lambda: False)  # the tests' own host may be one
+    monkeypatch.setattr("supervisor.notices.imds.is_ec2", lambda: False)  # the tests' own host may be one
 
     async def run() -> Ears:
         ears = Ears()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor.contract import messages as m
-from supervisor.patience import still_most
+from supervisor.contract.wire import messages as m
+from supervisor.pool.rules.stall_budget import still_most
 from tests.supervisor.slot_life import POLICY
 
 

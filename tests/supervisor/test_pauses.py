@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from supervisor import pool as pl
-from supervisor import slot as sl
-from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit
-from supervisor.ledger import DrainChoice
-from supervisor.slot import SlotState
+from supervisor.contract.wire import messages as m
+from supervisor.pool.state import events as ev
+from supervisor.pool.state import slot_types as sl
+from supervisor.pool.state.jobs import DrainChoice
+from supervisor.pool.state.slot_types import SlotState
 from tests.supervisor.simulator import Host
 from tests.supervisor.slot_life import KILL, STACKS, ready, started
 
@@ -140,7 +140,7 @@ def test_five_minutes_without_a_broker_are_five_minutes_of_looking_for_one() -> 
 
     host.run(100).freeze(1000)
     host.run(100)
-    assert host.pool.mode is pl.Mode.RUNNING
+    assert host.pool.mode is ev.Mode.RUNNING
 
     host.run_until(lambda: host.ended, 200)
     assert host.ended is not None
@@ -162,7 +162,7 @@ def test_running_job_is_weighed_by_its_speed_while_it_could_run() -> None:
 def test_pause_is_logged_once_with_its_length() -> None:
     pool = Host(workers=1).begin().run(10).pool
 
-    actions = pool.take(pl.Paused(41.23), 1051.0)
+    actions = pool.take(ev.Paused(41.23), 1051.0)
 
-    (note,) = [action for action in actions if isinstance(action, pl.Note)]
+    (note,) = [action for action in actions if isinstance(action, ev.Note)]
     assert (note.level, note.facts["lost_s"]) == ("warning", 41.2)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from supervisor.contract import messages as m
-from supervisor.ledger import Stage
+from supervisor.contract.wire import messages as m
+from supervisor.pool.state.jobs import Stage
 from tests.supervisor.puppets import card
 from tests.supervisor.simulator import Host
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor import slot as sl
-from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit
-from supervisor.ledger import Stage
-from supervisor.pool import SlotEvent
+from supervisor.contract.wire import messages as m
+from supervisor.pool.state import slot_types as sl
+from supervisor.pool.state.events import SlotEvent
+from supervisor.pool.state.jobs import Stage
 from tests.supervisor.puppets import card
 from tests.supervisor.simulator import Host
 

@@ -11,10 +11,10 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from supervisor import pool as pl
-from supervisor import slot as sl
-from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit
+from supervisor.contract.wire import messages as m
+from supervisor.pool.state import events as ev
+from supervisor.pool.state import slot_types as sl
 from tests.supervisor.simulator import Host
 
 JOBS = tuple("abcdefgh")
@@ -37,13 +37,13 @@ def strike(host: Host, what: str, name: str, code: int) -> None:
     elif what == "fall silent" and alive is not None and name.startswith("w"):
         host.worker(name).silent = True
     elif what == "break":
-        host.post(pl.SlotEvent(name, sl.Kill("it sent what is no message", fault=True)))
+        host.post(ev.SlotEvent(name, sl.Kill("it sent what is no message", fault=True)))
     elif what == "drain":
         host.drain(within_s=15)
     elif what in ("drain one", "restart") and name.startswith("w"):
         host.drain(name, within_s=15, next_=sl.Next.REST if what == "drain one" else sl.Next.RESTART)
     elif what == "resume":
-        host.post(pl.Resume(()))
+        host.post(ev.Resume(()))
     elif what == "lose" and host.leases and host.state("broker") == "ready":
         host.queue.append(host.leases.pop(sorted(host.leases)[0]))
         host.broker.say(m.Lost(host.queue[-1].job_id, "another worker has it"))
@@ -72,7 +72,7 @@ def test_every_job_ends_once_whatever_dies_on_the_way(
         strike(host, what, name, code)
         check(host)
 
-    host.post(pl.Resume(()))
+    host.post(ev.Resume(()))
     host.run_until(lambda: ended(host) == set(JOBS), 2000, step_s=2)
 
     check(host)

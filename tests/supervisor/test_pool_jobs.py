@@ -7,12 +7,12 @@ from typing import Any, Optional
 
 import pytest
 
-from supervisor import pool as pl
-from supervisor import slot as sl
-from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit
-from supervisor.ledger import OUTSIDE_KILLS_MOST
-from supervisor.pool import Heard
+from supervisor.contract.wire import messages as m
+from supervisor.pool.state import events as ev
+from supervisor.pool.state import slot_types as sl
+from supervisor.pool.state.events import Heard
+from supervisor.pool.state.jobs import OUTSIDE_KILLS_MOST
 from tests.supervisor.puppets import Worker, card
 from tests.supervisor.simulator import Host
 
@@ -31,7 +31,7 @@ def test_jobs_go_from_the_queue_to_done_once_each() -> None:
 
     assert host.ended_as(m.Ending.DONE) == list("abcdef")
     assert (len(host.begins), host.leases, host.pool.ledger.entries) == (6, {}, {})
-    assert host.pool.totals == pl.Totals(done=6)
+    assert host.pool.totals == ev.Totals(done=6)
     assert sum(w.done for w in host.pool.workers()) == 6
     assert sum(w.audio_s_done for w in host.pool.workers()) == 60.0
 
@@ -330,7 +330,7 @@ def test_recording_that_stalls_its_worker_is_charged_like_a_crash(how: str) -> N
 def test_restart_by_order_charges_nothing() -> None:
     host = Host(workers=1).begin("a", takes_s=500).run(10)
     for _ in range(5):
-        host.post(pl.SlotEvent("w0", sl.Kill("restart asked for")))
+        host.post(ev.SlotEvent("w0", sl.Kill("restart asked for")))
         host.run(10)
 
     entry = host.pool.ledger.entries["a"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor import pool as pl
-from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit
+from supervisor.contract.wire import messages as m
+from supervisor.pool.state import events as ev
 from tests.supervisor.simulator import Host
 
 
@@ -15,7 +15,7 @@ def working(takes_s: float = 30) -> Host:
 
 
 def notice(host: Host, in_s: float, why: str = "spot") -> None:
-    host.post(pl.DrainSlots((), host.now_s + in_s, why))
+    host.post(ev.DrainSlots((), host.now_s + in_s, why))
 
 
 def test_a_notice_ends_in_drained_with_the_process_alive() -> None:
@@ -24,7 +24,7 @@ def test_a_notice_ends_in_drained_with_the_process_alive() -> None:
     notice(host, 120)
     host.run(119)
 
-    assert (host.pool.mode, host.pool.why, host.ended) == (pl.Mode.DRAINED, "spot", None)
+    assert (host.pool.mode, host.pool.why, host.ended) == (ev.Mode.DRAINED, "spot", None)
     assert host.ended_as(m.Ending.DONE) == ["a", "b"]
     assert host.ended_as(m.Ending.RELEASED) == ["c"]
 
@@ -36,7 +36,7 @@ def test_what_can_not_finish_is_given_back_before_the_deadline() -> None:
     host.run(119)
 
     assert sorted(host.ended_as(m.Ending.RELEASED)) == ["a", "b", "c"]
-    assert host.pool.mode is pl.Mode.DRAINED
+    assert host.pool.mode is ev.Mode.DRAINED
 
 
 def test_hibernation_gives_everything_back_at_once() -> None:
@@ -46,7 +46,7 @@ def test_hibernation_gives_everything_back_at_once() -> None:
     host.run(2)
 
     assert sorted(host.ended_as(m.Ending.RELEASED)) == ["a", "b", "c"]
-    assert (host.pool.mode, host.ended) == (pl.Mode.DRAINED, None)
+    assert (host.pool.mode, host.ended) == (ev.Mode.DRAINED, None)
 
 
 @pytest.mark.parametrize("order", [("spot", "asg", "stop"), ("stop", "asg", "spot"), ("asg", "stop", "spot")])
@@ -55,10 +55,10 @@ def test_spot_asg_and_stop_at_once_are_one_drain_to_the_earliest_deadline(order:
 
     for one in order:
         if one == "stop":
-            host.post(pl.Stop(host.now_s + 110, "stop"))
+            host.post(ev.Stop(host.now_s + 110, "stop"))
         else:
             notice(host, {"spot": 60, "asg": 110}[one], one)
-    assert (host.pool.mode, host.pool.why) == (pl.Mode.STOPPING, "spot")
+    assert (host.pool.mode, host.pool.why) == (ev.Mode.STOPPING, "spot")
     host.run(60)
 
     assert host.ended is not None
@@ -74,7 +74,7 @@ def test_a_later_notice_does_not_push_a_deadline_back() -> None:
 
     assert (host.pool.why, host.pool.deadline_at_s) == ("spot", host.now_s + 60)
     host.run(61)
-    assert host.pool.mode is pl.Mode.DRAINED
+    assert host.pool.mode is ev.Mode.DRAINED
 
 
 def test_an_interruption_shortens_a_soft_drain() -> None:
@@ -82,12 +82,12 @@ def test_an_interruption_shortens_a_soft_drain() -> None:
 
     notice(host, 3_600, "rebalance")
     host.run(100)
-    assert host.pool.mode is pl.Mode.DRAINING
+    assert host.pool.mode is ev.Mode.DRAINING
     assert host.ended_as(m.Ending.RELEASED) == ["c"]
     notice(host, 120, "spot")
     host.run(121)
 
-    assert (host.pool.mode, host.pool.why) == (pl.Mode.DRAINED, "spot")
+    assert (host.pool.mode, host.pool.why) == (ev.Mode.DRAINED, "spot")
     assert sorted(host.ended_as(m.Ending.RELEASED)) == ["a", "b", "c"]
 
 
@@ -99,7 +99,7 @@ def test_a_soft_drain_lets_present_jobs_finish_and_takes_nothing_new() -> None:
     host.run(2_000)
 
     assert sorted(host.ended_as(m.Ending.DONE)) == ["a", "b"]
-    assert host.pool.mode is pl.Mode.DRAINED
+    assert host.pool.mode is ev.Mode.DRAINED
     assert host.broker.wanted == 0
 
 
@@ -108,10 +108,10 @@ def test_a_second_notice_on_a_drained_host_changes_nothing() -> None:
     notice(host, 120)
     host.run(60)
 
-    follows = host.pool.take(pl.DrainSlots((), host.now_s + 120, "asg"), host.now_s)
+    follows = host.pool.take(ev.DrainSlots((), host.now_s + 120, "asg"), host.now_s)
 
     assert follows == []
-    assert (host.pool.mode, host.pool.why, host.ended) == (pl.Mode.DRAINED, "spot", None)
+    assert (host.pool.mode, host.pool.why, host.ended) == (ev.Mode.DRAINED, "spot", None)
 
 
 def test_resume_forgets_the_reason() -> None:
@@ -119,8 +119,8 @@ def test_resume_forgets_the_reason() -> None:
     notice(host, 120)
     host.run(60)
 
-    host.post(pl.Resume(()))
+    host.post(ev.Resume(()))
     host.run(100)
 
-    assert (host.pool.mode, host.pool.why) == (pl.Mode.RUNNING, "")
+    assert (host.pool.mode, host.pool.why) == (ev.Mode.RUNNING, "")
     assert host.ended_as(m.Ending.DONE) == ["a", "b", "c"]

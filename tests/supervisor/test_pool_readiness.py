@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from supervisor import pool as pl
-from supervisor import slot as sl
-from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit
-from supervisor.ledger import Stage
-from supervisor.pool import Mode
+from supervisor.contract.wire import messages as m
+from supervisor.pool.state import events as ev
+from supervisor.pool.state import slot_types as sl
+from supervisor.pool.state.events import Mode
+from supervisor.pool.state.jobs import Stage
 from tests.supervisor.simulator import Host
 
 
@@ -23,12 +23,12 @@ def test_a_dead_workers_heir_is_started_before_the_pool_thinks_of_anything_else(
     entry = host.pool.ledger.entries["a"]
     dead = entry.slot
 
-    steps = host.pool.steps(pl.Died(dead, -11, 0.5), host.now_s)
-    first = next(step for step in steps if isinstance(step, (pl.ForSlot, pl.Send)))
+    steps = host.pool.steps(ev.Died(dead, -11, 0.5), host.now_s)
+    first = next(step for step in steps if isinstance(step, (ev.ForSlot, ev.Send)))
 
-    assert first == pl.ForSlot(dead, sl.Spawn())
+    assert first == ev.ForSlot(dead, sl.Spawn())
     assert entry.stage is Stage.WAITING  # its job is free, and not with the neighbour yet
-    assert [step.name for step in steps if isinstance(step, pl.Send)][:1] == [{"w0": "w1", "w1": "w0"}[dead]]
+    assert [step.name for step in steps if isinstance(step, ev.Send)][:1] == [{"w0": "w1", "w1": "w0"}[dead]]
 
 
 def test_no_more_than_two_workers_load_at_a_time() -> None:
@@ -128,7 +128,7 @@ def test_workers_that_rest_by_order_are_no_reason_to_give_up() -> None:
 
     assert host.run(3600).ended is None
 
-    host.post(pl.Resume(("w0",)))
+    host.post(ev.Resume(("w0",)))
     assert host.run(10).state("w0") == "ready"
 
 
@@ -136,7 +136,7 @@ def test_broker_that_survives_sigkill_does_not_make_the_loop_spin_while_the_serv
     """The host itself fails when it is woken without end."""
     host = Host(workers=1).begin("a", takes_s=900).run(10)
     host.broker.immortal = True
-    host.post(pl.SlotEvent("broker", sl.Kill("it does not read its messages", fault=True)))
+    host.post(ev.SlotEvent("broker", sl.Kill("it does not read its messages", fault=True)))
 
     host.run(400)
 

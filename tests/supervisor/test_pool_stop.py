@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from supervisor import slot as sl
-from supervisor.contract import messages as m
 from supervisor.contract.exits import Exit
-from supervisor.pool import Mode, Resume, SlotEvent
+from supervisor.contract.wire import messages as m
+from supervisor.pool.state import slot_types as sl
+from supervisor.pool.state.events import Mode, Resume, SlotEvent
 from tests.supervisor.simulator import Host
 
 

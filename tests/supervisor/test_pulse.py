@@ -7,7 +7,7 @@ from typing import Callable
 import pytest
 
 from supervisor.contract import clock
-from supervisor.pulse import LATE_S, PULSE_S, Pulse
+from supervisor.service.pause_detector import LATE_S, PULSE_S, Pulse
 
 
 @pytest.fixture

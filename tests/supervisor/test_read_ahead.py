@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.read_ahead import ahead, measured
+from supervisor.pool.rules.read_ahead import ahead, measured
 
 
 @dataclass(frozen=True)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from supervisor import pool as pl
-from supervisor import replies
-from supervisor import slot as sl
-from supervisor.contract import messages as m
+from supervisor.contract.wire import messages as m
+from supervisor.pool import control_replies
+from supervisor.pool.state import events as ev
+from supervisor.pool.state import slot_types as sl
 from tests.supervisor.device_host import CURE, GIB, change, fault, host_with
 from tests.supervisor.simulator import Host
 
 
 def restart(host: Host, name: str, within_s: float = 110.0) -> str:
     was = host.slot(name).state
-    host.post(pl.DrainSlots((name,), host.now_s + within_s, "restart", sl.Next.RESTART))
-    return replies.of_restart(host.pool, host.pool.members[name], was, within_s)
+    host.post(ev.DrainSlots((name,), host.now_s + within_s, "restart", sl.Next.RESTART))
+    return control_replies.of_restart(host.pool, host.pool.members[name], was, within_s)
 
 
 def test_a_drain_of_idle_workers_says_that_they_are_gone() -> None:
     host = Host(workers=2).begin().run(10)
     host.drain(within_s=60)
 
-    assert replies.of_drain(host.pool, (), 60).startswith("the service: drained, no worker is running.")
+    assert control_replies.of_drain(host.pool, (), 60).startswith(
+        "the service: drained, no worker is running."
+    )
 
 
 def test_a_drain_says_which_jobs_may_finish_and_which_are_suspended_at_once() -> None:
@@ -30,7 +32,7 @@ def test_a_drain_says_which_jobs_may_finish_and_which_are_suspended_at_once() ->
     host.run(5)
     host.drain(within_s=60)
 
-    reply = replies.of_drain(host.pool, (), 60)
+    reply = control_replies.of_drain(host.pool, (), 60)
 
     suspended = sum(entry.drain_choice == "put-down" for entry in host.pool.ledger.entries.values())
     finishing = sum(entry.drain_choice == "finish" for entry in host.pool.ledger.entries.values())
@@ -43,7 +45,7 @@ def test_a_drain_without_any_time_says_that_workers_are_killed() -> None:
     host = Host(workers=1).begin("a", takes_s=60).run(10)
     host.drain(within_s=0)
 
-    reply = replies.of_drain(host.pool, (), 0)
+    reply = control_replies.of_drain(host.pool, (), 0)
 
     assert "No time is left: workers are killed now; 1 running job to go back to the queue" in reply
     host.run_until(lambda: not host.slot("w0").pid, most_s=1)
@@ -70,10 +72,10 @@ def test_a_release_warns_of_a_fault_that_is_still_there_and_so_it_is_held_again(
     host = host_with(1)
     change(host, 0, health="sick", recovery_action="gpu-reset")
     host.run_until(lambda: host.state("w0") == "held")
-    host.post(pl.Release("w0"))
+    host.post(ev.Release("w0"))
 
-    reply = replies.of_release(host.pool, host.pool.members["w0"])
-    follow = replies.follow(host.pool, host.pool.members["w0"])
+    reply = control_replies.of_release(host.pool, host.pool.members["w0"])
+    follow = control_replies.follow(host.pool, host.pool.members["w0"])
 
     assert "The driver still asks for gpu-reset of GPU-0." in reply
     assert "held again within seconds" in reply
@@ -82,11 +84,11 @@ def test_a_release_warns_of_a_fault_that_is_still_there_and_so_it_is_held_again(
 
 def test_a_release_of_a_well_gpu_promises_a_start_and_so_it_is() -> None:
     host = host_with(1)
-    host.post(pl.SlotEvent("w0", sl.Kill("x", sl.Next.HOLD, fault=True)))
+    host.post(ev.SlotEvent("w0", sl.Kill("x", sl.Next.HOLD, fault=True)))
     host.run_until(lambda: host.state("w0") == "held")
-    host.post(pl.Release("w0"))
+    host.post(ev.Release("w0"))
 
-    assert replies.of_release(host.pool, host.pool.members["w0"]) == "w0 is released and starts."
+    assert control_replies.of_release(host.pool, host.pool.members["w0"]) == "w0 is released and starts."
     host.run_until(lambda: host.state("w0") == "ready", most_s=30)
 
 
@@ -95,9 +97,9 @@ def test_a_resume_names_what_starts_and_what_stays_held() -> None:
     fault(host, 0, (79,), m.Act.HOLD)
     host.drain()
     host.run(20)
-    host.post(pl.Resume(()))
+    host.post(ev.Resume(()))
 
-    reply = replies.of_resume(host.pool, ())
+    reply = control_replies.of_resume(host.pool, ())
 
     assert reply.startswith("The service accepts jobs. Starting: w1. w0 stays held: XID 79: broken")
 
@@ -120,9 +122,9 @@ def test_a_fault_that_only_restarts_a_worker_prints_no_cure() -> None:
 
     for xid, act in ((31, m.Act.RESTART), (79, m.Act.HOLD)):
         told = m.Fault("GPU-0", (xid,), host.now_s, act, f"XID {xid}", CURE)
-        actions = host.pool.take(pl.Heard("gpuwatch", told), host.now_s)
+        actions = host.pool.take(ev.Heard("gpuwatch", told), host.now_s)
         judged += [
-            one.facts for one in actions if isinstance(one, pl.Note) and one.sentence == "fault judged"
+            one.facts for one in actions if isinstance(one, ev.Note) and one.sentence == "fault judged"
         ]
 
     assert [facts.get("cure") for facts in judged] == [None, CURE]
@@ -132,8 +134,10 @@ def test_a_drill_says_what_a_real_notice_would_do_here() -> None:
     host = Host(workers=1).begin().run(10)
     host.drain(within_s=60)
 
-    heard = replies.of_notice(host.pool, "drill: spot terminate at 12:00", 60)
-    unheard = replies.of_notice(host.pool, "drill: spot terminate at 12:00", 60, "[notices] enabled = off")
+    heard = control_replies.of_notice(host.pool, "drill: spot terminate at 12:00", 60)
+    unheard = control_replies.of_notice(
+        host.pool, "drill: spot terminate at 12:00", 60, "[notices] enabled = off"
+    )
 
     assert heard.splitlines()[0] == "drill: spot terminate at 12:00"
     assert "would not be taken up" not in heard

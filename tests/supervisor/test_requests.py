@@ -7,9 +7,9 @@ from typing import Any, Callable
 
 import pytest
 
-from supervisor import pool as pl
-from supervisor import slot as sl
-from supervisor.contract.settings_mistakes import Mistake, SettingsWrong
+from supervisor.pool.state import events as ev
+from supervisor.pool.state import slot_types as sl
+from supervisor.settings.mistakes import Mistake, SettingsWrong
 from tests.supervisor.control_stage import Stage, Story
 
 # --- what is asked ------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def test_release_on_a_drained_host_is_refused_with_what_to_do(play: Callable[[St
     async def story(stage: Stage) -> None:
         member = stage.host.pool.members["w0"]
         member.slot = dataclasses.replace(member.slot, state=sl.SlotState.HELD)
-        stage.host.pool.mode = pl.Mode.DRAINED
+        stage.host.pool.mode = ev.Mode.DRAINED
 
         reply = await (await stage.client()).ask(do="release", slot="w0")
 

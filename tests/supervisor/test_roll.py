@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from supervisor.contract.settings_schema import DevicesSettings, Settings, TranscriptionSettings
-from supervisor.roll import ROLLED, Roll, changed_keys, with_rolled
-from supervisor.slot import Slot, SlotState
+from supervisor.pool.rolling_reload import ROLLED, Roll, changed_keys, with_rolled
+from supervisor.pool.state.slot_types import Slot, SlotState
+from supervisor.settings.schema import DevicesSettings, Settings, TranscriptionSettings
 
 
 def slots(**states: SlotState) -> dict[str, Slot]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from supervisor.contract import messages as m
-from supervisor.pool import Heard
+from supervisor.contract.wire import messages as m
+from supervisor.pool.state.events import Heard
 from tests.supervisor.simulator import Host
 
 LONG_S = 60

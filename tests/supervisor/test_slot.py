@@ -10,9 +10,10 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor import slot as sl
 from supervisor.contract.exits import Exit
-from supervisor.slot import MOVES, Next, Policy, Slot, SlotState
+from supervisor.pool.state import slot_types as sl
+from supervisor.pool.state.slot import decide
+from supervisor.pool.state.slot_types import MOVES, Next, Policy, Slot, SlotState
 from tests.supervisor.slot_world import World, moved
 
 WORKER = Policy(
@@ -127,6 +128,6 @@ def test_the_moves_really_made_are_those_of_the_table() -> None:
 def test_late_words_of_a_dead_process_move_nothing(state: SlotState, event: sl.Event) -> None:
     slot = Slot("slot", "worker", state, wake_at_s=None if state is SlotState.STOPPED else 10.0)
 
-    after, commands = sl.decide(slot, event, Policy(), now_s=5.0)
+    after, commands = decide(slot, event, Policy(), now_s=5.0)
 
     assert (after.state, after.wake_at_s, commands) == (state, slot.wake_at_s, ())

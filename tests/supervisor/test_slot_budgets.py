@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor import slot as sl
-from supervisor.slot import Next, SlotState
+from supervisor.pool.state import slot_types as sl
+from supervisor.pool.state.slot_types import Next, SlotState
 from tests.supervisor.slot_life import KILL, POLICY, STACKS, Life, held_by_crashes, ready, started
 
 # --- silence, stall, start-up ---------------------------------------------------------

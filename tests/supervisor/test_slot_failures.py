@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor import slot as sl
 from supervisor.contract.exits import Exit
-from supervisor.slot import Hold, SlotState
+from supervisor.pool.state import slot_types as sl
+from supervisor.pool.state.slot import backoff_s, decide
+from supervisor.pool.state.slot_types import Hold, SlotState
 from tests.supervisor.slot_life import CRASHED, POLICY, Life, held_by_crashes, ready, started
 
 # --- back-off -----------------------------------------------------------------------
@@ -20,9 +21,9 @@ from tests.supervisor.slot_life import CRASHED, POLICY, Life, held_by_crashes, r
 def test_backoff_doubles_from_one_second_to_a_minute_and_is_drawn_by_full_jitter(
     failures: int, most_s: float
 ) -> None:
-    assert sl.backoff_s(failures, 1.0, POLICY) == most_s
-    assert sl.backoff_s(failures, 0.25, POLICY) == most_s / 4
-    assert sl.backoff_s(failures, 0.0, POLICY) == 0
+    assert backoff_s(failures, 1.0, POLICY) == most_s
+    assert backoff_s(failures, 0.25, POLICY) == most_s / 4
+    assert backoff_s(failures, 0.0, POLICY) == 0
 
 
 def test_first_crash_after_a_life_that_was_ready_is_followed_by_a_start_at_once() -> None:
@@ -168,8 +169,8 @@ def test_slot_that_waits_for_proof_is_not_tried_again_by_the_clock() -> None:
     """It was held for a crash loop, to be probed every five minutes; then its device was found broken."""
     looping = sl.Slot("gpu0", "worker", sl.SlotState.HELD, hold=sl.Hold.CRASH_LOOP, wake_at_s=1300.0)
 
-    held, commands = sl.decide(looping, sl.HoldIt("XID 79", sl.Hold.PROOF), sl.Policy(), 1000.0)
-    later, more = sl.decide(held, sl.Tick(), sl.Policy(), 9999.0)
+    held, commands = decide(looping, sl.HoldIt("XID 79", sl.Hold.PROOF), sl.Policy(), 1000.0)
+    later, more = decide(held, sl.Tick(), sl.Policy(), 9999.0)
 
     assert (held.wake_at_s, commands) == (None, ())
     assert (later.state, more) == (sl.SlotState.HELD, ())

@@ -8,9 +8,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from supervisor import slot as sl
 from supervisor.contract.exits import Exit
-from supervisor.slot import Next, Policy, Slot, SlotState
+from supervisor.pool.state import slot_types as sl
+from supervisor.pool.state.slot_types import Next, Policy, Slot, SlotState
 from tests.supervisor.slot_world import World
 
 CODES = st.sampled_from([0, 1, -6, -9, -11, *map(int, (Exit.RECYCLE, Exit.DEVICE_BROKEN, Exit.MODEL_BROKEN))])

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from supervisor import snapshot
-from supervisor.contract import messages as m
-from supervisor.pool import Heard
+from supervisor.contract.wire import messages as m
+from supervisor.pool import status
+from supervisor.pool.state.events import Heard
 from tests.supervisor.simulator import Host
 
 SUPERVISOR = {"pid", "uptime_s", "state", "drain_deadline_s", "backend", "profile"}
@@ -27,8 +27,8 @@ JOB = {"id", "attempt", "progress_ratio", "audio_s", "started_unix_s"}
 GPU = m.Device("GPU-aaaa", "NVIDIA T4", 0, 1_000, 16_000, 0.5, 61.0, "ok")
 
 
-def facts(host: Host, **changes: Any) -> snapshot.Facts:
-    made = snapshot.Facts(
+def facts(host: Host, **changes: Any) -> status.Facts:
+    made = status.Facts(
         pid=4242,
         started_at_s=900.0,
         backend="local",
@@ -43,7 +43,7 @@ def facts(host: Host, **changes: Any) -> snapshot.Facts:
 
 def picture(host: Host, **changes: Any) -> dict[str, Any]:
     """What `status --json` shows: JSON and nothing else."""
-    taken: dict[str, Any] = json.loads(json.dumps(snapshot.take(host.pool, facts(host, **changes))))
+    taken: dict[str, Any] = json.loads(json.dumps(status.take(host.pool, facts(host, **changes))))
     return taken
 
 

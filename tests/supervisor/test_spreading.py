@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from supervisor import pool as pl
-from supervisor.contract import messages as m
+from supervisor.contract.wire import messages as m
+from supervisor.pool.state import events as ev
 from tests.supervisor.simulator import Host
 
 
@@ -16,7 +16,7 @@ def late_slot(jobs: int, first_window_s: float) -> Host:
     host.run(5)
     host.enqueue(*(f"job-{n}" for n in range(jobs)), takes_s=100)
     host.run_until(lambda: len(host.has("w0")) == jobs)
-    host.post(pl.Resume(("w1",)))
+    host.post(ev.Resume(("w1",)))
     return host
 
 

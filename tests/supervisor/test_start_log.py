@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.contract.settings import Loaded, known_keys, load_settings
-from supervisor.start_log import log_start
+from supervisor.service.run import log_start
+from supervisor.settings.load import Loaded, known_keys, load_settings
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.state_dir import StateDir, StateDirBroken, StateDirTaken
+from supervisor.service.state_dir import StateDir, StateDirBroken, StateDirTaken
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOLD = """
 import sys
-from supervisor.state_dir import StateDir
+from supervisor.service.state_dir import StateDir
 held = StateDir(sys.argv[1])
 print("held", flush=True)
 sys.stdin.read()

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from supervisor.state_dir import StateDir
-from supervisor.status_file import IDLE_EVERY_S, NEWS_EVERY_S, StatusFile, rss_bytes
+from supervisor.service.state_dir import StateDir
+from supervisor.service.status_file import IDLE_EVERY_S, NEWS_EVERY_S, StatusFile, rss_bytes
 
 
 class Camera:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.systemd import Notifier
+from supervisor.service.systemd import Notifier
 
 
 class Systemd:

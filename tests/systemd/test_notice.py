@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.systemd, pytest.mark.timeout(300)]
 # Inside, as its network is loopback alone. One line in: tell the notice. The end of file: leave.
 _METADATA = """
 import sys
-from supervisor.fake_metadata import FakeMetadata
-from supervisor.notice import Kind
+from supervisor.notices.fake_imds import FakeMetadata
+from supervisor.notices.notice import Kind
 with FakeMetadata() as fake:
     print(fake.endpoint, flush=True)
     for line in sys.stdin:

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from supervisor.contract import child_env, framing, messages, options
-from supervisor.contract.child_env import WorkerSettings
-from supervisor.contract.messages import Beat, Job, JobCard, Room, Up
+from supervisor.contract import child_bootstrap, job_options
+from supervisor.contract.child_bootstrap import WorkerSettings
+from supervisor.contract.wire import framing, messages
+from supervisor.contract.wire.messages import Beat, Job, JobCard, Room, Up
 from tests import leftovers
 from tests.processes.rem_service import BLAS
 from tests.waiting import wait_for
-from workerproc import models
+from workerproc.process import models
 
 LIMIT_S = 60.0
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -49,7 +50,7 @@ def settings_in(folder: Path, **changes: Any) -> WorkerSettings:
         idle_beat_s=0.1,
         max_audio_s=3600.0,
     )
-    changes.setdefault("options", options.of_profile(changes.get("profile", standard.profile)))
+    changes.setdefault("options", job_options.of_profile(changes.get("profile", standard.profile)))
     return replace(standard, **changes)
 
 
@@ -63,9 +64,9 @@ def environment(settings: WorkerSettings, link_fd: int, parent_pid: Optional[int
         "PYTHONPATH": str(REPOSITORY),
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": str(settings.threads),
-        child_env.LINK_FD: str(link_fd),
-        child_env.PARENT_PID: str(os.getpid() if parent_pid is None else parent_pid),
-        child_env.SETTINGS: child_env.dump_settings(settings),
+        child_bootstrap.LINK_FD: str(link_fd),
+        child_bootstrap.PARENT_PID: str(os.getpid() if parent_pid is None else parent_pid),
+        child_bootstrap.SETTINGS: child_bootstrap.dump_settings(settings),
     }
 
 

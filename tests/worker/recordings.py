@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.worker.process import REPOSITORY
-from workerproc import audio
-from workerproc.tape import Tape
+from workerproc.audio import decode
+from workerproc.audio.pcm_file import Tape
 
 SAMPLES = REPOSITORY / "supervisor" / "samples"
 HUMAN = REPOSITORY.parent / "shared" / "audio"  # not part of the project; CI may have it
@@ -153,5 +153,5 @@ def tape(pcm: Optional[Pcm] = None) -> Tape:
 def samples_of(path: Path) -> Pcm:
     """Decode a file as the worker does."""
     with tape() as made:
-        audio.decode(path, made, 3_600.0, lambda done_s, audio_s: None)
+        decode.decode(path, made, 3_600.0, lambda done_s, audio_s: None)
         return np.asarray(made.read(0, len(made)) * 32_768.0).astype(np.int16)

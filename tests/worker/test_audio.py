@@ -12,23 +12,23 @@ import pytest
 
 from tests.worker import recordings
 from tests.worker.recordings import Clip, noise, tone, wav
-from workerproc import audio, damage, headers
-from workerproc.audio import Sound
-from workerproc.damage import Decoded
-from workerproc.errors import AudioRejected
-from workerproc.tape import Samples
+from workerproc.audio import damage, decode, headers
+from workerproc.audio.damage import Decoded
+from workerproc.audio.decode import Sound
+from workerproc.audio.pcm_file import Samples
+from workerproc.process.errors import AudioRejected
 
 MAX_S = 600.0
 
 
 def decoded(path: Path, max_audio_s: float = MAX_S) -> Sound:
     with recordings.tape() as tape:
-        return audio.decode(path, tape, max_audio_s, lambda done_s, audio_s: None)
+        return decode.decode(path, tape, max_audio_s, lambda done_s, audio_s: None)
 
 
 def samples_of(path: Path) -> tuple[Samples, Sound]:
     with recordings.tape() as tape:
-        sound = audio.decode(path, tape, MAX_S, lambda done_s, audio_s: None)
+        sound = decode.decode(path, tape, MAX_S, lambda done_s, audio_s: None)
         return tape.read(0, len(tape)), sound
 
 
@@ -67,7 +67,7 @@ def test_samples_equal_faster_whispers_for_an_undamaged_file(
     theirs = decode_audio(str(path))
     assert samples.dtype == theirs.dtype
     assert np.array_equal(samples, theirs)
-    assert sound.audio_s == len(theirs) / audio.RATE_HZ
+    assert sound.audio_s == len(theirs) / decode.RATE_HZ
     assert sound.warnings == ()
 
 
@@ -87,7 +87,7 @@ def test_progress_tells_seconds_decoded_of_seconds_announced(tmp_path: Path) -> 
     told: list[tuple[float, float]] = []
 
     with recordings.tape() as tape:
-        audio.decode(wav(tmp_path / "audio", tone(90.0)), tape, MAX_S, lambda *facts: told.append(facts))
+        decode.decode(wav(tmp_path / "audio", tone(90.0)), tape, MAX_S, lambda *facts: told.append(facts))
 
     assert [audio_s for _, audio_s in told] == [90.0] * len(told)
     assert sorted(told) == told
@@ -215,7 +215,7 @@ def test_decoding_goes_on_behind_garbage_in_an_mp3(tmp_path: Path) -> None:
     sound = decoded(path)
 
     assert sound.audio_s > 55.0
-    assert sound.audio_s > len(decode_audio(str(path))) / audio.RATE_HZ
+    assert sound.audio_s > len(decode_audio(str(path))) / decode.RATE_HZ
     assert re.search(r"\d+ of \d+ packets of audio are damaged", " ".join(sound.warnings))
 
 

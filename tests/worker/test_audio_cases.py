@@ -7,8 +7,8 @@ import pytest
 
 from tests.worker.process import REPOSITORY
 from tests.worker.test_audio_times import decoded, loud_s
-from workerproc.audio import Sound
-from workerproc.tape import Samples
+from workerproc.audio.decode import Sound
+from workerproc.audio.pcm_file import Samples
 
 CASES = REPOSITORY.parent / "shared" / "cases"  # not part of the project; CI may have it
 

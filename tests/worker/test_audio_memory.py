@@ -21,7 +21,7 @@ DECODES = """
 import json, sys
 from pathlib import Path
 from workerproc import audio
-from workerproc.tape import Tape
+from workerproc.audio.pcm_file import Tape
 
 told = ""
 with Tape(Path(sys.argv[1]).parent) as tape:

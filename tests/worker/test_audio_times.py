@@ -9,10 +9,10 @@ import pytest
 
 from tests.worker import recordings
 from tests.worker.containers import STAMPED, UNSTAMPED, Kind, Track, write
-from workerproc import audio
-from workerproc.audio import Sound
-from workerproc.tape import RATE_HZ, Samples
-from workerproc.timeline import GAP_MOST_S, Timeline
+from workerproc.audio import decode
+from workerproc.audio.decode import Sound
+from workerproc.audio.pcm_file import RATE_HZ, Samples
+from workerproc.audio.timeline import GAP_MOST_S, Timeline
 
 JITTER_S = 0.12  # what encoders put before and after
 WITH_VIDEO = [kind for kind in STAMPED if kind.container not in ("ogg", "ipod")]
@@ -24,7 +24,7 @@ WITH_ZERO = [
 
 def decoded(path: Path, max_audio_s: float = 600.0) -> tuple[Samples, Sound]:
     with recordings.tape() as tape:
-        sound = audio.decode(path, tape, max_audio_s, lambda done_s, audio_s: None)
+        sound = decode.decode(path, tape, max_audio_s, lambda done_s, audio_s: None)
         return tape.read(0, len(tape)), sound
 
 
@@ -108,7 +108,7 @@ def test_silence_that_stamps_claim_counts_against_the_longest_recording(tmp_path
         tmp_path / "audio", Kind("matroska", "pcm_s16le", 16_000), [Track(gap_at_s=2.0, gap_s=900.0)]
     )
 
-    with pytest.raises(audio.AudioRejected, match="max_audio_s = 600"):
+    with pytest.raises(decode.AudioRejected, match="max_audio_s = 600"):
         decoded(path, max_audio_s=600.0)
 
 

@@ -14,8 +14,8 @@ from tests.worker import recordings
 from tests.worker.containers import Kind, Track, write
 from tests.worker.recordings import RATE_HZ, noise, silence, tone, wav, wav_header
 from tests.worker.test_audio_times import decoded
-from workerproc import audio
-from workerproc.downmix import without_cancelling
+from workerproc.audio import decode
+from workerproc.audio.downmix import without_cancelling
 
 PCM = Kind("matroska", "pcm_s16le", 16_000)
 
@@ -298,7 +298,7 @@ def test_estimate_from_the_bit_rate_neither_refuses_nor_warns(tmp_path: Path, ki
     told: list[float] = []
 
     with recordings.tape() as tape:
-        sound = audio.decode(path, tape, 60.0, lambda done_s, audio_s: told.append(audio_s))
+        sound = decode.decode(path, tape, 60.0, lambda done_s, audio_s: told.append(audio_s))
 
     assert sound.audio_s == pytest.approx(44.0, abs=0.5)
     assert "announces" not in " ".join(sound.warnings)

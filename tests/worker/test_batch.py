@@ -9,9 +9,9 @@ from typing import Any, Callable
 
 import pytest
 
-from workerproc.batch import Batch
-from workerproc.errors import JobStopped
-from workerproc.rounds import TURN_WINDOWS
+from workerproc.engine.batch import Batch
+from workerproc.engine.rounds import TURN_WINDOWS
+from workerproc.process.errors import JobStopped
 
 LIMIT_S = 60.0
 
@@ -193,7 +193,7 @@ def test_engine_thread_ends_with_the_error_that_closed_it() -> None:
 def test_round_shrinks_when_rows_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = Batch(Adder(), rows=8)
     clock = iter(range(0, 10_000, 4))
-    monkeypatch.setattr("workerproc.batch.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("workerproc.engine.batch.time.perf_counter", lambda: next(clock))
 
     do_all(batch, [generating(0, windows=4)])
 

@@ -11,8 +11,8 @@ import threading
 import pytest
 
 from tests.worker.process import LIMIT_S
-from workerproc.board import Board, Ticket
-from workerproc.errors import JobPutDown, JobStopped
+from workerproc.process.errors import JobPutDown, JobStopped
+from workerproc.process.progress import Board, Ticket
 
 
 class Lane:

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.contract import child_env, clock
-from supervisor.contract.messages import Checkpoint as Told
-from supervisor.contract.messages import JobCard
-from workerproc import checkpoint
-from workerproc.checkpoint import BadCheckpoint, Checkpoint, Mark, Work
-from workerproc.resume import FILE, Checkpoints, read_bounded
-from workerproc.transcript import Segment, Word
+from supervisor.contract import child_bootstrap, clock
+from supervisor.contract.wire.messages import Checkpoint as Told
+from supervisor.contract.wire.messages import JobCard
+from workerproc.checkpoints import checkpoint
+from workerproc.checkpoints.checkpoint import BadCheckpoint, Checkpoint, Mark, Work
+from workerproc.checkpoints.checkpoint_files import FILE, Checkpoints, read_bounded
+from workerproc.transcripts.transcript import Segment, Word
 
 WORK = Work(1_000, "ab" * 32, "tiny.en", {"beam_size": "5"}, {"ctranslate2": "4.8.5", "compute_type": "int8"})
 SEGMENTS = tuple(Segment(n, 5.0 * n - 5, 5.0 * n, f" part {n}") for n in range(1, 5))
@@ -149,7 +149,7 @@ def folder(tmp_path: Path) -> Path:
 
 def checkpoints(folder: Path, told: list[Told], **changes: Any) -> Checkpoints:
     """What a worker that has just got the job has."""
-    settings = child_env.WorkerSettings(
+    settings = child_bootstrap.WorkerSettings(
         **{
             "slot": "cpu0", "model": "tiny.en", "model_path": str(folder / "model"), "device": "cpu",
             "compute_type": "int8", "threads": 1, "profile": "fast", "stacks_path": "", "beat_s": 1.0,

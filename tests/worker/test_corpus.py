@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.contract.messages import Failed, Failure, Staged
+from supervisor.contract.wire.messages import Failed, Failure, Staged
 from tests.worker.corpus import CORPUS
 from tests.worker.process import Worker, card
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workerproc import cuts
-from workerproc.cuts import RATE_HZ, Stretch
+from workerproc.checkpoints import split_points
+from workerproc.checkpoints.split_points import RATE_HZ, Stretch
 
 
 def speech(*pieces_s: tuple[float, float]) -> tuple[list[Stretch], list[Stretch]]:
@@ -33,41 +33,41 @@ def lengths_s(parts: list[list[Stretch]]) -> list[float]:
 
 
 def test_short_recording_is_one_part() -> None:
-    assert lengths_s(cuts.parts(*speech((60.0, 2.0), (40.0, 0.0)))) == [100.0]
-    assert cuts.parts([], []) == [[]]
+    assert lengths_s(split_points.parts(*speech((60.0, 2.0), (40.0, 0.0)))) == [100.0]
+    assert split_points.parts([], []) == [[]]
 
 
 def test_cut_falls_into_the_first_good_pause_after_a_minute_and_a_half() -> None:
-    found = cuts.parts(*speech((50.0, 3.0), (45.0, 0.2), (10.0, 1.5), (60.0, 0.5), (60.0, 0.0)))
+    found = split_points.parts(*speech((50.0, 3.0), (45.0, 0.2), (10.0, 1.5), (60.0, 0.5), (60.0, 0.0)))
 
     assert lengths_s(found) == [105.0, 120.0]
 
 
 def test_without_a_good_pause_the_longest_within_half_a_minute_is_taken() -> None:
-    found = cuts.parts(*speech((95.0, 0.2), (10.0, 0.4), (10.0, 0.3), (60.0, 0.3), (60.0, 0.0)))
+    found = split_points.parts(*speech((95.0, 0.2), (10.0, 0.4), (10.0, 0.3), (60.0, 0.3), (60.0, 0.0)))
 
     assert lengths_s(found) == [105.0, 130.0]
 
 
 def test_speech_that_hardly_pauses_is_cut_within_a_stretch() -> None:
-    found = cuts.parts([span(0.0, 200.0)], [span(20.0, 20.3), span(99.9, 100.1), span(150.0, 150.3)])
+    found = split_points.parts([span(0.0, 200.0)], [span(20.0, 20.3), span(99.9, 100.1), span(150.0, 150.3)])
 
     assert lengths_s(found) == [100.0, 100.0]
     assert found[0][-1]["end"] == found[1][0]["start"] == 100 * RATE_HZ
 
 
 def test_speech_without_any_pause_is_not_cut() -> None:
-    assert lengths_s(cuts.parts([span(0.0, 500.0)], [])) == [500.0]
+    assert lengths_s(split_points.parts([span(0.0, 500.0)], [])) == [500.0]
 
 
 def test_first_pause_after_the_patience_is_taken_where_none_came_before() -> None:
-    found = cuts.parts([span(0.0, 400.0)], [span(20.0, 22.0), span(200.0, 200.2), span(300.0, 302.0)])
+    found = split_points.parts([span(0.0, 400.0)], [span(20.0, 22.0), span(200.0, 200.2), span(300.0, 302.0)])
 
     assert lengths_s(found) == [200.1, 100.9, 99.0]
 
 
 def test_short_rest_stays_with_the_part_before_it() -> None:
-    assert lengths_s(cuts.parts(*speech(*[(10.0, 2.0)] * 12))) == [120.0]
+    assert lengths_s(split_points.parts(*speech(*[(10.0, 2.0)] * 12))) == [120.0]
 
 
 @given(
@@ -81,7 +81,7 @@ def test_all_speech_is_in_one_part_in_order_and_no_part_is_too_fine(
     inside = [span(at_s, at_s + length_s) for at_s, length_s in inside_s]
     pauses = sorted(between + inside, key=lambda pause: pause["start"])
 
-    found = cuts.parts(stretches, pauses)
+    found = split_points.parts(stretches, pauses)
 
     joined = [one for part in found for one in part]
     assert sum(lengths_s(found)) == round(sum(lengths_s([stretches])), 2) or abs(
@@ -89,5 +89,5 @@ def test_all_speech_is_in_one_part_in_order_and_no_part_is_too_fine(
     ) < 0.02 * len(found)
     assert all(one["end"] <= following["start"] for one, following in zip(joined, joined[1:]))
     if len(found) > 1:
-        assert all(length_s >= cuts.PART_S for length_s in lengths_s(found)[:-1])
-        assert lengths_s(found)[-1] >= cuts.LEAST_REST_S
+        assert all(length_s >= split_points.PART_S for length_s in lengths_s(found)[:-1])
+        assert lengths_s(found)[-1] >= split_points.LEAST_REST_S

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from supervisor.contract import child_env
+from supervisor.contract import child_bootstrap
 from supervisor.contract.exits import Exit
-from supervisor.contract.messages import Drain, Job, Staged
+from supervisor.contract.wire.messages import Drain, Job, Staged
 from tests.worker import recordings
 from tests.worker.process import LIMIT_S, REPOSITORY, Worker, card, environment, settings_in, worker_in
 
@@ -116,7 +116,7 @@ def test_worker_dies_with_its_parent_though_the_link_stays_open(tmp_path: Path) 
         [
             "sh",
             "-c",
-            f'{child_env.PARENT_PID}=$$ exec "$@"',
+            f'{child_bootstrap.PARENT_PID}=$$ exec "$@"',
             "sh",
             sys.executable,
             "-c",
@@ -266,8 +266,8 @@ def test_worker_that_nobody_started_says_how_it_is_used(tmp_path: Path) -> None:
 
 def test_worker_with_senseless_settings_says_which(tmp_path: Path) -> None:
     values = environment(settings_in(tmp_path), 0)
-    plain = json.loads(values[child_env.SETTINGS])
-    values[child_env.SETTINGS] = json.dumps({**plain, "threads": "many"})
+    plain = json.loads(values[child_bootstrap.SETTINGS])
+    values[child_bootstrap.SETTINGS] = json.dumps({**plain, "threads": "many"})
 
     ended = run(values)
 

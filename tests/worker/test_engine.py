@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from faster_whisper import WhisperModel
 
-from supervisor.contract.options import Options, VadParameters, of_profile
+from supervisor.contract.job_options import Options, VadParameters, of_profile
 from tests.worker import recordings
-from workerproc.batch import Batch
-from workerproc.checkpoint import Mark
-from workerproc.recogniser import Recogniser, Run
+from workerproc.checkpoints.checkpoint import Mark
+from workerproc.engine.batch import Batch
+from workerproc.engine.recogniser import Recogniser, Run
 
 REM, FAST = of_profile("rem"), of_profile("fast")
 KINDS = {

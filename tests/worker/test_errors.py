@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
-from supervisor.contract import messages
-from supervisor.contract.messages import Failed, Failure, Job, Progress
+from supervisor.contract.wire import messages
+from supervisor.contract.wire.messages import Failed, Failure, Job, Progress
 from tests.worker import recordings
 from tests.worker.process import card, settings_in
-from workerproc import errors
-from workerproc.batch import Batch
-from workerproc.board import Board
-from workerproc.errors import AudioRejected, DeviceBroken, JobStopped
-from workerproc.link import Link
-from workerproc.prompts import Prompts
-from workerproc.tools import Tools
-from workerproc.worker import Worker
+from workerproc.engine.batch import Batch
+from workerproc.engine.prompts import Prompts
+from workerproc.jobs.context import Tools
+from workerproc.jobs.worker import Worker
+from workerproc.process import errors
+from workerproc.process.errors import AudioRejected, DeviceBroken, JobStopped
+from workerproc.process.link import Link
+from workerproc.process.progress import Board
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from supervisor.contract.exits import Exit
 from tests.worker import loopback_hub
 from tests.worker.loopback_hub import Hub
 from tests.worker.process import LIMIT_S, REPOSITORY, model_path
-from workerproc import models
+from workerproc.process import models
 
 pytestmark = pytest.mark.slow
 

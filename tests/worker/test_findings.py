@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from workerproc import findings
-from workerproc.checkpoint import Work
-from workerproc.findings import Findings
-from workerproc.parts import Parts
+from workerproc.checkpoints import vad_cache
+from workerproc.checkpoints.checkpoint import Work
+from workerproc.checkpoints.split_parts import Parts
+from workerproc.checkpoints.vad_cache import Findings
 
 WORK = Work(100, "sha", "tiny.en", {"beam_size": "5"}, {"threads": "1"})
 FOUND = Findings(
@@ -27,23 +27,23 @@ def never() -> Work:
 
 
 def test_findings_are_those_of_one_audio_engine_and_set_of_options(tmp_path: Path) -> None:
-    assert findings.read(tmp_path, never) is None
-    findings.write(tmp_path, WORK, FOUND)
+    assert vad_cache.read(tmp_path, never) is None
+    vad_cache.write(tmp_path, WORK, FOUND)
 
-    assert findings.read(tmp_path, lambda: WORK) == FOUND
+    assert vad_cache.read(tmp_path, lambda: WORK) == FOUND
     for other in ({"audio_sha256": "x"}, {"options": {"beam_size": "2"}}, {"engine": {"threads": "2"}}):
-        assert findings.read(tmp_path, lambda other=other: dataclasses.replace(WORK, **other)) is None  # type: ignore[misc]
+        assert vad_cache.read(tmp_path, lambda other=other: dataclasses.replace(WORK, **other)) is None  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
     "change", [('"language"', '"x"'), ("32000", '"x"'), ("[0, ", "[9999999, "), ("{", "[")]
 )
 def test_findings_that_make_no_sense_are_none(tmp_path: Path, change: tuple[str, str]) -> None:
-    findings.write(tmp_path, WORK, FOUND)
-    path = tmp_path / findings.FILE
+    vad_cache.write(tmp_path, WORK, FOUND)
+    path = tmp_path / vad_cache.FILE
     path.write_text(path.read_text().replace(*change))
 
-    assert findings.read(tmp_path, lambda: WORK) is None
+    assert vad_cache.read(tmp_path, lambda: WORK) is None
 
 
 def test_one_asking_is_answered_by_one(tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from faster_whisper import WhisperModel
 
-from supervisor.contract.options import Options, of_profile
+from supervisor.contract.job_options import Options, of_profile
 from tests.worker import recordings
 from tests.worker.process import model_path
-from workerproc.batch import Batch
-from workerproc.errors import JobStopped
-from workerproc.recogniser import Recogniser
+from workerproc.engine.batch import Batch
+from workerproc.engine.recogniser import Recogniser
+from workerproc.process.errors import JobStopped
 
 CLIPS = [clip.path for clip in (*recordings.samples(), *recordings.human_clips())]
 LONG_S = 30

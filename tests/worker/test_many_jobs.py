@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from supervisor.contract.exits import Exit
-from supervisor.contract.messages import (
+from supervisor.contract.wire.messages import (
     Beat,
     Drain,
     Failed,

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from supervisor.contract.options import Options
-from workerproc import job
-from workerproc.checkpoint import Mark
-from workerproc.marking import Marking
+from supervisor.contract.job_options import Options
+from workerproc.checkpoints.checkpoint import Mark
+from workerproc.engine.window_marks import Marking
+from workerproc.jobs import job
 
 
 class Base:

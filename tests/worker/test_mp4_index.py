@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from tests.worker.mp4_claims import box, fragmented, header, mp4, packed_header, track
-from workerproc.mp4_index import ENTRIES_MOST, index_entries
+from workerproc.audio.mp4_index import ENTRIES_MOST, index_entries
 
 MILLION = 1_000_000
 

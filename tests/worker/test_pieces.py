@@ -16,10 +16,10 @@ from faster_whisper.feature_extractor import FeatureExtractor
 
 from tests.worker import recordings
 from tests.worker.recordings import RATE_HZ, Pcm, noise, tone
-from workerproc import features
-from workerproc.features import LogMel
-from workerproc.speech import Speech, voice_probabilities
-from workerproc.tape import Samples
+from workerproc.audio.pcm_file import Samples
+from workerproc.engine import features
+from workerproc.engine.features import LogMel
+from workerproc.engine.vad import Speech, voice_probabilities
 
 Features = npt.NDArray[np.float32]
 
@@ -140,7 +140,7 @@ def test_stretches_are_read_as_if_they_were_one_recording() -> None:
 def test_tape_gives_what_was_written_and_leaves_no_file(tmp_path: object) -> None:
     from pathlib import Path
 
-    from workerproc.tape import Tape
+    from workerproc.audio.pcm_file import Tape
 
     folder, pcm = Path(str(tmp_path)), noise(1.0)
     with Tape(folder) as tape:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from workerproc.plausible import is_invented, within
-from workerproc.transcript import Segment, Word
+from workerproc.transcripts.plausible import is_invented, within
+from workerproc.transcripts.transcript import Segment, Word
 
 
 def test_times_past_the_end_become_the_end_and_all_others_stay() -> None:

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from supervisor.contract.options import Options, of_profile
+from supervisor.contract.job_options import Options, of_profile
 from tests.worker import recordings
 from tests.worker.test_engine import heard, plain
-from workerproc import features, prompts
-from workerproc.prompts import ROOM_LEAST, Prompts
-from workerproc.recogniser import Recogniser
+from workerproc.engine import features, prompts
+from workerproc.engine.prompts import ROOM_LEAST, Prompts
+from workerproc.engine.recogniser import Recogniser
 
 REM, FAST = of_profile("rem"), of_profile("fast")
 NAMES = "Kubernetes, Zürich, Grüezi, Kowalczyk, Nguyễn, "

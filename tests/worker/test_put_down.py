@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from workerproc.board import Board
-from workerproc.errors import JobPutDown, JobStopped
+from workerproc.process.errors import JobPutDown, JobStopped
+from workerproc.process.progress import Board
 
 
 def test_job_is_put_down_at_its_next_step_unless_it_is_no_longer_ours() -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from supervisor.contract.exits import Exit
-from supervisor.contract.messages import Job, Room, Staged
+from supervisor.contract.wire.messages import Job, Room, Staged
 from tests.worker import recordings
 from tests.worker.process import card, worker_in
-from workerproc import recycling
-from workerproc.recycling import Bounds
+from workerproc.process import recycling
+from workerproc.process.recycling import Bounds
 
 SHORT = next(clip.path for clip in recordings.samples() if clip.path.stem == "harbour")
 BOUNDS = Bounds(jobs=10, age_s=3_600.0, resident_bytes=2**30)

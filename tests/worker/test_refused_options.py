@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from supervisor.contract.exits import Exit
-from supervisor.contract.messages import Failed, Failure, Staged
-from supervisor.contract.options import Options, VadParameters
+from supervisor.contract.job_options import Options, VadParameters
+from supervisor.contract.wire.messages import Failed, Failure, Staged
 from tests.worker import recordings
 from tests.worker.process import Worker, card, worker_in
 

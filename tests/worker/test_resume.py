@@ -9,8 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from supervisor.contract.messages import Checkpoint, Job, JobCard, PutDown, Staged, Stopped
-from supervisor.contract.options import of_profile
+from supervisor.contract.job_options import of_profile
+from supervisor.contract.wire.messages import (
+    Checkpoint,
+    Job,
+    JobCard,
+    PutDown,
+    Staged,
+    Stopped,
+)
 from tests.worker import recordings
 from tests.worker.process import Worker, card, worker_in
 

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workerproc.rounds import ENCODE_MOST, KINDS, TURN_WINDOWS, Want, due, may_begin, rows_within, seats
+from workerproc.engine.rounds import (
+    ENCODE_MOST,
+    KINDS,
+    TURN_WINDOWS,
+    Want,
+    due,
+    may_begin,
+    rows_within,
+    seats,
+)
 
 
 def oldest(ages: Iterable[int], rows: int) -> frozenset[int]:

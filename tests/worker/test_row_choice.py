@@ -9,7 +9,7 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workerproc.row_choice import Measured, in_ms, noted, rows
+from workerproc.engine.batch_tuning import Measured, in_ms, noted, rows
 
 MOST = 4
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor.contract.options import VadParameters
-from workerproc import speech_left_out
+from supervisor.contract.job_options import VadParameters
+from workerproc.engine import speech_left_out
 
 RATE_HZ = 1_000
 

@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from supervisor.contract.messages import Help, Helped, Job, Parts, PutDown, Staged, Stopped
+from supervisor.contract.wire.messages import (
+    Help,
+    Helped,
+    Job,
+    Parts,
+    PutDown,
+    Staged,
+    Stopped,
+)
 from tests.worker import recordings
 from tests.worker.process import Worker, card, worker_in
 

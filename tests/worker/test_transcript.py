@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from workerproc import formats, transcript
-from workerproc.transcript import Heard, Origin, Segment, Word
+from workerproc.transcripts import formats, transcript
+from workerproc.transcripts.transcript import Heard, Origin, Segment, Word
 
 ORIGIN = Origin(
     recording_id="r",

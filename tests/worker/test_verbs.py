@@ -13,10 +13,11 @@ import pytest
 
 from supervisor.contract import codec
 from supervisor.contract.exits import Exit
-from supervisor.contract.options import Options
+from supervisor.contract.job_options import Options
 from tests.worker.process import LIMIT_S, REPOSITORY, model_path
-from workerproc import check, formats, transcript
-from workerproc.transcript import Heard, Origin, Segment
+from workerproc.transcripts import formats, transcript
+from workerproc.transcripts.transcript import Heard, Origin, Segment
+from workerproc.verbs import check
 
 pytestmark = pytest.mark.slow
 

@@ -12,11 +12,19 @@ from typing import Any
 
 import pytest
 
-from supervisor.contract.messages import Beat, Failed, Failure, Job, Room, Staged, StopJob
+from supervisor.contract.wire.messages import (
+    Beat,
+    Failed,
+    Failure,
+    Job,
+    Room,
+    Staged,
+    StopJob,
+)
 from tests.worker import recordings
 from tests.worker.process import Worker, card, model_path, worker_in
 from tests.worker.recordings import Clip
-from workerproc import transcript
+from workerproc.transcripts import transcript
 
 pytestmark = pytest.mark.slow
 

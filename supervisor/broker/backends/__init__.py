@@ -1,0 +1,1 @@
+"""The embedded backend (SQLite and folders) and AWS."""

@@ -1,0 +1,140 @@
+"""What each error code of S3, SQS and DynamoDB means: whose fault it is, and so what follows. PURE.
+
+One table. A code that stands nowhere is a fault that may pass, but not for ever: a job meets it a bounded
+number of times (`retry_policy.py`). Sources: S3 API Reference, "Error responses"; SQS API Reference and
+DynamoDB Developer Guide, the errors of each action and "Common errors". Read 2026-11-28.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+
+
+class Fault(str, enum.Enum):
+    """Whose fault an answer is."""
+
+    JOB = "job"  # this recording's: it can never work as it is
+    CREDENTIALS = "credentials"  # AWS does not know us
+    NAME = "name"  # a setting names what is not there, or lies in another region
+    SETUP = "setup"  # queue, table or bucket are set up so that no job can work
+    RIGHT = "right"  # AWS knows us and says no: for this key, or for all
+    PASSING = "passing"
+    UNKNOWN = "unknown"
+
+
+_CODES: Mapping[Fault, tuple[str, ...]] = {
+    Fault.RIGHT: (
+        *("403", "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "UnauthorizedOperation"),
+        *("AWS.SimpleQueueService.AccessDenied", "NotAuthorized"),
+    ),
+    Fault.CREDENTIALS: (
+        *(
+            "AuthFailure",
+            "ExpiredToken",
+            "ExpiredTokenException",
+            "IncompleteSignature",
+            "InvalidAccessKeyId",
+        ),
+        *("InvalidClientTokenId", "InvalidSignatureException", "InvalidToken", "MissingAuthenticationToken"),
+        *("MissingAuthenticationTokenException", "NotSignedUp", "OptInRequired", "RequestExpired"),
+        *("RequestTimeTooSkewed", "SignatureDoesNotMatch", "TokenRefreshRequired", "InvalidSecurity"),
+        "UnrecognizedClientException",
+    ),
+    Fault.NAME: (
+        *("AWS.SimpleQueueService.NonExistentQueue", "AuthorizationHeaderMalformed", "InvalidAddress"),
+        *("IllegalLocationConstraintException", "InvalidBucketName", "NoSuchBucket", "PermanentRedirect"),
+        *("QueueDoesNotExist", "ResourceNotFoundException", "TableNotFoundException"),
+    ),
+    Fault.SETUP: (
+        *("KMS.DisabledException", "KMS.KMSInvalidStateException", "KMS.InvalidStateException"),
+        *("KMS.NotFoundException", "KMS.InvalidKeyUsageException", "KMS.OptInRequired", "KmsAccessDenied"),
+        *("KmsDisabled", "KmsInvalidKeyUsage", "KmsInvalidState", "KmsNotFound", "KmsOptInRequired"),
+        *("KMSAccessDeniedException", "AWS.SimpleQueueService.UnsupportedOperation", "UnsupportedOperation"),
+    ),
+    Fault.JOB: (
+        *("InvalidObjectState", "InvalidRange", "InvalidURI", "KeyTooLongError", "MethodNotAllowed"),
+        *("EntityTooLarge", "EntityTooSmall", "NoSuchKey", "NoSuchVersion", "404", "405", "416"),
+        *("InvalidMessageContents", "ItemCollectionSizeLimitExceededException"),
+    ),
+    Fault.PASSING: (
+        *(
+            "BandwidthLimitExceeded",
+            "InternalError",
+            "InternalFailure",
+            "InternalServerError",
+            "OperationAborted",
+        ),
+        *("RequestTimeout", "RequestTimeoutException", "ServiceUnavailable", "SlowDown", "Busy", "BadDigest"),
+        *(
+            "Throttling",
+            "ThrottlingException",
+            "ThrottledException",
+            "TooManyRequestsException",
+            "IncompleteBody",
+        ),
+        *("RequestThrottled", "RequestThrottledException", "RequestLimitExceeded", "LimitExceededException"),
+        *("ProvisionedThroughputExceededException", "TransactionConflictException", "EC2ThrottledException"),
+        *("TransactionInProgressException", "ReplicatedWriteConflictException", "ResourceInUseException"),
+        *(
+            "OverLimit",
+            "QueueDeletedRecently",
+            "PurgeQueueInProgress",
+            "KmsThrottled",
+            "KMS.ThrottlingException",
+        ),
+        *("AWS.SimpleQueueService.PurgeQueueInProgress", "AWS.SimpleQueueService.QueueDeletedRecently"),
+        *(
+            "AWS.SimpleQueueService.OverLimit",
+            "TemporaryRedirect",
+            "ConditionalRequestConflict",
+            "XAmzContentSHA256Mismatch",
+        ),
+    ),
+}
+_FAULTS: Mapping[str, Fault] = {code: fault for fault, codes in _CODES.items() for code in codes}
+# The same code may be one recording's matter at one place and everybody's at another.
+_AT: Mapping[tuple[str, str], Fault] = {
+    # A key of the audio's own, a customer's key (SSE-C), a key that S3 can't take.
+    **{("audio", code): Fault.JOB for code in _CODES[Fault.SETUP] if code.startswith("KMS.")},
+    ("audio", "InvalidRequest"): Fault.JOB,
+    ("audio", "InvalidArgument"): Fault.JOB,
+    ("transcripts", "InvalidRequest"): Fault.SETUP,  # Object Lock without a checksum, for instance
+    ("table", "ResourceInUseException"): Fault.PASSING,
+}
+# DynamoDB has one code for all that it finds invalid. The table's own keys are recognized before.
+_ABOUT_THE_ITEM = re.compile(
+    r"item size|item collection|expression size|exceeded the maximum allowed size|"
+    r"operand|data type|index key|nesting",
+    re.IGNORECASE,
+)
+
+
+def fault_of(place: str, code: str, message: str, http_status: int) -> Fault:
+    """Say whose fault an error code is. `place` is a port: audio, transcripts, table, queue."""
+    if place == "table" and code == "ValidationException":
+        return Fault.JOB if _ABOUT_THE_ITEM.search(message) else Fault.UNKNOWN
+    found = _AT.get((place, code)) or _FAULTS.get(code)
+    if found is not None:
+        return found
+    return Fault.PASSING if http_status >= 500 or http_status == 429 else Fault.UNKNOWN
+
+
+def of_job(place: str, code: str, said: str, storage_class: str = "") -> str:
+    """Say to a person why this recording can't be done, and what to do about it."""
+    if code == "InvalidObjectState":
+        where = f" (storage class {storage_class})" if storage_class else ""
+        return f"The audio is archived{where} and can't be read. Restore it, then redrive the job."
+    if code.startswith("KMS."):
+        return f"The audio's encryption key can't be used ({said}). Enable the key, then redrive the job."
+    if place == "audio" and code == "InvalidRequest":
+        return (
+            f"S3 does not give this audio out ({said}). An object with a customer's own key (SSE-C) can't "
+            "be read: store it with another encryption, then redrive the job."
+        )
+    if place == "table":
+        return f"The record can't be changed ({said}). Make it smaller or correct it, then redrive the job."
+    if place == "transcripts":
+        return f"The transcript can't be stored ({said})."
+    return f"S3 does not give this audio out ({said})."

@@ -1,0 +1,173 @@
+"""boto3's errors made ours, in one place: who can mend them, and what a person must change.
+
+Ends: `JobRejected` (nobody: this recording cannot be done), `Misconfigured` (an operator: a name, a right
+that every job needs, the credentials), `Forbidden` (the same for one key or for a right that is not needed),
+`TryLater` (time) and `Unexplained` (time, perhaps). Which code means what stands in `aws_codes.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import botocore.exceptions as boto
+
+from supervisor.broker.backends import aws_codes
+from supervisor.broker.backends.aws_codes import Fault
+from supervisor.broker.ports.errors import (
+    CREDENTIALS,
+    BrokerError,
+    Forbidden,
+    JobRejected,
+    Misconfigured,
+    TryLater,
+    Unexplained,
+)
+
+_NAMED_BY = {
+    "queue": ("queue", "SQS_QUEUE_URL"),
+    "table": ("table", "DYNAMODB_TABLE"),
+    "audio": ("bucket", "RAW_AUDIO_BUCKET"),
+    "transcripts": ("bucket", "TRANSCRIPTS_BUCKET"),
+}
+NO_CREDENTIALS = (
+    "No AWS credentials were found. Give this host an instance role, or set AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE."
+)
+_CREDENTIAL_ERRORS = tuple(
+    # By name: older releases of botocore lack some of them.
+    found
+    for name in (
+        *(
+            "ConfigNotFound",
+            "ConfigParseError",
+            "CredentialRetrievalError",
+            "InvalidConfigError",
+            "LoginError",
+        ),
+        *("NoAuthTokenError", "PartialCredentialsError", "ProfileNotFound", "RefreshWithMFAUnsupportedError"),
+        *("SSOError", "TokenRetrievalError", "UnknownCredentialError"),
+    )
+    if (found := getattr(boto, name, None)) is not None
+)
+
+
+@contextmanager
+def translated(where: str, doing: str, name: str = "") -> Iterator[None]:
+    """Turn what a call through boto3 raises into one of ours at `where`.
+
+    `name` is that of the queue, table or bucket, for the case that there is none of this name.
+    """
+    try:
+        yield
+    except boto.ClientError as error:
+        raise _of_answer(where, doing, name, error) from error
+    except boto.NoCredentialsError as error:
+        raise Misconfigured(CREDENTIALS, NO_CREDENTIALS) from error
+    except _CREDENTIAL_ERRORS as error:
+        raise Misconfigured(CREDENTIALS, of_credentials(error)) from error
+    except boto.ParamValidationError as error:
+        raise Misconfigured(where, wrong_name(where, name, _line(error))) from error
+    except (boto.BotoCoreError, boto.HTTPClientError, OSError, ValueError) as error:
+        if isinstance(error, OSError) and _is_token_file(error.filename):
+            raise Misconfigured(CREDENTIALS, of_credentials(error)) from error
+        raise TryLater(where, f"{doing}: {type(error).__name__}: {_line(error)}") from error
+
+
+@contextmanager
+def setting_up(region: str) -> Iterator[None]:
+    """Turn whatever boto3 raises while it reads its settings into `Misconfigured`: nothing was called yet."""
+    try:
+        yield
+    except Misconfigured:
+        raise
+    except boto.InvalidRegionError as error:
+        raise Misconfigured(
+            "settings", f"AWS_REGION = {region!r} can't be a region. Write one such as us-east-1."
+        ) from error
+    except boto.ProfileNotFound as error:
+        raise Misconfigured(CREDENTIALS, _of_profile()) from error
+    except _CREDENTIAL_ERRORS as error:
+        raise Misconfigured(CREDENTIALS, of_credentials(error)) from error
+    except (
+        Exception
+    ) as error:  # ValueError, JSONDecodeError, OSError ...: whatever a source of settings holds
+        raise Misconfigured(
+            CREDENTIALS,
+            f"boto3 can't be set up: {type(error).__name__}: {_line(error)}. "
+            "Correct the AWS_* variables, ~/.aws/config or ~/.aws/credentials.",
+        ) from error
+
+
+def wrong_name(where: str, name: str, said: str) -> str:
+    """Say that a setting names what is not there."""
+    kind, setting = _NAMED_BY[where]
+    return f"The {kind} {name} can't be used: {said}. Correct {setting} or AWS_REGION."
+
+
+def of_credentials(error: Exception) -> str:
+    """Say what is wrong with the credentials' source, and what to do."""
+    return (
+        f"The AWS credentials can't be used: {_line(error)}. "
+        "Correct the AWS_* variables, ~/.aws/config or ~/.aws/credentials, or log in again."
+    )
+
+
+def code_of(error: boto.ClientError) -> str:
+    """Give the service's own name of the error, without the name space that some put before it."""
+    return str(error.response.get("Error", {}).get("Code", "")).rsplit("#", 1)[-1]
+
+
+def lacks_right(error: boto.ClientError) -> bool:
+    """Say whether the service knows the caller and still says no."""
+    return aws_codes.fault_of("", code_of(error), "", 0) is Fault.RIGHT
+
+
+def is_about_the_input(error: boto.ClientError) -> bool:
+    """Say whether the service refuses what it was given, as a probe that can't be taken wants it."""
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
+    return aws_codes.fault_of("", code_of(error), "", status) in (Fault.JOB, Fault.UNKNOWN)
+
+
+def describe(error: boto.ClientError) -> str:
+    """Say what the service said, in one bounded line."""
+    message = str(error.response.get("Error", {}).get("Message", ""))
+    return f"{code_of(error)}: {message}"[:300].rstrip(". ")
+
+
+def _of_answer(where: str, doing: str, name: str, error: boto.ClientError) -> BrokerError:
+    code, told, said = code_of(error), describe(error), f"{doing}: {describe(error)}"
+    facts = error.response.get("Error", {})
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
+    fault = aws_codes.fault_of(where, code, str(facts.get("Message", "")), status)
+    if fault is Fault.JOB:
+        return JobRejected(aws_codes.of_job(where, code, told, str(facts.get("StorageClass", ""))))
+    if fault is Fault.CREDENTIALS:
+        cure = "Set this host's clock" if code == "RequestTimeTooSkewed" else "Renew or correct them"
+        return Misconfigured(CREDENTIALS, f"AWS does not accept these credentials: {said}. {cure}.")
+    if fault is Fault.NAME:
+        return Misconfigured(where, wrong_name(where, name, told))
+    if fault is Fault.SETUP:
+        kind, _ = _NAMED_BY[where]
+        return Misconfigured(where, f"The {kind} {name} can't be used: {said}. Correct how it is set up.")
+    if fault is Fault.RIGHT:
+        return Forbidden(where, said)
+    return Unexplained(where, said) if fault is Fault.UNKNOWN else TryLater(where, said)
+
+
+def _of_profile() -> str:
+    name = os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE") or "default"
+    return (
+        f"AWS_PROFILE names the profile {name!r}, which is not in ~/.aws/config or ~/.aws/credentials. "
+        "Correct AWS_PROFILE or unset it."
+    )
+
+
+def _is_token_file(name: object) -> bool:
+    """Say whether this file was to hold the web identity token of a Kubernetes service account."""
+    return bool(name) and name == os.environ.get("AWS_WEB_IDENTITY_TOKEN_FILE")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200].rstrip(". ")

@@ -1,0 +1,245 @@
+"""The desk: where every event of the broker is dealt with, one after the other.
+
+Hears the supervisor, adopts what a dead broker left, and leaves in order. How messages are
+asked for stands in `receiving.py`; what happens to a job on its way in `intake.py` and
+`settlement.py`; what keeps it ours in `lease_renewal.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Optional, Union
+
+from supervisor.broker.in_flight import checkpoint_store
+from supervisor.broker.in_flight.in_flight_types import LiveJob, Phase, Settled
+from supervisor.broker.in_flight.lease_journal import LeaseFiles, revived
+from supervisor.broker.ports.errors import BrokerError
+from supervisor.broker.receiving.counting import Counting
+from supervisor.broker.receiving.intake import Intake
+from supervisor.broker.receiving.receiving import Receiver
+from supervisor.broker.work import commit
+from supervisor.broker.work.checkpoint_upload import Courier
+from supervisor.broker.work.context import Tools
+from supervisor.broker.work.executor import QUICK
+from supervisor.broker.work.lease_renewal import Keeper
+from supervisor.broker.work.settlement import Outlet
+from supervisor.contract import clock
+from supervisor.contract.wire.messages import (
+    Adopted,
+    Checkpoint,
+    Commit,
+    Done,
+    Ending,
+    Fail,
+    Keep,
+    Leave,
+    Release,
+    ToBroker,
+    Up,
+    Wanted,
+)
+
+log = logging.getLogger(__name__)
+_ORPHAN_S = 2.0  # what the supervisor's death leaves us
+_OURS_TO_GIVE = (Phase.WAITING, Phase.FETCHING, Phase.READY)
+_LEAVE_MARGIN_S = 3.0  # before the supervisor's deadline everything held is given back
+
+
+class Desk:
+    """Owns the broker's state; every method runs in the main thread."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        intake: Intake,
+        outlet: Outlet,
+        keeper: Keeper,
+        courier: Courier,
+        files: LeaseFiles,
+    ) -> None:
+        self.is_over = False
+        self._tools = tools
+        self._holdings = tools.holdings
+        self._intake = intake
+        self._outlet = outlet
+        self._keeper = keeper
+        self._courier = courier
+        self._files = files
+        self._receiver = Receiver(tools, intake)
+        self._is_orphan = False
+        self._counting = Counting(tools, self._receiver)
+        self._leases_count = 0
+
+    def open(self) -> None:
+        """Adopt what is left, say so, then begin: Ready..., Adopted, Up, in this order."""
+        self._adopt()
+        backend = self._tools.backend
+        self._tools.say(Up(backend.detail, {"backend": backend.kind, "lease_s": str(self._tools.lease_s)}))
+        self._keeper.tick()
+        self._receiver.prove()
+        self._counting.begin()
+
+    def hear(self, message: ToBroker) -> None:
+        """Deal with one message of the supervisor."""
+        if isinstance(message, Wanted):
+            self._tools.wanted = message.count
+            self._receiver.poll()
+        elif isinstance(message, Keep):
+            self._tools.spool.count_samples(message.samples_bytes)
+            self._keep(message.job_ids)
+        elif isinstance(message, Leave):
+            self._leave(message.deadline_at_s)
+        elif isinstance(message, Checkpoint):
+            self._share(message)
+        else:
+            self._hear_of_job(message)
+        self._look_for_the_end()
+
+    def lose_supervisor(self) -> None:
+        """Give everything back within two seconds; a commit under way may use them up."""
+        if self._is_orphan:
+            return
+        log.warning("the supervisor is gone", extra={"jobs": len(self._holdings.jobs)})
+        self._is_orphan = self._tools.is_leaving = True
+        self._tools.crew.after(_ORPHAN_S, self._end)
+        self._give_back(_OURS_TO_GIVE, "the supervisor is gone")
+        self._look_for_the_end()
+
+    def turn(self) -> None:
+        """Wait for one event and deal with it."""
+        self._tools.crew.turn()
+        self._intake.begin_waiting()  # a place on the way may have become free
+        self._receiver.poll()
+        if len(self._holdings.leases) != self._leases_count:
+            self._leases_count = len(self._holdings.leases)
+            self._counting.soon()
+        self._look_for_the_end()
+
+    def _adopt(self) -> None:
+        now_s = clock.now_s()
+        for saved in self._files.load(now_s):
+            held, jobs = revived(saved, now_s)
+            self._holdings.add(held, jobs)
+        jobs_left = list(self._holdings.jobs.values())
+        ended = {job_id for held in self._holdings.leases.values() for job_id in held.settled}
+        self._tools.spool.keep_only((job.request.record_key for job in jobs_left), ended)
+        for job in jobs_left:
+            job.announced = job.announced and self._is_whole(job)
+        # Known to the supervisor: those announced, and those whose Done is still owed.
+        known = {job.id for job in jobs_left if job.announced}
+        known.update(job_id for held in self._holdings.leases.values() for job_id in held.tell)
+        for job in jobs_left:
+            if job.phase is Phase.WAITING:
+                continue
+            if not job.announced:
+                self._intake.claim(job)
+            elif job.phase is Phase.COMMITTING:
+                self._outlet.commit(job)
+            elif job.phase is Phase.ENDING:
+                self._find_the_end(job)
+            else:
+                self._intake.announce(job)
+        for held in list(self._holdings.leases.values()):
+            if not held.open:
+                self._outlet.close(held)
+        self._tools.say(Adopted(tuple(sorted(known))))
+        if known:
+            log.info("adopted what a dead broker held", extra={"jobs": len(known)})
+
+    def _find_the_end(self, job: LiveJob) -> None:
+        """Go on with a job whose last broker died while it ended it: was that written down?
+
+        Announced unasked, a job that is free already would be worked on in vain.
+        """
+        tools = self._tools
+        kept = self._outlet.failed_job(job, "")
+
+        def look() -> Optional[Settled]:
+            how = commit.how_it_ended(tools.backend.beat_records, job.request.record_key, job.hold)
+            if how is not None and how.ending is Ending.FAILED:
+                backend = tools.backend
+                bucket = backend.transcripts_bucket
+                checkpoint_store.forget_failed(backend.beat_records, backend.objects, bucket, job.request)
+                tools.failed_jobs.keep_found(replace(kept, reason=how.reason))
+            return how
+
+        def found(outcome: Union[Settled, BrokerError, None]) -> None:
+            if isinstance(outcome, Settled):
+                self._outlet.settle(job, outcome)
+            else:
+                self._intake.announce(job)
+
+        tools.step(
+            job,
+            Phase.ENDING,
+            QUICK,
+            look,
+            found,
+            ("table", "spool"),
+            tools.lease_s,
+        )
+
+    def _is_whole(self, job: LiveJob) -> bool:
+        """Say whether the spool has what the job's phase needs; if not, it begins anew."""
+        key = job.request.record_key
+        if job.phase is Phase.COMMITTING:
+            return self._tools.spool.is_staged(key, job.attempt)
+        return self._tools.spool.holds(key)
+
+    def _keep(self, job_ids: Iterable[str]) -> None:
+        now_s = clock.now_s()
+        for job_id in job_ids:
+            if job_id in self._holdings.jobs:
+                self._holdings.jobs[job_id].kept_at_s = now_s
+
+    def _share(self, message: Checkpoint) -> None:
+        job = self._holdings.jobs.get(message.job_id)
+        if job is not None and job.phase is Phase.READY and message.attempt in (0, job.attempt):
+            self._courier.share(job, message.done_s)
+
+    def _hear_of_job(self, message: Union[Commit, Fail, Release]) -> None:
+        job = self._holdings.jobs.get(message.job_id)
+        if job is None:
+            if not any(message.job_id in held.tell for held in self._holdings.leases.values()):
+                self._tools.say(Done(message.job_id, Ending.DROPPED, "no longer held"))
+            return
+        if job.phase is not Phase.READY:
+            log.info(
+                "word on a job that is under way already", extra={"job_id": job.id, "phase": job.phase.value}
+            )
+        elif message.attempt not in (0, job.attempt):
+            log.info(
+                "late word on an earlier attempt is ignored",
+                extra={"job_id": job.id, "attempt": job.attempt, "of_attempt": message.attempt},
+            )
+        elif isinstance(message, Commit):
+            self._outlet.commit(job)
+        elif isinstance(message, Fail):
+            self._outlet.fail(job, message.failure, message.detail)
+        else:
+            why = message.why
+            self._courier.afterwards(job, lambda: self._outlet.release(job, why))
+
+    def _leave(self, deadline_at_s: float) -> None:
+        self._tools.is_leaving = True
+        self._tools.wanted = 0
+        self._give_back((Phase.WAITING, Phase.FETCHING), "the service is leaving")
+        left_s = deadline_at_s - _LEAVE_MARGIN_S - clock.now_s()
+        self._tools.crew.after(
+            max(0.0, left_s), lambda: self._give_back(_OURS_TO_GIVE, "the service is leaving")
+        )
+
+    def _give_back(self, phases: tuple[Phase, ...], why: str) -> None:
+        for job in list(self._holdings.jobs.values()):
+            if job.phase in phases and job.id in self._holdings.jobs:
+                self._outlet.release(job, why)
+
+    def _look_for_the_end(self) -> None:
+        # A parked poll takes what is given back, for a lease's length: stay to give that back again.
+        if self._tools.is_leaving and not self._holdings.leases and not self._receiver.is_asking:
+            self._end()
+
+    def _end(self) -> None:
+        self.is_over = True

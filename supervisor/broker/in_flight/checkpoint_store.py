@@ -1,0 +1,135 @@
+"""Checkpoints where other hosts can have them: an object in the bucket, a fenced pointer in the record.
+
+An object never changes: each checkpoint has a name of its own. Which of them counts, the
+record alone says, and only the holder of its token can make it say so: what a host writes that has
+lost the job is never read. The pointer's sum guards what was fetched. Blocks; runs in a lane.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Optional
+
+from supervisor.broker.in_flight import split_points
+from supervisor.broker.in_flight.spool import CHECKPOINT
+from supervisor.broker.ports.errors import Forbidden, JobRejected, LeaseLost, TryLater
+from supervisor.broker.ports.job_request import JobRequest
+from supervisor.broker.ports.ports import Applied, ObjectFacts, ObjectStore, RecordTable
+from supervisor.broker.ports.streams import spool_errors
+from supervisor.broker.rules import record_rules
+from supervisor.broker.rules.record_rules import Hold, Pointer
+
+log = logging.getLogger(__name__)
+
+MOST_BYTES = 64 * 1024**2
+_TOP = "checkpoints/"
+_PROBE = f"{_TOP}permission-probe/none"
+
+
+def prefix_of(request: JobRequest) -> str:
+    """Say where the checkpoints of a recording lie."""
+    return f"{_TOP}{request.user_id}/{request.recording_id}/"
+
+
+def try_rights(objects: ObjectStore, bucket: str) -> None:
+    """Find out whether checkpoints may be kept here, before anything is left that can't be removed.
+
+    Raises Forbidden where they may not.
+    """
+    objects.delete(bucket, _PROBE)
+    objects.names(bucket, f"{_TOP}permission-probe/")
+    with contextlib.suppress(JobRejected):  # it may be read, and is not there
+        objects.fetch(bucket, _PROBE, Path(os.devnull), _admit)
+
+
+def share(
+    records: RecordTable,
+    objects: ObjectStore,
+    bucket: str,
+    request: JobRequest,
+    hold: Hold,
+    folder: Path,
+    done_s: float,
+    before: Optional[Pointer],
+) -> Pointer:
+    """Put the spool's checkpoint where other hosts find it, in the place of the one before.
+
+    Raises LeaseLost where the job is no longer ours; nothing of this try is left then.
+    """
+    # A name of our own: the worker may put the next one in its place meanwhile.
+    still = folder / f"shared-{hold.token}"
+    with spool_errors(still):
+        shutil.copyfile(folder / CHECKPOINT, still)
+    key = f"{prefix_of(request)}{hold.token}-{uuid.uuid4().hex[:12]}.json"
+    pointer = Pointer(key, _sum_of(still), done_s)
+    try:
+        objects.put(bucket, pointer.key, still, "application/json")
+    finally:
+        still.unlink(missing_ok=True)
+    change = record_rules.point(hold, pointer, split_points.read(folder))
+    if not isinstance(records.update(request.record_key, change), Applied):
+        objects.delete(bucket, pointer.key)
+        raise LeaseLost("the record belongs to somebody else, or is published")
+    if before is not None:
+        objects.delete(bucket, before.key)
+    return pointer
+
+
+def bring(
+    objects: ObjectStore, bucket: str, request: JobRequest, pointer: Pointer, failures: int, folder: Path
+) -> str:
+    """Fetch the checkpoint into the job's folder; says why the job must start over instead, if it must."""
+    if failures:
+        return "it failed before, and what it had reached may be why"
+    if not pointer.key.startswith(prefix_of(request)):
+        return "the record names a checkpoint that is not this recording's"
+    part = folder / f"part-checkpoint-{pointer.sha256[:16]}"
+    try:
+        objects.fetch(bucket, pointer.key, part, _admit)
+    except (Forbidden, JobRejected) as error:
+        return str(error)
+    if _sum_of(part) != pointer.sha256:
+        part.unlink()
+        return "the checkpoint is not the one that the record names"
+    with spool_errors(part):
+        os.replace(part, folder / CHECKPOINT)
+    return ""
+
+
+def clear(objects: ObjectStore, bucket: str, request: JobRequest) -> None:
+    """Remove all checkpoints of a recording that is through; what may not be removed stays."""
+    try:
+        for key in objects.names(bucket, prefix_of(request)):
+            objects.delete(bucket, key)
+    except (Forbidden, JobRejected) as error:
+        # Not a reason to fail: the transcript is there. The right was there when the first was written.
+        log.warning("checkpoints not removed", extra={"job_id": request.job_id, "reason": str(error)})
+
+
+def forget_failed(records: RecordTable, objects: ObjectStore, bucket: str, request: JobRequest) -> None:
+    """Remove what a record that failed for good still names; whoever finds such a record does so.
+
+    The record names it until it is gone: who dies in between leaves the rest to the next.
+    """
+    item = records.get(request.record_key) or {}
+    if item.get("remState") == record_rules.FAILED and "remCheckpoint" in item:
+        clear(objects, bucket, request)
+        records.update(request.record_key, record_rules.forget_checkpoint())
+
+
+def _admit(facts: ObjectFacts) -> None:
+    if facts.size_bytes > MOST_BYTES:
+        raise JobRejected(f"The checkpoint has {facts.size_bytes} bytes, more than {MOST_BYTES}.")
+
+
+def _sum_of(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise TryLater("spool", f"{path.parent}: {error.strerror}") from error

@@ -1,0 +1,156 @@
+"""Which leases and jobs this broker holds: one owner, the main thread.
+
+Keeps three things in step: the jobs in memory, the leases' files, the spool's folders. A
+job may hang on several leases (the same recording sent twice); it is lost only with the
+last of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Optional
+
+from supervisor.broker.in_flight.in_flight_types import OWN_PHASES, Lease, LiveJob, Phase, Settled
+from supervisor.broker.in_flight.lease_journal import LeaseFiles
+from supervisor.broker.in_flight.outages import Troubles
+from supervisor.broker.in_flight.spool import Spool
+from supervisor.broker.ports.errors import TryLater
+from supervisor.broker.rules.lease_timing import is_kept
+
+
+class Holdings:
+    """All leases by message id, all live jobs by job id."""
+
+    def __init__(self, files: LeaseFiles, spool: Spool, troubles: Troubles) -> None:
+        self.leases: dict[str, Lease] = {}
+        self.jobs: dict[str, LiveJob] = {}
+        self._files = files
+        self._spool = spool
+        self._troubles = troubles
+        self._is_unsaved = False
+
+    def add(self, lease: Lease, jobs: Iterable[LiveJob]) -> None:
+        """Take a lease and its new jobs in."""
+        self.leases[lease.id] = lease
+        for job in jobs:
+            self.jobs.setdefault(job.id, job)
+            lease.open.add(job.id)
+        self.save(lease)
+
+    def save(self, lease: Lease) -> None:
+        """Write a changed lease down."""
+        try:
+            self._files.save(lease, self.jobs)
+        except OSError as error:
+            # An heir then knows less and the job comes back later: told, not fatal.
+            self._is_unsaved = True
+            self._troubles.begin(TryLater("spool", f"leases can't be written down: {error.strerror}"))
+            return
+        if self._is_unsaved:
+            self._is_unsaved = False
+            self._troubles.over("spool")
+
+    def move(self, job: LiveJob, phase: Phase, now_s: float, is_saved: bool = True) -> None:
+        """Begin a phase of a job and write it down."""
+        job.phase, job.since_s, job.tries, job.is_aside = phase, now_s, 0, False
+        for lease in self.leases_of(job) if is_saved else ():
+            self.save(lease)
+
+    def is_at(self, job: LiveJob, phase: Phase) -> bool:
+        """Say whether this very job is still live and in this phase."""
+        return self.jobs.get(job.id) is job and job.phase is phase
+
+    def leases_of(self, job: LiveJob) -> list[Lease]:
+        """Give the leases that the job hangs on."""
+        return [lease for lease in self.leases.values() if job.id in lease.open]
+
+    def jobs_of(self, lease: Lease) -> list[LiveJob]:
+        """Give the live jobs that hang on a lease."""
+        return [self.jobs[job_id] for job_id in lease.open if job_id in self.jobs]
+
+    def is_without_message(self, job: LiveJob) -> bool:
+        """Say whether no queue will bring this job again: all its messages were removed."""
+        return all(lease.is_gone for lease in self.leases_of(job))
+
+    def next_waiting(self) -> Optional[LiveJob]:
+        """Give the job that is the next to be begun."""
+        return next((job for job in self.jobs.values() if job.phase is Phase.WAITING), None)
+
+    def receives(self, job: LiveJob) -> int:
+        """Say how often the job was delivered, by all copies of its message."""
+        return max((lease.message.receives for lease in self.leases_of(job)), default=1)
+
+    def settle(self, job: LiveJob, how: Settled, audio_s: Optional[float]) -> list[Lease]:
+        """End a job; gives the leases on which nothing is open any more.
+
+        The first of these has to clear its files away, and to tell of its end (`audio_s` None: nobody
+        waits for that).
+        """
+        touched = self.leases_of(job)
+        del self.jobs[job.id]
+        for lease in touched:
+            lease.open.discard(job.id)
+            lease.settled[job.id] = how
+        closing = [lease for lease in touched if not lease.open]
+        for lease in closing[:1]:
+            lease.clears.append(job.request.record_key)
+            if audio_s is not None:
+                lease.tell[job.id] = audio_s
+        for lease in touched:
+            self.save(lease)
+        # The lease first: an heir that finds the job open must find its files too.
+        self._spool.doom(job.request.record_key)
+        return closing
+
+    def settle_waiting(self, lease: Lease, how: Settled) -> list[Lease]:
+        """End a lease's jobs that were not begun; gives the leases on which nothing is open any more."""
+        touched: dict[str, Lease] = {}
+        for job in self.jobs_of(lease):
+            if job.phase is not Phase.WAITING:
+                continue
+            for one in self.leases_of(job):
+                one.open.discard(job.id)
+                one.settled[job.id] = how
+                touched[one.id] = one
+            del self.jobs[job.id]
+        for one in touched.values():
+            self.save(one)
+        return [one for one in touched.values() if not one.open]
+
+    def let_go(self, lease: Lease) -> list[LiveJob]:
+        """Forget a lease that ended; gives the jobs that are lost with it."""
+        self.leases.pop(lease.id, None)
+        self._files.forget(lease)
+        hanging = self.jobs_of(lease)
+        lost = [job for job in hanging if not self.leases_of(job)]
+        for job in lost:
+            del self.jobs[job.id]
+            self._spool.leave(job.request.record_key)
+        return lost
+
+    def is_moving(self, lease: Lease, now_s: float) -> bool:
+        """Say whether the lease may be extended: somebody works on at least one of its jobs."""
+        jobs = self.jobs_of(lease)
+        if not jobs:
+            return True  # only the message's own end is still under way
+        if any(self._is_at_work(job, now_s) for job in jobs):
+            return True
+        # Those in line wait for a place: they move while anything on this host does.
+        waits = any(job.phase is Phase.WAITING for job in jobs)
+        return waits and any(self._is_at_work(job, now_s) for job in self.jobs.values())
+
+    def _is_at_work(self, job: LiveJob, now_s: float) -> bool:
+        return job.phase in OWN_PHASES or (job.phase is Phase.READY and is_kept(job.kept_at_s, now_s))
+
+    def on_the_way(self) -> int:
+        """Count the jobs that will be Ready unless something goes wrong."""
+        phases = [job.phase for job in self.jobs.values() if not job.is_aside]
+        return phases.count(Phase.CLAIMING) + phases.count(Phase.FETCHING)
+
+    def aside(self) -> int:
+        """Count the jobs that go on trying and take no place."""
+        return sum(job.is_aside for job in self.jobs.values())
+
+    def waiting(self) -> int:
+        """Count the jobs that wait for a place."""
+        return [job.phase for job in self.jobs.values()].count(Phase.WAITING)

@@ -1,0 +1,56 @@
+"""The log lines about one job's way through the broker: what each says, and how loudly.
+
+Names and figures only. A receipt handle, a signed URL or a word of a transcript never stands in a line.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from supervisor.broker.in_flight.in_flight_types import LiveJob, Settled
+from supervisor.contract import clock
+from supervisor.contract.wire.messages import Ending
+
+log = logging.getLogger(__name__)
+
+
+def step(sentence: str, job: LiveJob, **more: Any) -> None:
+    """Log one step of a job, for LOG_LEVEL=DEBUG."""
+    if log.isEnabledFor(logging.DEBUG):
+        log.debug(sentence, extra={"job_id": job.id, "attempt": job.attempt, **more})
+
+
+def ended(job: LiveJob, how: Settled, audio_s: float, transcript_key: str, is_news: bool = True) -> None:
+    """Log a job's end, once: ERROR where the recording has failed for good and nobody was told before."""
+    request = job.request
+    facts: dict[str, Any] = {
+        "job_id": job.id,
+        "outcome": how.ending.value,
+        "user_id": request.user_id,
+        "bucket": request.source.bucket,
+        "key": request.source.key,
+        "attempt": job.attempt or how.attempt,
+    }
+    if how.ending is Ending.DONE and transcript_key:
+        facts["transcript_key"] = transcript_key
+    if audio_s:
+        facts["audio_s"] = round(audio_s, 2)
+    if job.begun_at_s:
+        facts["took_s"] = round(clock.now_s() - job.begun_at_s, 2)
+    if how.reason:
+        facts["reason"] = how.reason
+    failed = how.ending is Ending.FAILED
+    log.log(logging.ERROR if failed and is_news else logging.INFO, "job ended", extra=facts)
+
+
+def unwritten(job: LiveJob, reason: str) -> None:
+    """Log that a job's record could not be told how it ended."""
+    facts = {"job_id": job.id, "attempt": job.attempt, "reason": reason}
+    log.error("the record could not be updated", extra=facts)
+
+
+def rejected(job_id: str, user_id: str, reason: str) -> None:
+    """Log a message that can't be a job: it failed for good before it began."""
+    facts = {"job_id": job_id, "outcome": Ending.FAILED.value, "user_id": user_id, "reason": reason}
+    log.error("message rejected", extra=facts)

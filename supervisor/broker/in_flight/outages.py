@@ -1,0 +1,90 @@
+"""What outside does not answer just now: said once when it begins, once when it is over."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Callable
+
+from supervisor.broker.ports.errors import Misconfigured, TryLater
+from supervisor.contract import clock
+from supervisor.contract.wire.messages import FromBroker, Trouble
+
+log = logging.getLogger(__name__)
+_MAX_CHARS = 1_000  # of one trouble
+_JUST_NOW_S = 30.0
+
+
+class Losses:
+    """Permissions that are missing: each said once, with what it costs."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def tell(self, right: str, costs: str) -> None:
+        """Tell of a missing permission unless it is known."""
+        if right not in self._known:
+            self._known.add(right)
+            log.warning("permission missing", extra={"missing": right, "costs": costs})
+
+
+class Troubles:
+    """Says once that something does not answer, and once that it does again. The supervisor logs it.
+
+    What a person must correct (`Misconfigured`) is one trouble of its own, in whole sentences.
+    """
+
+    def __init__(self, say: Callable[[FromBroker], None]) -> None:
+        self.on_misconfigured: Callable[[], None] = lambda: None
+        self._say = say
+        self._known: set[str] = set()
+        self._wrong: dict[str, str] = {}  # what a person must correct, by place
+        self._worked_at_s: dict[str, float] = {}  # by place
+
+    def begin(self, error: TryLater) -> None:
+        """Tell of this trouble unless it is known."""
+        if isinstance(error, Misconfigured):
+            self.on_misconfigured()
+            self._correct_wrong({**self._wrong, error.where: error.detail})
+        elif error.where not in self._known:
+            self._known.add(error.where)
+            self._say(Trouble(error.where, error.detail[:_MAX_CHARS]))
+
+    def warn(self, error: Misconfigured) -> None:
+        """Tell what a person must probably correct, and go on receiving: the next job may show otherwise."""
+        self._correct_wrong({**self._wrong, error.where: error.detail})
+
+    def disproved(self, error: Misconfigured) -> None:
+        """Tell what a failed proof found, in the place of all that was known before."""
+        self._correct_wrong({error.where: error.detail})
+
+    def over(self, *places: str) -> None:
+        """Tell that these answer again, where they did not."""
+        for where in places:
+            self._worked_at_s[where] = clock.now_s()
+            if where in self._known:
+                self._known.remove(where)
+                self._say(Trouble(where, ""))
+        self._correct_wrong({where: said for where, said in self._wrong.items() if where not in places})
+
+    def works(self, where: str) -> bool:
+        """Say whether this answered somebody just now."""
+        worked_at_s = self._worked_at_s.get(where)
+        return worked_at_s is not None and clock.now_s() - worked_at_s < _JUST_NOW_S
+
+    def proved(self, unless: Sequence[str]) -> bool:
+        """Strike what a passed proof disproves, all but these places. May messages be received now?
+
+        What a receive alone can show does not stand in the way of the next one.
+        """
+        self._correct_wrong({where: said for where, said in self._wrong.items() if where in unless})
+        return not set(self._wrong) - {"receive"}
+
+    def _correct_wrong(self, wrong: dict[str, str]) -> None:
+        before, after = self._sentences(), " ".join(dict.fromkeys(wrong.values()))
+        self._wrong = wrong
+        if after[:_MAX_CHARS] != before[:_MAX_CHARS]:
+            self._say(Trouble("settings", after[:_MAX_CHARS]))
+
+    def _sentences(self) -> str:
+        return " ".join(dict.fromkeys(self._wrong.values()))

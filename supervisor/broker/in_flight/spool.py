@@ -1,0 +1,266 @@
+"""The spool: one bounded folder a job, where audio comes in and results come out.
+
+Named by a hash, so no id from outside is ever a path. What does not fit now waits for
+room (TryLater); what could never fit is rejected. A result whose lease was lost is left
+lying without its audio for a day: should the message come again here, only the commit is
+missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import Container, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from supervisor.broker.ports.errors import JobRejected, ResultBroken, TryLater
+from supervisor.broker.ports.ports import RecordKey
+from supervisor.broker.rules.record_rules import Result
+from supervisor.contract import clock
+
+AUDIO, TEXT, JSON, STAGED = "audio", "transcript.txt", "transcript.json", "staged.json"
+CHECKPOINT = "checkpoint.json"
+_SPARE_BYTES = 64 * 1024**2  # left free on the disk for everybody else
+_MAX_STAGED_BYTES = 64 * 1024
+_LEFT_MOST_S = 86_400.0
+_LEFT_MOST_COUNT = 1_000
+
+
+@dataclass(frozen=True)
+class StagedResult:
+    """What `staged.json` promises; the file is written last."""
+
+    job_id: str
+    attempt: int
+    result: Result
+
+
+class Spool:
+    """All job folders of one state directory, under one limit. May be used by many threads."""
+
+    def __init__(self, root: Path, limit_bytes: int, max_file_bytes: int) -> None:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._root = root
+        self._limit_bytes = limit_bytes
+        self._max_file_bytes = max_file_bytes
+        self._taken: dict[str, int] = {}  # folder name -> bytes of audio admitted
+        self._samples_bytes = 0  # of recordings that are being transcribed
+        self._left: dict[str, float] = {}  # folder name -> when its lease was lost, oldest first
+        self._doomed: set[str] = set()  # folders of ended jobs, to be removed
+        self._guard = threading.Lock()
+        self._removing = threading.RLock()
+
+    def folder(self, key: RecordKey) -> Path:
+        """Give the job's folder; it may not exist yet."""
+        return self._root / _name_of(key)
+
+    def empty(self, key: RecordKey) -> Path:
+        """Make the job's folder, or empty it, for a new attempt."""
+        folder = self.folder(key)
+        with self._removing:
+            try:
+                if not _made(folder):
+                    self.drop(key)
+                    folder.mkdir(mode=0o700)
+            except OSError as error:
+                raise TryLater("spool", f"{folder}: {error.strerror}") from error
+            with self._guard:
+                self._doomed.discard(folder.name)
+        return folder
+
+    def admit(self, key: RecordKey, size_bytes: int) -> None:
+        """Keep room for a file of this size. Raises JobRejected, or TryLater while it is full."""
+        if size_bytes == 0:
+            raise JobRejected("The audio is empty (0 bytes).")
+        if size_bytes > self._max_file_bytes:
+            raise JobRejected(
+                f"The audio has {size_bytes} bytes; the largest allowed is {self._max_file_bytes}"
+                " (spool.max_file_bytes)."
+            )
+        with self._guard:
+            taken = sum(self._taken.values()) - self._taken.get(self.folder(key).name, 0)
+            # Samples alone never keep the last recording out: it would wait for nobody.
+            in_use = taken + (self._samples_bytes if taken else 0)
+            if in_use + size_bytes > self._limit_bytes:
+                raise TryLater("spool", f"{self._root} is full: {in_use} of {self._limit_bytes} bytes in use")
+            if shutil.disk_usage(self._root).free < size_bytes + _SPARE_BYTES:
+                raise TryLater("spool", f"the disk of {self._root} is full")
+            self._taken[self.folder(key).name] = size_bytes
+
+    def count_samples(self, size_bytes: int) -> None:
+        """Let decoded samples, which workers keep in unnamed files here, count against the limit."""
+        with self._guard:
+            self._samples_bytes = size_bytes
+
+    def drop(self, key: RecordKey) -> None:
+        """Remove the job's folder and give its room back."""
+        folder = self.folder(key)
+        with self._removing:
+            _remove_folder(folder)
+            with self._guard:
+                self._doomed.discard(folder.name)
+                self._taken.pop(folder.name, None)
+                self._left.pop(folder.name, None)
+
+    def doom(self, key: RecordKey) -> None:
+        """Give the job's room back; `clear`, or the next attempt's `empty`, removes its folder."""
+        name = _name_of(key)
+        with self._guard:
+            self._doomed.add(name)
+            self._taken.pop(name, None)
+            self._left.pop(name, None)
+
+    def clear(self, key: RecordKey) -> None:
+        """Remove a doomed folder, unless a new attempt has it by now."""
+        name = _name_of(key)
+        if name not in self._doomed:
+            return
+        with self._removing:
+            if name in self._doomed:
+                self.drop(key)
+
+    def leave(self, key: RecordKey) -> None:
+        """Let a lost job's folder lie if its result stands there; remove it otherwise."""
+        self._leave(self.folder(key))
+
+    def left_attempt(self, key: RecordKey) -> Optional[int]:
+        """Say which attempt's whole result was left lying, if any."""
+        try:
+            return self._whole(self.folder(key), key).attempt
+        except ResultBroken:
+            return None
+
+    def take_up(self, key: RecordKey) -> None:
+        """Count a folder that was left lying as a live job's again."""
+        with self._guard:
+            self._left.pop(self.folder(key).name, None)
+
+    def keep_only(self, keys: Iterable[RecordKey], ended_ids: Container[str] = ()) -> None:
+        """Let lie, or remove, what belongs to no open lease; count what stays.
+
+        `ended_ids` names the jobs that are known to have ended: nobody will ask for theirs.
+        """
+        kept = {self.folder(key).name for key in keys}
+        for folder in self._root.iterdir():
+            if folder.name not in kept:
+                if _job_staged_in(folder) in ended_ids:
+                    shutil.rmtree(folder, ignore_errors=True)
+                self._leave(folder)
+                continue
+            with self._guard:
+                self._taken[folder.name] = _size_of(folder / AUDIO)
+
+    def _leave(self, folder: Path) -> None:
+        now_s = clock.now_s()
+        with self._guard:
+            self._taken.pop(folder.name, None)
+            if (folder / STAGED).is_file():
+                self._left[folder.name] = now_s
+            oldest = list(self._left.items())[:-_LEFT_MOST_COUNT]
+            gone = {name for name, at_s in self._left.items() if now_s - at_s > _LEFT_MOST_S}
+            gone.update(name for name, _ in oldest)
+            for name in gone:
+                del self._left[name]
+            stays = folder.name in self._left
+        for name in gone if stays else {*gone, folder.name}:
+            shutil.rmtree(self._root / name, ignore_errors=True)
+        if stays:
+            _remove(folder / AUDIO)
+            _remove(folder / CHECKPOINT)
+
+    def staged(self, key: RecordKey, attempt: int) -> Result:
+        """Read the result of this attempt. Raises ResultBroken where it is not there, whole."""
+        found = self._whole(self.folder(key), key)
+        if found.attempt != attempt:
+            raise ResultBroken(f"The result in the spool is of attempt {found.attempt}, not of {attempt}.")
+        return found.result
+
+    def _whole(self, folder: Path, key: RecordKey) -> StagedResult:
+        """Read a result and check that all of it is there, as it was announced."""
+        try:
+            found = _read_staged(folder)
+            digest = hashlib.sha256((folder / JSON).read_bytes()).hexdigest()
+            _size_check(folder / TEXT)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ResultBroken(f"The worker's result is not complete ({type(error).__name__}).") from error
+        if found.job_id != key.recording_id:
+            raise ResultBroken(f"The result in the spool is of job {found.job_id}.")
+        if digest != found.result.sha256_json:
+            raise ResultBroken("The transcript in the spool is not the one that was announced.")
+        return found
+
+    def holds(self, key: RecordKey) -> bool:
+        """Say whether the job's audio stands there."""
+        return (self.folder(key) / AUDIO).is_file()
+
+    def is_staged(self, key: RecordKey, attempt: int) -> bool:
+        """Say whether the result of this attempt stands there, whole."""
+        try:
+            self.staged(key, attempt)
+        except ResultBroken:
+            return False
+        return True
+
+
+@functools.lru_cache(maxsize=1_024)
+def _name_of(key: RecordKey) -> str:
+    return hashlib.sha256(f"{key.user_id}/{key.recording_id}".encode()).hexdigest()[:32]
+
+
+def _made(folder: Path) -> bool:
+    """Make the folder; False where it is there already."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _remove_folder(folder: Path) -> None:
+    """Remove a job's folder: mostly four files, which `rmtree` would look at in turn."""
+    try:
+        for name in os.listdir(folder):
+            os.unlink(folder / name)
+        os.rmdir(folder)
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _staged_from(plain: Any) -> StagedResult:
+    result = Result(str(plain["language"]), float(plain["duration_s"]), str(plain["sha256_json"]))
+    return StagedResult(str(plain["job_id"]), int(plain["attempt"]), result)
+
+
+def _read_staged(folder: Path) -> StagedResult:
+    with open(folder / STAGED, "rb") as file:
+        return _staged_from(json.loads(file.read(_MAX_STAGED_BYTES)))
+
+
+def _job_staged_in(folder: Path) -> str:
+    try:
+        return _read_staged(folder).job_id
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _size_check(path: Path) -> None:
+    os.stat(path)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

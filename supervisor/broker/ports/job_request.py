@@ -1,0 +1,82 @@
+"""What one message asks for: values that travel through the whole room. PURE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+from supervisor.broker.ports.ports import RecordKey
+
+UNKNOWN_DEVICE = "unknown-device"  # stands in where neither the message nor the key names one
+
+
+@dataclass(frozen=True)
+class Source:
+    """The audio as the record remembers it. Version and etag are empty while unknown."""
+
+    bucket: str
+    key: str
+    version: str = ""
+    etag: str = ""
+
+    def is_same(self, other: Source) -> bool:
+        """Say whether both are the same audio, as far as both know."""
+        if (self.bucket, self.key) != (other.bucket, other.key):
+            return False
+        if self.version and other.version:
+            return self.version == other.version
+        return not (self.etag and other.etag) or self.etag == other.etag
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """One recording to be transcribed, all names checked. Its `recording_id` is the job's id."""
+
+    recording_id: str
+    user_id: str
+    device_id: str
+    source: Source
+    started_at: str = ""
+    ended_at: str = ""
+    language: Optional[str] = None
+    force: bool = False
+    options: str = ""  # those that the message asks for, as a JSON object
+
+    @property
+    def job_id(self) -> str:
+        return self.recording_id
+
+    @property
+    def record_key(self) -> RecordKey:
+        return RecordKey(self.user_id, self.recording_id)
+
+    def transcript_key(self, suffix: str, attempt: Optional[int] = None) -> str:
+        """Give REM's name of the transcript object, or a name that only this attempt writes.
+
+        `suffix` is json or txt. Ids hold no slash, so the two kinds of name never meet.
+        """
+        own = f"/{attempt}" if attempt is not None else ""
+        return f"transcripts/{self.user_id}/{self.device_id}/{self.recording_id}{own}.{suffix}"
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A message, or one part of it, that can never be a job; with ids where it has usable ones.
+
+    `key` is empty unless the message names audio that this service reads: only then can it be
+    about the recording of that id.
+    """
+
+    reason: str
+    recording_id: str = ""
+    user_id: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """All that one message holds. `ignored` says of what is neither job nor rejected why it is none."""
+
+    jobs: tuple[JobRequest, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+    ignored: tuple[str, ...] = ()

@@ -1,0 +1,36 @@
+"""What REM's table calls things: the keys of a record, of its index, and what REM's dispatcher writes. PURE.
+
+The one place for these names. Source: REM's infrastructure code and its dispatcher.
+"""
+
+from __future__ import annotations
+
+from supervisor.broker.ports.job_request import UNKNOWN_DEVICE, JobRequest
+from supervisor.broker.ports.ports import RecordKey
+from supervisor.contract import timestamps
+
+PARTITION_KEY, SORT_KEY = "PK", "SK"
+INDEX_PARTITION_KEY, INDEX_SORT_KEY = "GSI1PK", "GSI1SK"
+
+
+def key_attributes(key: RecordKey) -> dict[str, str]:
+    """Give the attributes that find a record."""
+    return {PARTITION_KEY: key.user_id, SORT_KEY: key.recording_id}
+
+
+def dispatched(request: JobRequest, now_unix_s: float) -> dict[str, str]:
+    """Give what REM's dispatcher would have written of this recording, as far as it is known.
+
+    Never an empty text: DynamoDB refuses one as an index key, and with it the whole update.
+    """
+    known = {
+        "recordingId": request.recording_id,
+        "deviceId": request.device_id,
+        "startedAt": request.started_at,
+        "endedAt": request.ended_at,
+        "s3KeyRaw": request.source.key,
+        "createdAt": timestamps.iso_utc(now_unix_s),
+    }
+    if request.device_id != UNKNOWN_DEVICE and request.started_at:
+        known.update({INDEX_PARTITION_KEY: request.device_id, INDEX_SORT_KEY: request.started_at})
+    return {name: value for name, value in known.items() if value}

@@ -1,0 +1,45 @@
+"""Bytes from one place to another, bounded; and whose trouble it is when writing fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from supervisor.broker.ports.errors import TryLater
+
+_CHUNK_BYTES = 1 << 20
+
+
+class Reader(Protocol):
+    """Whatever gives bytes until there are no more."""
+
+    def read(self, count: int) -> bytes: ...
+
+
+class Writer(Protocol):
+    """Whatever takes bytes."""
+
+    def write(self, data: bytes) -> int: ...
+
+
+def copy_bytes(source: Reader, target: Writer, size_bytes: int) -> int:
+    """Copy at most so many bytes, however the source may grow meanwhile; gives how many it was."""
+    left = size_bytes
+    while left > 0:
+        data = source.read(min(left, _CHUNK_BYTES))
+        if not data:
+            break
+        target.write(data)
+        left -= len(data)
+    return size_bytes - left
+
+
+@contextmanager
+def spool_errors(to: Path) -> Iterator[None]:
+    """Say that the spool is in trouble, not the audio, when writing it down fails."""
+    try:
+        yield
+    except OSError as error:
+        raise TryLater("spool", f"{to.parent}: {error.strerror}") from error

@@ -1,0 +1,1 @@
+"""From the queue to a job that is ready for a slot."""

@@ -1,0 +1,67 @@
+"""Tells the supervisor what lies in the queue, and with that, every few seconds, that the broker lives.
+
+The count may wait long for an answer, the word may not: a broker that says nothing is taken for one that
+hangs, and replaced before its leases run out. Then the figures of the last count are told again.
+"""
+
+from __future__ import annotations
+
+from typing import Union
+
+from supervisor.broker.ports.errors import BrokerError, Forbidden, Misconfigured
+from supervisor.broker.ports.ports import Counts
+from supervisor.broker.receiving.receiving import Receiver
+from supervisor.broker.rules import permissions
+from supervisor.broker.work.context import Tools
+from supervisor.broker.work.executor import COUNT
+from supervisor.contract.wire.messages import QueueState
+
+BEAT_S = 5.0  # the supervisor waits for two of them at least: `crew.broker_silence_s`
+_COUNT_S = 10.0
+_COUNT_SOON_S = 0.25  # the embedded queue: a count costs little
+
+
+class Counting:
+    """Counts by and by, and soon where something changed."""
+
+    def __init__(self, tools: Tools, receiver: Receiver) -> None:
+        self._tools = tools
+        self._receiver = receiver
+        self._last = Counts(None, None)
+        self._is_due = False
+
+    def begin(self) -> None:
+        self._by_and_by()
+        self._tools.crew.after(BEAT_S, self._beat)
+
+    def soon(self) -> None:
+        self._after(_COUNT_SOON_S if self._tools.backend.kind == "local" else _COUNT_S / 2)
+
+    def _by_and_by(self) -> None:
+        self._after(0.0)
+        self._tools.crew.after(_COUNT_S, self._by_and_by)
+
+    def _beat(self) -> None:
+        self._tools.crew.after(BEAT_S, self._beat)
+        self._tell()
+
+    def _after(self, wait_s: float) -> None:
+        """Count once after a while, however many ask for it meanwhile."""
+        if self._is_due:
+            return
+        self._is_due = True
+        count = self._tools.backend.beat_queue.counts
+        self._tools.crew.after(wait_s, lambda: self._tools.crew.do(COUNT, count, self._counted))
+
+    def _counted(self, outcome: Union[Counts, BrokerError]) -> None:
+        self._is_due = False
+        self._last = outcome if isinstance(outcome, Counts) else Counts(None, None)
+        if isinstance(outcome, Forbidden):
+            self._tools.losses.tell(*permissions.COUNT)
+        elif isinstance(outcome, Misconfigured) and self._receiver.is_proved:
+            self._tools.troubles.begin(outcome)
+        self._tell()
+
+    def _tell(self) -> None:
+        on_the_way = self._tools.holdings.on_the_way()
+        self._tools.say(QueueState(self._last.waiting, self._last.in_flight, on_the_way))

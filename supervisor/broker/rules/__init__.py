@@ -1,0 +1,1 @@
+"""Decisions about messages, records, leases and failures. PURE."""

@@ -1,0 +1,1 @@
+"""Short-lived verbs of the command line that need the backend."""

@@ -1,0 +1,111 @@
+"""`jobs` and `redrive`: what this host knows of jobs, and another try for failed ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Callable, Optional
+
+from supervisor.broker.backends.connect import envelope_policy
+from supervisor.broker.backends.failed_jobs import FailedJob, FailedJobs
+from supervisor.broker.backends.local_queue import LocalQueue
+from supervisor.broker.in_flight.lease_journal import saved_jobs
+from supervisor.broker.ports.backend import Backend
+from supervisor.broker.ports.errors import Misconfigured, TryLater
+from supervisor.broker.ports.job_request import JobRequest
+from supervisor.broker.rules import record_rules
+from supervisor.broker.rules.envelope import parse
+from supervisor.broker.verbs.submit import message_of
+from supervisor.contract import clock
+from supervisor.contract.exits import Exit
+from supervisor.settings.schema import Settings
+
+Tell = Callable[..., None]
+
+
+def show_jobs(only_failed: bool, settings: Settings, backend: Backend, tell: Tell) -> int:
+    """Tell of every job known here: held by this service, waiting in an embedded queue, failed.
+
+    Of SQS, how many messages it holds beside them; not OK where it can't be asked.
+    """
+    state_dir = Path(settings.state_dir)
+    if not only_failed:
+        held = saved_jobs(state_dir / "leases")
+        for job_id, user_id in sorted(held.items()):
+            tell(id=job_id, user_id=user_id, state="in-flight", reason="")
+        for body, is_in_flight in _queued(backend):
+            for job in parse(body, envelope_policy(settings, backend)).jobs:
+                if job.job_id not in held:
+                    tell(
+                        id=job.job_id,
+                        user_id=job.user_id,
+                        state="in-flight" if is_in_flight else "waiting",
+                        reason="",
+                    )
+    for failed in FailedJobs(state_dir).newest_first():
+        tell(
+            id=failed.id,
+            user_id=failed.user_id,
+            state="failed",
+            reason=failed.reason,
+            failure=failed.failure,
+            attempt=failed.attempt,
+            failed_at=clock.iso_utc(failed.failed_unix_s),
+        )
+    if backend.kind == "aws" and not only_failed:
+        return _count_elsewhere(backend, tell)
+    return Exit.OK
+
+
+def _count_elsewhere(backend: Backend, tell: Tell) -> int:
+    """Tell how many messages the queue holds; which ones can't be seen without receiving them."""
+    try:
+        counts = backend.beat_queue.counts()
+    except TryLater as error:
+        tell(event="unknown", reason=str(error))
+        return Exit.SETTINGS_WRONG if isinstance(error, Misconfigured) else Exit.FAILED
+    tell(event="queue", waiting=counts.waiting, in_flight=counts.in_flight)
+    return Exit.OK
+
+
+def redrive(ids: Optional[Sequence[str]], settings: Settings, backend: Backend, tell: Tell) -> int:
+    """Put failed jobs back into the queue: these, or all (None). 1 if any could not be."""
+    failed_jobs = FailedJobs(Path(settings.state_dir))
+    known = {job.id: job for job in failed_jobs.newest_first()}
+    code = Exit.OK
+    for job_id in known if ids is None else ids:
+        reason = _try_again(known.get(job_id), settings, backend)
+        if reason:
+            tell(event="refused", id=job_id, reason=reason)
+            code = Exit.FAILED
+        else:
+            failed_jobs.forget(job_id)
+            tell(event="queued", id=job_id)
+    return code
+
+
+def _try_again(failed: Optional[FailedJob], settings: Settings, backend: Backend) -> str:
+    """Reopen the record and send the message; gives why not, or nothing."""
+    if failed is None:
+        return "No failed job of this id is known here; `jobs --failed` lists them."
+    jobs = parse(failed.body, envelope_policy(settings, backend)).jobs
+    wanted = [job for job in jobs if job.job_id == failed.id] or list(jobs)
+    if not wanted:
+        return "Its message is unusable and would fail again the same way."
+    for job in wanted:
+        backend.records.update(job.record_key, record_rules.reopen(clock.wall_unix_s()))
+        _send_again(job, failed, backend)
+    return ""
+
+
+def _send_again(job: JobRequest, failed: FailedJob, backend: Backend) -> None:
+    """Send a message of its own; the embedded queue's dead letter has then served its time."""
+    names = {"recordingId": job.recording_id, "deviceId": job.device_id}
+    backend.queue.send(json.dumps(message_of(job)), names)
+    if isinstance(backend.queue, LocalQueue):
+        backend.queue.forget_dead(failed.message_id)
+
+
+def _queued(backend: Backend) -> list[tuple[str, bool]]:
+    return backend.queue.waiting_bodies() if isinstance(backend.queue, LocalQueue) else []

@@ -1,0 +1,117 @@
+"""Brings checkpoints to where other hosts find them, one of a job at a time.
+
+A newer checkpoint that comes meanwhile waits and takes the place of any that waited. A
+release waits for what is under way, so that the next host carries on from the very end, but not for long.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Callable, Optional, Union
+
+from supervisor.broker.in_flight import checkpoint_store
+from supervisor.broker.in_flight.in_flight_types import LiveJob, Phase
+from supervisor.broker.ports.errors import BrokerError, Forbidden, LeaseLost, TryLater
+from supervisor.broker.rules import permissions
+from supervisor.broker.rules.record_rules import Pointer
+from supervisor.broker.work.context import Tools
+from supervisor.broker.work.executor import COMMIT
+from supervisor.contract import clock
+
+log = logging.getLogger(__name__)
+_AGAIN_S = 600.0  # rights and credentials may be mended meanwhile
+PATIENCE_S = 10.0  # a guess: a lost checkpoint costs less than a machine that is gone before the release
+
+
+@dataclass
+class _Way:
+    """One job's checkpoint on its way."""
+
+    job: LiveJob
+    next_done_s: Optional[float] = None  # a newer one waits
+    then: Optional[Callable[[], None]] = None  # waits for all of it
+
+
+class Courier:
+    """Shares checkpoints as far as settings and permissions go."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._ways: dict[str, _Way] = {}  # by job id
+        self._is_tried = False  # whether we may
+        self._not_before_s = 0.0
+
+    def share(self, job: LiveJob, done_s: float) -> None:
+        """Take word of a new checkpoint in the job's folder."""
+        if not self._may_share():
+            return
+        way = self._ways.get(job.id)
+        if way is not None and way.job is job:
+            way.next_done_s = done_s
+            return
+        self._ways[job.id] = _Way(job)
+        self._begin(self._ways[job.id], done_s)
+
+    def afterwards(self, job: LiveJob, then: Callable[[], None]) -> None:
+        """Do `then` once nothing of this job is on its way, or it has taken too long."""
+        way = self._ways.get(job.id)
+        if way is None or way.job is not job:
+            then()
+        elif way.then is None:
+            way.then = then
+            self._tools.crew.after(PATIENCE_S, lambda: self._go_on(way))
+
+    def _may_share(self) -> bool:
+        return self._tools.shares and clock.now_s() >= self._not_before_s
+
+    def _begin(self, way: _Way, done_s: float) -> None:
+        tools, job = self._tools, way.job
+        backend, is_tried = tools.backend, self._is_tried
+        folder, before = tools.spool.folder(job.request.record_key), job.pointer
+
+        def share() -> Pointer:
+            if not is_tried:
+                checkpoint_store.try_rights(backend.objects, backend.transcripts_bucket)
+            return checkpoint_store.share(
+                backend.records,
+                backend.objects,
+                backend.transcripts_bucket,
+                job.request,
+                job.hold,
+                folder,
+                done_s,
+                before,
+            )
+
+        tools.crew.do(COMMIT, share, lambda outcome: self._ended(way, outcome))
+
+    def _ended(self, way: _Way, outcome: Union[Pointer, BrokerError]) -> None:
+        job, tools = way.job, self._tools
+        facts = {"job_id": job.id, "attempt": job.attempt}
+        if isinstance(outcome, Pointer):
+            self._is_tried = True
+            job.pointer = outcome
+            for held in tools.holdings.leases_of(job):
+                tools.holdings.save(held)
+            log.info("checkpoint shared", extra={**facts, "done_s": round(outcome.done_s, 2)})
+        elif isinstance(outcome, Forbidden):
+            self._not_before_s = clock.now_s() + _AGAIN_S
+            tools.losses.tell(*permissions.CHECKPOINTS)
+        elif isinstance(outcome, LeaseLost):
+            job.renew_at_s = clock.now_s()  # the next look finds out what became of the record
+        elif isinstance(outcome, TryLater):
+            log.warning("checkpoint not shared", extra={**facts, "reason": outcome.detail})
+        done_s, way.next_done_s = way.next_done_s, None
+        is_ours = tools.holdings.is_at(job, Phase.READY)
+        if done_s is not None and is_ours and self._may_share() and not isinstance(outcome, LeaseLost):
+            self._begin(way, done_s)
+            return
+        if self._ways.get(job.id) is way:
+            del self._ways[job.id]
+        self._go_on(way)
+
+    def _go_on(self, way: _Way) -> None:
+        then, way.then = way.then, None
+        if then is not None and self._tools.holdings.is_at(way.job, Phase.READY):
+            then()

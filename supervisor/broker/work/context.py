@@ -1,0 +1,108 @@
+"""What the parts of the desk share: the backend, the crew, the holdings, the link."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Callable, Optional, TypeVar, Union
+
+from supervisor.broker.backends.failed_jobs import FailedJobs
+from supervisor.broker.in_flight import job_log
+from supervisor.broker.in_flight.in_flight import Holdings
+from supervisor.broker.in_flight.in_flight_types import Lease, LiveJob, Phase
+from supervisor.broker.in_flight.outages import Losses, Troubles
+from supervisor.broker.in_flight.spool import Spool
+from supervisor.broker.ports.backend import Backend
+from supervisor.broker.ports.errors import BrokerError, Misconfigured, TryLater
+from supervisor.broker.rules import fairness, lease_timing
+from supervisor.broker.work.commit import MessageLease
+from supervisor.broker.work.executor import AGAIN, Crew
+from supervisor.contract import clock
+from supervisor.contract.wire.messages import FromBroker
+
+T = TypeVar("T")
+
+
+@dataclass
+class Tools:
+    """One set for the whole desk. `is_leaving`: take nothing more in."""
+
+    backend: Backend
+    crew: Crew
+    holdings: Holdings
+    spool: Spool
+    failed_jobs: FailedJobs
+    troubles: Troubles
+    say: Callable[[FromBroker], None]
+    owner: str
+    lease_s: float
+    hold_most_s: float = 43_200.0  # from a message's receipt on: then the job begins anew
+    can_hold: bool = True
+    shares: bool = True  # checkpoints, with other hosts
+    receives_most: Optional[int] = None  # after so many deliveries the queue buries a message
+    losses: Losses = field(default_factory=Losses)
+    is_leaving: bool = False
+    wanted: int = 0  # jobs that the supervisor would take now
+    chance: Callable[[], float] = random.random
+
+    def step(
+        self,
+        job: LiveJob,
+        phase: Phase,
+        lane: str,
+        call: Callable[[], T],
+        then: Callable[[Union[T, BrokerError]], None],
+        places: tuple[str, ...],
+        patience_s: float,
+        hopeless: tuple[type[BrokerError], ...] = (),
+    ) -> None:
+        """Run one step of a job until it has an outcome; `then` gets it.
+
+        TryLater is met with waiting until `patience_s` after the phase began, but for what
+        is `hopeless`; other jobs may have its place meanwhile (`fairness.py`). Whatever comes after the job
+        was lost, or moved on, is dropped.
+        """
+
+        def ended(outcome: Union[T, BrokerError]) -> None:
+            if not self.holdings.is_at(job, phase):
+                self._clean_after(job)
+                return
+            if not isinstance(outcome, TryLater):
+                self.troubles.over(*places, "broker")
+                then(outcome)
+                return
+            if fairness.is_its_own(outcome):
+                job_log.step("the job can't get on", job, reason=outcome.detail)
+            else:
+                self.troubles.begin(outcome)
+            if self._gives_up(job, outcome, patience_s, hopeless):
+                then(outcome)
+                return
+            job.tries += 1
+            others_get_on, aside = self.troubles.works(outcome.where), self.holdings.aside()
+            job.is_aside = job.is_aside or fairness.stands_aside(outcome, job.tries, others_get_on, aside)
+            self.crew.after(lease_timing.back_off_s(job.tries, self.chance()), again)
+
+        def again() -> None:
+            if self.holdings.is_at(job, phase):
+                self.crew.do(AGAIN if job.is_aside else lane, call, ended)
+
+        self.crew.do(lane, call, ended)
+
+    def _gives_up(
+        self, job: LiveJob, error: TryLater, patience_s: float, hopeless: tuple[type[BrokerError], ...]
+    ) -> bool:
+        if isinstance(error, Misconfigured):
+            # Given back, it would come again and meet the same: kept for as long as its lease can be.
+            return self.is_leaving
+        return isinstance(error, hopeless) or clock.now_s() - job.since_s >= patience_s
+
+    def message_of(self, job: LiveJob) -> MessageLease:
+        """Give a way to read the latest deadline of the job's messages from any thread."""
+        leases: list[Lease] = self.holdings.leases_of(job)
+        return MessageLease(lambda: max((one.deadline_at_s for one in leases), default=0.0), self.lease_s)
+
+    def _clean_after(self, job: LiveJob) -> None:
+        """A late fetch may have written after its job's folder went."""
+        if job.id not in self.holdings.jobs:
+            self.spool.leave(job.request.record_key)

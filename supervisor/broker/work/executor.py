@@ -1,0 +1,83 @@
+"""Threads that wait so that the desk need not: one inbox, a few lanes, a few timers.
+
+One thread, the main one, owns all state. A lane is a small pool of threads that do
+blocking calls; what they bring back is put into the inbox and dealt with by the main
+thread, one event after the other. So there is no lock around any state.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import queue
+from concurrent.futures import ThreadPoolExecutor
+from typing import Callable, TypeVar, Union
+
+from supervisor.broker.ports.errors import BrokerError, TryLater
+from supervisor.contract import clock
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+Event = Callable[[], None]
+
+POLL, BEAT, QUICK, FETCH, COMMIT, COUNT = "poll", "beat", "quick", "fetch", "commit", "count"
+RENEW = "renew"  # of records: apart from BEAT, so that a slow table keeps no message from being held
+AGAIN = "again"  # jobs that stand aside: what they wait for holds nobody up
+LANES = {POLL: 1, BEAT: 1, QUICK: 8, FETCH: 32, COMMIT: 16, COUNT: 1, RENEW: 4, AGAIN: 4}
+
+
+class Crew:
+    """Runs blocking calls elsewhere and brings their outcome to the main thread."""
+
+    def __init__(self) -> None:
+        self._inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._timers: list[tuple[float, int, Event]] = []
+        self._number = itertools.count()
+        self._lanes = {
+            name: ThreadPoolExecutor(size, thread_name_prefix=f"broker-{name}")
+            for name, size in LANES.items()
+        }
+
+    def do(self, lane: str, call: Callable[[], T], then: Callable[[Union[T, BrokerError]], None]) -> None:
+        """Run `call` in a lane; `then` gets its value or our error, in the main thread."""
+        self._lanes[lane].submit(self._run, call, then)
+
+    def post(self, event: Event) -> None:
+        """Have `event` run in the main thread. May be called from any thread."""
+        self._inbox.put(event)
+
+    def after(self, wait_s: float, event: Event) -> None:
+        """Have `event` run in the main thread after a while. Main thread only."""
+        heapq.heappush(self._timers, (clock.now_s() + wait_s, next(self._number), event))
+
+    def turn(self) -> None:
+        """Wait for the next event or timer and deal with it."""
+        wait_s = self._timers[0][0] - clock.now_s() if self._timers else 60.0
+        try:
+            event = self._inbox.get(timeout=max(0.0, min(wait_s, 60.0)))
+        except queue.Empty:
+            pass
+        else:
+            _deal_with(event)
+        while self._timers and self._timers[0][0] <= clock.now_s():
+            _deal_with(heapq.heappop(self._timers)[2])
+
+    def _run(self, call: Callable[[], T], then: Callable[[Union[T, BrokerError]], None]) -> None:
+        outcome: Union[T, BrokerError]
+        try:
+            outcome = call()
+        except BrokerError as error:
+            outcome = error
+        except Exception as error:  # the outermost frame of a lane: the desk must hear of everything
+            log.exception("unexpected error in a lane")
+            outcome = TryLater("broker", f"unexpected {type(error).__name__}")
+        self._inbox.put(lambda: then(outcome))
+
+
+def _deal_with(event: Event) -> None:
+    """Run one event. What it did not foresee costs that event, not every lease in this process."""
+    try:
+        event()
+    except Exception:  # the outermost frame of the main thread
+        log.exception("unexpected error at the desk")

@@ -1,0 +1,246 @@
+"""Keeps what moves, and notices what is lost: extensions, renewals, deadlines.
+
+A lease is extended only while somebody works on one of its jobs: the broker itself, or a
+worker of which the supervisor said so within 15 s. What is over is let go before its
+deadline, and its handle is not used again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Union
+
+from supervisor.broker.in_flight import job_log
+from supervisor.broker.in_flight.in_flight_types import Lease, LiveJob, Phase, Settled
+from supervisor.broker.ports.errors import BrokerError, LeaseLost, TryLater
+from supervisor.broker.ports.ports import NOT_NOW, REMOVED
+from supervisor.broker.rules import lease_timing
+from supervisor.broker.rules.retry_policy import Verdict
+from supervisor.broker.work import commit
+from supervisor.broker.work.context import Tools
+from supervisor.broker.work.executor import BEAT, QUICK, RENEW
+from supervisor.broker.work.settlement import Outlet
+from supervisor.contract import clock
+from supervisor.contract.wire.messages import Ending, Failure, Lost
+
+log = logging.getLogger(__name__)
+TICK_S = 0.5
+_BATCH_COUNT = 10
+_RENEWED = (Phase.FETCHING, Phase.READY, Phase.COMMITTING, Phase.ENDING)
+_WORTH_EXTENDING_S = 2.0
+_TOO_LONG = "It was not done in the time for which the queue lets a message be held."
+_CARRIES_ON = "The queue lets no message be held longer; it carries on from its checkpoint."
+_AGAIN_MOST_S = 5.0  # a beat that failed is tried again soon: the lease runs
+
+
+class Keeper:
+    """Looks at every lease twice a second and beats for those that are due."""
+
+    def __init__(self, tools: Tools, outlet: Outlet) -> None:
+        self._tools = tools
+        self._holdings = tools.holdings
+        self._outlet = outlet
+
+    def tick(self) -> None:
+        """One look at everything held, then again by and by."""
+        self._tools.crew.after(TICK_S, self.tick)
+        self.look()
+
+    def look(self) -> None:
+        """Let go what is over, extend and renew what is due."""
+        now_s = clock.now_s()
+        for held in list(self._holdings.leases.values()):
+            if held.is_gone:
+                self._hold_alone(held, now_s)
+            elif lease_timing.is_over(held.deadline_at_s, now_s):
+                self.lose(held, "its time in the queue ran out")
+            elif not held.is_worn and lease_timing.is_worn(
+                held.received_at_s, self._tools.hold_most_s, now_s
+            ):
+                self._begin_anew(held)
+        if self._tools.can_hold:
+            self._extend_due(now_s)
+        for job in list(self._holdings.jobs.values()):
+            is_due = job.renew_at_s <= now_s and not job.is_renewing
+            if is_due and job.phase in _RENEWED and self._moves(job, now_s):
+                self._renew(job, now_s)
+
+    def lose(self, held: Lease, why: str) -> None:
+        """Let a lease go without touching its handle; tell of the jobs that go with it."""
+        if not held.open:
+            self._outlet.forget(held)  # its jobs ended well: only the message's end is left to chance
+            return
+        for job in self._holdings.let_go(held):
+            log.warning("lease lost", extra={"job_id": job.id, "attempt": job.attempt, "reason": why})
+            if job.announced:
+                self._tools.say(Lost(job.id, why))
+            if job.phase in (Phase.FETCHING, Phase.READY):
+                self._free(job)
+
+    def _go_on_alone(self, held: Lease, why: str) -> None:
+        """Keep the work of a message that somebody removed: nobody else can get it, and the record is ours.
+
+        Should another host have it all the same, it finds the record held.
+        """
+        held.is_gone = True
+        jobs = self._holdings.jobs_of(held)
+        if not any(self._holdings.is_without_message(job) for job in jobs):
+            self.lose(held, why)  # all of them have another message
+            return
+        facts = {"message_id": held.id, "jobs": ", ".join(sorted(held.open)), "reason": why}
+        log.warning("message was removed from the queue; its jobs go on, held by their records", extra=facts)
+        self._holdings.save(held)
+
+    def _hold_alone(self, held: Lease, now_s: float) -> None:
+        """Hold a removed message's jobs by their records; end them once nobody works on them any more."""
+        if self._holdings.is_moving(held, now_s):
+            if held.extend_at_s <= now_s:
+                self._prolong(held, now_s, self._tools.lease_s)
+        elif lease_timing.is_over(held.deadline_at_s, now_s):
+            for job in self._holdings.jobs_of(held):
+                if job.phase in (Phase.WAITING, Phase.FETCHING, Phase.READY):
+                    self._outlet.release(job, "Nobody works on it any more.")
+
+    def _begin_anew(self, held: Lease) -> None:
+        """Give a message back before the queue takes it away; the next receipt's time begins anew.
+
+        A job that got on since it was claimed carries on from its checkpoint, whoever gets it. One
+        that did not counts as failed once, for what did not end in all this time may never end.
+        """
+        held.is_worn = True
+        log.warning("message held as long as the queue allows", extra={"jobs": len(held.open)})
+        self._outlet.release_waiting(held, _TOO_LONG)
+        for job in self._holdings.jobs_of(held):
+            if job.phase not in (Phase.FETCHING, Phase.READY):
+                continue
+            if job.pointer is not None and job.pointer.done_s > job.resumed_s:
+                self._outlet.release(job, _CARRIES_ON)
+            else:
+                self._outlet.fail(job, Failure.FAILURE, _TOO_LONG)
+
+    def _free(self, job: LiveJob) -> None:
+        """Let other hosts claim the record at once; harmless where it is no longer ours."""
+        verdict = Verdict(False, "", counts="remReleases")
+        records = self._tools.backend.beat_records
+        self._tools.crew.do(
+            QUICK,
+            lambda: commit.end(
+                records, job.request.record_key, job.hold, verdict, job.source or job.request.source
+            ),
+            lambda outcome: None,
+        )
+
+    def _moves(self, job: LiveJob, now_s: float) -> bool:
+        return any(self._holdings.is_moving(held, now_s) for held in self._holdings.leases_of(job))
+
+    def _extend_due(self, now_s: float) -> None:
+        due = [
+            held
+            for held in self._holdings.leases.values()
+            if held.extend_at_s <= now_s
+            and not (held.is_extending or held.is_gone)
+            and self._holdings.is_moving(held, now_s)
+        ]
+        lease_s = self._tools.lease_s
+        rest_s = {
+            held.id: lease_timing.extend_by_s(held.received_at_s, self._tools.hold_most_s, lease_s, now_s)
+            for held in due
+        }
+        whole = [held for held in due if rest_s[held.id] == lease_s]
+        for start in range(0, len(whole), _BATCH_COUNT):
+            self._extend(whole[start : start + _BATCH_COUNT], lease_s)
+        for held in due:
+            if _WORTH_EXTENDING_S < rest_s[held.id] < lease_s:
+                self._extend([held], rest_s[held.id])
+
+    def _extend(self, batch: Sequence[Lease], by_s: float) -> None:
+        queue = self._tools.backend.beat_queue
+        handles = {held.id: held.message.handle for held in batch}
+        for held in batch:
+            held.is_extending = True
+
+        def extend() -> tuple[float, Mapping[str, str]]:
+            asked_at_s = clock.now_s()  # before the call: the queue's own count begins later
+            return asked_at_s, queue.extend(list(handles.values()), by_s)
+
+        def extended(outcome: Union[tuple[float, Mapping[str, str]], BrokerError]) -> None:
+            for held in batch:
+                held.is_extending = False
+                if self._holdings.leases.get(held.id) is held:
+                    self._extended(held, handles[held.id], by_s, outcome)
+
+        self._tools.crew.do(BEAT, extend, extended)
+
+    def _extended(
+        self,
+        held: Lease,
+        handle: str,
+        by_s: float,
+        outcome: Union[tuple[float, Mapping[str, str]], BrokerError],
+    ) -> None:
+        tools = self._tools
+        if isinstance(outcome, BrokerError):
+            self._extend_again(held, outcome)
+            return
+        asked_at_s, refused = outcome
+        if NOT_NOW not in refused.values():
+            tools.troubles.over("queue")
+        if handle != held.message.handle:
+            return  # a newer delivery was adopted meanwhile; its own turn comes
+        if refused.get(handle) == NOT_NOW:
+            self._extend_again(held, TryLater("queue", NOT_NOW))
+            return
+        if handle in refused:
+            if refused[handle] == REMOVED and held.open:
+                self._go_on_alone(held, REMOVED)
+            else:
+                self.lose(held, f"the queue refused to extend it: {refused[handle]}")
+            return
+        held.tries = 0
+        self._prolong(held, asked_at_s, by_s)
+        facts = {"message_id": held.id, "by_s": by_s, "jobs": ", ".join(sorted(held.open))}
+        log.debug("visibility timeout extended", extra=facts)
+
+    def _extend_again(self, held: Lease, error: BrokerError) -> None:
+        if isinstance(error, TryLater):
+            self._tools.troubles.begin(error)
+        held.tries += 1
+        wait_s = lease_timing.back_off_s(held.tries, self._tools.chance(), most_s=_AGAIN_MOST_S)
+        held.extend_at_s = clock.now_s() + wait_s
+
+    def _prolong(self, held: Lease, from_s: float, by_s: float) -> None:
+        held.deadline_at_s = from_s + by_s
+        held.extend_at_s = lease_timing.extend_at_s(from_s, by_s, self._tools.chance())
+        self._holdings.save(held)
+        for job in self._holdings.jobs_of(held):
+            job.renew_at_s = 0.0  # the record says now what was granted
+
+    def _renew(self, job: LiveJob, now_s: float) -> None:
+        records = self._tools.backend.beat_records
+        job.renew_at_s = now_s + lease_timing.renew_after_s(self._tools.lease_s)
+        job.is_renewing = True
+
+        def renewed(outcome: Union[BrokerError, None]) -> None:
+            job.is_renewing = False
+            if self._holdings.jobs.get(job.id) is not job:
+                return
+            if isinstance(outcome, TryLater):
+                self._tools.troubles.begin(outcome)
+                job.renew_at_s = clock.now_s() + _AGAIN_MOST_S
+            elif isinstance(outcome, LeaseLost) and job.phase in (Phase.FETCHING, Phase.READY):
+                self._outrun(job, str(outcome))
+            elif outcome is None:
+                job_log.step("record's lease renewed", job)
+
+        key, folder = job.request.record_key, self._tools.spool.folder(job.request.record_key)
+        message = self._tools.message_of(job)
+        self._tools.crew.do(RENEW, lambda: commit.renew(records, key, job.hold, folder, message), renewed)
+
+    def _outrun(self, job: LiveJob, why: str) -> None:
+        """Somebody took the record over: stop, and leave the message alone too."""
+        log.warning("record taken over", extra={"job_id": job.id, "attempt": job.attempt})
+        if job.announced:
+            self._tools.say(Lost(job.id, why))
+            job.announced = False
+        self._outlet.settle(job, Settled(Ending.DROPPED, why))

@@ -1,0 +1,277 @@
+"""From the supervisor's word to the message's end: commit, fail, release, close."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Callable, Union
+
+from supervisor.broker.backends.failed_jobs import FailedJob
+from supervisor.broker.in_flight import checkpoint_store, job_log
+from supervisor.broker.in_flight.in_flight_types import Lease, LiveJob, Phase, Settled
+from supervisor.broker.ports.errors import BrokerError, JobRejected, LeaseLost, ResultBroken, TryLater
+from supervisor.broker.rules import lease_timing, permissions
+from supervisor.broker.rules.record_rules import Result
+from supervisor.broker.rules.retry_policy import Verdict, decide, failure_of, sentence, verdict_on
+from supervisor.broker.work import commit
+from supervisor.broker.work.commit import MessageLease, Work
+from supervisor.broker.work.context import Tools
+from supervisor.broker.work.executor import COMMIT, QUICK
+from supervisor.contract import clock
+from supervisor.contract.wire.messages import Done, Ending, Failure
+
+log = logging.getLogger(__name__)
+# Giving a finished transcript up costs all its work: a guess at how long outages are worth sitting out.
+_COMMIT_PATIENCE_S = 900.0
+_REMOVED = "Its message was removed from the queue, and this service may not send it anew."
+_AFTER_RECORD_S = 5.0  # a copy comes only when its record is free
+
+
+class Outlet:
+    """Brings jobs to their end, and messages once all their jobs are there."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._holdings = tools.holdings
+
+    def commit(self, job: LiveJob) -> None:
+        """Publish the job's result; also the way on for a job whose last broker died in it."""
+        tools = self._tools
+        self._holdings.move(job, Phase.COMMITTING, clock.now_s())
+        job_log.step("publishing the transcript", job)
+        message = tools.message_of(job)
+        tools.step(
+            job,
+            Phase.COMMITTING,
+            COMMIT,
+            lambda: self._publish(job, message),
+            lambda outcome: self._committed(job, outcome),
+            ("table", "transcripts"),
+            _COMMIT_PATIENCE_S,
+        )
+
+    def fail(self, job: LiveJob, failure: Failure, detail: str) -> None:
+        """Deal with a failed attempt as its class demands."""
+        verdict = decide(failure, detail, job.failures, self._holdings.receives(job))
+        self.end(job, verdict, failure)
+
+    def failed_job(self, job: LiveJob, reason: str, error: str = "") -> FailedJob:
+        """Say what people are told of a failed job."""
+        message = self._holdings.leases_of(job)[0].message
+        return FailedJob(job.id, job.request.user_id, message.id, reason, error, job.attempt, message.body)
+
+    def release(self, job: LiveJob, why: str) -> None:
+        """Give the job back, to be had by anybody at once; what waits behind it goes back too."""
+        for held in self._holdings.leases_of(job):
+            self.release_waiting(held, why)
+        if job.phase is not Phase.WAITING:
+            self.end(job, Verdict(False, why, counts="remReleases"), None)
+
+    def release_waiting(self, held: Lease, why: str) -> None:
+        """Give back those of a message's jobs that were not begun: no record knows of them yet."""
+        for closing in self._holdings.settle_waiting(held, Settled(Ending.RELEASED, why)):
+            self.close(closing)
+
+    def end(self, job: LiveJob, verdict: Verdict, failure: Union[Failure, None]) -> None:
+        """Write the verdict into the record, then settle. The record first: what is free in
+        the queue but claimed in the table would come in vain."""
+        tools = self._tools
+        self._holdings.move(job, Phase.ENDING, clock.now_s())
+        kept = self.failed_job(job, "", failure.value if failure else "")
+        leases = self._holdings.leases_of(job) if self._holdings.is_without_message(job) else []
+
+        def write_down() -> Verdict:
+            if not verdict.is_final and not _send_anew(tools, leases, verdict.after_s):
+                return write(Verdict(True, f"{sentence(verdict.reason)} {_REMOVED}"))
+            return write(verdict)
+
+        def write(verdict: Verdict) -> Verdict:
+            source, backend = job.source or job.request.source, tools.backend
+            try:
+                commit.end(backend.beat_records, job.request.record_key, job.hold, verdict, source)
+            except JobRejected as error:
+                # The record takes no change: people of this host must hear of it all the same.
+                job_log.unwritten(job, str(error))
+                verdict = verdict if verdict.is_final else Verdict(True, sentence(str(error)))
+            else:
+                if verdict.is_final:
+                    bucket = backend.transcripts_bucket
+                    checkpoint_store.forget_failed(backend.beat_records, backend.objects, bucket, job.request)
+            if verdict.is_final:
+                tools.failed_jobs.keep(replace(kept, reason=verdict.reason))
+            return verdict
+
+        tools.step(
+            job,
+            Phase.ENDING,
+            QUICK,
+            write_down,
+            lambda outcome: self._ended(
+                job, outcome if isinstance(outcome, Verdict) else verdict, failure, outcome
+            ),
+            ("table", "spool"),
+            tools.lease_s,
+        )
+
+    def settle(self, job: LiveJob, how: Settled, audio_s: float = 0.0, is_news: bool = True) -> None:
+        """End the job here; its messages end with the last of their jobs.
+
+        `is_news` is False where the record said so before this message came.
+        """
+        # A recording that failed before any worker could have it counts all the same.
+        is_told = job.announced or how.ending is Ending.FAILED
+        closing = self._holdings.settle(job, how, audio_s if is_told else None)
+        if not closing:
+            self._tools.spool.clear(job.request.record_key)
+        if is_told and not closing:
+            self._tools.say(Done(job.id, how.ending, how.reason, audio_s))
+        for held in closing:
+            self.close(held)
+        attempt = job.attempt if self._tools.backend.immutable_keys else None
+        transcript_key = job.request.transcript_key("json", attempt) if is_news else ""
+        job_log.ended(job, how, audio_s, transcript_key, is_news)
+
+    def close(self, held: Lease) -> None:
+        """Delete, give back, bury or leave the message, as its jobs ended."""
+        action, handle = self._action(held), held.message.handle
+
+        def closed(outcome: Union[BrokerError, None]) -> None:
+            if self._holdings.leases.get(held.id) is not held:
+                return
+            if isinstance(outcome, TryLater):
+                self._tools.troubles.begin(outcome)
+                if not lease_timing.is_over(held.deadline_at_s, clock.now_s()):
+                    held.tries += 1
+                    wait_s = lease_timing.back_off_s(held.tries, self._tools.chance())
+                    self._tools.crew.after(wait_s, lambda: self._close_again(held))
+                    return
+            else:
+                self._tools.troubles.over("queue")
+                if held.message.handle != handle:
+                    # Our own poll had it again at once, before we knew that it was given back.
+                    self.close(held)
+                    return
+            self.forget(held)
+
+        self._tools.crew.do(QUICK, action, closed)
+
+    def forget(self, held: Lease) -> None:
+        """Send what is still to be told of a settled lease, let it go, and remove what its jobs left.
+
+        Told first: who dies in between has an heir that tells it again.
+        """
+        for job_id, audio_s in held.tell.items():
+            how = held.settled[job_id]
+            self._tools.say(Done(job_id, how.ending, how.reason, audio_s))
+        self._holdings.let_go(held)
+        # Removing files takes as long as all else here: nobody need wait for it.
+        for key in held.clears:
+            self._tools.spool.clear(key)
+
+    def _close_again(self, held: Lease) -> None:
+        if self._holdings.leases.get(held.id) is held:
+            self.close(held)
+
+    def _publish(self, job: LiveJob, message: MessageLease) -> Result:
+        """One try at the whole commit; runs in a lane."""
+        tools, key = self._tools, job.request.record_key
+        result = tools.spool.staged(key, job.attempt)
+        folder: Path = tools.spool.folder(key)
+        work = Work(
+            job.request,
+            job.hold,
+            job.attempt,
+            job.source or job.request.source,
+            folder,
+            result,
+            tools.backend.transcripts_bucket,
+            tools.backend.immutable_keys,
+        )
+        commit.publish(tools.backend.records, tools.backend.objects, work, message)
+        return result
+
+    def _committed(self, job: LiveJob, outcome: Union[Result, BrokerError]) -> None:
+        if isinstance(outcome, Result):
+            self.settle(job, Settled(Ending.DONE), outcome.duration_s)
+        elif isinstance(outcome, LeaseLost):
+            self.settle(job, Settled(Ending.DROPPED, str(outcome)))
+        elif isinstance(outcome, ResultBroken):
+            self.fail(job, Failure.FAILURE, str(outcome))
+        else:
+            self.end(job, verdict_on(outcome, self._holdings.receives(job)), failure_of(outcome))
+
+    def _ended(
+        self,
+        job: LiveJob,
+        verdict: Verdict,
+        failure: Union[Failure, None],
+        outcome: Union[BrokerError, Verdict],
+    ) -> None:
+        if isinstance(outcome, LeaseLost):
+            self.settle(job, Settled(Ending.DROPPED, str(outcome)))
+        elif not verdict.is_final:
+            self.settle(job, Settled(Ending.RELEASED, verdict.reason, verdict.after_s))
+        elif isinstance(outcome, TryLater):
+            wait_s = lease_timing.give_back_s(self._holdings.receives(job), self._tools.chance())
+            self.settle(job, Settled(Ending.RELEASED, outcome.detail, wait_s))  # it will fail again
+        else:
+            error = failure.value if failure else ""
+            self.settle(job, Settled(Ending.FAILED, verdict.reason, attempt=job.attempt, error=error))
+
+    def _action(self, held: Lease) -> Callable[[], None]:
+        queue = self._tools.backend.beat_queue
+        message = held.message
+        ends = list(held.settled.values())
+        back = [how.after_s for how in ends if how.ending is Ending.RELEASED]
+        facts = {"message_id": message.id, "receives": message.receives}
+        if any(how.ending is Ending.DROPPED for how in ends):
+            log.debug("message left alone: another host has it", extra=facts)
+            return lambda: None  # somebody else's by now: not ours to touch
+        if back:
+            log.debug("returning the message to the queue", extra={**facts, "visible_in_s": min(back)})
+            return lambda: _give_back(self._tools, held, min(back))
+        failed = [how for how in ends if how.ending is Ending.FAILED]
+        if failed:
+            log.debug("moving the message to the dead-letter queue", extra=facts)
+            return lambda: _bury(self._tools, held, failed[0])
+        log.debug("deleting the message", extra=facts)
+        return lambda: queue.delete(message.handle)
+
+
+def _give_back(tools: Tools, held: Lease, after_s: float) -> None:
+    """Let the message be seen again; by a copy where the queue would not deliver it again."""
+    queue, message = tools.backend.beat_queue, held.message
+    if held.is_gone:
+        if not _send_anew(tools, [held], after_s):  # of many jobs, some of which had not begun
+            kept = FailedJob(message.id, "", message.id, _REMOVED, "released", 0, message.body)
+            tools.failed_jobs.keep(kept)
+        return
+    if held.is_worn or lease_timing.runs_out(message.receive_count, tools.receives_most):
+        held.is_copied = held.is_copied or queue.send_copy(message, after_s)
+        if held.is_copied:
+            queue.delete(message.handle)
+            return
+        tools.losses.tell(*permissions.SEND)
+    if tools.can_hold:
+        queue.release(message.handle, after_s)
+
+
+def _send_anew(tools: Tools, leases: Sequence[Lease], after_s: float) -> bool:
+    """Put messages that somebody removed in anew, each once: nothing else would bring their jobs again."""
+    for held in leases:
+        wait_s = max(after_s, _AFTER_RECORD_S)
+        held.is_copied = held.is_copied or tools.backend.beat_queue.send_copy(held.message, wait_s)
+        if not held.is_copied:
+            tools.losses.tell(*permissions.SEND)
+            return False
+    return True
+
+
+def _bury(tools: Tools, held: Lease, how: Settled) -> None:
+    facts = {"remAttempt": str(how.attempt), "remHost": platform.node(), "remError": how.error}
+    if not tools.backend.beat_queue.bury(held.message, how.reason, facts):
+        tools.losses.tell(*permissions.BURY)
+        log.info("failed message left to the queue's own redrive", extra={"receives": held.message.receives})

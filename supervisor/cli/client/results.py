@@ -1,0 +1,70 @@
+"""Transcripts as the user wants them: in a format, on stdout or in a folder.
+
+A file that exists is never overwritten with something else: two inputs may share a name,
+and `notes.txt` beside `notes.wav` may be written by hand.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from supervisor.cli.client.errors import CommandFailed
+from supervisor.cli.client.helper_process import Errand, for_engine
+
+
+def transcript_as(form: str, event: Mapping[str, Any]) -> str:
+    """Give the transcript that a `done` event names, as txt, json, srt, vtt or tsv."""
+    if form in ("txt", "json"):
+        path = event.get("text_path" if form == "txt" else "json_path")
+        if not path:
+            raise CommandFailed(f"the transcript of {event.get('file')} was not fetched")
+        return Path(str(path)).read_text(encoding="utf-8")
+    with (
+        open(str(event.get("json_path")), "rb") as transcript,
+        Errand("workerproc", ["format", form], for_engine(os.environ), stdin=transcript) as errand,
+    ):
+        text = errand.output().decode("utf-8")
+        errand.finish()
+    return text
+
+
+class ResultFolder:
+    """Where `--output` puts transcripts. Made at once: better to fail before the work."""
+
+    def __init__(self, folder: str, replaces: bool = False) -> None:
+        """`replaces`: what stood there from an earlier run gives way."""
+        self._folder = Path(folder)
+        self._replaces = replaces
+        self._ours: set[Path] = set()
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise CommandFailed(f"--output {folder} is a file. Name a folder for the transcripts.") from None
+        except OSError as error:
+            raise CommandFailed(f"--output {folder} can't be made: {error.strerror}.") from error
+        if not os.access(self._folder, os.W_OK | os.X_OK):
+            raise CommandFailed(f"{folder} can't be written by this user. Name another folder with --output.")
+
+    def put(self, audio: str, form: str, text: str) -> Path:
+        """Write one transcript and say where: `<stem>.<format>`, or `<stem>-2.<format>` if that is taken."""
+        stem, number = Path(audio).stem, 1
+        while True:
+            path = self._folder / f"{stem}{'' if number == 1 else f'-{number}'}.{form}"
+            if path not in self._ours and _write(path, text, self._replaces):
+                self._ours.add(path)
+                return path
+            number += 1
+
+
+def _write(path: Path, text: str, replaces: bool) -> bool:
+    """Write `text`, unless something else stands there already and may not be replaced."""
+    data = text.encode("utf-8", "surrogateescape")
+    try:
+        with open(path, "wb" if replaces else "xb") as out:
+            out.write(data)
+        return True
+    except FileExistsError:
+        return path.is_file() and path.read_bytes() == data

@@ -1,0 +1,76 @@
+"""Handing recordings to the queue and following them to their end.
+
+The broker's short-lived child does the work: it enqueues, waits, and fetches transcripts
+into a folder. This file starts it and gives its events back under the names that the
+user typed. `demo` and `submit` share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable
+
+from supervisor.cli.client.control_client import NotRunning, ask
+from supervisor.cli.client.errors import CommandFailed
+from supervisor.cli.client.helper_process import Errand, for_broker
+from supervisor.contract.exits import Exit
+
+if TYPE_CHECKING:
+    from supervisor.settings.load import Loaded
+    from supervisor.settings.schema import Settings
+
+Event = dict[str, Any]
+STATUS_WITHIN_S = 2.0
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What to submit and how. `into`: wait, and put transcripts into this folder; empty: don't wait."""
+
+    files: Sequence[str]
+    into: str = ""
+    language: str = ""
+    force: bool = False
+    options: str = ""  # a JSON object
+
+
+def events(
+    wish: Wish, loaded: Loaded, environ: Mapping[str, str], between: Callable[[], None]
+) -> Iterator[Event]:
+    """Give each event (queued, done, failed, refused) as it happens.
+
+    Raises `CommandFailed` with the child's own words where it ended badly, for instance
+    because the queue can't be reached.
+    """
+    # The child works in another folder (see errand.py): it needs full paths, the user wants his own back.
+    names = {str(Path(file).absolute()): file for file in wish.files}
+    request = {
+        "files": list(names),
+        "into": wish.into,
+        "wait": bool(wish.into),
+        "language": wish.language or None,
+        "force": wish.force,
+        "options": wish.options,
+    }
+    count = 0
+    with Errand("supervisor.broker", ["submit"], for_broker(loaded, environ), request=request) as errand:
+        for event in errand.lines(between):
+            count += 1
+            yield {**event, "file": names.get(str(event.get("file")), str(event.get("file")))}
+        # Exit 1 with events says only what the events said already.
+        errand.finish(fine=(Exit.OK, Exit.FAILED) if count else (Exit.OK,))
+
+
+def status_or_none(in_force: Settings, environ: Mapping[str, str]) -> Any:
+    """Give the status of this host's service for a progress display.
+
+    None: it has nothing to say just now. Raises `NotRunning` where there is no service.
+    """
+    try:
+        return ask(in_force.state_dir, {"do": "status"}, environ, STATUS_WITHIN_S).get("status")
+    except NotRunning:
+        raise
+    except CommandFailed:
+        return None

@@ -1,0 +1,198 @@
+"""A whole service for the length of one demo: its own state, no account, nothing left behind.
+
+Whatever the environment or a `.env` says, it speaks to no AWS: the names are taken out,
+the backend is the embedded one, and its config.toml lies in a folder where no `.env` is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Optional
+
+from supervisor.cli.client.control_client import NotRunning
+from supervisor.cli.client.errors import CommandFailed
+from supervisor.cli.client.submission import status_or_none
+from supervisor.cli.text.text_format import bytes_text
+from supervisor.contract import clock
+from supervisor.contract.exits import describe
+from supervisor.contract.whisper_names import is_folder
+from supervisor.processes.bound_process import tied_command
+from supervisor.processes.python_command import finding_us
+from supervisor.settings.load import ENVIRONMENT, load_settings
+from supervisor.settings.mistakes import SettingsWrong
+
+MODEL = "tiny.en"  # comes as a package: no network
+_DROPPED = ("REM_SOCKET", "RUNTIME_DIRECTORY", "STATE_DIRECTORY", "XDG_RUNTIME_DIR", "NOTIFY_SOCKET")
+_DROPPED_PREFIXES = ("AWS_", "WATCHDOG_", "LISTEN_")
+_LOOK_EVERY_S = 0.25
+_STOP_WITHIN_S = 30.0  # nothing is running by then but clean-up
+_NOW_WITHIN_S = 10.0  # after the second signal
+_GONE_WITHIN_S = 5.0
+_LAST_LINES = 15
+# As `model_fetch.py` logs it: no status tells it, for no slot has begun.
+_FETCHING = re.compile(r"fetching the model  .*percent=(\d+) total_bytes=(\d+)")
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def demo_environment(environ: Mapping[str, str], state_dir: str) -> dict[str, str]:
+    """Give the demo's environment: every setting by default but the model, which the user may name."""
+    dropped = {*_DROPPED, *ENVIRONMENT}
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if name not in dropped and not name.startswith(_DROPPED_PREFIXES)
+    }
+    kept["WHISPER_MODEL"] = _found_from_anywhere(environ.get("WHISPER_MODEL", "").strip() or MODEL)
+    kept["REM_BACKEND"] = "local"
+    kept["REM_STATE_DIR"] = state_dir
+    # Belt and braces: should anything ask boto3 after all, it must not find an instance role.
+    kept["AWS_EC2_METADATA_DISABLED"] = "true"
+    return kept
+
+
+def _found_from_anywhere(model: str) -> str:
+    """Give a model's folder in full: the demo's service runs in another folder than the user stands in."""
+    return str(Path(model).expanduser().absolute()) if is_folder(model) else model
+
+
+class ServiceFailed(CommandFailed):
+    """The demo's service did not come up, or ended before its time: its log says why."""
+
+
+class DemoService:
+    """Use it in a `with`: at the end of the block the service and its folder are gone."""
+
+    def __init__(self, environ: Mapping[str, str], keep: bool = False) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="rem-demo-"))
+        self.log = self.folder / "service.log"
+        self.environment = demo_environment(environ, str(self.folder / "state"))
+        self.left_over: tuple[int, ...] = ()
+        self.returncode: Optional[int] = None
+        self.last_words: list[str] = []  # the end of its log: before it was stopped, or why that went badly
+        self._config = self.folder / "config.toml"
+        self._config.write_text('[log]\nformat = "text"\n', encoding="utf-8")
+        try:
+            self.loaded = load_settings(str(self._config), environ=self.environment)
+        except SettingsWrong:  # the model, which the user names
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        self._keep = keep
+        self._seen: dict[int, str] = {}  # pid -> when it started, for pids are used again
+
+    def __enter__(self) -> DemoService:
+        with self.log.open("wb") as log:
+            self._child = subprocess.Popen(
+                tied_command("supervisor", ["run", "--config", str(self._config)]),
+                env=finding_us(self.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches the demo alone, which then stops the service
+            )
+        self._remember(self._child.pid)
+        return self
+
+    def __exit__(self, kind: object, *_exc: object) -> None:
+        self.stop(in_a_hurry=kind is not None)
+        if not self._keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def status(self) -> Any:
+        """Give the service's status, None where it does not say; raises `ServiceFailed` when it ended."""
+        if self._child.poll() is not None:
+            raise ServiceFailed(f"the service ended: {describe(self._child.returncode)}")
+        try:
+            status = status_or_none(self.loaded.settings, self.environment)
+        except NotRunning:
+            return None
+        for pid in _pids(status):
+            self._remember(pid)
+        return status
+
+    def statuses(self) -> Iterator[Any]:
+        """Give the status again and again, some times a second."""
+        while True:
+            yield self.status()
+            time.sleep(_LOOK_EVERY_S)
+
+    def model_news(self) -> str:
+        """Say how far the model's download is; empty: there is none."""
+        told = _FETCHING.findall(self.log.read_text(encoding="utf-8", errors="replace"))
+        if not told or told[-1][0] == "100":
+            return ""
+        return f"fetching the model: {told[-1][0]} % of {bytes_text(int(told[-1][1]))}"
+
+    def stop(self, in_a_hurry: bool = False) -> None:
+        """End the service; afterwards `returncode` and `left_over` (pids that had to be killed) are known."""
+        if self.returncode is not None:
+            return
+        # An impatient second Ctrl-C must not leave it running.
+        held_back = {number: signal.signal(number, signal.SIG_IGN) for number in _INTERRUPTS}
+        try:
+            self.last_words = self._log_lines()  # before the lines about stopping drown the cause
+            self.returncode = self._ended(_LOOK_EVERY_S if in_a_hurry else _STOP_WITHIN_S)
+            self.left_over = tuple(pid for pid in self._seen if not self._is_gone(pid))
+            for pid in self.left_over:
+                os.kill(pid, signal.SIGKILL)
+            if self.left_over or self.returncode:
+                self.last_words = self._log_lines()
+        finally:
+            for number, handler in held_back.items():
+                signal.signal(number, handler)
+
+    def _log_lines(self) -> list[str]:
+        return self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]
+
+    def _ended(self, patience_s: float) -> int:
+        """Ask to finish, then to leave at once, then insist."""
+        for ask, wait_s in (
+            (signal.SIGTERM, patience_s),
+            (signal.SIGTERM, _NOW_WITHIN_S),
+            (signal.SIGKILL, _GONE_WITHIN_S),
+        ):
+            if self._child.poll() is None:
+                self._child.send_signal(ask)
+            try:
+                return self._child.wait(wait_s)
+            except subprocess.TimeoutExpired:
+                continue
+        raise ServiceFailed(f"the service (pid {self._child.pid}) can't be ended. Its log: {self.log}")
+
+    def _remember(self, pid: int) -> None:
+        self._seen.setdefault(pid, _birth(pid))
+
+    def _is_gone(self, pid: int) -> bool:
+        """Wait a little for a process to leave; a new process with its number is not it."""
+        gone_by_s = clock.now_s() + _GONE_WITHIN_S
+        while self._seen[pid] and _birth(pid) == self._seen[pid]:
+            if clock.now_s() > gone_by_s:
+                return False
+            time.sleep(0.05)
+        return True
+
+
+def _pids(status: Any) -> Iterator[int]:
+    slots = status.get("slots") if isinstance(status, dict) else None
+    for slot in slots if isinstance(slots, list) else []:
+        pid = slot.get("pid") if isinstance(slot, dict) else None
+        if isinstance(pid, int):
+            yield pid
+
+
+def _birth(pid: int) -> str:
+    """Say when a process started, in the kernel's ticks; empty: there is none (a zombie is none)."""
+    try:
+        after_name = (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        )
+    except OSError:
+        return ""
+    return "" if after_name[0] in "ZX" else after_name[19]

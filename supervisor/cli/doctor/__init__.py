@@ -1,0 +1,1 @@
+"""The `doctor` verb and its checks."""

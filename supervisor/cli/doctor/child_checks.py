@@ -1,0 +1,115 @@
+"""The doctor's children: what each found, and that one which broke off is a failure.
+
+A child that crashes, hangs or prints a traceback has not looked at everything: to say that all is well
+would be untrue.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, Callable
+
+from supervisor.cli.client.errors import CommandFailed
+from supervisor.cli.client.helper_process import Errand, for_engine
+from supervisor.contract import child_bootstrap, clock
+from supervisor.contract.exits import Exit
+from supervisor.contract.finding import STATES, Finding
+from supervisor.settings.schema import Settings, default_options
+
+TRACEBACK = "Traceback (most recent call last)"
+
+
+def _nothing(_line: Mapping[str, Any]) -> None:
+    """Take no notice of what is no finding."""
+
+
+def findings_of(
+    check: str,
+    errand: Errand,
+    limit: Callable[[], None],
+    hear: Callable[[Mapping[str, Any]], None] = _nothing,
+) -> Iterator[Finding]:
+    """Give what a checking child found; that it could not look at everything is a failure of its own.
+
+    `hear` gets what else it tells.
+    """
+    states = []
+    try:
+        for line in errand.lines(limit):
+            if "check" in line:
+                found = finding_from(line)
+                states.append(found.state)
+                yield found
+            else:
+                hear(line)
+        code = errand.finish(fine=(Exit.OK, Exit.FAILED) if states else (Exit.OK,))
+    except CommandFailed as error:
+        yield _incomplete(check, str(error))
+        return
+    # Python exits with 1 after a traceback, too: then some of the checks were never made.
+    if not states:
+        yield _incomplete(check, "the check found nothing to say")
+    elif TRACEBACK in errand.complaint(whole=True) or (code == Exit.FAILED and "fail" not in states):
+        yield _incomplete(check, f"the check broke off: {errand.complaint() or 'it does not say why'}")
+
+
+def _incomplete(check: str, why: str) -> Finding:
+    cure = "Not everything was checked. `rem-supervisor config` shows the settings in force"
+    return Finding(check, "fail", why, cure)
+
+
+def finding_from(line: Mapping[str, Any]) -> Finding:
+    """Read one JSON line of a check; an unknown state counts as failed."""
+    state = str(line.get("state"))
+    return Finding(
+        str(line.get("check")),
+        state if state in STATES else "fail",
+        str(line.get("detail") or ""),
+        str(line.get("cure") or ""),
+    )
+
+
+def of_model(in_force: Settings, fetch: Errand, limit: Callable[[], None]) -> Iterator[Finding]:
+    """Say whether the model is here, and whether the engine loads and computes with it."""
+    try:
+        answers = [line for line in fetch.lines(limit) if line.get("event") in ("ready", "failed")]
+        fetch.finish(fine=(Exit.OK, Exit.FAILED) if answers else (Exit.OK,))
+        if not answers:
+            raise CommandFailed("looking for the model ended without an answer")
+    except CommandFailed as error:
+        yield Finding("model", "fail", str(error), "Install the pinned requirements anew: make venv")
+        return
+    path = str(answers[-1].get("path") or "")
+    if not path:
+        yield _absent_model(in_force.transcription.model, answers[-1], os.environ)
+    wanted = child_bootstrap.dump_settings(default_options(in_force.transcription))
+    named = ["--model-path", path, "--options", wanted] if path else []
+    with Errand("workerproc", ["check", *named], for_engine(os.environ, offline=True)) as errand:
+        yield from findings_of("engine", errand, limit)
+
+
+def _absent_model(model: str, answer: Mapping[str, Any], environ: Mapping[str, str]) -> Finding:
+    """Say what `run` will do about a model that is not here: fetch it, or fail."""
+    if os.sep in model or environ.get("HF_HUB_OFFLINE"):
+        reason = str(answer.get("reason") or f"{model} is not on this host")
+        return Finding("model", "fail", reason, str(answer.get("cure") or ""))
+    hub = environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    return Finding(
+        "model",
+        "warn",
+        f"{model} is not on this host: run fetches it from {hub} before its first job",
+        f"Fetch it now: {sys.executable} -m workerproc fetch {model}",
+    )
+
+
+def limit_of(seconds: float) -> Callable[[], None]:
+    """Give a check that raises when `seconds` are over."""
+    until_s = clock.now_s() + seconds
+
+    def check() -> None:
+        if clock.now_s() > until_s:
+            raise CommandFailed(f"no answer within {seconds:g} s")
+
+    return check

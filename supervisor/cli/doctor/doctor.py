@@ -1,0 +1,156 @@
+"""The `doctor` verb: what is wrong, and what would go wrong, each with its cure.
+
+Checks that need a library run in short-lived children, all at once, each with a limit:
+a driver or an endpoint that hangs is a finding and not the doctor's own end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Callable
+
+import psutil
+
+from supervisor.cli.client.helper_process import Errand, for_broker, for_engine
+from supervisor.cli.doctor import host_checks as host
+from supervisor.cli.doctor import process_checks as processes
+from supervisor.cli.doctor import service_checks as service
+from supervisor.cli.doctor.child_checks import findings_of, limit_of, of_model
+from supervisor.cli.doctor.notice_checks import of_notices
+from supervisor.cli.doctor.slot_checks import of_slots
+from supervisor.cli.text.terminal import paint_for
+from supervisor.cli.text.text_format import Paint, printable
+from supervisor.contract.exits import Exit
+from supervisor.contract.finding import STATES, Finding
+from supervisor.placement import slot_plan
+from supervisor.placement.host import read_host
+from supervisor.processes import env_allowlist
+from supervisor.settings import state_folder
+from supervisor.settings.load import Loaded
+
+CHECK_WITHIN_S = 60.0
+STYLES = dict(zip(STATES, ("good", "warn", "bad", "faint")))
+_WIDTH = 100
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """Run every check; 1 where one failed, 78 where the settings are wrong."""
+    show = _show_json if args.json else _show_line
+    findings = []
+    for finding in _examine(args.config):
+        findings.append(finding)
+        show(finding)
+    if not args.json:
+        print(f"\n{summary(findings)}")
+    failed = [finding.check for finding in findings if finding.state == "fail"]
+    if "settings" in failed:
+        return Exit.SETTINGS_WRONG
+    return Exit.FAILED if failed else Exit.OK
+
+
+def _examine(config: Any) -> Iterator[Finding]:
+    """Look at everything; the service that runs here comes first, since the rest goes by its settings."""
+    yield from host.of_interpreter()
+    shell, mistakes = service.shell_settings(config)
+    yield from mistakes
+    state_dir = state_folder.of_command(config, os.environ) or (shell.settings.state_dir if shell else "")
+    running = service.ask_service(state_dir, os.environ)
+    loaded = running.loaded(shell)
+    if state_dir:
+        for_group = shell is not None and bool(shell.settings.control.group)
+        yield from service.of_service(running, state_dir, os.environ, for_group)
+    if loaded is None:
+        return
+    if not mistakes:
+        yield host.of_settings(loaded, whose="the running service's: " if running.settings else "")
+    yield from service.of_differences(running, shell)
+    yield from _guarded("state directory", lambda: [host.of_state_dir(loaded.settings, bool(running.status))])
+    yield from _guarded("memory", lambda: [processes.of_memory(_need_bytes(loaded, running))])
+    if running.pid:
+        yield from _guarded("processes", lambda: processes.of_processes(running.pid))
+    yield from _guarded("processes", processes.of_strays)
+    yield host.of_clocks()
+    yield from _guarded("notices", lambda: [of_notices(loaded, os.environ)])
+    yield from _of_children(loaded, is_running=running.status is not None)
+
+
+def _of_children(loaded: Loaded, is_running: bool) -> Iterator[Finding]:
+    """Run the checks that need a library, side by side."""
+    told: dict[str, Any] = {}
+    with contextlib.ExitStack() as running:
+        limit = limit_of(CHECK_WITHIN_S)
+        offline = for_engine(os.environ, offline=True)  # the doctor looks, it fetches nothing
+        broker = running.enter_context(Errand("supervisor.broker", ["check"], for_broker(loaded, os.environ)))
+        gpuwatch = running.enter_context(
+            Errand("supervisor.gpuwatch", ["check"], env_allowlist.for_gpuwatch(os.environ))
+        )
+        model = running.enter_context(
+            Errand("workerproc", ["fetch", loaded.settings.transcription.model], offline)
+        )
+        yield from findings_of("backend", broker, limit)
+        yield from findings_of("gpus", gpuwatch, limit, told.update)
+        if not is_running:  # a running service's slots are in its status
+            yield from _guarded("slots", lambda: of_slots(loaded.settings, told, read_host()))
+        yield from of_model(loaded.settings, model, limit)
+
+
+def _need_bytes(loaded: Loaded, running: service.Running) -> int:
+    """Say what one worker on the CPU needs, where one is still to start."""
+    own = loaded.settings
+    if running.status is not None or own.devices.device == "cuda":
+        return 0
+    return slot_plan.cpu_need_bytes(own.transcription.model, slot_plan.compute_type_for(own, "cpu"))
+
+
+def _guarded(check: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    """Give what a look finds; one that this host does not permit is a finding as well."""
+    try:
+        yield from look()
+    except (OSError, psutil.Error) as error:
+        yield Finding(
+            check, "fail", f"can't be looked at: {error}", "Run doctor as the service's user or root"
+        )
+
+
+def _show_json(finding: Finding) -> None:
+    print(json.dumps(dataclasses.asdict(finding)), flush=True)
+
+
+def _show_line(finding: Finding) -> None:
+    print("\n".join(finding_lines(finding, paint_for(sys.stdout, os.environ))), flush=True)
+
+
+def finding_lines(finding: Finding, paint: Paint) -> list[str]:
+    """Draw one finding; the cure below it where there is something to cure."""
+    indent = " " * 24
+    text = textwrap.wrap(printable(finding.detail), _WIDTH - 24, break_on_hyphens=False) or [""]
+    lines = [
+        f"{paint(f'{finding.state:<4}', STYLES[finding.state])}  {printable(finding.check):<16}  {text[0]}"
+    ]
+    lines += [indent + more for more in text[1:]]
+    if finding.cure and finding.state != "ok":
+        lines += textwrap.wrap(
+            f"-> {printable(finding.cure)}",
+            _WIDTH,
+            initial_indent=indent,
+            subsequent_indent=indent + "   ",
+            break_on_hyphens=False,
+        )
+    return [line.rstrip() for line in lines]
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """Count the findings in one line."""
+    failed = sum(finding.state == "fail" for finding in findings)
+    warned = sum(finding.state == "warn" for finding in findings)
+    skipped = sum(finding.state == "skip" for finding in findings)
+    ok = len(findings) - failed - warned - skipped
+    counts = f"{ok} ok, {warned} warning{'s' * (warned != 1)}, {failed} failed"
+    return f"{counts}, {skipped} skipped" if skipped else counts

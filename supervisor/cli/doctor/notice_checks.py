@@ -1,0 +1,43 @@
+"""What the doctor finds out about notices: would this machine hear that it is taken away?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from supervisor.contract import clock
+from supervisor.contract.finding import Finding
+from supervisor.notices import imds
+from supervisor.notices.http_get import Limits
+from supervisor.notices.imds import Metadata, MetadataFailed
+from supervisor.notices.notice import PATHS, Nonsense, Now, Policy, read
+from supervisor.notices.watch import kinds_of, why_off
+from supervisor.settings.load import Loaded
+from supervisor.settings.schema import Settings
+
+
+def of_notices(loaded: Loaded, environ: Mapping[str, str]) -> Finding:
+    """Ask the metadata service what the running service would ask it, once."""
+    everything = {**loaded.aws_environment, **environ}
+    off = why_off(loaded.settings.notices, everything)
+    if off is not None:
+        return Finding("notices", "warn" if off.is_mistake else "ok", f"not watched: {off.reason}", off.cure)
+    service = Metadata(imds.endpoint_of(everything), Limits())
+    try:
+        words = asyncio.run(_live(service, loaded.settings))
+    except (MetadataFailed, Nonsense) as error:
+        cure = "Until it answers, an interruption comes without a warning"
+        return Finding("notices", "warn", str(error), cure)
+    if words:
+        cure = "The service stays drained on this machine; `rem-supervisor resume` takes work all the same"
+        return Finding("notices", "warn", f"this machine will be taken: {words}", cure)
+    return Finding("notices", "ok", "the metadata service answers, and tells of nothing")
+
+
+async def _live(service: Metadata, in_force: Settings) -> str:
+    """Give the notices that are told at present, in words."""
+    now = Now(clock.now_s(), clock.wall_unix_s())
+    policy = Policy(in_force.supervisor.drain_s, in_force.notices.rebalance_s)
+    kinds = kinds_of(in_force.notices)
+    found = [read(kind, await service.get(PATHS[kind]), now, policy) for kind in kinds]
+    return ", ".join(notice.why for notice in found if notice is not None)

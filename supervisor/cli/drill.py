@@ -1,0 +1,55 @@
+"""Drills: how the service behaves when EC2 takes the machine or a GPU fails, tried before it does.
+
+Without --serve the running service takes up the notice as if the metadata service had told
+it. With --serve this process is that service, for a supervisor that is started with
+AWS_EC2_METADATA_SERVICE_ENDPOINT: the whole way is tried then, HTTP included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import threading
+
+from supervisor.cli.client.control_client import ask
+from supervisor.cli.client.errors import CommandFailed
+from supervisor.cli.drill_gpu import drill_gpu
+from supervisor.contract.exits import Exit
+from supervisor.contract.printable import printable_lines
+from supervisor.notices.fake_imds import FakeMetadata
+from supervisor.notices.notice import Kind
+from supervisor.settings.load import load_settings
+
+
+def drill(args: argparse.Namespace) -> int:
+    """Let the running service take up a notice, or be the service that tells it."""
+    if args.kind == "gpu":
+        return drill_gpu(args)
+    if args.slot is not None:
+        raise CommandFailed(
+            f"drill {args.kind} concerns the whole machine and takes no slot; drill gpu {args.slot} --xid 79 "
+            f"lets its GPU fail, drain {args.slot} drains it alone",
+            Exit.USAGE,
+        )
+    if args.serve is not None:
+        return _serve(args)
+    request = {"do": "drill", "kind": args.kind, "action": args.action, "in_s": args.in_s}
+    reply = ask(load_settings(args.config, for_workers=False).settings.state_dir, request, os.environ)
+    print("\n".join(printable_lines(str(reply.get("text") or "done"))))
+    return Exit.OK
+
+
+def _serve(args: argparse.Namespace) -> int:
+    """Imitate the metadata service until Ctrl-C."""
+    try:
+        fake = FakeMetadata(args.serve)
+    except OSError as error:
+        raise CommandFailed(f"port {args.serve} of 127.0.0.1 can't be used: {error.strerror}") from error
+    with fake:
+        print(f"AWS_EC2_METADATA_SERVICE_ENDPOINT={fake.endpoint}", flush=True)
+        print("Start the service with this name set; Ctrl-C ends the imitation.", flush=True)
+        forever = threading.Event()
+        forever.wait(args.after)
+        print(f"telling from now on: {fake.tell(Kind(args.kind), args.action, args.in_s)}", flush=True)
+        while True:
+            forever.wait(3_600)

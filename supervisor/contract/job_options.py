@@ -1,0 +1,198 @@
+"""What decides the text of one transcript, beside model, device and interpreter. PURE.
+
+The names are faster-whisper's. Settings give a service's defaults, a message's `options` object
+changes them for one job; whoever reads them says which one makes no sense.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from supervisor.contract import codec
+from supervisor.contract.whisper_names import language_mistake
+
+PROFILES = ("fast", "rem")
+TASKS = ("transcribe", "translate")
+SPLITS = ("auto", "off")
+MAX_JSON_BYTES = 16_384
+MAX_PROMPT_CHARS = 2_000
+# Whisper counts in tokens, which only a model's own tokenizer can do (`engine/prompts.py`). English
+# prose has one to 4.5 bytes, names and other scripts have more: what is over these bounds is over the
+# model's as well.
+MAX_HOTWORDS_BYTES = 1_000  # 223 tokens: the engine takes no more, before each window
+MAX_PROMPTS_BYTES = 1_200  # of both, where both are given: they share the room with the text of the window
+MAX_BEAM = 32
+MAX_TEMPERATURES = 10
+_CONTROL_TOKEN = re.compile(r"<\|[^|<>]{1,30}\|>")
+_EXPECTED: Mapping[Any, str] = {
+    int: "an integer",
+    float: "a number",
+    str: "a text",
+    Optional[str]: "a text",
+    bool: "true or false",
+    tuple[float, ...]: "a number or a list of numbers",
+}
+
+
+@dataclass(frozen=True)
+class VadParameters:
+    """How silences are found, as faster-whisper's `VadOptions`; REM's half second for a pause."""
+
+    threshold: float = 0.5
+    min_speech_duration_ms: int = 0
+    max_speech_duration_s: float = 0.0  # 0: no limit
+    min_silence_duration_ms: int = 500
+    speech_pad_ms: int = 400
+
+
+@dataclass(frozen=True)
+class Options:
+    """One job's options. The defaults are REM's."""
+
+    language: Optional[str] = None  # None: detected
+    task: str = "transcribe"  # or translate, into English
+    beam_size: int = 5
+    temperature: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # each tried where the one before failed
+    condition_on_previous_text: bool = True
+    initial_prompt: str = ""
+    hotwords: str = ""
+    word_timestamps: bool = False
+    vad_filter: bool = True
+    vad_parameters: VadParameters = field(default_factory=VadParameters)
+    split: str = "auto"  # a long recording in parts, side by side, unless it is to run alone; or off
+
+    @property
+    def is_alone(self) -> bool:
+        """True where a window needs a text before it: prompts differ in length, so no call is shared."""
+        return self.condition_on_previous_text or bool(self.initial_prompt or self.hotwords)
+
+
+class BadOption(ValueError):
+    """An option that makes no sense: its name (empty: the options as a whole), and what would make sense."""
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(f"options{name and '.'}{name}: {what}")
+        self.name = name
+        self.what = what
+
+
+def of_profile(profile: str) -> Options:
+    """Give a profile's options: `rem` is REM's own, `fast` the same without conditioning on earlier text."""
+    return Options(condition_on_previous_text=profile != "fast")
+
+
+def changed(defaults: Options, asked: str) -> Options:
+    """Give `defaults` with what a job asks for, a JSON object or nothing. Raises `BadOption`."""
+    return merged(defaults, read(asked)) if asked else defaults
+
+
+def read(asked: str) -> Mapping[str, Any]:
+    """Read a job's options from JSON. Raises `BadOption` where they are no object."""
+    try:
+        plain = json.loads(asked)
+    except (ValueError, RecursionError):
+        plain = None
+    if not isinstance(plain, dict):
+        raise BadOption("", 'expected an object such as {"language": "de"}')
+    return plain
+
+
+def merged(defaults: Options, asked: Mapping[str, Any]) -> Options:
+    """Give `defaults` with the options named in `asked` in their place. Raises `BadOption`."""
+    given = dict(asked)
+    vad = given.pop("vad_parameters", None)
+    vad = {} if vad is None else vad
+    if not isinstance(vad, dict):
+        raise BadOption("vad_parameters", 'expected an object such as {"threshold": 0.5}')
+    if not isinstance(given.get("temperature", []), list):
+        given["temperature"] = [given["temperature"]]
+    found = dataclasses.replace(
+        defaults,
+        **_typed(Options, given, ""),
+        vad_parameters=dataclasses.replace(
+            defaults.vad_parameters, **_typed(VadParameters, vad, "vad_parameters.")
+        ),
+    )
+    for name, what in mistakes(found):
+        raise BadOption(name, what)
+    return dataclasses.replace(found, language=found.language or None)
+
+
+def _typed(cls: type, asked: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Give each value as its field of `cls` has it. Raises `BadOption`."""
+    kinds = codec.field_types(cls)
+    values = {}
+    for name, value in asked.items():
+        if name not in kinds:
+            raise BadOption(f"{prefix}{name[:60]}", f"unknown; known are {', '.join(kinds)}")
+        if value is None and name != "language":
+            continue  # as if it were not named; no language asks for one to be detected
+        try:
+            values[name] = codec.check_value(kinds[name], value)
+        except codec.BadValue:
+            raise BadOption(f"{prefix}{name}", f"must be {_EXPECTED[kinds[name]]}") from None
+    return values
+
+
+def mistakes(options: Options) -> Iterator[tuple[str, str]]:
+    """Give the name of each option that makes no sense, with what would."""
+    wrong = language_mistake(options.language or "en")
+    if wrong is not None:
+        yield "language", wrong
+    if options.task not in TASKS:
+        yield "task", f"{options.task[:40]!r} is none of {', '.join(TASKS)}"
+    if options.split not in SPLITS:
+        yield "split", f"{options.split[:40]!r} is none of {', '.join(SPLITS)}"
+    if not 1 <= options.beam_size <= MAX_BEAM:
+        yield "beam_size", f"{options.beam_size} is not within 1 and {MAX_BEAM}"
+    ladder = options.temperature
+    if not 1 <= len(ladder) <= MAX_TEMPERATURES or not all(0.0 <= step <= 1.0 for step in ladder):
+        yield "temperature", f"expected 1 to {MAX_TEMPERATURES} numbers within 0 and 1"
+    yield from prompt_mistakes(options.initial_prompt, options.hotwords)
+    for name, what in _vad_mistakes(options.vad_parameters):
+        yield f"vad_parameters.{name}", what
+
+
+def prompt_mistakes(initial_prompt: str, hotwords: str) -> Iterator[tuple[str, str]]:
+    """Give what is wrong with the texts before a window, as far as it shows without the model."""
+    texts = {"initial_prompt": initial_prompt, "hotwords": hotwords}
+    for name, text in texts.items():
+        if not _is_unicode(text):
+            yield name, "holds half of a surrogate pair, which is no character"
+        elif _CONTROL_TOKEN.search(text):
+            yield name, f"holds {_CONTROL_TOKEN.findall(text)[0]}, which Whisper reads as a command"
+        elif len(text) > MAX_PROMPT_CHARS:
+            yield name, f"has {len(text)} characters, must have at most {MAX_PROMPT_CHARS}"
+    sizes = {name: len(text.encode("utf-8", "replace")) for name, text in texts.items()}
+    if sizes["hotwords"] > MAX_HOTWORDS_BYTES:
+        yield "hotwords", f"has {sizes['hotwords']} bytes, must have at most {MAX_HOTWORDS_BYTES}"
+    elif all(sizes.values()) and sum(sizes.values()) > MAX_PROMPTS_BYTES:
+        yield (
+            "initial_prompt",
+            f"has {sum(sizes.values())} bytes together with hotwords, must have at most {MAX_PROMPTS_BYTES}: "
+            "the model would have no room for the text",
+        )
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _vad_mistakes(vad: VadParameters) -> Iterator[tuple[str, str]]:
+    if not 0.0 < vad.threshold < 1.0:
+        yield "threshold", f"{vad.threshold:g} is not between 0 and 1"
+    for name in ("min_speech_duration_ms", "min_silence_duration_ms", "speech_pad_ms"):
+        if not 0 <= getattr(vad, name) <= 60_000:
+            yield name, f"{getattr(vad, name)} is not within 0 and 60000"
+    if not (vad.max_speech_duration_s == 0 or 1.0 <= vad.max_speech_duration_s < math.inf):
+        yield "max_speech_duration_s", f"{vad.max_speech_duration_s:g} is neither 0 (no limit) nor 1 or more"

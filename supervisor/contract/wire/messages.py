@@ -1,0 +1,211 @@
+"""Every message between the supervisor and its children, as frozen values. PURE.
+
+One child has one link: a socket pair on which both sides write JSON lines (`framing.py`)
+of the form `{"is": "<class name>", ...fields}`. `read` accepts only what that side may
+send. Paths travel, payloads do not; a job is named by `job_id` and `attempt` on every link.
+
+The way of one job, by message (B broker, S supervisor, W worker):
+
+    W->S Room     S->B Wanted     B->S Ready     S->W Job     W->S Beat...     S->B Keep...
+    W->S Staged   S->B Commit     B->S Done                   (or W->S Failed, S->B Fail, B->S Done)
+
+On the way, again and again: W->S Checkpoint, S->B Checkpoint. Where there is no time to finish:
+S->W PutDown, W->S Checkpoint, W->S Stopped; then another slot gets the job, or S->B Release.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Any, Optional, Union
+
+from supervisor.contract import codec
+from supervisor.contract.wire import framing
+from supervisor.contract.wire.device_messages import Act as Act
+from supervisor.contract.wire.device_messages import Device as Device
+from supervisor.contract.wire.device_messages import Devices as Devices
+from supervisor.contract.wire.device_messages import Fault as Fault
+from supervisor.contract.wire.device_messages import Look as Look
+from supervisor.contract.wire.device_messages import Xid as Xid
+from supervisor.contract.wire.job_messages import Beat as Beat
+from supervisor.contract.wire.job_messages import Checkpoint as Checkpoint
+from supervisor.contract.wire.job_messages import Drain as Drain
+from supervisor.contract.wire.job_messages import Failed as Failed
+from supervisor.contract.wire.job_messages import Failure as Failure
+from supervisor.contract.wire.job_messages import Help as Help
+from supervisor.contract.wire.job_messages import Helped as Helped
+from supervisor.contract.wire.job_messages import Job as Job
+from supervisor.contract.wire.job_messages import JobCard as JobCard
+from supervisor.contract.wire.job_messages import Parts as Parts
+from supervisor.contract.wire.job_messages import Progress as Progress
+from supervisor.contract.wire.job_messages import PutDown as PutDown
+from supervisor.contract.wire.job_messages import Room as Room
+from supervisor.contract.wire.job_messages import Staged as Staged
+from supervisor.contract.wire.job_messages import StopJob as StopJob
+from supervisor.contract.wire.job_messages import Stopped as Stopped
+
+
+class Ending(str, enum.Enum):
+    """How the broker's part in a job ended."""
+
+    DONE = "done"  # transcript in place, record complete, message gone
+    FAILED = "failed"  # the record says FAILED and why
+    RELEASED = "released"  # given back to the queue, to be tried again
+    DROPPED = "dropped"  # no longer ours: lease lost, or somebody finished it
+
+
+# --- from every child ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Up:
+    """The child is ready for its work: a worker after its warm-up, a broker with its backend."""
+
+    detail: str
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+# --- from the broker ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A job is claimed and its audio is in the spool. Sent again by a broker's heir."""
+
+    card: JobCard
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """The heir of a dead broker has told all that it found: what is not named here is lost."""
+
+    job_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The lease of a job is lost: stop it, write nothing. The broker has let go already."""
+
+    job_id: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """The broker is through with a job, one way or another."""
+
+    job_id: str
+    ending: Ending
+    reason: str = ""
+    audio_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class QueueState:
+    """What the queue holds, as far as known, and what the broker has on its hands."""
+
+    waiting: Optional[int]  # visible in the queue
+    in_flight: Optional[int]  # received by somebody and not yet deleted
+    fetching: int  # received by this broker, not yet Ready
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Something outside does not answer. Sent once when it begins and once, with an
+    empty `detail`, when it is over."""
+
+    where: str  # queue, table, audio, transcripts, spool; settings: what a person must correct
+    detail: str
+
+
+# --- to the broker ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Receive at most so many jobs now: an absolute number, replaced by the next Wanted."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Keep:
+    """These jobs move, or wait in line behind one that moves: go on extending their leases.
+
+    `samples_bytes`: what their decoded samples take on the spool's disk just now, in unnamed files.
+    """
+
+    job_ids: tuple[str, ...]
+    samples_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Commit:
+    """The transcript of this job stands in the spool: publish it."""
+
+    job_id: str
+    attempt: int = 0  # as in JobCard; 0: whichever it has
+
+
+@dataclass(frozen=True)
+class Fail:
+    """This job failed. The broker decides what follows and answers Done."""
+
+    job_id: str
+    failure: Failure
+    detail: str
+    attempt: int = 0  # as in JobCard; 0: whichever it has
+
+
+@dataclass(frozen=True)
+class Release:
+    """Give this job back to the queue now; uncounted. The broker answers Done."""
+
+    job_id: str
+    why: str
+    attempt: int = 0  # as in JobCard; 0: whichever it has
+
+
+@dataclass(frozen=True)
+class Leave:
+    """Receive nothing more; finish commits, give back what else is held, end with exit 0.
+
+    `deadline_at_s` is when the process will be killed. A broker that is told to leave
+    still takes Commit, Fail and Release until the supervisor closes its end of the link.
+    """
+
+    deadline_at_s: float
+
+
+FromWorker = Union[Up, Room, Beat, Staged, Failed, Checkpoint, Stopped, Parts, Helped]
+ToWorker = Union[Job, Help, StopJob, PutDown, Drain]
+FromBroker = Union[Up, Ready, Adopted, Lost, Done, QueueState, Trouble]
+ToBroker = Union[Wanted, Keep, Checkpoint, Commit, Fail, Release, Leave]
+FromGpuwatch = Union[Up, Devices, Xid, Fault]
+ToGpuwatch = Look
+Message = Union[FromWorker, ToWorker, FromBroker, ToBroker, FromGpuwatch, ToGpuwatch]
+
+FROM_WORKER = (Up, Room, Beat, Staged, Failed, Checkpoint, Stopped, Parts, Helped)
+TO_WORKER = (Job, Help, StopJob, PutDown, Drain)
+FROM_BROKER = (Up, Ready, Adopted, Lost, Done, QueueState, Trouble)
+TO_BROKER = (Wanted, Keep, Checkpoint, Commit, Fail, Release, Leave)
+FROM_GPUWATCH = (Up, Devices, Xid, Fault)
+TO_GPUWATCH = (Look,)
+
+
+def write(message: Message) -> bytes:
+    """Write one message as one line."""
+    return framing.encode_line({"is": type(message).__name__, **codec.to_plain(message)})
+
+
+def read(line: bytes, allowed: tuple[type, ...]) -> Any:
+    """Read one line as one of `allowed`. Raises `framing.BadLine`, which says what is wrong."""
+    plain = framing.decode_line(line)
+    name = plain.pop("is", None)
+    for cls in allowed:
+        if cls.__name__ == name:
+            try:
+                return codec.from_plain(cls, plain)
+            except codec.BadValue as error:
+                raise framing.BadLine(str(error)[:300]) from error
+    raise framing.BadLine(f"message {str(name)[:60]!r} is not expected on this link")

@@ -1,0 +1,85 @@
+"""From what NVML saw to what the supervisor is told. PURE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+from supervisor.contract.wire.messages import Device, Devices
+from supervisor.gpuwatch.cuda_visible import ordinals_may_differ, visible
+from supervisor.gpuwatch.health import without_figures
+
+# Smaller changes wait for the regular report. Guesses: what an operator would call news.
+_NEWS_MEMORY_BYTES = 256 * 1024**2
+_NEWS_TEMPERATURE_C = 5.0
+_NEWS_UTILIZATION_RATIO = 0.25
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One look at all GPUs, in PCI order. `failed`: NVML as a whole gave no answer."""
+
+    gpus: tuple[Device, ...]
+    problem: str = ""
+    failed: bool = False
+
+
+def devices_of(
+    sight: Sight, environ: Mapping[str, str], nvidia_pci: bool, last: Optional[Devices], at_s: float = 0.0
+) -> Devices:
+    """Say which GPUs workers may use, in the order that an inherited CUDA_VISIBLE_DEVICES gives.
+
+    Where NVML fails after it once answered, the GPUs known until now stay, without figures:
+    running workers do not need NVML, and must not be stopped for its sake.
+    """
+    if sight.failed:
+        known = last.devices if last is not None else ()
+        return Devices(tuple(map(without_figures, known)), nvidia_pci, sight.problem, True, at_s)
+    value, order = environ.get("CUDA_VISIBLE_DEVICES"), environ.get("CUDA_DEVICE_ORDER")
+    whole = tuple(dict.fromkeys(gpu.parent or gpu.uuid for gpu in sight.gpus))
+    parts = {gpu.parent: [one.uuid for one in sight.gpus if one.parent == gpu.parent] for gpu in sight.gpus}
+    parts.pop("", None)
+    shown = visible(value, whole, parts)
+    by_uuid = {gpu.uuid: gpu for gpu in sight.gpus}
+    notes = [sight.problem]
+    if sight.gpus:
+        notes.append(shown.note)
+    if ordinals_may_differ(value, order, [gpu.name for gpu in sight.gpus]):
+        notes.append(
+            f"CUDA_VISIBLE_DEVICES={value} was read in PCI order, but CUDA counts the fastest GPU first. "
+            "Set CUDA_DEVICE_ORDER=PCI_BUS_ID or name UUIDs"
+        )
+    gpus = tuple(by_uuid[uuid] for uuid in shown.uuids)
+    return Devices(gpus, nvidia_pci, ". ".join(note for note in notes if note), looked_at_s=at_s)
+
+
+def is_news(was: Optional[Devices], now: Devices) -> bool:
+    """Say whether `now` differs from what was told last by enough to tell it at once."""
+    if was is None or _state(was) != _state(now):
+        return True
+    if _identities(was.devices) != _identities(now.devices):
+        return True
+    return any(_moved(old, new) for old, new in zip(was.devices, now.devices))
+
+
+def _state(devices: Devices) -> tuple[object, ...]:
+    return devices.problem, devices.nvidia_pci, devices.failed
+
+
+def _identities(gpus: Sequence[Device]) -> list[tuple[object, ...]]:
+    return [(gpu.uuid, gpu.index, gpu.health, gpu.recovery_action, gpu.throttle) for gpu in gpus]
+
+
+def _moved(old: Device, new: Device) -> bool:
+    return (
+        _differs(old.memory_used_bytes, new.memory_used_bytes, _NEWS_MEMORY_BYTES)
+        or _differs(old.temperature_c, new.temperature_c, _NEWS_TEMPERATURE_C)
+        or _differs(old.utilization_ratio, new.utilization_ratio, _NEWS_UTILIZATION_RATIO)
+    )
+
+
+def _differs(old: Optional[float], new: Optional[float], by: float) -> bool:
+    if old is None or new is None:
+        return old is not new
+    return abs(new - old) >= by

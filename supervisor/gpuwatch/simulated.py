@@ -1,0 +1,97 @@
+"""Simulated GPUs, for trying settings and faults where there is none: `rem-supervisor run --fake-gpus N`.
+
+They are told as real ones are, and everything after gpuwatch is the real thing. What they do stands in
+one JSON file, read again at each look, written by `rem-supervisor drill` or by hand:
+`{"0": {"xids": [79], "recovery_action": "gpu-reset", "held_bytes": 9000000000, "lost": true}}`;
+"hang_until_unix_s" lets the driver not answer until then. Without a "recovery_action" it wants what the XIDs
+ask for, but for the first "healed" of them; "unknown" is a driver that tells none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Callable
+
+from supervisor.contract import clock
+from supervisor.contract.wire.messages import Device, Xid
+from supervisor.gpuwatch import health
+from supervisor.gpuwatch.report import Sight
+from supervisor.gpuwatch.xid import action_after
+
+NAME = "Simulated GPU"
+TOTAL_BYTES = 24 * 1024**3
+IDLE_BYTES = 400 * 1024**2
+LOOK_FOR_XIDS_EVERY_S = 0.5
+HANG_STEP_S = 0.1
+
+
+class Pretend:
+    """N GPUs that are nothing but a file."""
+
+    def __init__(self, path: Path, count: int, tell_xid: Callable[[Xid], None]) -> None:
+        self._path = path
+        self._count = count
+        self._tell_xid = tell_xid
+        self._told = {n: len(_xids(script)) for n, script in self._scripts().items()}
+        threading.Thread(target=self._hear_for_ever, name="xid", daemon=True).start()
+
+    def look(self) -> Sight:
+        never = threading.Event()
+        while clock.wall_unix_s() < self._hangs_until_unix_s():
+            never.wait(HANG_STEP_S)
+        scripts = self._scripts()
+        gpus = tuple(self._gpu(n, scripts.get(n, {})) for n in range(self._count))
+        gone = [n for n, script in scripts.items() if script.get("lost")]
+        note = ". ".join(f"GPU {n} does not answer: the drill lost it" for n in gone)
+        return Sight(gpus, note)
+
+    def uuid(self, n: int) -> str:
+        """Give a uuid of its own to each state directory: device locks are machine-wide."""
+        tag = hashlib.sha256(str(self._path).encode()).hexdigest()[:8]
+        return f"GPU-{tag}-5111-4a7e-8000-{n:012d}"
+
+    def _hangs_until_unix_s(self) -> float:
+        return max((_number(one, "hang_until_unix_s") for one in self._scripts().values()), default=0.0)
+
+    def _gpu(self, n: int, script: Mapping[str, Any]) -> Device:
+        used_bytes = IDLE_BYTES + int(_number(script, "held_bytes"))
+        unhealed = _xids(script)[int(_number(script, "healed")) :]
+        action = str(script.get("recovery_action") or action_after(unhealed))
+        gpu = Device(
+            self.uuid(n), NAME, n, used_bytes, TOTAL_BYTES, 0.0, float(35 + n % 10), power_w=20.0,
+            throttle=(), ecc_errors_count=0, remapped_rows_count=0, remap_failed=False,
+            recovery_action=None if action == "unknown" else action,
+        )  # fmt: skip
+        return health.lost(gpu) if script.get("lost") else health.with_health(gpu)
+
+    def _hear_for_ever(self) -> None:
+        never = threading.Event()
+        while not never.wait(LOOK_FOR_XIDS_EVERY_S):
+            for n, script in self._scripts().items():
+                xids = _xids(script)
+                for xid in xids[self._told.get(n, 0) :]:
+                    self._tell_xid(Xid(self.uuid(n), xid, clock.now_s()))
+                self._told[n] = len(xids)
+
+    def _scripts(self) -> dict[int, Mapping[str, Any]]:
+        """Read what each GPU is to do; what makes no sense is nothing."""
+        try:
+            plain = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        items = plain.items() if isinstance(plain, dict) else ()
+        return {int(n): script for n, script in items if n.isdigit() and isinstance(script, dict)}
+
+
+def _xids(script: Mapping[str, Any]) -> list[int]:
+    found = script.get("xids")
+    return [xid for xid in found if isinstance(xid, int)] if isinstance(found, list) else []
+
+
+def _number(script: Mapping[str, Any], key: str) -> float:
+    value = script.get(key)
+    return float(value) if isinstance(value, (int, float)) else 0.0

@@ -1,0 +1,45 @@
+"""XIDs of one GPU that come within a moment are one fault. PURE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Optional
+
+from supervisor.contract.wire.messages import Xid
+
+COLLECT_S = 2.0
+XIDS_MOST = 64  # in one burst; a GPU that is going tells hundreds, and mostly the same
+
+
+@dataclass
+class Burst:
+    """What one GPU told since `at_s`."""
+
+    uuid: str
+    at_s: float
+    xids: list[int] = field(default_factory=list)
+
+
+class Bursts:
+    """The bursts that are being collected."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Burst] = {}
+
+    def add(self, xid: Xid) -> bool:
+        """Take an XID in; say whether its burst did not have that number yet."""
+        burst = self._open.setdefault(xid.uuid, Burst(xid.uuid, xid.at_s))
+        is_new = xid.xid not in burst.xids and len(burst.xids) < XIDS_MOST
+        if is_new:
+            burst.xids.append(xid.xid)
+        return is_new
+
+    def due(self, now_s: float) -> Iterator[Burst]:
+        """Give, and forget, the bursts that have been collected for long enough."""
+        for burst in tuple(self._open.values()):
+            if now_s - burst.at_s >= COLLECT_S:
+                yield self._open.pop(burst.uuid)
+
+    def next_due_at_s(self) -> Optional[float]:
+        return min((burst.at_s + COLLECT_S for burst in self._open.values()), default=None)

@@ -1,0 +1,251 @@
+"""The watch for notices: asks the metadata service every few seconds, tells what is news.
+
+It decides nothing of its own: `notice.py` says what an answer means, the pool what follows.
+Off EC2 there is no watch, and nobody is asked. No worker begins before the first round of
+questions is answered, or has failed, or five seconds have passed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Optional, Protocol
+
+from supervisor.contract import clock
+from supervisor.notices import imds
+from supervisor.notices.http_get import Limits
+from supervisor.notices.imds import Metadata, MetadataFailed, Trouble
+from supervisor.notices.notice import (
+    PATHS,
+    Answer,
+    Board,
+    Kind,
+    Nonsense,
+    Notice,
+    Now,
+    Policy,
+    body_of,
+    read,
+)
+from supervisor.settings.schema import NoticesSettings, Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often, and how long, questions are asked."""
+
+    every_s: float = 2.0  # AWS advises 5 s; of a spot notice's two minutes, each second counts
+    others_every: int = 3  # rounds; the other kinds leave more time, and a round costs 2 ms
+    gate_most_s: float = 5.0  # a guess: token and first answer from a slow service; models load longer
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class Off:
+    """Why nobody is asked, and what to do where that is wrong."""
+
+    reason: str
+    cure: str = ""
+    is_mistake: bool = False
+
+
+def why_off(own: NoticesSettings, environ: Mapping[str, str]) -> Optional[Off]:
+    """Say why there is no watch here; None: there is one."""
+    if own.enabled == "off":
+        return Off("[notices] enabled = off")
+    if environ.get("AWS_EC2_METADATA_DISABLED", "").strip().lower() == "true":
+        return Off("AWS_EC2_METADATA_DISABLED is true")
+    try:
+        imds.endpoint_of(environ)
+    except imds.EndpointWrong as error:
+        return Off(str(error), "Correct it or leave it out", is_mistake=True)
+    is_named = bool(environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "").strip())
+    if own.enabled == "on" or is_named or imds.is_ec2():
+        return None
+    return Off("this is not an EC2 instance", "Where it is one: [notices] enabled = on")
+
+
+SLEPT_LEAST_S = 1.0  # no clock of a machine that is awake runs apart by so much
+
+
+def kinds_of(own: NoticesSettings) -> list[Kind]:
+    """Give what is asked for, the most urgent first."""
+    return [kind for kind in Kind if kind is not Kind.REBALANCE or own.rebalance == "drain"]
+
+
+class Hears(Protocol):
+    """Whoever acts on notices."""
+
+    def noticed(self, notice: Notice) -> None:
+        """A notice is news."""
+
+    def awoke(self, notice: Notice) -> None:
+        """The machine went to sleep as this notice said, and is back."""
+
+    def notices_settled(self) -> None:
+        """From now on workers may begin."""
+
+    def notices_in_trouble(self, text: str) -> None:
+        """The service can't be read; an empty text: it can again."""
+
+
+class Notices:
+    """The notices of one host."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        hears: Hears,
+        pace: Pace = Pace(),
+        slept_s: Callable[[], float] = clock.slept_s,
+    ) -> None:
+        own = settings.notices
+        self.settled = False
+        self._own = own
+        self._environ = environ
+        self._hears = hears
+        self._pace = pace
+        self._policy = Policy(settings.supervisor.drain_s, own.rebalance_s)
+        self._kinds = kinds_of(own)
+        self._board = Board()
+        self._slept_s = slept_s
+        self._slept_before_s = 0.0  # when the newest notice came
+        self._trouble: Optional[Trouble] = None
+        self._task: Optional[asyncio.Task[None]] = None
+
+    def start(self) -> None:
+        """Begin the watch where there is something to watch."""
+        off = why_off(self._own, self._environ)
+        if off is not None:
+            level = logging.WARNING if off.is_mistake else logging.INFO
+            log.log(level, "no watch for notices", extra={"reason": off.reason, "cure": off.cure})
+            self._settle()
+            return
+        asyncio.get_running_loop().call_later(self._pace.gate_most_s, self._settle)
+        service = Metadata(imds.endpoint_of(self._environ), self._pace.limits)
+        self._task = asyncio.create_task(self._watch(service))
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def drill(self, kind: Kind, action: str, in_s: float) -> Notice:
+        """Take a notice that the service might have sent, by the way that a real one goes."""
+        now = _now()
+        at_unix_s = now.unix_s + (in_s if kind is Kind.SPOT else 0.0)
+        answer = Answer(200, body_of(kind, action, at_unix_s))
+        notice = read(kind, answer, now, self._policy)
+        assert notice is not None  # noqa: S101 - we wrote the body ourselves
+        self._board = self._board.add_drill(notice)
+        drill = self._board.known[-1]
+        self._tell(drill)
+        return drill
+
+    def why_unheard(self, kind: Kind) -> str:
+        """Say why a real notice of this kind would change nothing here; empty: it would be taken up."""
+        off = why_off(self._own, self._environ)
+        if off is not None:
+            return off.reason
+        return "" if kind in self._kinds else f'[notices] rebalance = "{self._own.rebalance}"'
+
+    def resumed(self) -> None:
+        """A person takes work again: drills are over. What AWS said stays on the board."""
+        self._board = self._board.without_drills()
+
+    def picture(self, now_s: float) -> Optional[dict[str, Any]]:
+        """Give the notice with the earliest deadline as `status --json` shows it."""
+        notice = self._board.first
+        if notice is None:
+            return None
+        return {
+            "kind": notice.kind.value,
+            "action": notice.action,
+            "time": notice.time or None,
+            "deadline_s": round(max(0.0, notice.deadline_at_s - now_s), 1),
+            "drill": notice.is_drill,
+            "withdrawn": self._board.is_withdrawn(notice),
+        }
+
+    async def _watch(self, service: Metadata) -> None:
+        for number in itertools.count():
+            in_full = number % self._pace.others_every == 0 or self._trouble is not None
+            try:
+                trouble = await self._ask_all(service, self._kinds if in_full else [Kind.SPOT])
+            except Exception as error:  # noqa: BLE001 - the outermost loop: a mistake of ours must not end it
+                trouble = MetadataFailed(Trouble.NONSENSE, f"a mistake of ours: {error!r}")
+            if in_full or trouble is not None:
+                self._tell_trouble(trouble)
+            self._settle()
+            await asyncio.sleep(self._pace.every_s)
+
+    async def _ask_all(self, service: Metadata, kinds: Sequence[Kind]) -> Optional[MetadataFailed]:
+        """Ask about these kinds; give the first failure, if any."""
+        first: Optional[MetadataFailed] = None
+        for kind in kinds:
+            try:
+                self._take(kind, await service.get(PATHS[kind]))
+            except Nonsense as error:
+                first = first or MetadataFailed(Trouble.NONSENSE, f"{PATHS[kind]}: {error}")
+            except MetadataFailed as error:
+                first = first or error
+                if error.trouble.is_of_all:
+                    break
+        return first
+
+    def _take(self, kind: Kind, answer: Answer) -> None:
+        found = read(kind, answer, _now(), self._policy)
+        self._board, news, is_withdrawn = self._board.take(kind, found)
+        if news is not None:
+            self._slept_before_s = self._slept_s()
+            self._tell(news)
+        slept = self._slept_through() if is_withdrawn else None
+        if slept is not None:
+            self._hears.awoke(slept)
+        elif is_withdrawn:
+            log.warning(
+                "notice is no longer told; what was drained stays so until `rem-supervisor resume`",
+                extra={"kind": kind.value},
+            )
+
+    def _slept_through(self) -> Optional[Notice]:
+        """Give the hibernation that is over, if nothing else is told; not on the service's word alone."""
+        notice = self._board.known[-1]
+        has_slept = self._slept_s() - self._slept_before_s >= SLEPT_LEAST_S
+        is_over = notice.action == "hibernate" and not notice.is_drill and not self._board.told
+        return notice if has_slept and is_over else None
+
+    def _tell(self, notice: Notice) -> None:
+        left_s = max(0.0, notice.deadline_at_s - clock.now_s())
+        facts = {"kind": notice.kind.value, "action": notice.action, "at": notice.time or None}
+        sentence = "notice taken up, a drill" if notice.is_drill else "notice taken up"
+        log.warning(sentence, extra={**facts, "within_s": round(left_s, 1)})
+        self._hears.noticed(notice)
+
+    def _tell_trouble(self, failed: Optional[MetadataFailed]) -> None:
+        """Say once that the service can't be read, and once that it can again."""
+        trouble = failed.trouble if failed is not None else None
+        if trouble is self._trouble:
+            return
+        self._trouble = trouble
+        if failed is not None:
+            log.warning(
+                "notices can't be read", extra={"trouble": failed.trouble.value, "detail": str(failed)}
+            )
+        else:
+            log.info("notices can be read again")
+        self._hears.notices_in_trouble(str(failed) if failed is not None else "")
+
+    def _settle(self) -> None:
+        if not self.settled:
+            self.settled = True
+            self._hears.notices_settled()
+
+
+def _now() -> Now:
+    return Now(clock.now_s(), clock.wall_unix_s())

@@ -1,0 +1,1 @@
+"""Which slots this host should have, and what fits on each device."""

@@ -1,0 +1,81 @@
+"""Which GPUs are used, how their slots are called, and whether a model fits. PURE.
+
+A GPU is named in settings by its UUID or the beginning of it, by its index or by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from supervisor.contract.wire.messages import Device
+    from supervisor.settings.schema import DevicesSettings
+
+_GIB = 1024**3
+
+# What Whisper's models need of a GPU in float16, smallest first: its authors' table ("about").
+_NEED_GIB = {"tiny": 1, "base": 1, "small": 2, "medium": 5, "turbo": 6, "large": 10}
+# Weights of other types, against float16. Activations stay as they are, so int8 is more than a half.
+_SHARE = {"float32": 2.0, "int8": 0.6, "int8_float16": 0.6, "int8_float32": 0.6, "int8_bfloat16": 0.6}
+
+
+def chosen(settings: DevicesSettings, gpus: Sequence[Device]) -> list[Device]:
+    """Give the GPUs that settings let us use, in their order."""
+    wanted = [gpu for gpu in gpus if not settings.include or _is_one_of(gpu, settings.include)]
+    return [gpu for gpu in wanted if not _is_one_of(gpu, settings.exclude)]
+
+
+def override(table: Mapping[str, str], gpu: Device) -> str:
+    """Give what a table of settings says of one GPU; empty where it says nothing."""
+    return next((value for name, value in table.items() if _is_one_of(gpu, (name,))), "")
+
+
+def slot_name(gpu: Device, number: int) -> str:
+    """`gpu0`; `gpu0mig2` for a MIG device; `gpu0-2` for the second worker there."""
+    part = "" if gpu.mig_index is None else f"mig{gpu.mig_index}"
+    return f"gpu{gpu.index}{part}{f'-{number + 1}' if number else ''}"
+
+
+def free_name(wanted: str, taken: Iterable[str]) -> str:
+    """Give a slot's name that nobody has: indices shift when a GPU vanishes, slots keep their names."""
+    known = set(taken)
+    if wanted not in known:
+        return wanted
+    return next(name for n in range(2, len(known) + 3) if (name := f"{wanted}.{n}") not in known)
+
+
+def need_bytes(model: str, compute_type: str) -> int:
+    """Estimate what one worker needs of its device; 0 for a model that nobody knows."""
+    name = model.rstrip("/").rsplit("/", 1)[-1].lower()
+    sizes = [size for size in _NEED_GIB if size in name]
+    return int(_NEED_GIB[sizes[0]] * _SHARE.get(compute_type, 1.0) * _GIB) if sizes else 0
+
+
+def refusal(gpu: Device, model: str, need: int, workers: int) -> str:
+    """Say why a device is too small for its workers' model, and what would fit; empty where it is not."""
+    total = gpu.memory_total_bytes
+    if not need or total is None or need * workers <= total:
+        return ""
+    share = total // workers
+    fitting = [size for size, gib in _NEED_GIB.items() if gib * _GIB <= share]
+    cure = f"{fitting[-1]} would fit (WHISPER_MODEL, or [devices] model)" if fitting else "no model would fit"
+    each = f" for each of its {workers} workers" if workers > 1 else ""
+    return (
+        f"model {model} needs about {gib_text(need)} GiB of memory{each}, {gpu.name} has {gib_text(total)}: "
+        f"{cure}; int8_float16 needs less (WHISPER_COMPUTE_TYPE)"
+    )
+
+
+def gib_text(size_bytes: int) -> str:
+    return f"{size_bytes / _GIB:.1f}"
+
+
+def _is_one_of(gpu: Device, names: Sequence[str]) -> bool:
+    return any(_is(gpu, name.strip()) for name in names)
+
+
+def _is(gpu: Device, name: str) -> bool:
+    if name.startswith(("GPU-", "MIG-")):
+        return gpu.uuid.startswith(name) or (bool(gpu.parent) and gpu.parent.startswith(name))
+    return name in (str(gpu.index), gpu.name)

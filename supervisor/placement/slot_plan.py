@@ -1,0 +1,184 @@
+"""Which worker slots should exist on this host, and why none where there are none. PURE.
+
+`auto` takes the GPUs. CPU slots stand in for them only where there is no NVIDIA device at
+all: a GPU server whose driver is broken must say so, not be thirty times slower in
+silence. The caller gives what gpuwatch saw and what `host.py` read before any worker ran.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from supervisor.placement import batch_sizes, gpu_selection
+from supervisor.settings.rules import runs_on_cpu
+
+if TYPE_CHECKING:
+    from supervisor.contract.wire.messages import Device, Devices
+    from supervisor.settings.schema import Settings
+
+_GIB = 1024**3
+
+# What one CPU worker with int8 weights needs at its peak, in bytes, decoded audio included.
+# tiny: measured at 110 to 200 MB. The others are guesses: twice the int8 weights and some
+# room for the decoder's beams. Revisit with peaks from a real pool.
+_CPU_NEED_BYTES = {
+    "tiny": 4 * _GIB // 10,
+    "base": 5 * _GIB // 10,
+    "small": 12 * _GIB // 10,
+    "medium": 3 * _GIB,
+    "large": 6 * _GIB,
+}
+# distil-* keep the encoder of their namesake, turbo that of large: never less than these.
+_CPU_NEED_OTHERWISE = "large"
+# Weights of other types are this many times those of int8.
+_WIDER = {"int8": 1, "int8_float32": 1, "int16": 2, "float32": 4}
+
+
+@dataclass(frozen=True)
+class Host:
+    """What this process may use of the machine: cores and memory, cgroup limits included."""
+
+    cores: int
+    free_memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one worker may stand: a GPU (`device` is its UUID) or a share of the CPU (empty)."""
+
+    name: str  # gpu0, gpu0mig1, gpu0-2 (the second worker on it), cpu0
+    kind: str  # what computes: cuda or cpu
+    device: str
+    threads: int
+    cpus: tuple[int, ...] = ()  # to be pinned to; empty: wherever the kernel likes
+    parent: str = ""  # the GPU of a MIG device
+    number: int = 0  # among the workers of one device
+    model: str = ""  # empty: as in settings
+    compute_type: str = ""  # empty: as in settings
+    need_bytes: int = 0  # of the device's memory, about; 0: not known
+    refusal: str = ""  # why no worker may start here, with the cure
+    batch_size: int = 1  # recordings that its worker computes together
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The places that should exist. `problem` and `cure` speak where something is not as it should be:
+    without places nothing can run; with places it is a warning."""
+
+    places: tuple[Place, ...]
+    problem: str = ""
+    cure: str = ""
+
+
+def plan(settings: Settings, devices: Devices, host: Host) -> Plan:
+    """Say which worker slots should exist, from settings, GPUs and the host's size."""
+    wanted = settings.devices.device
+    if wanted == "cpu":
+        return _on_cpu(settings, host)
+    if devices.devices:
+        return _on_gpus(settings, devices)
+    missing = devices.problem or "no GPU was found"
+    if wanted == "cuda":
+        return Plan(
+            (),
+            f"device is cuda, but there is no GPU to use: {missing}",
+            "Cure that, or set WHISPER_DEVICE=auto or cpu ([devices] device)",
+        )
+    if devices.nvidia_pci:
+        return Plan(
+            (),
+            f"this machine has an NVIDIA device that can't be used: {missing}",
+            "Cure that, or set WHISPER_DEVICE=cpu ([devices] device) to go without it",
+        )
+    return _on_cpu(settings, host)
+
+
+def compute_type_for(settings: Settings, kind: str) -> str:
+    """Give CTranslate2's compute type for a place of this kind."""
+    asked = settings.transcription.compute_type
+    if asked != "auto":
+        return asked
+    return "float16" if kind == "cuda" else "int8"
+
+
+def model_of(settings: Settings, place: Place) -> str:
+    """Give the model that a place's worker loads."""
+    return place.model or settings.transcription.model
+
+
+def cpu_need_bytes(model: str, compute_type: str) -> int:
+    """Estimate the memory that one CPU worker needs; a model nobody knows counts as large."""
+    name = model.rstrip("/").rsplit("/", 1)[-1].lower()
+    sizes = [size for size in _CPU_NEED_BYTES if size in name]
+    size = sizes[0] if sizes and "turbo" not in name else _CPU_NEED_OTHERWISE
+    return _CPU_NEED_BYTES[size] * _WIDER.get(compute_type, 1)
+
+
+def _on_gpus(settings: Settings, devices: Devices) -> Plan:
+    chosen = gpu_selection.chosen(settings.devices, devices.devices)
+    if not chosen:
+        return Plan(
+            (),
+            "[devices] include and exclude leave no GPU",
+            "Correct them; `rem-supervisor doctor` lists the GPUs",
+        )
+    count = settings.devices.workers_per_device
+    places = tuple(_on_gpu(settings, gpu, number) for gpu in chosen for number in range(count))
+    return Plan(places, devices.problem)
+
+
+def _on_gpu(settings: Settings, gpu: Device, number: int) -> Place:
+    own = settings.devices
+    kind = "cpu" if own.compute == "cpu" else "cuda"
+    model = gpu_selection.override(own.model, gpu)
+    compute_type = gpu_selection.override(own.compute_type, gpu)
+    used_model = model or settings.transcription.model
+    used_type = compute_type or compute_type_for(settings, kind)
+    need_bytes = gpu_selection.need_bytes(used_model, used_type) if kind == "cuda" else 0
+    return Place(
+        name=gpu_selection.slot_name(gpu, number),
+        kind=kind,
+        device=gpu.uuid,
+        threads=own.cpu_threads,
+        cpus=gpu.cpus,
+        parent=gpu.parent,
+        number=number,
+        model=model,
+        compute_type=compute_type,
+        need_bytes=need_bytes,
+        refusal=gpu_selection.refusal(gpu, used_model, need_bytes, own.workers_per_device),
+        batch_size=batch_sizes.on_gpu(settings, used_model, gpu, need_bytes) if kind == "cuda" else 1,
+    )
+
+
+def _on_cpu(settings: Settings, host: Host) -> Plan:
+    compute_type = compute_type_for(settings, "cpu")
+    if not runs_on_cpu(compute_type):
+        return Plan(
+            (),
+            f"compute type {compute_type} needs a GPU, and the CPU is what there is",
+            "Set WHISPER_COMPUTE_TYPE=auto, int8 or float32 ([transcription] compute_type)",
+        )
+    model, threads = settings.transcription.model, settings.devices.cpu_threads
+    need_bytes = cpu_need_bytes(model, compute_type)
+    fitting = host.free_memory_bytes // need_bytes
+    count = settings.devices.cpu_slots or max(1, min(host.cores // threads, fitting))
+    batch_size = batch_sizes.on_cpu(settings, model, host.free_memory_bytes // count, need_bytes)
+    places = tuple(Place(f"cpu{n}", "cpu", "", threads, batch_size=batch_size) for n in range(count))
+    if count <= fitting:
+        return Plan(places)
+    return Plan(
+        places,
+        f"{_slots(count)} of model {model} need about {_gib(count * need_bytes)} GiB of memory, "
+        f"{_gib(host.free_memory_bytes)} GiB are free",
+        "Take a smaller model (WHISPER_MODEL) or fewer slots ([devices] cpu_slots), or add memory",
+    )
+
+
+def _slots(count: int) -> str:
+    return "1 CPU slot" if count == 1 else f"{count} CPU slots"
+
+
+def _gib(size_bytes: int) -> str:
+    return f"{size_bytes / _GIB:.1f}"

@@ -1,0 +1,1 @@
+"""Decides for the whole host: one event in, actions out. PURE."""

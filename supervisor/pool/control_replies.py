@@ -1,0 +1,126 @@
+"""What a person is told of an order that was just carried out: read off the pool, not promised. PURE."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from supervisor.contract.wire import messages as m
+from supervisor.pool.pool import Pool
+from supervisor.pool.rules.memory_gate import by_uuid
+from supervisor.pool.state import slot_types as sl
+from supervisor.pool.state.events import Member
+from supervisor.pool.state.jobs import DrainChoice, Entry
+
+# gpuwatch looks at GPUs every 5 s: a fault that is still there holds its slot again by then.
+SEEN_WITHIN_S = 7.0
+FOLLOW_S = 10.0  # how long a person waits for the outcome of a start
+
+
+def of_drain(pool: Pool, names: Sequence[str], within_s: float) -> str:
+    """Say what becomes of running jobs, and how the drain ends."""
+    members = [member for member in pool.workers() if not names or member.slot.name in names]
+    who = ", ".join(names) or "the service"
+    end = f"`rem-supervisor resume{''.join(f' {name}' for name in names)}` ends the drain."
+    if not any(member.slot.state in sl.ALIVE for member in members):
+        return f"{who}: drained, no worker is running. {end}"
+    jobs = of_running_jobs(_entries(pool, members), within_s - _reserve_s(members), bool(names))
+    return f"{who}: draining. {jobs} {end}"
+
+
+def of_running_jobs(entries: Sequence[Entry], time_s: float, others_go_on: bool = False) -> str:
+    """Say what a deadline means for the jobs that run now: each was just weighed by its own speed."""
+    to = "continue on another slot" if others_go_on else "go back to the queue"
+    if not entries:
+        return "No job is running."
+    if time_s <= 0:
+        jobs = _jobs(len(entries))
+        return f"No time is left: workers are killed now; {jobs} to {to} from the last checkpoint."
+    suspended = sum(entry.drain_choice is DrainChoice.PUT_DOWN for entry in entries)
+    parts = []
+    if len(entries) > suspended:
+        parts.append(f"{_jobs(len(entries) - suspended)} may finish within {time_s:.0f} s")
+    if suspended:
+        parts.append(f"{_jobs(suspended)} can't finish in {time_s:.0f} s: suspended now, to {to}")
+    return f"{'; '.join(parts)}."
+
+
+def _jobs(count: int) -> str:
+    return "1 running job" if count == 1 else f"{count} running jobs"
+
+
+def of_resume(pool: Pool, names: Sequence[str]) -> str:
+    """Say which slots start, and which stay held all the same."""
+    members = [member for member in pool.workers() if not names or member.slot.name in names]
+    starting = [one.slot.name for one in members if one.slot.state is sl.SlotState.STARTING]
+    held = [one.slot for one in members if one.slot.state is sl.SlotState.HELD]
+    parts = ["The service accepts jobs."]
+    if starting:
+        parts.append(f"Starting: {', '.join(starting)}.")
+    parts += [f"{slot.name} stays held: {slot.reason}." for slot in held]
+    return " ".join(parts)
+
+
+def of_restart(pool: Pool, member: Member, was: sl.SlotState, within_s: float) -> str:
+    """Say when a slot's next worker starts."""
+    slot = member.slot
+    if was in (sl.SlotState.DRAINING, sl.SlotState.KILLING):
+        return f"{slot.name} is {was.value} already; then it starts again."
+    entries = _entries(pool, [member])
+    if slot.state is sl.SlotState.DRAINING and entries:
+        jobs = of_running_jobs(entries, within_s - member.policy.reserve_s, others_go_on=True)
+        return f"{slot.name} restarts once its jobs are through. {jobs}"
+    return f"{slot.name} restarts now."
+
+
+def follow(pool: Pool, member: Member) -> dict[str, Any]:
+    """Say how long a start should be watched before its outcome is told: a faulty GPU ends it again."""
+    return {
+        "slot": member.slot.name,
+        "sure_after_s": SEEN_WITHIN_S if _fault(pool, member) else 0.0,
+        "most_s": FOLLOW_S,
+    }
+
+
+def of_release(pool: Pool, member: Member) -> str:
+    """Say that a slot starts, and what will hold it again."""
+    fault = _fault(pool, member)
+    warning = f" {fault} Unless that is over, the slot is held again within seconds." if fault else ""
+    return f"{member.slot.name} is released and starts.{warning}"
+
+
+def of_notice(pool: Pool, why: str, left_s: float, unheard: str = "") -> str:
+    """Say what a drill's notice does to this host; `unheard`: why a real one would do nothing."""
+    members = pool.workers()
+    jobs = of_running_jobs(_entries(pool, members), left_s - _reserve_s(members))
+    note = f"\nA real notice would not be taken up here: {unheard}." if unheard else ""
+    return (
+        f"{why}\n"
+        f"The service is {pool.mode.value} and receives no new job. {jobs}\n"
+        f"It stays drained until `rem-supervisor resume`, which ends the drill.{note}"
+    )
+
+
+def _fault(pool: Pool, member: Member) -> str:
+    gpu = by_uuid(pool.devices).get(member.device) if member.device else None
+    if member.device and gpu is None:
+        return f"Its GPU {member.device} is not there."
+    if gpu is None or gpu.health not in ("sick", "lost"):
+        return ""
+    return _words(gpu)
+
+
+def _words(gpu: m.Device) -> str:
+    if gpu.health == "lost":
+        return f"Its GPU {gpu.uuid} does not answer."
+    if gpu.recovery_action not in (None, "none"):
+        return f"The driver still asks for {gpu.recovery_action} of {gpu.uuid}."
+    return f"The driver still reports a fault of {gpu.uuid}."
+
+
+def _entries(pool: Pool, members: Sequence[Member]) -> list[Entry]:
+    return [entry for member in members for entry in pool.ledger.given_to(member.slot.name)]
+
+
+def _reserve_s(members: Sequence[Member]) -> float:
+    return max((member.policy.reserve_s for member in members), default=0.0)

@@ -1,0 +1,247 @@
+"""Many slots and the jobs between them: one place that decides for the whole host. PURE.
+
+`Pool.take(event, now_s)` gives the actions that follow, in order. Nothing here waits,
+reads a clock or touches a process, so a day of work is tested in milliseconds.
+What is known stands in `state.py`, each rule in a file of its own; here is which event
+means what, and in which order the rules follow it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Optional
+
+from supervisor.contract.wire import messages as m
+from supervisor.pool.rules.device_holds import Care
+from supervisor.pool.rules.dispatch import hand_out, tell_wanted
+from supervisor.pool.rules.drain import Finishing
+from supervisor.pool.rules.exit_causes import death_of, with_memory, with_patience
+from supervisor.pool.rules.lease_extension import LeaseExtension
+from supervisor.pool.rules.messages_in import ChildMessages
+from supervisor.pool.rules.shutdown import Ending
+from supervisor.pool.rules.split_helpers import Sharing
+from supervisor.pool.rules.start_queue import StartQueue
+from supervisor.pool.rules.work_stealing import spread
+from supervisor.pool.state import slot_types as sl
+from supervisor.pool.state.events import (
+    BROKER,
+    Action,
+    Crashed,
+    Died,
+    DrainSlots,
+    Due,
+    Heard,
+    Member,
+    Mode,
+    Paused,
+    PoolEvent,
+    Release,
+    Resume,
+    SlotEvent,
+    Stop,
+)
+from supervisor.pool.state.jobs import Death
+from supervisor.pool.state.slot_types import SlotState
+from supervisor.pool.state.state import PoolState
+
+
+class Pool(PoolState):
+    """All slots and jobs of one host, and the rules between them."""
+
+    def __init__(
+        self, read_ahead: int = 1, loading_most: int = 2, unready_most_s: Optional[float] = None
+    ) -> None:
+        super().__init__(read_ahead)
+        self.care = Care()
+        self.sharing = Sharing()
+        self._finishing = Finishing()
+        self._lease_extension = LeaseExtension()
+        self._start_queue = StartQueue(loading_most)
+        self._ending = Ending(unready_most_s)
+        self._messages = ChildMessages(self, self.care, self.sharing)
+
+    def take(self, event: PoolEvent, now_s: float) -> list[Action]:
+        """Decide what follows from `event`: actions to carry out in this order."""
+        return [*self.steps(event, now_s)]
+
+    def steps(self, event: PoolEvent, now_s: float) -> Iterator[Action]:
+        """The same as they are decided: starts are carried out before anything else is thought about.
+
+        No other event may be taken before the last step.
+        """
+        self.actions = []
+        _TAKERS[type(event)](self, event, now_s)
+        if is_mere_sign(event):
+            yield from self.actions
+            return
+        self._start_queue.start_next(self, self.care, now_s)
+        yield from self.actions
+        self.actions = []
+        self._settle(now_s)
+        yield from self.actions
+
+    def next_wake_s(self) -> Optional[float]:
+        """Say when `Due` is wanted, if at all."""
+        wakes = [member.slot.wake_at_s for member in self.members.values()]
+        wakes += [self._lease_extension.wake_at_s, self.care.next_wake_s(), self._finishing.wake_at_s]
+        wakes += self._ending.next_wakes_s(self)
+        return min((wake for wake in wakes if wake is not None), default=None)
+
+    def _settle(self, now_s: float) -> None:
+        """Bring jobs to workers, the broker up to date, and a stop or drain to its end.
+
+        After every event each rule is asked once, in this order.
+        """
+        self._finishing.settle(self, now_s)
+        hand_out(self, self.sharing, now_s)
+        spread(self, self.sharing, now_s)
+        self.sharing.settle(self)
+        self._give_back_waiting()
+        self._lease_extension.settle(self, now_s)
+        self._end_drain()
+        self.care.settle(self, now_s)
+        self._start_queue.start_next(self, self.care, now_s)  # of what care let go
+        tell_wanted(self)  # after the starts: the broker it wakes would compete with a newborn for a core
+        self._ending.settle(self, now_s)
+
+    def _give_back_waiting(self) -> None:
+        """Give jobs back to the queue that no slot here can take soon."""
+        if self.takers() or self._is_staffing():
+            return
+        for entry in self.ledger.waiting():
+            why = "no slot can take it soon" if self.mode is Mode.RUNNING else self.mode.value
+            release = m.Release(entry.card.job_id, why, entry.card.attempt)
+            self.send(BROKER, self.ledger.end(entry, release))
+
+    def _is_staffing(self) -> bool:
+        """Workers are still to come: what a dead supervisor left waits for them, not for the queue."""
+        fresh = all(w.slot.state is SlotState.STOPPED and not w.slot.spawned_at_s for w in self.workers())
+        return self.mode is Mode.RUNNING and fresh
+
+    def _end_drain(self) -> None:
+        if self.mode is Mode.DRAINING and not any(w.slot.state in sl.ALIVE for w in self.workers()):
+            self.mode, self.deadline_at_s = Mode.DRAINED, None  # met: a later stop has its own
+            self.note("info", "drained", {})
+
+    # --- events -----------------------------------------------------------------------
+
+    def _on_heard(self, event: Heard, now_s: float) -> None:
+        member = self.members.get(event.name)
+        if member is not None:
+            self._messages.take(member, event.message, now_s)
+
+    def _on_slot_event(self, event: SlotEvent, now_s: float) -> None:
+        member = self.members[event.name]
+        self.decide(member, with_patience(member, event.event, now_s), now_s)
+        if event.name == BROKER and isinstance(event.event, sl.Spawned) and self.mode is Mode.STOPPING:
+            by_s = now_s if self.deadline_at_s is None else self.deadline_at_s
+            self.decide(member, sl.Drain(by_s, "stopping"), now_s)
+
+    def _on_died(self, event: Died, now_s: float) -> None:
+        member = self.members[event.name]
+        member.free, member.moves, member.gone_at_s = 0, -1, now_s
+        charged = True
+        death = death_of(member, event)
+        member.by_device = False
+        if death is not Death.ORDERED:
+            jobs = tuple(entry.card.job_id for entry in self.ledger.given_to(event.name))
+            xids = self.care.xids_of(member, now_s)
+            ended = death.value, event.returncode, event.out_of_memory
+            self.actions.append(Crashed(member.slot, *ended, jobs, xids))
+        if member.slot.kind == "worker":
+            self.sharing.died(self, event.name, death is Death.ORDERED)
+            charged = self._take_jobs_back(member, death)
+        if event.name == BROKER:
+            self.troubles.forget_broker()
+        exited = sl.Exited(event.returncode, charged, event.jitter_ratio, event.said, event.cure)
+        self.decide(member, with_memory(self, member, exited, event.out_of_memory), now_s)
+
+    def _take_jobs_back(self, member: Member, death: Death) -> bool:
+        """Free a dead worker's jobs; say whether its death counts against the slot."""
+        entries = self.ledger.given_to(member.slot.name)
+        suspected = any(entry.suspect for entry in entries)
+        if death is not Death.ORDERED:
+            self.totals.crashed += 1
+        for fail in self.ledger.take_back(member.slot.name, death):
+            self.send(BROKER, fail)
+        for entry in entries:
+            facts = {"slot": member.slot.name, "job_id": entry.card.job_id, "death": death.value}
+            self.note("warning", "job taken back from a dead worker", facts)
+        return not suspected
+
+    def _on_drain(self, event: DrainSlots, now_s: float) -> None:
+        everyone = not event.names
+        if self.mode is Mode.STOPPING:
+            # A notice can only bring the end nearer.
+            if everyone and self.bring_deadline_nearer(event.deadline_at_s, event.why):
+                for member in self.members.values():
+                    self.decide(member, sl.Drain(event.deadline_at_s, event.why), now_s)
+            return
+        resting = all(w.slot.state is SlotState.STOPPED for w in self.workers())
+        if everyone and self.mode is Mode.DRAINED and resting:
+            return
+        if everyone:
+            self.bring_deadline_nearer(event.deadline_at_s, event.why)
+            self.mode = Mode.DRAINING
+        # A host that drains starts nothing again, a reload's restart neither.
+        next_ = event.next if self.mode is Mode.RUNNING else sl.Next.REST
+        for member in self.workers_named(event.names):
+            self.decide(member, sl.Drain(event.deadline_at_s, event.why, next_), now_s)
+
+    def _on_resume(self, event: Resume, now_s: float) -> None:
+        if self.mode is Mode.STOPPING:
+            return
+        self.mode, self.deadline_at_s, self.why = Mode.RUNNING, None, ""
+        for member in self.workers_named(event.names):
+            self.decide(member, sl.Begin(), now_s)
+
+    def _on_release(self, event: Release, now_s: float) -> None:
+        member = self.members[event.name]
+        self.care.release(self, member)
+        self.decide(member, sl.Begin(), now_s)
+
+    def _on_stop(self, event: Stop, now_s: float) -> None:
+        self._ending.stop(self, event, now_s)
+
+    def _on_due(self, event: Due, now_s: float) -> None:
+        for member in self.members.values():
+            self.decide(member, sl.Tick(), now_s)
+
+    def _on_paused(self, event: Paused, now_s: float) -> None:
+        """Let a time in which this process did not run count for nobody.
+
+        Children were not heard, so their silence proves nothing: each gets its time to speak anew, and
+        every other budget is longer by what was lost. Deadlines of drains and stops stay, for the machine
+        goes when it goes; but what was said meanwhile is read before anybody is killed for them.
+        """
+        names = [member.slot.name for member in self.members.values() if member.slot.state in sl.ALIVE]
+        facts = {"lost_s": round(event.lost_s, 1), "slots": ", ".join(names)}
+        self.note("warning", "the supervisor was paused: no child is judged by that time", facts)
+        for member in self.members.values():
+            member.heard_at_s += event.lost_s
+            self.decide(member, sl.Unheard(event.lost_s), now_s)
+        self.ledger.pass_over(event.lost_s)
+        self.care.pass_over(event.lost_s)
+        self._ending.pass_over(event.lost_s, now_s)
+
+
+def is_mere_sign(event: PoolEvent) -> bool:
+    """Say whether this is one of the frequent words of children that prove life and no more.
+
+    They move no slot, job or place, and `next_wake_s` only to a later moment: who does nothing
+    after one of them misses nothing. 64 workers say six of them a second.
+    """
+    return isinstance(event, Heard) and isinstance(event.message, (m.Beat, m.QueueState))
+
+
+_TAKERS: Mapping[type, Any] = {
+    Heard: Pool._on_heard,
+    SlotEvent: Pool._on_slot_event,
+    Died: Pool._on_died,
+    DrainSlots: Pool._on_drain,
+    Resume: Pool._on_resume,
+    Release: Pool._on_release,
+    Stop: Pool._on_stop,
+    Due: Pool._on_due,
+    Paused: Pool._on_paused,
+}

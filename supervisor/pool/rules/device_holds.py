@@ -1,0 +1,274 @@
+"""What troubles of GPUs mean for the slots on them: held, healed, restarted. PURE.
+
+A device is held for a reason that says how it ends: by an answer (it was lost or gone), by the driver
+(it wanted something done), or by a person. While it is held no worker runs there; when the proof is
+there and the gate is open, the slots begin again by themselves. Workers' failed lives are counted
+by their slots, faults of devices here: two budgets.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Optional
+
+from supervisor.contract.wire import messages as m
+from supervisor.pool.rules.memory_gate import GATE_S, LOOK_EVERY_S, Closed, Gate, by_uuid
+from supervisor.pool.state import slot_types as sl
+from supervisor.pool.state.events import GPUWATCH, Member, Mode
+from supervisor.pool.state.state import PoolState
+
+HISTORY_MOST = 64  # faults remembered for each device
+HOLDS_MOST, HOLDS_WITHIN_S = 3, 3600.0  # so often held by faults, only a person releases it. A guess.
+JOIN_S = 60.0  # an XID this long before a death belongs to it
+DRAIN_S = 110.0
+
+
+class Proof(str, enum.Enum):
+    """What ends a device's hold."""
+
+    ANSWER = "answer"  # it is there again
+    ACTION = "action"  # the driver wants nothing done any more
+    HAND = "hand"  # a person
+
+
+@dataclass(frozen=True)
+class DeviceHold:
+    why: str
+    cure: str
+    since_s: float
+    proof: Proof
+    gently: bool = False  # the job under way may be finished
+
+    @property
+    def text(self) -> str:
+        return ". ".join(part for part in (self.why, self.cure) if part)
+
+
+class Care:
+    """All that is known of the devices' troubles."""
+
+    def __init__(self) -> None:
+        self.gate = Gate()
+        self.holds: dict[str, DeviceHold] = {}
+        self._faults: dict[str, deque[m.Fault]] = {}
+        self._held_at_s: dict[str, deque[float]] = {}
+        self._xids: dict[str, deque[m.Xid]] = {}
+        self._waiting_since_s: dict[str, float] = {}  # by slot: its gate is closed
+
+    # --- heard ------------------------------------------------------------------------
+
+    def hear_devices(self, state: PoolState, told: m.Devices, now_s: float) -> None:
+        """Take up what gpuwatch saw; a look that failed says nothing about any device."""
+        known = state.devices
+        if told.failed and known is not None and not told.devices:
+            told = replace(told, devices=tuple(map(_unknown, known.devices)))
+        state.devices = told
+        if told.failed:
+            return
+        workers = [member for member in state.workers() if member.device]
+        busy = {w.device for w in workers if w.slot.state in sl.ALIVE and w.slot.pid}
+        self.gate.learn(told, busy)
+        seen = by_uuid(told)
+        for uuid in {w.device for w in workers}:
+            self._judge(state, uuid, seen.get(uuid), told.looked_at_s, now_s)
+
+    def hear_xid(self, xid: m.Xid) -> None:
+        self._xids.setdefault(xid.uuid, deque(maxlen=HISTORY_MOST)).append(xid)
+
+    def hear_fault(self, state: PoolState, fault: m.Fault, now_s: float) -> None:
+        """Let a verdict have its effect on the slots of that GPU."""
+        fault = self._with_history(fault, now_s)
+        on_it = [w for w in state.workers() if fault.uuid and fault.uuid in (w.device, w.parent)]
+        level = "error" if fault.act is m.Act.HOLD else "warning" if fault.act is not m.Act.IGNORE else "info"
+        facts = {"device_uuid": fault.uuid, "act": fault.act.value, "reason": fault.why}
+        if fault.act is m.Act.HOLD:  # what only restarts a worker leaves nobody anything to do
+            facts["cure"] = fault.cure
+        state.note(level, "fault judged", {**facts, "slots": ", ".join(w.slot.name for w in on_it)})
+        if fault.act is m.Act.HOLD:
+            for uuid in {w.device for w in on_it}:
+                by_hand = fault.by_hand or self._held_too_often(uuid, now_s)
+                proof = Proof.HAND if by_hand else Proof.ACTION
+                self._hold(state, uuid, DeviceHold(fault.why, fault.cure, now_s, proof))
+        elif fault.act is m.Act.RESTART:
+            for worker in on_it:
+                # A process that was made after the fault is its cure, not its victim.
+                if worker.slot.spawned_at_s < fault.at_s:
+                    self._restart(state, worker, fault, now_s)
+
+    def pass_over(self, lost_s: float) -> None:
+        """Let the last `lost_s` seconds not count for gates that are waited for."""
+        for name in self._waiting_since_s:
+            self._waiting_since_s[name] += lost_s
+
+    # --- asked ------------------------------------------------------------------------
+
+    def release(self, state: PoolState, member: Member) -> None:
+        """A person vouches for a slot's device."""
+        for uuid in (member.device, member.parent):
+            self.holds.pop(uuid, None)
+            self._held_at_s.pop(uuid, None)
+            self.gate.forget(uuid)
+
+    def xids_of(self, member: Member, now_s: float) -> tuple[int, ...]:
+        """Give what the driver told of a slot's device lately."""
+        told = [xid for uuid in {member.device, member.parent} - {""} for xid in self._xids.get(uuid, ())]
+        return tuple(dict.fromkeys(xid.xid for xid in told if now_s - xid.at_s <= JOIN_S))
+
+    def next_wake_s(self) -> Optional[float]:
+        return min((since_s + GATE_S for since_s in self._waiting_since_s.values()), default=None)
+
+    # --- after every event --------------------------------------------------------------
+
+    def settle(self, state: PoolState, now_s: float) -> None:
+        """Hold the slots of devices that are held, and begin those whose device is proven well."""
+        for member in state.workers():
+            if member.slot.state is not sl.SlotState.STARTING:
+                self._waiting_since_s.pop(member.slot.name, None)  # told to go while it waited
+            hold = self.holds.get(member.device) if member.device else None
+            if hold is not None:
+                self._keep_held(state, member, hold, now_s)
+            elif state.mode is Mode.RUNNING and self._is_proven(state, member):
+                state.decide(member, sl.Begin(), now_s)
+
+    def may_start(self, state: PoolState, member: Member, now_s: float) -> bool:
+        """Say whether a slot's next process may be made; the slot says why it waits."""
+        name = member.slot.name
+        if not member.device or member.slot.state is not sl.SlotState.STARTING:
+            return True
+        if member.refusal or member.device in self.holds:
+            hold = self.holds.get(member.device)
+            why = hold.text if hold is not None else member.refusal
+            state.decide(member, sl.HoldIt(why, sl.Hold.PROOF), now_s)
+            return False
+        closed = self._closed(state, member)
+        if closed is None:
+            self._waiting_since_s.pop(name, None)
+            return True
+        since_s = self._waiting_since_s.setdefault(name, now_s)
+        if since_s == now_s:
+            state.send(GPUWATCH, m.Look(LOOK_EVERY_S, now_s + GATE_S))
+        if now_s - since_s < GATE_S:
+            state.decide(member, sl.Queued(f"{closed.why}, for {now_s - since_s:.0f} s"), now_s)
+            return False
+        del self._waiting_since_s[name]
+        if closed.unknown:
+            return True  # a watch that is silent must not stop the work
+        state.decide(member, sl.HoldIt(f"{closed.why}. {_memory_cure(name, closed)}", sl.Hold.PROOF), now_s)
+        return False
+
+    # --- inside -------------------------------------------------------------------------
+
+    def _restart(self, state: PoolState, worker: Member, fault: m.Fault, now_s: float) -> None:
+        """Give a slot a new process after a fault that costs no more than that.
+
+        A worker whose device failed under it has often said so and gone, before the verdict: then its
+        slot is held for the device's sake, and the verdict is the better word.
+        """
+        if worker.slot.state in sl.ALIVE:
+            worker.by_device = True
+            state.decide(worker, sl.Kill(fault.why, fault=True), now_s)
+        elif (
+            worker.slot.hold is sl.Hold.DEVICE
+            and worker.gone_at_s >= fault.at_s
+            and state.mode is Mode.RUNNING
+        ):
+            state.decide(worker, sl.Begin(), now_s)
+
+    def _is_proven(self, state: PoolState, member: Member) -> bool:
+        """Say whether a slot that waits for proof of its device has it."""
+        waits = member.slot.hold is sl.Hold.PROOF and not member.refusal
+        return waits and self._closed(state, member) is None
+
+    def _closed(self, state: PoolState, member: Member) -> Optional[Closed]:
+        devices, device = state.devices, member.device
+        fresh = devices is not None and not devices.failed and devices.looked_at_s >= member.gone_at_s
+        others = [w for w in state.workers() if w.device == device and w is not member]
+        shared = any(w.slot.state in sl.ALIVE and w.slot.pid for w in others)
+        return self.gate.closed(by_uuid(devices).get(device), fresh, shared, member.need_bytes)
+
+    def _judge(
+        self, state: PoolState, uuid: str, gpu: Optional[m.Device], looked_at_s: float, now_s: float
+    ) -> None:
+        """Hold or free one device by how it looks now."""
+        held = self.holds.get(uuid)
+        if gpu is None or gpu.health == "lost":
+            why = f"{uuid} is gone" if gpu is None else f"{uuid} has fallen off the bus"
+            if held is None or held.proof is Proof.ACTION:
+                cure = (
+                    held.cure
+                    if held is not None
+                    else "Reboot; if the fault comes back, have the GPU replaced"
+                )
+                why = f"{held.why}; {why}" if held is not None else why
+                self._hold(state, uuid, DeviceHold(why, cure, now_s, Proof.ANSWER))
+        elif gpu.health == "sick":
+            if held is None or held.proof is Proof.ANSWER:
+                what = f"the driver wants {gpu.recovery_action}"
+                why = "a memory row could not be remapped" if gpu.remap_failed else what
+                gently = gpu.recovery_action == "drain-and-reset"
+                self._hold(state, uuid, DeviceHold(why, gpu.cure, now_s, Proof.ACTION, gently))
+        elif held is not None and looked_at_s > held.since_s and _is_proven(held, gpu):
+            del self.holds[uuid]
+            facts = {"device_uuid": uuid, "was": held.why, "held_s": round(now_s - held.since_s, 1)}
+            state.note("info", "device is well again", facts)
+
+    def _hold(self, state: PoolState, uuid: str, hold: DeviceHold) -> None:
+        self.holds[uuid] = hold
+        self._held_at_s.setdefault(uuid, deque(maxlen=HOLDS_MOST)).append(hold.since_s)
+        facts = {"device_uuid": uuid, "reason": hold.why, "cure": hold.cure, "until": hold.proof.value}
+        state.note("error", "device is held", facts)
+
+    def _keep_held(self, state: PoolState, member: Member, hold: DeviceHold, now_s: float) -> None:
+        slot = member.slot
+        self._waiting_since_s.pop(slot.name, None)
+        if slot.state is sl.SlotState.STOPPED or slot.hold is sl.Hold.SETTINGS:
+            return  # rests or waits for a person anyway; its next start meets the hold
+        if slot.hold is sl.Hold.PROOF and slot.reason.startswith(hold.why):
+            return
+        if slot.state is sl.SlotState.KILLING and slot.next is not sl.Next.RESTART:
+            return
+        if hold.gently and slot.state is sl.SlotState.READY:
+            state.decide(member, sl.Drain(now_s + DRAIN_S, hold.text, sl.Next.HOLD), now_s)
+        elif not (hold.gently and slot.state is sl.SlotState.DRAINING):
+            member.by_device = slot.state in sl.ALIVE
+            state.decide(member, sl.HoldIt(hold.text, sl.Hold.PROOF), now_s)
+
+    def _with_history(self, fault: m.Fault, now_s: float) -> m.Fault:
+        """Turn a restart into a hold where the same came too often."""
+        before = self._faults.setdefault(fault.uuid, deque(maxlen=HISTORY_MOST))
+        alike = [
+            one for one in before if set(one.xids) & set(fault.xids) and now_s - one.at_s <= fault.within_s
+        ]
+        before.append(fault)
+        if fault.act is not m.Act.RESTART or not fault.most_count or len(alike) + 1 < fault.most_count:
+            return fault
+        why = f"{fault.why}, {len(alike) + 1} times within {fault.within_s / 3600:.0f} h"
+        return replace(fault, act=m.Act.HOLD, why=why)
+
+    def _held_too_often(self, uuid: str, now_s: float) -> bool:
+        held = [at_s for at_s in self._held_at_s.get(uuid, ()) if now_s - at_s <= HOLDS_WITHIN_S]
+        return len(held) + 1 >= HOLDS_MOST
+
+
+def _is_proven(hold: DeviceHold, gpu: m.Device) -> bool:
+    """Say whether the look at a GPU that is neither lost nor sick ends its hold."""
+    if hold.proof is Proof.ANSWER:
+        return True
+    return hold.proof is Proof.ACTION and gpu.recovery_action == "none"
+
+
+def _memory_cure(slot: str, closed: Closed) -> str:
+    """Say what to do about memory that stays in use after its worker is gone."""
+    end = "End what uses it (nvidia-smi shows it), and the slot starts by itself; or "
+    if closed.is_too_full:
+        return f"{end}choose a smaller model (WHISPER_MODEL)"
+    return f"{end}accept this as its idle memory: rem-supervisor release {slot}"
+
+
+def _unknown(gpu: m.Device) -> m.Device:
+    return m.Device(
+        gpu.uuid, gpu.name, gpu.index, memory_total_bytes=gpu.memory_total_bytes, parent=gpu.parent,
+        mig_index=gpu.mig_index, cpus=gpu.cpus,
+    )  # fmt: skip

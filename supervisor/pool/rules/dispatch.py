@@ -1,0 +1,50 @@
+"""Which worker gets which job, and how many the broker is asked for. PURE."""
+
+from __future__ import annotations
+
+from supervisor.contract.wire import messages as m
+from supervisor.pool.rules import read_ahead
+from supervisor.pool.rules.split_helpers import Sharing
+from supervisor.pool.state.events import BROKER, Member, Mode
+from supervisor.pool.state.jobs import Entry
+from supervisor.pool.state.slot_types import SlotState
+from supervisor.pool.state.state import PoolState
+
+
+def hand_out(state: PoolState, sharing: Sharing, now_s: float) -> None:
+    """Give waiting jobs, oldest first, to the ready workers with the most room."""
+    ready = [w for w in state.workers() if w.slot.state is SlotState.READY and w.free > 0]
+    if not ready:
+        return
+    for entry in state.ledger.waiting():
+        ready.sort(key=lambda w: -w.free)
+        place = next((w for w in ready if w.free > 0 and _suits(state, sharing, w, entry)), None)
+        if place is None:
+            continue
+        sharers = sharing.sharers(state, place)
+        place.free = 0 if entry.suspect else place.free - 1
+        state.send(place.slot.name, state.ledger.give(entry, place.slot.name, now_s, sharers))
+        facts = {"job_id": entry.card.job_id, "attempt": entry.card.attempt, "slot": place.slot.name}
+        state.note("debug", "job given to a slot", {**facts, "alone": entry.suspect})
+
+
+def _suits(state: PoolState, sharing: Sharing, member: Member, entry: Entry) -> bool:
+    """A suspect runs alone, and beside a suspect runs nothing."""
+    name = member.slot.name
+    if sharing.helps_with(name, entry.card.job_id) or (entry.suspect and sharing.is_helping(name)):
+        return False
+    beside = state.ledger.given_to(name)
+    return not beside or not (entry.suspect or any(other.suspect for other in beside))
+
+
+def tell_wanted(state: PoolState) -> None:
+    """Ask the broker for as many jobs as there are free places, and a few more to have them here in time."""
+    ready = [w for w in state.takers() if w.slot.state is SlotState.READY]
+    wanted = 0
+    if state.mode is Mode.RUNNING and ready:
+        ahead = read_ahead.ahead(ready, state.read_ahead)
+        wanted = max(0, sum(w.free for w in ready) + ahead - len(state.ledger.waiting()))
+    broker = state.members.get(BROKER)
+    if broker is not None and broker.slot.state is SlotState.READY and wanted != state.wanted:
+        state.wanted = wanted
+        state.send(BROKER, m.Wanted(wanted))

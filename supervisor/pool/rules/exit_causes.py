@@ -1,0 +1,59 @@
+"""What the end of a process, or of a try to make one, amounts to. PURE."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Optional
+
+from supervisor.contract.exits import STATUS_UNKNOWN, Exit
+from supervisor.pool.state import oom_fallback
+from supervisor.pool.state import slot_types as sl
+from supervisor.pool.state.events import Died, Member
+from supervisor.pool.state.jobs import Death
+from supervisor.pool.state.slot_types import SlotState
+from supervisor.pool.state.state import PoolState
+
+# Ends whose cause, as the worker itself says, lies outside its jobs.
+_NOT_THE_JOBS = frozenset((Exit.RECYCLE, Exit.MODEL_BROKEN, Exit.SETTINGS_WRONG))
+
+
+def with_patience(member: Member, event: sl.Event, now_s: float) -> sl.Event:
+    """Say for how long somebody else has been in the slot's place."""
+    if not isinstance(event, sl.SpawnFailed) or not event.blocked:
+        if isinstance(event, sl.Spawned):
+            member.blocked_since_s = None
+        return event
+    if member.blocked_since_s is None:
+        member.blocked_since_s = now_s
+    return dataclasses.replace(event, why=f"{event.why}, for {now_s - member.blocked_since_s:.0f} s")
+
+
+def with_memory(state: PoolState, member: Member, exited: sl.Exited, lacked: Optional[bool]) -> sl.Exited:
+    """Let a process that lacked memory while it loaded be followed by a smaller one, where there is one.
+
+    `lacked`: as the kernel says; its own word is its exit code. Where nothing is smaller, say what would fit.
+    """
+    told = exited.returncode == Exit.OUT_OF_MEMORY or (exited.returncode == -9 and bool(lacked))
+    if not told or member.slot.state is not SlotState.STARTING or member.load is None:
+        return exited
+    if state.memory.load_smaller(member.device, member.load):
+        state.refit(member)
+        return dataclasses.replace(exited, charged=False, said="memory ran out while the model was loaded")
+    return dataclasses.replace(exited, said=oom_fallback.does_not_fit(member.load))
+
+
+def death_of(member: Member, event: Died) -> Death:
+    """Say how a child ended, as far as its jobs and the records are concerned."""
+    slot = member.slot
+    if member.by_device:
+        return Death.XID if slot.at_fault else Death.DEVICE
+    if slot.state is SlotState.KILLING:
+        return Death.STALL if slot.at_fault else Death.ORDERED
+    finished = slot.state is SlotState.DRAINING and event.returncode == Exit.OK
+    if event.returncode == Exit.DEVICE_BROKEN:
+        return Death.DEVICE
+    if finished or event.returncode in _NOT_THE_JOBS:
+        return Death.ORDERED
+    if event.returncode in (-9, STATUS_UNKNOWN) and not event.out_of_memory:
+        return Death.KILLED_OUTSIDE
+    return Death.CRASH

@@ -1,0 +1,45 @@
+"""Which leases are extended: those of jobs that wait here, and of jobs that a living worker works on. PURE.
+
+A worker that hangs is found by its stall budget, which may be minutes. Its jobs' leases are not
+extended meanwhile, so that another host may have them even where this one can't end the worker.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from supervisor.contract.wire import messages as m
+from supervisor.pool.state.events import BROKER
+from supervisor.pool.state.jobs import Entry, Stage
+from supervisor.pool.state.slot_types import SlotState
+from supervisor.pool.state.state import PoolState
+
+EXTEND_EVERY_S = 5.0
+SILENT_MOST_S = 15.0  # a guess: a worker speaks every second while it works, every ten while it doesn't
+
+
+class LeaseExtension:
+    """Tells the broker every few seconds which jobs to keep."""
+
+    def __init__(self) -> None:
+        self.wake_at_s: Optional[float] = None
+
+    def settle(self, state: PoolState, now_s: float) -> None:
+        """Send the list when it is due; none while there are no jobs."""
+        if not state.ledger.entries:
+            self.wake_at_s = None
+        elif self.wake_at_s is None:
+            self.wake_at_s = now_s + EXTEND_EVERY_S
+        elif now_s >= self.wake_at_s:
+            self.wake_at_s = now_s + EXTEND_EVERY_S
+            kept = [id_ for id_, entry in state.ledger.entries.items() if _is_kept(state, entry, now_s)]
+            state.send(BROKER, m.Keep(tuple(kept), state.ledger.samples_bytes()))
+
+
+def _is_kept(state: PoolState, entry: Entry, now_s: float) -> bool:
+    if entry.stage is not Stage.GIVEN:
+        return True
+    member = state.members[entry.slot]
+    if member.slot.state is SlotState.KILLING and member.slot.at_fault:
+        return False
+    return now_s - member.heard_at_s < SILENT_MOST_S

@@ -1,0 +1,158 @@
+"""How the service comes to its end: told to, or because it can't work. PURE.
+
+A stop is over when nobody lives and nothing is owed. A service that can't work for long
+(no broker, no ready worker) gives up: it ends as failed, so that systemd and the fleet see it.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from supervisor.contract.exits import Exit
+from supervisor.pool.state import slot_types as sl
+from supervisor.pool.state.events import BROKER, GPUWATCH, EndProcess, Mode, Stop
+from supervisor.pool.state.slot_types import Slot, SlotState
+from supervisor.pool.state.state import PoolState
+
+BROKER_MISSED_MOST_S = 300.0
+GIVE_UP_WITHIN_S = 10.0
+BROKER_RESTARTS_MOST = 3  # while stopping
+LISTEN_S = 1.0  # as a slot's policy has it
+
+
+class Ending:
+    """What is known of the end while it comes nearer."""
+
+    def __init__(self, unready_most_s: Optional[float]) -> None:
+        self._unready_most_s = unready_most_s
+        self._unready_since_s: Optional[float] = None
+        self._broker_missed_since_s: Optional[float] = None
+        self._gave_up = ""
+        self._late = False  # a stop's deadline has passed
+        self._listens_until_s = 0.0  # after a pause: what children said is read before they are killed
+        self._restarts_allowed = 0  # of the broker, while stopping
+
+    def next_wakes_s(self, state: PoolState) -> list[Optional[float]]:
+        """Say when it must be looked at again."""
+        wakes: list[Optional[float]] = []
+        if self._broker_missed_since_s is not None and not self._gave_up:
+            wakes.append(self._broker_missed_since_s + BROKER_MISSED_MOST_S)
+        if self._unready_since_s is not None and self._unready_most_s is not None:
+            wakes.append(self._unready_since_s + self._unready_most_s)
+        if state.mode is Mode.STOPPING and not self._late:
+            wakes.append(self._ends_at_s(state))
+        return wakes
+
+    def pass_over(self, lost_s: float, now_s: float) -> None:
+        """Let the last `lost_s` seconds not count as a time without broker or worker."""
+        if self._unready_since_s is not None:
+            self._unready_since_s += lost_s
+        if self._broker_missed_since_s is not None:
+            self._broker_missed_since_s += lost_s
+        self._listens_until_s = now_s + LISTEN_S
+
+    def stop(self, state: PoolState, event: Stop, now_s: float) -> None:
+        """Let all workers finish and the broker give back what is left; a second time: at once."""
+        again = state.mode is Mode.STOPPING
+        if not again:
+            self._begin_stop(state, event)
+        state.bring_deadline_nearer(event.deadline_at_s, event.why)
+        by_s = event.deadline_at_s if state.deadline_at_s is None else state.deadline_at_s
+        for member in state.workers():
+            order = sl.Kill(event.why, sl.Next.REST) if again else sl.Drain(by_s, event.why)
+            state.decide(member, order, now_s)
+        for name, order in (
+            (BROKER, sl.Drain(by_s, event.why)),
+            (GPUWATCH, sl.Kill(event.why, sl.Next.REST)),
+        ):
+            if name in state.members:
+                state.decide(state.members[name], order, now_s)
+
+    def _begin_stop(self, state: PoolState, stop: Stop) -> None:
+        """A broker that dies from now on may be started again so many times, for what is owed."""
+        state.mode = Mode.STOPPING
+        if stop.fails:
+            self._gave_up = stop.why
+        if BROKER in state.members:
+            self._restarts_allowed = state.members[BROKER].slot.restarts + BROKER_RESTARTS_MOST
+
+    def settle(self, state: PoolState, now_s: float) -> None:
+        """Give up where there is reason to; bring a stop to its end."""
+        self._watch_broker(state, now_s)
+        self._watch_readiness(state, now_s)
+        if state.mode is Mode.STOPPING:
+            self._finish_stop(state, now_s)
+
+    def _watch_broker(self, state: PoolState, now_s: float) -> None:
+        """Without a broker for long there is no service."""
+        broker = state.members.get(BROKER)
+        if broker is None or broker.slot.state in (SlotState.READY, SlotState.DRAINING, SlotState.STOPPED):
+            self._broker_missed_since_s = None
+            return
+        if self._broker_missed_since_s is None:
+            self._broker_missed_since_s = now_s
+        if now_s - self._broker_missed_since_s >= BROKER_MISSED_MOST_S:
+            self._give_up(state, "no broker for 5 minutes", now_s)
+
+    def _watch_readiness(self, state: PoolState, now_s: float) -> None:
+        """Workers that were told to rest are no sign of trouble; the others must get ready."""
+        states = {w.slot.state for w in state.workers() if not _is_resting(w.slot)}
+        ready = states & {SlotState.READY, SlotState.DRAINING} or (state.workers() and not states)
+        if self._unready_most_s is None or state.mode is not Mode.RUNNING or ready:
+            self._unready_since_s = None
+            return
+        if self._unready_since_s is None:
+            self._unready_since_s = now_s
+        if now_s - self._unready_since_s >= self._unready_most_s:
+            self._give_up(state, f"no worker has been ready for {self._unready_most_s:.0f} s", now_s)
+
+    def _give_up(self, state: PoolState, why: str, now_s: float) -> None:
+        """End the process as failed, after giving back what can be given back."""
+        if not self._gave_up:
+            self._gave_up = why
+            state.note("error", "the service gives up", {"reason": why})
+            self.stop(state, Stop(now_s + GIVE_UP_WITHIN_S, why), now_s)
+
+    def _finish_stop(self, state: PoolState, now_s: float) -> None:
+        """End the process once everything is finished, given back, or can't be helped."""
+        ends_at_s = self._ends_at_s(state)
+        if not self._late and ends_at_s is not None and now_s >= ends_at_s:
+            self._late = True
+            for member in state.members.values():
+                state.decide(member, sl.Kill("deadline reached", sl.Next.REST), now_s)
+        alive = [x for x in state.members.values() if x.slot.state in sl.ALIVE]
+        heir_comes = BROKER in state.members and state.members[BROKER].slot.state is SlotState.BACKOFF
+        if alive and all(x.slot.signalled is sl.Signalled.LOST for x in alive):
+            names = ", ".join(
+                f"{x.slot.name} (pid {x.slot.pid}{x.device and f' on {x.device}'})" for x in alive
+            )
+            state.end(EndProcess(Exit.FAILED, f"left behind, would not die: {names}"))
+        elif not self._late and self._broker_is_missed(state):
+            state.decide(state.members[BROKER], sl.Begin(), now_s)
+        elif not alive and not heir_comes:
+            state.end(self._end_of_stop(state))
+
+    def _ends_at_s(self, state: PoolState) -> Optional[float]:
+        """Say when a stop must be over."""
+        return None if state.deadline_at_s is None else max(state.deadline_at_s, self._listens_until_s)
+
+    def _end_of_stop(self, state: PoolState) -> EndProcess:
+        """Nobody is left: all is well if no job is left either."""
+        if self._gave_up:
+            return EndProcess(Exit.FAILED, self._gave_up)
+        if not state.ledger.entries:
+            return EndProcess(Exit.OK, "stopped")
+        left = f"{len(state.ledger.entries)} jobs not given back; the queue shows them again later"
+        return EndProcess(Exit.FAILED, left)
+
+    def _broker_is_missed(self, state: PoolState) -> bool:
+        """A broker that died while stopping still owes commits and releases: its heir does them."""
+        broker = state.members.get(BROKER)
+        owed = any(entry.pending is not None for entry in state.ledger.entries.values())
+        resting = broker is not None and broker.slot.state is SlotState.STOPPED
+        return owed and resting and broker is not None and broker.slot.restarts < self._restarts_allowed
+
+
+def _is_resting(slot: Slot) -> bool:
+    """Say whether somebody told this slot to rest, so that its rest is no sign of trouble."""
+    return slot.state is SlotState.STOPPED and slot.next is sl.Next.REST

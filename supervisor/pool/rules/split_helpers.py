@@ -1,0 +1,107 @@
+"""Which slots help with the parts of a long recording that another slot has. PURE.
+
+A worker that cuts a recording tells how many of its parts nobody has begun. Slots with the same
+engine and nothing to do are asked to help: the workers share the parts out among themselves by
+files in the job's folder (`split_parts.py`). The job stays with its slot, which joins the
+parts. A helper's death costs what it did since its parts' last checkpoints, and others may be asked in
+its place; but not for ever: whatever is the matter with that job then happens to its own worker alone.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from supervisor.contract.wire import messages as m
+from supervisor.pool.state.events import Member
+from supervisor.pool.state.jobs import Entry, Stage
+from supervisor.pool.state.slot_types import SlotState
+from supervisor.pool.state.state import PoolState
+
+_HELPERS_LOST_MOST = 3  # a guess: kills from outside come seldom, a recording that kills comes each time
+# What a worker tells of itself that says nothing of the text it would give.
+_OWN_FACTS = frozenset({"detail", "load_s", "warmup_s"})
+
+
+class Sharing:
+    """Who helps with which job."""
+
+    def __init__(self) -> None:
+        self._helping: dict[str, m.JobCard] = {}  # slot -> job
+        self._called_off: set[str] = set()  # of these slots: it was said, and they are not through yet
+
+    def is_helping(self, slot: str) -> bool:
+        """Say whether a slot works on parts of another's job."""
+        return slot in self._helping
+
+    def helps_with(self, slot: str, job_id: str) -> bool:
+        """Say whether a slot works on parts of this job: until it is through it can't have the job itself."""
+        card = self._helping.get(slot)
+        return card is not None and card.job_id == job_id
+
+    def sharers(self, state: PoolState, owner: Member) -> int:
+        """Say among how many slots a recording may be shared out now, `owner` among them."""
+        return 1 + sum(1 for w in self._idle(state) if w is not owner and _are_alike(w, owner))
+
+    def settle(self, state: PoolState) -> None:
+        """Ask idle slots to help where there are parts to take; call helpers off whose job is over."""
+        for slot, card in self._helping.items():
+            entry = state.ledger.of_attempt(card.job_id, card.attempt)
+            is_ready = state.members[slot].slot.state is SlotState.READY
+            if slot not in self._called_off and not (_is_shared(entry) and is_ready):
+                self._called_off.add(slot)
+                why = "no help is needed any more"
+                state.send(slot, m.PutDown(card.job_id, why, attempt=card.attempt))
+        if state.ledger.waiting():
+            return
+        for entry in state.ledger.entries.values():
+            if not _is_shared(entry) or not entry.parts_left:
+                continue
+            owner = state.members[entry.slot]
+            asked = [w for w in self._idle(state) if _are_alike(w, owner)][: entry.parts_left]
+            here = sum(self.helps_with(slot, entry.card.job_id) for slot in self._helping)
+            for helper in asked:
+                self._helping[helper.slot.name] = entry.card
+                entry.parts_left -= 1
+                helper.free -= 1
+                state.send(helper.slot.name, m.Help(entry.card, 1 + here + len(asked)))
+
+    def ended(self, slot: str, job_id: str, attempt: int = 0) -> None:
+        """A helper found nothing more to take."""
+        if self.helps_with(slot, job_id) and attempt in (0, self._helping[slot].attempt):
+            del self._helping[slot]
+            self._called_off.discard(slot)
+
+    def died(self, state: PoolState, slot: str, is_ordered: bool) -> None:
+        """A helper is gone."""
+        card = self._helping.pop(slot, None)
+        self._called_off.discard(slot)
+        entry = state.ledger.of_attempt(card.job_id, card.attempt) if card is not None else None
+        if entry is not None and not is_ordered:
+            entry.helpers_lost += 1
+
+    def _idle(self, state: PoolState) -> list[Member]:
+        return [
+            w
+            for w in state.workers()
+            if w.slot.state is SlotState.READY
+            and w.free > 0
+            and not self.is_helping(w.slot.name)
+            and not state.ledger.given_to(w.slot.name)
+        ]
+
+
+def _is_shared(entry: Optional[Entry]) -> bool:
+    return (
+        entry is not None
+        and entry.stage is Stage.GIVEN
+        and entry.helpers_lost < _HELPERS_LOST_MOST
+        and not (entry.suspect or entry.drain_choice)
+    )
+
+
+def _are_alike(one: Member, other: Member) -> bool:
+    """Say whether two workers give the same text: the same model, device kind and versions."""
+    mine, theirs = (
+        {name: fact for name, fact in w.facts.items() if name not in _OWN_FACTS} for w in (one, other)
+    )
+    return mine == theirs

@@ -1,0 +1,38 @@
+"""How long a worker may stand still, by what it is doing. PURE.
+
+Three budgets watch a worker, and only the third is reckoned here: silence (it says nothing, whatever it
+does), loading (from its start until it is ready, `start_s`), and standing still: it speaks, but what it
+has achieved does not grow. A worker with several jobs gets the longest of their budgets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from supervisor.contract.wire import messages as m
+from supervisor.pool.state.slot_types import Policy
+
+# Steps that go through a whole recording at once (finding speech, say) take longer for a longer one.
+# A guess: on one busy core they are some fifty times faster than real time; five times that.
+AUDIO_RATIO: Mapping[str, float] = {
+    "decoding": 0.1,
+    "listening": 0.1,
+    "transcribing": 0.1,
+    "writing": 0.0,
+}
+
+
+def still_most(jobs: Iterable[m.Progress], policy: Policy) -> tuple[float, str]:
+    """Give the seconds that a worker with these jobs may stand still, and the phase that allows them."""
+    budgets = [(_still_most_s(job, policy), job.phase) for job in jobs]
+    return max(budgets, default=(policy.stall_s, ""))
+
+
+def _still_most_s(job: m.Progress, policy: Policy) -> float:
+    least_s = {
+        "decoding": policy.stall_decoding_s,
+        "listening": policy.stall_decoding_s,
+        "writing": policy.stall_writing_s,
+    }
+    left_s = max(0.0, job.audio_s - job.done_s)
+    return max(least_s.get(job.phase, policy.stall_s), AUDIO_RATIO.get(job.phase, 0.0) * left_s)

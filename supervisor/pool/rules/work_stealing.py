@@ -1,0 +1,59 @@
+"""Jobs that slots have and have not begun go to slots that have less to do. PURE.
+
+The slot that is ready first gets what is there, and at the end of a burst one slot may still have
+several jobs where another has none. A worker asked for such a job gives it back only if its engine
+had nothing of it yet, so nothing is done twice; then it is handed out as any other that waits.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from supervisor.contract.wire import messages as m
+from supervisor.pool.rules.split_helpers import Sharing
+from supervisor.pool.state.events import Member
+from supervisor.pool.state.jobs import Entry, Stage
+from supervisor.pool.state.slot_types import SlotState
+from supervisor.pool.state.state import PoolState
+
+_ANSWER_S = 2.0  # a worker that says nothing for so long keeps the job
+
+
+def spread(state: PoolState, sharing: Sharing, now_s: float) -> None:
+    """Ask for one job, where that makes things more even; its coming asks for the next."""
+    entries = state.ledger.entries.values()
+    if not entries or state.ledger.waiting():
+        return
+    on_the_way = [entry for entry in entries if _is_on_the_way(entry, now_s)]
+    workers = [w for w in state.workers() if w.slot.state is SlotState.READY]
+    busy = {w.slot.name: len(state.ledger.given_to(w.slot.name)) for w in workers}
+    for entry in on_the_way:
+        busy[entry.slot] = busy.get(entry.slot, 0) - 1
+    takers = [w for w in workers if w.free > 0 and not sharing.is_helping(w.slot.name)]
+    if not takers:
+        return
+    least = min(busy[w.slot.name] for w in takers) + len(on_the_way)
+    for giver in sorted(workers, key=lambda w: -busy[w.slot.name]):
+        if busy[giver.slot.name] - least < 2:
+            return
+        unbegun = _youngest(state, giver)
+        if unbegun is not None:
+            unbegun.asked_back_at_s = now_s
+            card, why = unbegun.card, "another slot has less to do"
+            state.send(giver.slot.name, m.PutDown(card.job_id, why, unbegun_only=True, attempt=card.attempt))
+            return
+
+
+def _is_on_the_way(entry: Entry, now_s: float) -> bool:
+    asked_at_s = entry.asked_back_at_s
+    return entry.stage is Stage.GIVEN and asked_at_s is not None and now_s - asked_at_s < _ANSWER_S
+
+
+def _youngest(state: PoolState, giver: Member) -> Optional[Entry]:
+    """The job that was given last, of those that have shown nothing and were not asked for."""
+    jobs = [
+        entry
+        for entry in state.ledger.given_to(giver.slot.name)
+        if entry.asked_back_at_s is None and not (entry.done_s or entry.suspect or entry.drain_choice)
+    ]
+    return sorted(jobs, key=lambda entry: entry.given_at_s)[-1] if jobs else None

@@ -1,0 +1,1 @@
+"""What the pool knows: slots, jobs, events, actions. PURE."""

@@ -1,0 +1,203 @@
+"""Which jobs are on our hands, who has each, and which are suspected of killing workers. PURE.
+
+An entry lives from the broker's Ready to its Done (or Lost). A worker's death moves its
+entries back to WAITING, so a job changes slots without a trip through the queue.
+
+Suspects (design.md): a crash puts every job of that worker under suspicion: the first
+time it is handed on uncharged and from then on runs alone. Only a crash while alone
+counts; two of them, on any slot, and the job has failed.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Optional
+
+from supervisor.contract.wire import messages as m
+
+CRASHES_ALONE_MOST = 2
+_BEFORE = ("decoding", "listening")  # phases before transcribing
+OUTSIDE_KILLS_MOST = 10
+SAMPLES_BYTES_PER_S = 32_000  # 16 kHz, mono, 16 bits: `workerproc/audio/pcm_file.py`
+
+
+class Stage(str, enum.Enum):
+    WAITING = "waiting"  # in the spool, no worker has it
+    GIVEN = "given"  # a worker has it
+    STAGED = "staged"  # the transcript stands in the spool; the broker commits
+    ENDING = "ending"  # failed or given back; waiting for the broker's Done
+
+
+class Death(str, enum.Enum):
+    """How a worker ended, as far as its jobs are concerned."""
+
+    CRASH = "crash"
+    STALL = "stall"
+    KILLED_OUTSIDE = "killed-outside"  # SIGKILL that we did not send, no sign of lacking memory
+    DEVICE = "device"  # its device is in trouble, which no job is to blame for
+    XID = "xid"  # the driver told a fault that applications make, or that restarting cures
+    ORDERED = "ordered"  # drained, restarted or recycled by us
+
+
+class DrainChoice(str, enum.Enum):
+    """What becomes of a job whose worker leaves."""
+
+    FINISH = "finish"
+    PUT_DOWN = "put-down"
+
+
+@dataclass
+class Entry:
+    """One job on our hands."""
+
+    card: m.JobCard
+    stage: Stage = Stage.WAITING
+    slot: str = ""
+    suspect: bool = False
+    crashes_alone: int = 0
+    outside_kills: int = 0
+    pending: Optional[m.ToBroker] = None  # said to the broker, not yet answered by Done
+    phase: str = ""
+    phase_done_s: float = 0.0  # seconds of audio that are through this phase
+    done_s: float = 0.0  # and through the last one that takes long; 0 before it begins
+    audio_s: float = 0.0
+    given_at_s: float = 0.0
+    began_at_s: Optional[float] = None  # transcribing, as far as its beats tell
+    began_from_s: float = 0.0  # seconds of audio that were through by then
+    drain_choice: Optional[DrainChoice] = None  # the latest, while its worker leaves
+    parts_left: int = 0  # of a recording that was cut: how many nobody works on
+    asked_back_at_s: Optional[float] = None  # its worker may give it to one that has less to do
+    helpers_lost: int = 0  # workers that died while they helped with it
+
+    @property
+    def progress_ratio(self) -> float:
+        """How much of the audio is transcribed, 0 to 1; 0 before that begins, or while unknown."""
+        if self.stage is Stage.STAGED:
+            return 1.0
+        return self._share(self.done_s)
+
+    @property
+    def phase_ratio(self) -> float:
+        """How much of the audio is through the present phase, 0 to 1; 0 while unknown."""
+        return self._share(self.phase_done_s)
+
+    def _share(self, done_s: float) -> float:
+        return min(1.0, done_s / self.audio_s) if self.audio_s > 0 else 0.0
+
+
+class Ledger:
+    """The jobs by id, oldest first."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+
+    def ready(self, card: m.JobCard) -> Entry:
+        """Take a job in, or meet it again from the broker's heir."""
+        entry = self.entries.get(card.job_id)
+        if entry is None:
+            entry = self.entries[card.job_id] = Entry(card)
+            if card.staged:
+                entry.stage, entry.pending = Stage.STAGED, m.Commit(card.job_id, card.attempt)
+        else:
+            entry.card = card
+        return entry
+
+    def give(self, entry: Entry, slot: str, now_s: float, sharers: int = 1) -> m.Job:
+        """Note that `slot` has the job now; return the message that tells it.
+
+        `sharers`: among so many slots a long recording may be shared out.
+        """
+        entry.stage, entry.slot, entry.given_at_s = Stage.GIVEN, slot, now_s
+        entry.phase, entry.phase_done_s, entry.done_s = "", 0.0, 0.0
+        entry.began_at_s, entry.drain_choice, entry.parts_left = None, None, 0
+        entry.asked_back_at_s = None
+        return m.Job(entry.card, alone=entry.suspect, sharers=1 if entry.suspect else sharers)
+
+    def end(self, entry: Entry, message: m.ToBroker) -> m.ToBroker:
+        """Note what the broker must do with the job; return that message."""
+        entry.stage = Stage.STAGED if isinstance(message, m.Commit) else Stage.ENDING
+        entry.pending = message
+        return message
+
+    def remove(self, job_id: str) -> Optional[Entry]:
+        return self.entries.pop(job_id, None)
+
+    def of_attempt(self, job_id: str, attempt: int) -> Optional[Entry]:
+        """Give the job, if it is still in this attempt."""
+        entry = self.entries.get(job_id)
+        return entry if entry is not None and entry.card.attempt == attempt else None
+
+    def of_worker(self, slot: str, job_id: str, attempt: int) -> Optional[Entry]:
+        """Give the job of which a worker speaks, if it is that worker's, in just this attempt (0: any)."""
+        entry = self.entries.get(job_id)
+        if entry is None or entry.slot != slot or entry.stage is not Stage.GIVEN:
+            return None
+        return entry if attempt in (0, entry.card.attempt) else None
+
+    def given_to(self, slot: str) -> list[Entry]:
+        """The jobs that a worker has on its hands."""
+        return [e for e in self.entries.values() if e.slot == slot and e.stage is Stage.GIVEN]
+
+    def samples_bytes(self) -> int:
+        """Say what the decoded samples of all given jobs take on disk, as far as their workers told."""
+        given = (e for e in self.entries.values() if e.stage is Stage.GIVEN)
+        return int(sum(max(e.audio_s, e.phase_done_s) for e in given)) * SAMPLES_BYTES_PER_S
+
+    def waiting(self) -> list[Entry]:
+        return [e for e in self.entries.values() if e.stage is Stage.WAITING]
+
+    def progress(self, slot: str, progress: m.Progress, now_s: float) -> None:
+        """Note a worker's word about a job, if it is that worker's."""
+        entry = self.of_worker(slot, progress.job_id, progress.attempt)
+        if entry is not None:
+            entry.phase, entry.phase_done_s, entry.audio_s = progress.phase, progress.done_s, progress.audio_s
+            entry.done_s = 0.0 if progress.phase in _BEFORE else progress.done_s
+            if progress.phase == "transcribing" and entry.began_at_s is None:
+                entry.began_at_s, entry.began_from_s = now_s, progress.done_s
+
+    def pass_over(self, lost_s: float) -> None:
+        """Let the last `lost_s` seconds count neither for a job's speed nor for an answer that is awaited."""
+        for entry in self.entries.values():
+            if entry.began_at_s is not None:
+                entry.began_at_s += lost_s
+            if entry.asked_back_at_s is not None:
+                entry.asked_back_at_s += lost_s
+
+    def put_back(self, entry: Entry) -> None:
+        """Note that no worker has the job now: it waits for the next, and goes on from its checkpoint."""
+        entry.stage, entry.slot = Stage.WAITING, ""
+
+    def take_back(self, slot: str, death: Death) -> list[m.Fail]:
+        """Free the jobs of a dead worker: back in line, or failed for good.
+
+        Returns what the broker must be told; the jobs that are handed on need no word.
+        """
+        failed = []
+        entries = self.given_to(slot)
+        alone = len(entries) == 1
+        for entry in entries:
+            reason = _verdict(entry, death, alone)
+            if reason:
+                fail = m.Fail(entry.card.job_id, m.Failure.CRASH, reason, entry.card.attempt)
+                self.end(entry, fail)
+                failed.append(fail)
+            else:
+                self.put_back(entry)
+        return failed
+
+
+def _verdict(entry: Entry, death: Death, alone: bool) -> str:
+    """Charge a job for its worker's death; give the reason where it has failed for good."""
+    if death in (Death.ORDERED, Death.DEVICE):
+        return ""
+    if death is Death.KILLED_OUTSIDE:
+        entry.outside_kills += 1
+        if entry.outside_kills <= OUTSIDE_KILLS_MOST:
+            return ""
+    if entry.suspect and alone:
+        entry.crashes_alone += 1
+    entry.suspect = True
+    if entry.crashes_alone < CRASHES_ALONE_MOST:
+        return ""
+    return f"its worker died {entry.crashes_alone + 1} times on this recording (last: {death.value})"

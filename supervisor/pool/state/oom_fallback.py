@@ -1,0 +1,112 @@
+"""What fits into a device's memory, learnt from what did not: the ladder of a worker that runs out. PURE.
+
+First the worker itself halves its rounds. Where even one recording does not fit, its job is handed
+back, and a fresh process begins with the next smaller compute type; so it does where the model can't even
+be loaded. Both are remembered for that device and model as long as the service runs, so that the next
+worker does not learn it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Optional
+
+from supervisor.placement import gpu_selection, slot_plan
+
+_GIB = 1024**3
+# By what computes: float16 is for GPUs, and int8 is the smallest there is on both.
+_SMALLER = {
+    ("cuda", "float32"): "float16",
+    ("cuda", "float16"): "int8_float16",
+    ("cuda", "bfloat16"): "int8_bfloat16",
+    ("cpu", "float32"): "int8",
+    ("cpu", "int16"): "int8",
+}
+
+
+@dataclass(frozen=True)
+class Rung:
+    """Where a device stands with a model."""
+
+    rows: Optional[int] = None  # a round has at most so many; None: as planned
+    compute_type: str = ""  # in the place of the one that is set; empty: that one
+    fresh_starts: int = 0  # processes that were replaced because one recording did not fit
+
+    @property
+    def words(self) -> str:
+        """Say it for people; empty where nothing ever lacked."""
+        parts = [f"batches of {self.rows} at most"] if self.rows is not None else []
+        parts += [f"computing as {self.compute_type}"] if self.compute_type else []
+        if self.fresh_starts:
+            parts.append("1 fresh start" if self.fresh_starts == 1 else f"{self.fresh_starts} fresh starts")
+        return f"memory ran out: {', '.join(parts)}" if parts else ""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a slot's process loads."""
+
+    model: str
+    kind: str  # cuda or cpu
+    compute_type: str
+
+
+def does_not_fit(load: Load) -> str:
+    """Say that a model can't be loaded, though nothing smaller computes it, and what would fit."""
+    known = [(size, need_bytes(size, load)) for size in ("tiny", "base", "small", "medium", "large")]
+    own_bytes = need_bytes(load.model, load)
+    smaller = [(size, need) for size, need in known if need < own_bytes]
+    if smaller:
+        size, need = smaller[-1]
+        what = (
+            f"{size} would need about {need / _GIB:.1f} instead of {own_bytes / _GIB:.1f} GiB (WHISPER_MODEL)"
+        )
+    else:
+        what = "There is no smaller model"
+    fewer = "fewer workers ([devices] cpu_slots, workers_per_device)"
+    return (
+        f"not enough memory to load model {load.model} as {load.compute_type}, the smallest there is. "
+        f"{what}; {fewer} or more memory helps too"
+    )
+
+
+def need_bytes(model: str, load: Load) -> int:
+    if load.kind == "cuda":
+        return gpu_selection.need_bytes(model, load.compute_type)
+    return slot_plan.cpu_need_bytes(model, load.compute_type)
+
+
+class MemoryLadder:
+    """All devices and models that ever ran out of memory."""
+
+    def __init__(self) -> None:
+        self._rungs: dict[tuple[str, str], Rung] = {}
+
+    def rung(self, device: str, model: str) -> Rung:
+        """Give what is known; `device` is a UUID, or empty for the CPU."""
+        return self._rungs.get((device, model), Rung())
+
+    def learn_rows(self, device: str, model: str, rows: int) -> bool:
+        """Remember what a worker got down to by itself; say whether that is new."""
+        known = self.rung(device, model)
+        if known.rows is not None and known.rows <= rows:
+            return False
+        self._set(device, model, replace(known, rows=rows))
+        return True
+
+    def step_down(self, device: str, model: str, kind: str, compute_type: str) -> Rung:
+        """One recording alone did not fit: give what a fresh process begins with. `kind`: cuda or cpu."""
+        known = self.rung(device, model)
+        smaller = _SMALLER.get((kind, compute_type), known.compute_type)
+        self._set(device, model, replace(known, compute_type=smaller, fresh_starts=known.fresh_starts + 1))
+        return self.rung(device, model)
+
+    def load_smaller(self, device: str, load: Load) -> bool:
+        """The model could not be loaded: say whether a fresh process has something smaller to try."""
+        if (load.kind, load.compute_type) not in _SMALLER:
+            return False
+        self.step_down(device, load.model, load.kind, load.compute_type)
+        return True
+
+    def _set(self, device: str, model: str, rung: Rung) -> None:
+        self._rungs[(device, model)] = rung

@@ -1,0 +1,1 @@
+"""Child processes: started, read, signalled, reaped. The only room that does so."""

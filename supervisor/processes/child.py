@@ -1,0 +1,311 @@
+"""One child process: started, heard, told, signalled and reaped. The only file that does so.
+
+Start: `spawning.py`, with a session of its own, a socket pair as the link, one pipe for its output, a
+lock file for its place whose descriptor it inherits. End: a pidfd in the event loop and
+waitid(P_PIDFD), never waitpid(-1); where the kernel has no pidfd (old ones, gVisor, macOS), a SIGCHLD
+that asks each child in turn; where there was no descriptor left for one, a look every now and then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional, Protocol
+
+from supervisor.contract import child_bootstrap
+from supervisor.contract.exits import STATUS_UNKNOWN
+from supervisor.contract.wire import framing
+from supervisor.contract.wire import messages as m
+from supervisor.processes.child_output import Output
+from supervisor.processes.fair_reader import Turns
+from supervisor.processes.orphan_reaper import is_ours_to_reap
+from supervisor.processes.spawning import has_pidfds, open_pidfd, spawn, take_place
+
+log = logging.getLogger(__name__)
+
+READ_BYTES = 65_536
+WRITE_BYTES_MOST = 4 * framing.MAX_LINE_BYTES  # a child that lets so much lie does not read
+DEAF_MOST_S = 1.0
+ASK_EVERY_S = 0.2  # whether it has ended, where its pidfd does not tell or could not be opened
+LAST_READS_MOST = 64  # 4 MiB, more than a socket holds: the rest is a stray grandchild's flood
+LAST_MESSAGES_MOST = 1_000  # of a dead child: more than any has reason to send at once
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to start one child."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    speaks: tuple[type, ...]  # the messages that may come from it
+    lock_path: str = ""  # held by the process as long as it, or a child of it, lives
+    hides_memory: bool = False  # so its mark stands on the command line, too
+
+
+class Ears(Protocol):
+    """Whoever owns children and wants to hear of them."""
+
+    def heard(self, name: str, message: m.Message) -> None:
+        """A message came on the link, checked and allowed."""
+
+    def printed(self, name: str, line: str) -> None:
+        """A line came on its standard output or error."""
+
+    def broke(self, name: str, why: str) -> None:
+        """The link can't be used any more, though the process may live."""
+
+    def died(self, name: str, returncode: int) -> None:
+        """The process is reaped; nothing more will come from it."""
+
+
+class Deaf:
+    """Ears for a process of which nobody wants to hear any more but that it has ended."""
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self._end = end
+
+    def heard(self, name: str, message: m.Message) -> None: ...
+
+    def printed(self, name: str, line: str) -> None: ...
+
+    def broke(self, name: str, why: str) -> None: ...
+
+    def died(self, name: str, returncode: int) -> None:
+        self._end()
+
+
+class Child:
+    """A running process in a slot. Made by `start`, useless after `died`."""
+
+    def __init__(self, recipe: Recipe, ears: Ears, loop: asyncio.AbstractEventLoop, life: str = "") -> None:
+        self.name = recipe.name
+        self._ears = ears
+        self._loop = loop
+        self._speaks = recipe.speaks
+        self._splitter = framing.LineSplitter()
+        self._said: tuple[Optional[bytes], Any] = (None, None)  # its last line, read
+        self._unsent = bytearray()
+        self._closed = False  # our end of the link
+        self._link, theirs = socket.socketpair()
+        self._link.setblocking(False)
+        out_fd, out_theirs = os.pipe()
+        lock_fd = -1
+        try:
+            lock_fd = take_place(recipe.lock_path) if recipe.lock_path else -1
+            self.pid = _start(recipe, life, theirs.fileno(), out_theirs, lock_fd)
+        except BaseException:
+            self._link.close()
+            os.close(out_fd)
+            raise
+        finally:
+            theirs.close()
+            os.close(out_theirs)
+            if lock_fd >= 0:
+                os.close(lock_fd)
+        self._returncode: Optional[int] = None
+        self._pidfd = -1
+        self._heard = Turns(loop, self._link.fileno(), self._on_link, self._hear)
+        self._output = Output(self.name, out_fd, loop, self._print)
+        self._watch()
+
+    def send(self, message: m.Message) -> None:
+        """Write a message, now or as soon as the child reads. One that never reads is cut off."""
+        if self._closed:
+            return
+        idle = not self._unsent
+        self._unsent += m.write(message)
+        if len(self._unsent) > WRITE_BYTES_MOST:
+            self._break("it does not read its messages")
+        elif idle:
+            self._flush()
+
+    def close_link(self) -> None:
+        """End the conversation: the child sees end of file."""
+        if not self._closed:
+            self._closed = True
+            self._heard.close()
+            self._loop.remove_writer(self._link.fileno())
+            self._link.close()
+
+    def signal(self, signum: int) -> None:
+        """Send a signal; SIGKILL goes to the whole process group."""
+        if self._returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            if signum == signal.SIGKILL:
+                os.killpg(self.pid, signum)
+            else:
+                os.kill(self.pid, signum)
+
+    def leave_behind(self, end: Callable[[], None]) -> None:
+        """Hear it no more; when it ends at last, it is reaped and `end` is called."""
+        self._ears = Deaf(end)
+        self.close_link()
+
+    def reap(self) -> None:
+        """Take the exit status if the process is gone, after hearing its last words."""
+        returncode = self._exit_status()
+        if returncode is None:
+            return
+        self._returncode = returncode
+        # Children of its own may live on in its group; nothing of it may hold the device.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        with contextlib.ExitStack() as always:
+            # Whatever its last words did: a slot that never hears of its death is lost.
+            always.callback(self._ears.died, self.name, returncode)
+            always.callback(self._let_go)
+            self._hear_the_rest()
+
+    # --- inside ---------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """See its end by a pidfd; without a descriptor for that, ask until there is one."""
+        if self._pidfd < 0:
+            try:
+                self._pidfd = open_pidfd(self.pid)
+            except OSError:
+                self._loop.call_later(ASK_EVERY_S, self._ask)
+        if self._pidfd >= 0:
+            self._loop.add_reader(self._pidfd, self._on_pidfd)
+
+    def _on_pidfd(self) -> None:
+        """Reap. A dead process that a debugger holds is not ours to reap yet: ask again, don't spin."""
+        self.reap()
+        if self._returncode is None:
+            self._loop.remove_reader(self._pidfd)
+            self._loop.call_later(ASK_EVERY_S, self._ask)
+
+    def _ask(self) -> None:
+        self.reap()
+        if self._returncode is None:
+            self._watch()
+
+    def _exit_status(self) -> Optional[int]:
+        """Reap without waiting: negative for a signal, None while it runs."""
+        if self._returncode is not None:
+            return None
+        try:
+            return self._wait()
+        except ChildProcessError:
+            # Somebody else reaped it, or the kernel did (SIGCHLD is ignored): it is gone all the same.
+            return STATUS_UNKNOWN
+
+    def _wait(self) -> Optional[int]:
+        if self._pidfd < 0:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            return os.waitstatus_to_exitcode(status) if pid else None
+        found = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
+        if found is None:
+            return None
+        return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+    def _hear_the_rest(self) -> None:
+        dropped = self._heard.finish(LAST_READS_MOST, LAST_MESSAGES_MOST)
+        if dropped:
+            facts = {"child": self.name, "messages": dropped}
+            log.warning("messages dropped: a child left more than is read after its death", extra=facts)
+        self._output.finish()
+
+    def _let_go(self) -> None:
+        self.close_link()
+        if self._pidfd >= 0:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+        self._output.finish()
+
+    def _on_link(self) -> bool:
+        """Read once; say whether anything came."""
+        try:
+            data = self._link.recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self._on_end_of_link()
+            return False
+        try:
+            self._heard.waiting.extend(self._splitter.feed(data))
+        except framing.BadLine as error:
+            self._break(f"it sent what is no message: {error}")
+        return True
+
+    def _hear(self, line: bytes) -> None:
+        try:
+            message = self._read(line)
+        except framing.BadLine as error:
+            self._break(f"it sent what is no message: {error}")
+        else:
+            self._ears.heard(self.name, message)
+
+    def _on_end_of_link(self) -> None:
+        """Mostly it is about to end; if not, somebody must know that it is deaf."""
+        self._heard.read_no_more()
+        if self._returncode is None:
+            self._loop.call_later(DEAF_MOST_S, self._still_there)
+
+    def _read(self, line: bytes) -> Any:
+        """Read a message. One that has nothing new to say, as idle beats do, is read once."""
+        if line != self._said[0]:
+            self._said = (line, m.read(line, self._speaks))
+        return self._said[1]
+
+    def _still_there(self) -> None:
+        if self._returncode is None:
+            self._ears.broke(self.name, "it closed its link but goes on living")
+
+    def _break(self, why: str) -> None:
+        self.close_link()
+        self._ears.broke(self.name, why)
+
+    def _flush(self) -> None:
+        try:
+            sent = self._link.send(self._unsent[:READ_BYTES])
+            del self._unsent[:sent]
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self._unsent.clear()  # it is gone; its death is heard of on the pidfd
+        if self._closed:
+            return
+        if self._unsent:
+            self._loop.add_writer(self._link.fileno(), self._flush)
+        else:
+            self._loop.remove_writer(self._link.fileno())
+
+    def _print(self, line: str) -> None:
+        self._ears.printed(self.name, line)
+
+
+def watch_without_pidfd(loop: asyncio.AbstractEventLoop, reap_all: Callable[[], None]) -> None:
+    """Ask every child whenever one has ended: where there are no pidfds, and as PID 1 for orphans."""
+    if not has_pidfds() or is_ours_to_reap():
+        loop.add_signal_handler(signal.SIGCHLD, reap_all)
+
+
+def _start(recipe: Recipe, life: str, link_fd: int, out_fd: int, lock_fd: int) -> int:
+    """Start the process; give its pid, which then stands in the lock file too."""
+    mark = f"{life}/{recipe.name}"
+    environment = {
+        **recipe.environment,
+        child_bootstrap.LINK_FD: str(link_fd),
+        child_bootstrap.PARENT_PID: str(os.getpid()),
+        child_bootstrap.LIFE: mark,
+    }
+    command = [*recipe.command, child_bootstrap.LIFE_OPTION, mark] if recipe.hides_memory else recipe.command
+    inherited = [fd for fd in (link_fd, lock_fd) if fd >= 0]
+    pid = spawn(command, environment, out_fd, inherited)
+    if lock_fd >= 0:
+        # For those who find the place taken. On a full disk they read an older pid, or none; the lock holds.
+        with contextlib.suppress(OSError):
+            os.pwrite(lock_fd, f"{pid}\n".encode().ljust(16), 0)
+    return pid

@@ -1,0 +1,110 @@
+"""What one child prints: read from its pipe, bounded, and passed on line by line.
+
+Lines over the child's allowance are dropped unread and counted, and a line in the log says how many; the
+last of them are kept until its end, for they may say why it ends. The pipe is emptied all the same, though
+no faster than any child has reason to print.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+from typing import Callable, Optional
+
+from supervisor.processes.fair_reader import Turns
+from supervisor.processes.output_allowance import Allowance
+
+log = logging.getLogger(__name__)
+
+READ_BYTES = 65_536
+LINE_BYTES = 8_192
+TELL_EVERY_S = 10.0
+LAST_READS_MOST = 64  # 4 MiB, more than a pipe holds: the rest is a stray grandchild's flood
+LAST_LINES_MOST = 20  # of those that were dropped
+
+
+class Output:
+    """The reading end of a child's standard output and error. `printed` gets each line, cut to LINE_BYTES."""
+
+    def __init__(
+        self, name: str, fd: int, loop: asyncio.AbstractEventLoop, printed: Callable[[str], None]
+    ) -> None:
+        os.set_blocking(fd, False)
+        self._name, self._fd, self._loop, self._printed = name, fd, loop, printed
+        self._allowance = Allowance()
+        self._rest = b""  # a line that has no end yet
+        self._dropped_count = 0
+        self._dropped_last = b""
+        self._telling: Optional[asyncio.TimerHandle] = None
+        self._turns = Turns(loop, fd, self._read, self._pass_on)
+
+    def finish(self) -> None:
+        """Pass on what is left, as far as it is within bounds, and let go of the pipe."""
+        for _ in range(LAST_READS_MOST):
+            if self._fd < 0 or not self._read():
+                break
+        self._close()
+
+    def _read(self) -> bool:
+        """Read once; say whether anything came."""
+        try:
+            data = os.read(self._fd, READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            data = b""
+        if data:
+            self._take(self._rest + data)
+        else:
+            self._close()
+        return bool(data)
+
+    def _take(self, data: bytes) -> None:
+        """Take the lines that are within the allowance; drop and count the others."""
+        now_s, start = self._loop.time(), 0
+        end = data.find(b"\n")
+        while end >= 0 and self._allowance.take(min(end - start, LINE_BYTES), now_s):
+            self._turns.waiting.append(data[start : min(end, start + LINE_BYTES)])
+            start = end + 1
+            end = data.find(b"\n", start)
+        if end >= 0:
+            last = data.rfind(b"\n")
+            self._drop(data.count(b"\n", start), data[max(start, last - LINE_BYTES) : last])
+            start = last + 1
+        self._rest = data[start : start + LINE_BYTES]
+
+    def _drop(self, count: int, last: bytes) -> None:
+        self._turns.is_flood = True
+        self._dropped_count += count
+        self._dropped_last = last
+        if self._telling is None:
+            self._telling = self._loop.call_later(TELL_EVERY_S, self._tell)
+
+    def _tell(self) -> None:
+        """Say how many lines were dropped since that was said last."""
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
+            facts = {"child": self._name, "lines": self._dropped_count}
+            log.warning("lines dropped: a child prints more than is logged", extra=facts)
+            self._dropped_count = 0
+
+    def _pass_on(self, line: bytes) -> None:
+        if line.strip():
+            self._printed(line.decode("utf-8", "replace"))
+
+    def _close(self) -> None:
+        """Let go of the pipe, and pass on what was read; of what was dropped since it was told, the last."""
+        if self._fd < 0:
+            return
+        self._turns.close()
+        os.close(self._fd)
+        self._fd = -1
+        last = self._dropped_last.split(b"\n")[-LAST_LINES_MOST:] if self._dropped_count else []
+        self._tell()
+        for line in (*self._turns.waiting, *last, self._rest):
+            self._pass_on(line)

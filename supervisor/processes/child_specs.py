@@ -1,0 +1,123 @@
+"""How each child is started: command line, environment, lock.
+
+The settings of a child are made here from ours; what a worker gets is `WorkerSettings`
+and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import site
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from supervisor.contract import child_bootstrap
+from supervisor.contract.wire import messages as m
+from supervisor.placement.slot_plan import Place, compute_type_for, model_of
+from supervisor.processes import env_allowlist
+from supervisor.processes.child import Recipe
+from supervisor.processes.env_allowlist import library_folders
+from supervisor.processes.python_command import finding_us, module_command
+from supervisor.settings.schema import Settings, default_options
+
+WORKER_HOME = (
+    "worker-home"  # in the state directory: the HOME of workers, for what their libraries write there
+)
+PRETEND_FILE = "fake-gpus.json"  # in the state directory: what simulated GPUs do
+BEAT_S = 2.0  # while loading or at work; a guess: a fifth of the shortest silence that matters
+# A worker without a job has nothing to tell but that it lives: 64 of them each 2 s would cost the
+# supervisor more than all else it does.
+IDLE_BEAT_S = 10.0
+# How a worker is started on a place, with a model's folder. `bench/` measures with another one.
+MakeWorker = Callable[[Settings, Mapping[str, str], Place, str], Recipe]
+
+
+def broker(settings: Settings, environ: Mapping[str, str], aws: Mapping[str, str]) -> Recipe:
+    environment = env_allowlist.for_broker(environ, aws, child_bootstrap.dump_settings(settings))
+    command = module_command("supervisor.broker")
+    return Recipe("broker", command, finding_us(environment), m.FROM_BROKER, hides_memory=True)
+
+
+def gpuwatch(settings: Settings, environ: Mapping[str, str]) -> Recipe:
+    pretend_count = settings.devices.fake_gpus
+    own = child_bootstrap.GpuwatchSettings(
+        xid=dict(settings.devices.xid),
+        pretend_count=pretend_count,
+        pretend_path=str(Path(settings.state_dir) / PRETEND_FILE) if pretend_count else "",
+        log_level=settings.log.level,
+    )
+    environment = env_allowlist.for_gpuwatch(environ, child_bootstrap.dump_settings(own))
+    command = module_command("supervisor.gpuwatch")
+    return Recipe("gpuwatch", command, finding_us(environment), m.FROM_GPUWATCH)
+
+
+def model_fetch(name: str, model: str, environ: Mapping[str, str]) -> Recipe:
+    """The short-lived child that makes a model's name a folder on this host.
+
+    It is heard under `name`: several models are fetched side by side.
+    """
+    command = module_command("workerproc", ("fetch", model))
+    return Recipe(name, command, finding_us(env_allowlist.for_model_fetch(environ)), ())
+
+
+def worker(settings: Settings, environ: Mapping[str, str], place: Place, model_path: str) -> Recipe:
+    own = child_bootstrap.WorkerSettings(
+        slot=place.name,
+        model=model_of(settings, place),
+        model_path=model_path,
+        device=place.kind,
+        compute_type=place.compute_type or compute_type_for(settings, place.kind),
+        threads=place.threads,
+        profile=settings.transcription.profile,
+        stacks_path=stacks_path(Path(settings.state_dir), place.name),
+        beat_s=BEAT_S,
+        idle_beat_s=idle_beat_s(settings),
+        max_audio_s=settings.spool.max_audio_s,
+        checkpoint_s=settings.spool.checkpoint_s,
+        options=default_options(settings.transcription),
+        log_level=settings.log.level,
+        cpus=place.cpus,
+        batch_size=place.batch_size,
+        chooses_rows=place.kind == "cpu" and place.batch_size > 1 and not settings.transcription.batch_size,
+        recycle_jobs=settings.supervisor.recycle_jobs,
+        recycle_s=settings.supervisor.recycle_s,
+        recycle_bytes=settings.supervisor.recycle_bytes,
+    )
+    found = finding_us({**environ, **_user_packages()})
+    environment = env_allowlist.for_worker(
+        found,
+        child_bootstrap.dump_settings(own),
+        place.device,
+        place.threads,
+        found["PYTHONPATH"],
+        str(Path(settings.state_dir) / WORKER_HOME),
+        library_folders(sys.path) if place.kind == "cuda" else (),
+    )
+    command = module_command("workerproc")
+    return Recipe(place.name, command, environment, m.FROM_WORKER, _lock_path(settings, place))
+
+
+def idle_beat_s(settings: Settings) -> float:
+    """Say how often a worker without a job speaks: three times within the silence it is allowed."""
+    return min(IDLE_BEAT_S, settings.supervisor.silence_s / 3)
+
+
+def stacks_path(state_dir: Path, slot: str) -> str:
+    """Say where a slot's worker writes all its stacks when it hangs."""
+    return str(state_dir / "stacks" / f"{slot}.txt")
+
+
+def _user_packages() -> dict[str, str]:
+    """Say where `pip install --user` put packages: a worker's HOME is elsewhere, and they lie in ours."""
+    return {"PYTHONUSERBASE": site.getuserbase()} if site.ENABLE_USER_SITE else {}
+
+
+def _lock_path(settings: Settings, place: Place) -> str:
+    """A GPU is locked for the whole machine, a CPU slot or a simulated GPU within its state directory."""
+    if not place.device or settings.devices.fake_gpus:
+        return str(Path(settings.state_dir) / "locks" / f"{place.name}.lock")
+    shared = "/run/lock" if os.access("/run/lock", os.W_OK) else tempfile.gettempdir()
+    nth = f"-{place.number}" if place.number else ""
+    return str(Path(shared) / f"rem-supervisor-{place.device}{nth}.lock")

@@ -1,0 +1,114 @@
+"""Carries out what the pool decided: starts children, writes to them, signals them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from typing import Optional
+
+from supervisor.contract.wire import messages as m
+from supervisor.pool.state import events as ev
+from supervisor.pool.state import slot_types as sl
+from supervisor.processes import stray_processes
+from supervisor.processes.child import Child, Ears, Recipe
+from supervisor.processes.spawning import PlaceTaken
+from supervisor.processes.stray_processes import alive_in_group
+
+log = logging.getLogger(__name__)
+
+
+class Effects:
+    """The children of this process, by the name of their slot."""
+
+    def __init__(self, ears: Ears, post: Callable[[ev.PoolEvent], None]) -> None:
+        self.life = stray_processes.new_life()
+        self.recipes: dict[str, Recipe] = {}
+        self.children: dict[str, Child] = {}
+        self.left_behind: list[Child] = []  # hang in the driver; reaped if they ever end
+        self._groups: dict[str, int] = {}  # each slot's newest process group
+        self._ears = ears
+        self._post = post
+        self._loop = asyncio.get_running_loop()
+
+    def everyone(self) -> tuple[Child, ...]:
+        """Give all that are ours to reap: those in slots, and those left behind."""
+        return (*self.children.values(), *self.left_behind)
+
+    def carry_out(self, action: ev.Action) -> None:
+        """Do one thing. What comes of a start is posted as an event."""
+        if isinstance(action, ev.Send):
+            self._send(action.name, action.message)
+        elif isinstance(action, ev.ForSlot):
+            self._command(action.name, action.command)
+
+    def forget(self, name: str) -> None:
+        """A child is dead: its slot is free for the next."""
+        self.children.pop(name, None)
+
+    def jitter_ratio(self) -> float:
+        """Draw the share of a back-off that is waited out, 0 to 1."""
+        return random.random()  # spreads restarts; guards nothing
+
+    def start(self, name: str) -> Optional[sl.SpawnFailed]:
+        """Start the child of this slot; give the reason where that can't be done."""
+        if name not in self.recipes:
+            return sl.SpawnFailed("the model is not available yet", blocked=True)
+        try:
+            self._wait_for_none_of(name)
+            self.children[name] = Child(self.recipes[name], self._ears, self._loop, self.life)
+        except PlaceTaken as error:
+            # Nothing that bears this slot's mark should live now: it left its group, and keeps the place.
+            self.end_survivors(self.life, name)
+            return sl.SpawnFailed(str(error), blocked=True)
+        except OSError as error:
+            return sl.SpawnFailed(str(error), self.jitter_ratio())
+        self._groups[name] = self.children[name].pid
+        return None
+
+    def end_survivors(self, life: str, slot: str = "", spared: str = "") -> None:
+        """Kill what bears a life's mark, but for the slot `spared`; say so."""
+        for survivor in stray_processes.find(life, slot):
+            if survivor.slot != spared:
+                stray_processes.end(survivor, life)
+                facts = {"slot": survivor.slot, "pid": survivor.pid, "former_life": life != self.life}
+                log.warning("a process that outlived its worker or supervisor is killed", extra=facts)
+
+    def _wait_for_none_of(self, name: str) -> None:
+        """Raise `PlaceTaken` while anything of the former process's group lives on."""
+        left = alive_in_group(self._groups.get(name, 0))
+        if left:
+            pids = ", ".join(map(str, left))
+            raise PlaceTaken(f"the former worker is gone, but not what it started: pid {pids}")
+
+    def _command(self, name: str, command: sl.ProcessCommand) -> None:
+        if isinstance(command, sl.Spawn):
+            self._post(ev.SlotEvent(name, self.start(name) or sl.Spawned(self.children[name].pid)))
+        elif isinstance(command, sl.Signal):
+            if name in self.children:
+                self.children[name].signal(command.signum)
+        elif isinstance(command, sl.LeaveBehind):
+            self._leave_behind(name)
+        elif isinstance(command, sl.TellDrain):
+            leave = m.Leave(command.deadline_at_s) if name == ev.BROKER else m.Drain(command.deadline_at_s)
+            self._send(name, leave)
+        else:
+            facts = {"slot": name, "device_uuid": command.device_uuid or None, "what": command.text}
+            log.error("a person should look", extra=facts)
+
+    def _leave_behind(self, name: str) -> None:
+        """Hear a child no more. Should it end after all, it is reaped and its slot told."""
+        child = self.children.pop(name)
+
+        def end() -> None:
+            self.left_behind.remove(child)
+            log.info("a process that was left behind has ended", extra={"slot": name, "pid": child.pid})
+            self._post(ev.SlotEvent(name, sl.Buried()))
+
+        self.left_behind.append(child)
+        child.leave_behind(end)
+
+    def _send(self, name: str, message: m.Message) -> None:
+        if name in self.children:
+            self.children[name].send(message)

@@ -1,0 +1,118 @@
+"""Finds what our children left running, wherever it went, and ends it.
+
+Each supervisor draws a mark at its start; every child has it in its environment, with the slot's name,
+and so has whatever a child starts. The broker hides its environment: its mark is on its command line, too.
+A process that left its group and session, or outlived its supervisor, is known by it; nothing else ever
+bears it. Which mark the former life on this state directory had stands there in a file. A process that
+clears its environment is not found: if it holds a device's lock, its slot still waits for it and names it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from supervisor.contract.child_bootstrap import LIFE, LIFE_OPTION
+
+LIFE_FILE = "life.json"
+
+
+@dataclass(frozen=True)
+class Survivor:
+    """A process that bears a mark."""
+
+    pid: int
+    slot: str
+
+
+def new_life() -> str:
+    """Draw a mark that no other life has."""
+    return secrets.token_hex(16)
+
+
+def former_life(state_path: Path) -> str:
+    """Give the mark of the last supervisor on this state directory; empty where nothing tells."""
+    try:
+        life = json.loads((state_path / LIFE_FILE).read_text(encoding="utf-8"))["life"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
+    return life if isinstance(life, str) and len(life) == 32 else ""
+
+
+def find(life: str, slot: str = "") -> list[Survivor]:
+    """Give the processes that bear a life's mark, of one slot or of all. This process is none of them."""
+    if not life:
+        return []
+    found = []
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
+        if name.isdigit() and int(name) != os.getpid():
+            theirs = _slot_of(int(name), life)
+            if theirs and slot in ("", theirs):
+                found.append(Survivor(int(name), theirs))
+    return found
+
+
+def end(survivor: Survivor, life: str) -> None:
+    """Kill a process if it still is the one that was found."""
+    if not hasattr(os, "pidfd_open"):
+        return  # its number may be somebody else's by now
+    with contextlib.suppress(OSError):
+        pidfd = os.pidfd_open(survivor.pid)
+        try:
+            if _slot_of(survivor.pid, life) == survivor.slot:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        finally:
+            os.close(pidfd)
+
+
+def _slot_of(pid: int, life: str) -> str:
+    """Give the slot in a process's mark; empty where it bears none of this life, or is dead or not ours."""
+    begin, folder = f"{LIFE}={life}/".encode(), Path(f"/proc/{pid}")
+    try:
+        try:
+            entries = (folder / "environ").read_bytes().split(b"\0")
+        except PermissionError:
+            begin = f"{life}/".encode()
+            entries = _after_option((folder / "cmdline").read_bytes().split(b"\0"))
+    except OSError:
+        return ""
+    marks = [entry[len(begin) :] for entry in entries if entry.startswith(begin)]
+    return marks[0].decode("utf-8", "replace") if marks else ""
+
+
+def _after_option(words: Sequence[bytes]) -> list[bytes]:
+    """Give the mark on a command line: the word after the option."""
+    return [word for option, word in zip(words, words[1:]) if option == LIFE_OPTION.encode()]
+
+
+def alive_in_group(group: int) -> list[int]:
+    """Give the pids of a group that still run (zombies do not); 0 is no group.
+
+    Looking through /proc is left for the rare case that the group exists at all.
+    """
+    try:
+        if group <= 0:
+            return []
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):  # gone; or its number is somebody else's now
+        return []
+    return sorted(pid for pid, state, own in _processes() if own == group and state not in "ZX")
+
+
+def _processes() -> list[tuple[int, str, int]]:
+    """Give pid, state and process group of everything in /proc."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (folder / "stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        fields = stat.rpartition(")")[2].split()
+        found.append((int(folder.name), fields[0], int(fields[2])))
+    return found

@@ -1,0 +1,1 @@
+"""The running supervisor: the loop, its state directory, systemd, crash records."""

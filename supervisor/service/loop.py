@@ -1,0 +1,340 @@
+"""The one place that waits: events in, decisions by the pool, effects out.
+
+Children's messages, their ends, signals, timers and requests of people all become events
+of the pool. Its actions are carried out at once and in order; none of them waits. What the pool
+does not decide, which slots should exist and whether the model is here, is decided by `provisioning.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Optional, Union
+
+from supervisor.contract import clock
+from supervisor.contract.exits import STATUS_UNKNOWN, Exit
+from supervisor.contract.wire import messages as m
+from supervisor.notices.notice import Notice
+from supervisor.notices.watch import Notices
+from supervisor.pool import status
+from supervisor.pool.pool import Pool, is_mere_sign
+from supervisor.pool.rules.shutdown import GIVE_UP_WITHIN_S
+from supervisor.pool.state import events as ev
+from supervisor.pool.state import slot_types as sl
+from supervisor.processes import child_specs, stray_processes
+from supervisor.processes.child import watch_without_pidfd
+from supervisor.processes.effects import Effects
+from supervisor.processes.oom_kills import OomEvidence
+from supervisor.processes.orphan_reaper import is_ours_to_reap, reap_strangers
+from supervisor.processes.relayed_output import pass_on
+from supervisor.service import exit_words
+from supervisor.service.crash_reporter import Chronicle
+from supervisor.service.pause_detector import Pulse
+from supervisor.service.provisioning import Crew, own_policies
+from supervisor.service.reload import Reload
+from supervisor.service.state_dir import StateDir
+from supervisor.service.status_file import CRASHES_SHOWN, StatusFile, facts_of
+from supervisor.service.systemd import Notifier
+from supervisor.service.systemd_status import Announcer
+from supervisor.settings.load import Loaded
+from supervisor.settings.mistakes import SettingsWrong
+
+log = logging.getLogger(__name__)
+
+WAKE_MOST_S = 30.0  # loop timers stand still while the machine sleeps; the host clock does not
+SECOND_STOP_S = 5.0
+BROKER_LEAVES_S = 3.0  # one whose supervisor died gives everything back within two
+
+
+class Service:
+    """One supervisor at work: from `run` to the exit code."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        state: StateDir,
+        environ: Mapping[str, str],
+        make_worker: child_specs.MakeWorker = child_specs.worker,
+    ) -> None:
+        self._reload = Reload(loaded, environ)
+        self.state = state
+        own = loaded.settings
+        self.pool = Pool(own.queue.read_ahead, own.supervisor.loading_most, own.supervisor.nothing_ready_s)
+        self.started_at_s = clock.now_s()
+        self.announcer = Announcer(Notifier(environ), self.pool, self._gist)
+        self._environ = environ
+        self._make_worker = make_worker
+        self._events: deque[ev.PoolEvent] = deque()
+        self._busy = False
+        self._timer: Optional[asyncio.TimerHandle] = None
+        self._pulse = Pulse(self._on_pulse)
+        self._is_after_due = False
+        self._status_file = StatusFile(state, self.picture, self._on_state_lost)
+        self.chronicle = Chronicle(state.path, self.picture_of_device)
+        self._oom = OomEvidence()
+
+    @property
+    def loaded(self) -> Loaded:
+        """The settings in force."""
+        return self._reload.loaded
+
+    async def run(self) -> Exit:
+        """Work until told to stop; give the exit code."""
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[ev.EndProcess] = self._loop.create_future()
+        self.effects = Effects(self, self.post)
+        self.crew = Crew(self.loaded.settings, self._environ, self.pool, self.effects, self._make_worker)
+        self.notices = Notices(self.loaded.settings, {**self.loaded.aws_environment, **self._environ}, self)
+        watch_without_pidfd(self._loop, self._reap_all)
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(signum, self.stop, signal.Signals(signum).name)
+        self._loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        self.notices.start()
+        self._end_former_life()
+        self._hire()
+        self.announcer.begin()
+        self._pulse.begin()
+        gc.freeze()  # modules and settings stay: looking through them again would only hold the loop up
+        end = await self._ended
+        # All is ended well: an impatient second SIGTERM must not turn the exit code into its own.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+        self.notices.stop()
+        self.chronicle.say()
+        ended = {"state": "stopped", "exit_code": int(end.code), "reason": end.why}
+        self._status_file.write(clock.now_s(), ended)
+        log.info("service stopped", extra={"reason": end.why, "code": int(end.code)})
+        return end.code
+
+    def stop(self, why: str) -> None:
+        """Finish or give back everything, then end. A second call: now."""
+        again = self.pool.mode is ev.Mode.STOPPING
+        within_s = SECOND_STOP_S if again else self.loaded.settings.supervisor.drain_s
+        log.info("stopping", extra={"reason": why, "within_s": within_s, "at_once": again})
+        self.announcer.stopping()
+        self.crew.stop_fetching()
+        self.post(ev.Stop(clock.now_s() + within_s, f"stop ({why})"))
+
+    def _on_state_lost(self) -> None:
+        """End as failed: whoever uses the state directory's path now does not reach this service."""
+        why = f"the state directory {self.state.path} was removed or replaced"
+        log.error("state directory lost", extra={"path": str(self.state.path), "reason": why})
+        self.announcer.stopping()
+        self.crew.stop_fetching()
+        self.post(ev.Stop(clock.now_s() + GIVE_UP_WITHIN_S, why, fails=True))
+
+    def reload(self) -> str:
+        """Read the settings again; roll the workers where that is enough. Says what was done.
+
+        Raises `SettingsWrong`; the settings in force stay in force then.
+        """
+        words = self._reload.read_again(self.crew)
+        self.announcer.reloaded()
+        self._loop.call_soon(self._after_events)
+        return words
+
+    def fetch_models_again(self) -> list[str]:
+        """Look again for the models that were given up; give their names."""
+        return self.crew.fetch_again()
+
+    def post(self, event: ev.PoolEvent) -> None:
+        """Let the pool decide on an event and carry the actions out, all before returning.
+
+        Events that come up meanwhile (a start that answers at once) wait their turn. Words come later:
+        a dead worker's heir must not wait for the log and the crash record.
+        """
+        self._look_for_pause()
+        self._events.append(event)
+        if self._busy:
+            return
+        self._busy = True
+        words: list[Union[ev.Note, ev.Crashed]] = []
+        try:
+            while self._events:
+                steps = self.pool.steps(self._events.popleft(), clock.now_s())
+                for action in steps:
+                    if isinstance(action, ev.EndProcess):
+                        self._end(action)
+                    elif isinstance(action, (ev.Crashed, ev.Note)):
+                        words.append(action)
+                    elif isinstance(action, ev.RefitWorker):
+                        self.crew.refit(action.name)
+                    else:
+                        self.effects.carry_out(action)
+        finally:
+            self._busy = False
+            if words:
+                self._status_file.note_news()
+                self.chronicle.take(words)
+        if not self._is_after_due and not is_mere_sign(event):
+            self._is_after_due = True
+            self._loop.call_soon(self._after_events)
+
+    def _on_pulse(self) -> None:
+        self._look_for_pause()
+        self._status_file.look_if_due(clock.now_s())
+
+    def _look_for_pause(self) -> None:
+        """Before anything is decided by the clock: did this process run all the time?"""
+        lost_s = self._pulse.missed_s(clock.now_s())
+        if lost_s:
+            self.announcer.woke()
+            self.post(ev.Paused(lost_s))
+
+    def picture(self) -> dict[str, Any]:
+        """Give the status as `status --json` shows it."""
+        now_s = clock.now_s()
+        facts = facts_of(
+            self.loaded.settings,
+            started_at_s=self.started_at_s,
+            now_s=now_s,
+            pids=[child.pid for child in self.effects.children.values()],
+            devices=self.crew.devices(),
+            notice=self.notices.picture(now_s),
+            crashes=self.chronicle.newest(CRASHES_SHOWN),
+        )
+        return status.take(self.pool, facts)
+
+    def _gist(self) -> dict[str, Any]:
+        """Give what `degraded.py` judges, at little cost."""
+        wanted_device = self.loaded.settings.devices.device
+        return status.gist(self.pool, clock.now_s(), self.started_at_s, wanted_device)
+
+    def picture_of_device(self, name: str) -> Optional[dict[str, Any]]:
+        """Give a slot's device as last told; None for slots without one."""
+        return status.device(self.pool, self.crew.devices().get(name))
+
+    # --- what children do (Ears) ----------------------------------------------------
+
+    def heard(self, name: str, message: m.Message) -> None:
+        self.post(ev.Heard(name, message))
+        if isinstance(message, m.Devices):
+            self.staff()
+        elif isinstance(message, m.Xid):
+            self.chronicle.join_xid(message.uuid, message.xid)
+
+    def printed(self, name: str, line: str) -> None:
+        fetch = self.crew.fetches.get(name)
+        if fetch is not None:
+            before = fetch.percent
+            fetch.hear(line)
+            if fetch.percent != before:
+                self.staff()
+            return
+        self.chronicle.last_words.hear(name, line, clock.now_s())
+        pass_on(name, line)
+
+    def broke(self, name: str, why: str) -> None:
+        if name in self.pool.members:
+            self.post(ev.SlotEvent(name, sl.Kill(why, fault=True)))
+
+    def died(self, name: str, returncode: int) -> None:
+        self.effects.forget(name)
+        if name in self.crew.fetches:
+            self._fetch_ended(name, returncode)
+            return
+        lacked = self._oom.rose() if returncode in (-signal.SIGKILL, STATUS_UNKNOWN) else False
+        words = exit_words.read(self.chronicle.last_words.of(self.pool.members[name].slot), returncode)
+        self.post(ev.Died(name, returncode, self.effects.jitter_ratio(), lacked, words.said, words.cure))
+
+    # --- what the metadata service tells (Hears) --------------------------------------
+
+    def noticed(self, notice: Notice) -> None:
+        """The machine will be taken: finish or give back in time, then rest. The process stays."""
+        self.post(ev.DrainSlots((), notice.deadline_at_s, notice.why))
+
+    def awoke(self, notice: Notice) -> None:
+        """Back from hibernation: take work again, unless something else stopped it."""
+        is_the_cause = self.pool.why == notice.why
+        log.info("back from hibernation", extra={"at": notice.time or None, "takes_work": is_the_cause})
+        if is_the_cause:
+            self.post(ev.Resume(()))
+
+    def notices_settled(self) -> None:
+        self.staff()
+
+    def notices_in_trouble(self, text: str) -> None:
+        self.pool.metadata_outage(text, clock.now_s())
+
+    # --- inside ---------------------------------------------------------------------
+
+    def _on_hangup(self) -> None:
+        try:
+            self.reload()
+        except SettingsWrong as error:
+            log.error("settings are wrong, the old ones stay in force", extra={"mistakes": str(error)})
+
+    def _end_former_life(self) -> None:
+        """End what the last supervisor on this state directory left; its broker has time to give back."""
+        former = stray_processes.former_life(self.state.path)
+        self.effects.end_survivors(former, spared=ev.BROKER)
+        self._loop.call_later(BROKER_LEAVES_S, self.effects.end_survivors, former)
+        try:
+            self.state.write(stray_processes.LIFE_FILE, {"life": self.effects.life})
+        except OSError as error:
+            log.warning("the next start won't know what we leave", extra={"reason": str(error)})
+
+    def _hire(self) -> None:
+        """Make the slots that always exist and start them; fetch the model meanwhile."""
+        own = self.loaded.settings
+        self.effects.recipes[ev.BROKER] = child_specs.broker(own, self._environ, self.loaded.aws_environment)
+        self.effects.recipes[ev.GPUWATCH] = child_specs.gpuwatch(own, self._environ)
+        for name, policy in own_policies(own.queue.lease_s).items():
+            self.pool.add(name, name, policy)
+            self.post(ev.SlotEvent(name, sl.Begin()))
+        self.crew.start_fetching()
+
+    def staff(self) -> None:
+        """Bring the slots that should exist to life, or say what they wait for."""
+        if not self.notices.settled:
+            return  # a doomed machine begins no work
+        for event in self.crew.staff():
+            self.post(event)
+
+    def _fetch_ended(self, name: str, returncode: int) -> None:
+        again_s = self.crew.fetches[name].ended(returncode)
+        if self.pool.mode is ev.Mode.STOPPING:
+            return
+        if again_s is not None:
+            self._loop.call_later(again_s, self.crew.start_fetching, name)
+        elif self.crew.fetches[name].path:
+            self._reload.roll(self.crew.take_up(self.loaded.settings))
+            self._loop.call_soon(self._after_events)  # nothing else may happen for half a minute
+        self.staff()
+
+    def _step_roll(self) -> None:
+        """Restart the next slot of a reload, if the one before is ready again."""
+        event = self._reload.step({w.slot.name: w.slot for w in self.pool.workers()}, self.crew)
+        if event is not None:
+            self.post(event)
+
+    def _after_events(self) -> None:
+        """Set the next timer, tell systemd, keep the written status fresh: once a turn of the loop."""
+        self._is_after_due = False
+        self._step_roll()
+        if self._timer is not None:
+            self._timer.cancel()
+        now_s = clock.now_s()
+        wake_at_s = self.pool.next_wake_s()
+        wait_s = WAKE_MOST_S if wake_at_s is None else min(WAKE_MOST_S, max(0.0, wake_at_s - now_s))
+        self._timer = self._loop.call_later(wait_s, self.post, ev.Due())
+        self.announcer.tell()
+        self._status_file.write_if_due(now_s)
+
+    def _reap_all(self) -> None:
+        self._reap_ours()
+        if is_ours_to_reap():
+            reap_strangers(
+                lambda pid: pid in {child.pid for child in self.effects.everyone()}, self._reap_ours
+            )
+
+    def _reap_ours(self) -> None:
+        for child in self.effects.everyone():
+            child.reap()
+
+    def _end(self, end: ev.EndProcess) -> None:
+        if not self._ended.done():
+            self._ended.set_result(end)

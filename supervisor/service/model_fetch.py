@@ -1,0 +1,100 @@
+"""Makes the model's name a folder before any worker starts, once for the whole host.
+
+Workers racing for a cold cache leave partial files and locks behind. So one short-lived
+child fetches; it tells its progress as JSON lines. Where it fails and time may cure that, it
+is started again with back-off, and the slots say what they wait for. Where only a person can cure it (the
+hub has no such model), it is not started again until somebody asks: reload, or release of a held slot.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from supervisor.contract.exits import describe
+from supervisor.service import exit_words
+
+log = logging.getLogger(__name__)
+
+RETRY_FIRST_S = 5.0
+RETRY_MOST_S = 300.0
+NAME = "model"
+
+
+@dataclass
+class ModelFetch:
+    """What is known of the fetch: a folder at last, or why there is none yet."""
+
+    model: str
+    path: str = ""
+    failure: str = ""
+    failures: int = 0
+    percent: Optional[int] = None
+    is_final: bool = False  # trying again by itself is no use: it waits until somebody asks
+    _told_percent: int = -1
+    _printed: deque[str] = field(default_factory=lambda: deque(maxlen=20))
+
+    def hear(self, line: str) -> None:
+        """Take one line that the child printed."""
+        event = _event_of(line)
+        if event is None:
+            self._printed.append(line[:500])
+            log.info("model fetch says", extra={"line": line[:500]})
+            return
+        kind = event.get("event")
+        if kind == "progress":
+            self._tell_progress(event.get("done_bytes"), event.get("total_bytes"))
+        elif kind == "ready":
+            self.path = str(event.get("path", ""))
+            log.info(
+                "model found", extra={"model": self.model, "path": self.path, "source": event.get("source")}
+            )
+        elif kind == "failed":
+            self.failure = f"{event.get('reason', 'unknown')}. {event.get('cure', '')}".strip()
+            self.is_final = event.get("final") is True
+
+    def ended(self, returncode: int) -> Optional[float]:
+        """The child has ended: give the seconds until the next try; None: there is none, `path` says why."""
+        if self.path:
+            return None
+        said = exit_words.read(self._printed, returncode).said
+        how = f"{describe(returncode)}{said and ': '}{said}"
+        self.failure = self.failure or f"the model fetch ended without an answer ({how})"
+        self._printed.clear()
+        self.failures += 1
+        if self.is_final:
+            log.error("model is not available", extra={"model": self.model, "reason": self.failure})
+            return None
+        wait_s = float(min(RETRY_MOST_S, RETRY_FIRST_S * 2 ** min(self.failures - 1, 10)))
+        log.error(
+            "model is not available",
+            extra={"model": self.model, "reason": self.failure, "retry_after_s": wait_s},
+        )
+        return wait_s
+
+    def ask_again(self) -> bool:
+        """Say whether this fetch waits for somebody to ask, who has asked now: then it is to be started."""
+        was_final, self.is_final = self.is_final, False
+        return was_final and not self.path
+
+    def _tell_progress(self, done: Any, total: Any) -> None:
+        if not isinstance(done, int) or not isinstance(total, int) or total <= 0:
+            return
+        percent = 100 * done // total
+        self.percent = percent
+        if percent // 10 > self._told_percent // 10:
+            self._told_percent = percent
+            log.info(
+                "fetching the model", extra={"model": self.model, "percent": percent, "total_bytes": total}
+            )
+
+
+def _event_of(line: str) -> Optional[dict[str, Any]]:
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) else None

@@ -1,0 +1,266 @@
+"""Which slots exist and what their workers are started with.
+
+Slots follow from the devices (`slot_plan.py` decides), recipes from the settings and the
+model's folder. Workers begin when both are known; until then their slots say what they wait for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+
+from supervisor.contract.wire.messages import Devices
+from supervisor.placement import gpu_selection, slot_plan
+from supervisor.placement.host import read_host
+from supervisor.pool.pool import Pool
+from supervisor.pool.state import events as ev
+from supervisor.pool.state import slot_types as sl
+from supervisor.pool.state.oom_fallback import Load
+from supervisor.processes import child_specs
+from supervisor.processes.child import Recipe
+from supervisor.processes.effects import Effects
+from supervisor.service.model_fetch import NAME as MODEL
+from supervisor.service.model_fetch import ModelFetch
+from supervisor.settings.schema import Settings
+
+log = logging.getLogger(__name__)
+
+BROKER_SILENCE_LEAST_S = 10.0
+NO_DEVICE = "gpu0"  # the slot that says why there is none
+# The children that always exist. They are never held.
+OWN_POLICIES: dict[str, sl.Policy] = {
+    # How long it may be silent follows from the lease: `own_policies`.
+    ev.BROKER: sl.Policy(
+        start_s=60.0, may_hold=False, reserve_s=0.0, drains_while_starting=True,
+        backoff_most_s=10.0,
+    ),
+    # It speaks every 30 s; one whose driver hangs does not, and is replaced.
+    ev.GPUWATCH: sl.Policy(start_s=60.0, silence_s=60.0, may_hold=False, may_leave_behind=True),
+}  # fmt: skip
+
+
+def own_policies(lease_s: float) -> dict[str, sl.Policy]:
+    """Give the budgets of broker and gpuwatch."""
+    broker = dataclasses.replace(OWN_POLICIES[ev.BROKER], silence_s=broker_silence_s(lease_s))
+    return {**OWN_POLICIES, ev.BROKER: broker}
+
+
+def broker_silence_s(lease_s: float) -> float:
+    """Say after what silence a broker is replaced: so that its successor still finds the leases open.
+
+    It speaks every 5 s, whatever it waits for, and extends a lease after a third: with another third for
+    silence one is left for the successor. Never under two of its words, which the shortest leases don't
+    outlive. The replacement costs nothing but a moment (design.md, "The way of one job").
+    """
+    return max(BROKER_SILENCE_LEAST_S, lease_s / 3)
+
+
+class Crew:
+    """Hires workers: one for each place."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        pool: Pool,
+        effects: Effects,
+        make_worker: child_specs.MakeWorker = child_specs.worker,
+    ) -> None:
+        self.fetches = {MODEL: ModelFetch(settings.transcription.model)}  # by the name of their child
+        self._settings = settings
+        self._environ = environ
+        self._pool = pool
+        self._effects = effects
+        self._make_worker = make_worker
+        self._places: dict[str, slot_plan.Place] = {}
+        self._present: tuple[str, ...] = ()
+        self._problem = ""
+
+    @property
+    def fetch(self) -> ModelFetch:
+        """The fetch of the settings' own model."""
+        return self.fetches[MODEL]
+
+    def devices(self) -> dict[str, str]:
+        """Give each worker slot's device UUID; empty for the CPU."""
+        return {name: place.device for name, place in self._places.items()}
+
+    def start_fetching(self, name: str = MODEL) -> None:
+        """Start the short-lived child that finds or fetches a model."""
+        fetch = self.fetches.get(name)
+        if fetch is None or fetch.path or name in self._effects.children:
+            return  # nobody wants that model any more, or somebody asked for it before this retry was due
+        self._effects.recipes[name] = child_specs.model_fetch(name, fetch.model, self._environ)
+        failed = self._effects.start(name)
+        if failed:
+            log.error("the model fetch can't be started", extra={"reason": failed.why})
+
+    def fetch_again(self) -> list[str]:
+        """Start the fetches that failed, now that a person asked; give their models' names."""
+        failed = [
+            name
+            for name, fetch in self.fetches.items()
+            if fetch.ask_again() or (fetch.failure and not fetch.path)
+        ]
+        names = [name for name in failed if name not in self._effects.children]
+        for name in names:
+            self.start_fetching(name)
+        return [self.fetches[name].model for name in names]
+
+    def stop_fetching(self) -> None:
+        for name in self.fetches:
+            if name in self._effects.children:
+                self._effects.children[name].signal(9)
+
+    def staff(self) -> list[ev.PoolEvent]:
+        """Make the slots that should exist by now; give the events that bring them to life."""
+        if self._pool.devices is None:
+            return []
+        self._follow(self._pool.devices)
+        # A host that is drained from its start begins nothing; `resume` then finds all it needs.
+        fresh = [name for name in self._places if self._fetch_for(name).path and self._waits(name)]
+        if self._pool.mode is not ev.Mode.RUNNING:
+            return []
+        if not self._places:
+            return [ev.SlotEvent(NO_DEVICE, sl.HoldIt(self._problem))]
+        lacking = [name for name in self._places if not self._fetch_for(name).path]
+        events = [ev.SlotEvent(name, _why_no_model(self._fetch_for(name))) for name in lacking]
+        return [*events, *(ev.SlotEvent(name, sl.Begin()) for name in fresh)]
+
+    def _fetch_for(self, slot: str) -> ModelFetch:
+        """Give the fetch of a slot's model; a model of single devices is fetched from the first need on."""
+        model = self._places[slot].model
+        name = f"{MODEL} {model}" if model else MODEL
+        if name not in self.fetches:
+            self.fetches[name] = ModelFetch(model)
+            self.start_fetching(name)
+        return self.fetches[name]
+
+    def take_up(self, settings: Settings) -> list[str]:
+        """Start workers with these settings from now on; give the slots that are to start again for that."""
+        self._settings = settings
+        fresh = self._renewed()
+        changed = []
+        for name in [name for name in self._places if name in self._effects.recipes]:
+            place = fresh.get(name, self._places[name])
+            path = self._fetch_for(name).path
+            if not path:
+                continue  # another model is on its way to it: until then it goes on with the old one
+            recipe = self._recipe(place, path)
+            if recipe != self._effects.recipes[name]:
+                self._places[name], self._effects.recipes[name] = place, recipe
+                changed.append(self._pool.members[name].slot)
+        self._enlist()
+        return [slot.name for slot in changed if _takes_up(slot)]
+
+    def renewal(self, name: str, by_s: float) -> ev.PoolEvent:
+        """Give the event that lets a slot start with its new recipe."""
+        if self._pool.members[name].slot.state is sl.SlotState.HELD:
+            return ev.SlotEvent(name, sl.Begin())
+        return ev.DrainSlots((name,), by_s, "reload", sl.Next.RESTART)
+
+    def _renewed(self) -> dict[str, slot_plan.Place]:
+        """Give the places of devices that are there as settings want them now; their slots stay."""
+        if self._pool.devices is None:
+            return {}
+        if not any(place.device for place in self._places.values()):
+            threads = self._settings.devices.cpu_threads
+            return {name: dataclasses.replace(place, threads=threads) for name, place in self._places.items()}
+        planned = slot_plan.plan(self._settings, self._pool.devices, read_host()).places
+        by_device = {(place.device, place.number): place for place in planned}
+        known = {name: by_device.get((place.device, place.number)) for name, place in self._places.items()}
+        return {name: dataclasses.replace(place, name=name) for name, place in known.items() if place}
+
+    def look_for(self, model: str) -> None:
+        """Make another model's name a folder; workers go on with the old one meanwhile."""
+        if MODEL in self._effects.children:
+            self._effects.children[MODEL].signal(9)
+        self.fetches[MODEL] = ModelFetch(model)
+        if MODEL not in self._effects.children:
+            self.start_fetching()
+
+    def _follow(self, devices: Devices) -> None:
+        """Make places for devices that are new. Those of vanished ones stay: their slots say so."""
+        present = tuple(gpu.uuid for gpu in devices.devices)
+        on_gpus = any(place.device for place in self._places.values())
+        if self._places and (devices.failed or not on_gpus or present == self._present):
+            return
+        self._present = present
+        # Counts free memory before workers take theirs.
+        plan = slot_plan.plan(self._settings, devices, read_host())
+        self._tell(plan)
+        known = {(place.device, place.number) for place in self._places.values()}
+        for place in plan.places:
+            if not place.device or (place.device, place.number) not in known:
+                name = gpu_selection.free_name(place.name, self._places)
+                self._places[name] = dataclasses.replace(place, name=name)
+        self._enlist()
+
+    def _tell(self, plan: slot_plan.Plan) -> None:
+        text = f"{plan.problem}. {plan.cure}".strip(". ")
+        if plan.problem and text != self._problem:
+            level = logging.WARNING if plan.places else logging.ERROR
+            log.log(
+                level, "devices are not as they should be", extra={"problem": plan.problem, "cure": plan.cure}
+            )
+        self._problem = text
+
+    def _enlist(self) -> None:
+        """Make the pool know each place's slot and device."""
+        supervisor = self._settings.supervisor
+        policy = sl.Policy(
+            start_s=supervisor.start_s,
+            silence_s=supervisor.silence_s,
+            stall_s=supervisor.stall_s,
+            stall_decoding_s=supervisor.stall_decoding_s,
+            stall_writing_s=supervisor.stall_writing_s,
+            hold_after=supervisor.hold_after,
+            probe_s=supervisor.probe_s,
+        )
+        members = self._pool.members
+        if self._places and NO_DEVICE not in self._places:
+            self._pool.remove(NO_DEVICE)
+        for name in self._places or (NO_DEVICE,):
+            if name not in members:
+                self._pool.add(name, "worker", policy)
+        for name, place in self._places.items():
+            self._pool.equip(name, place.device, place.parent, place.need_bytes, place.refusal)
+
+    def _waits(self, name: str) -> bool:
+        """A slot that has a recipe for the first time, or was held for want of model or device."""
+        first = name not in self._effects.recipes
+        if first:
+            self._effects.recipes[name] = self._recipe(self._places[name], self._fetch_for(name).path)
+        return first
+
+    def refit(self, name: str) -> None:
+        """Start this worker with what fits into its memory from now on."""
+        if name in self._places and name in self._effects.recipes:
+            path = self._fetch_for(name).path
+            if path:
+                self._effects.recipes[name] = self._recipe(self._places[name], path)
+
+    def _recipe(self, place: slot_plan.Place, path: str) -> Recipe:
+        model = slot_plan.model_of(self._settings, place)
+        rung = self._pool.memory.rung(place.device, model)
+        rows = place.batch_size if rung.rows is None else min(place.batch_size, rung.rows)
+        compute_type = rung.compute_type or place.compute_type
+        fitted = dataclasses.replace(place, batch_size=rows, compute_type=compute_type)
+        used_type = compute_type or slot_plan.compute_type_for(self._settings, place.kind)
+        self._pool.will_load(place.name, Load(model, place.kind, used_type))
+        return self._make_worker(self._settings, self._environ, fitted, path)
+
+
+def _takes_up(slot: sl.Slot) -> bool:
+    """Say whether new settings concern a slot now: it runs, or was held for the old ones."""
+    if slot.state is sl.SlotState.HELD:
+        return slot.hold is sl.Hold.SETTINGS
+    return slot.state in sl.ALIVE and slot.next is sl.Next.RESTART
+
+
+def _why_no_model(fetch: ModelFetch) -> sl.Event:
+    if fetch.failure:
+        return sl.HoldIt(fetch.failure)
+    share = "" if fetch.percent is None else f": {fetch.percent} %"
+    return sl.Queued(f"waiting for the model{share}")

@@ -1,0 +1,71 @@
+"""`reload`: the settings are read again, and workers take up what they can, one after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Optional
+
+from supervisor.contract import clock
+from supervisor.pool.rolling_reload import ROLLED, Roll, changed_keys, with_rolled
+from supervisor.pool.state.events import PoolEvent
+from supervisor.pool.state.slot_types import Slot
+from supervisor.service.provisioning import Crew
+from supervisor.settings.load import Loaded, load_settings
+
+log = logging.getLogger(__name__)
+
+
+class Reload:
+    """The settings in force, and the slots that still run with older ones."""
+
+    def __init__(self, loaded: Loaded, environ: Mapping[str, str]) -> None:
+        self.loaded = loaded
+        self._environ = environ
+        self._roll = Roll()
+
+    def read_again(self, crew: Crew) -> str:
+        """Read the settings again; roll the workers where that is enough. Says what was done.
+
+        Raises `SettingsWrong`; the settings in force stay in force then.
+        """
+        fresh = load_settings(self.loaded.config, self.loaded.flags, self._environ)
+        keys = changed_keys(self.loaded.settings, fresh.settings)
+        late = [key for key in keys if key not in ROLLED]
+        words = [f"only a restart of the service changes: {', '.join(late)}"] if late else []
+        if len(late) < len(keys):
+            words.insert(0, self._take_up(fresh, crew))
+        asked_again = crew.fetch_again()  # after a new model has taken the place of the old one
+        if asked_again:
+            words.insert(0, f"looking for model {', '.join(asked_again)} again")
+        log.info("settings read again", extra={"changed": ", ".join(keys), "restart_for": ", ".join(late)})
+        return "; ".join(words or ["nothing has changed"])
+
+    def roll(self, names: Iterable[str]) -> None:
+        """Restart these slots, one after the other."""
+        self._roll.begin(list(names))
+
+    def step(self, slots: Mapping[str, Slot], crew: Crew) -> Optional[PoolEvent]:
+        """Give the event that restarts the next slot, if the one before is ready again."""
+        if not self._roll.is_on:
+            return None
+        was = self._roll.failed
+        name = self._roll.step(slots, clock.now_s())
+        if self._roll.failed != was and self._roll.failed:
+            log.error("reload stopped at the first failure", extra={"reason": self._roll.failed})
+        if not name:
+            return None
+        return crew.renewal(name, clock.now_s() + self.loaded.settings.supervisor.drain_s)
+
+    def _take_up(self, fresh: Loaded, crew: Crew) -> str:
+        """Let workers take up what they can of new settings; another model is fetched first."""
+        merged = with_rolled(self.loaded.settings, fresh.settings)
+        self.loaded = dataclasses.replace(fresh, settings=merged)
+        if merged.transcription.model != crew.fetch.model:
+            crew.look_for(merged.transcription.model)
+            return (
+                f"fetching model {merged.transcription.model}; then workers take it up, one after the other"
+            )
+        self.roll(crew.take_up(merged))
+        return "workers take up the new settings, one after the other"

@@ -1,0 +1,120 @@
+"""When systemd hears what: ready, more time, alive, stopping.
+
+Nothing here decides about slots; it reads the pool. The watchdog is fed by a timer of the
+one loop, so a loop that hangs feeds nothing, and a loop that crawls is found by how late
+that timer comes. Outside systemd no timer exists and nothing is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any, Callable
+
+from supervisor.contract import degraded
+from supervisor.pool.pool import Pool
+from supervisor.pool.state import slot_types as sl
+from supervisor.pool.state.events import Mode
+from supervisor.service.systemd import Notifier
+
+log = logging.getLogger(__name__)
+
+# More time is asked for three times as often as it would run out.
+REMIND_EVERY_S = 10.0
+EXTEND_BY_S = 30.0
+# A quarter: one wake may come late by up to half the interval and is still in time.
+FEEDS_PER_INTERVAL = 4
+STATUS_MOST_CHARS = 500  # what `systemctl status` shows of it fits few lines
+LOOK_AGAIN_S = 1.0  # after a late wake: was it one hiccup, or does the loop crawl?
+
+
+class Announcer:
+    """Keeps systemd informed of one service. `gist` gives the facts that `degraded.py` judges."""
+
+    def __init__(self, notifier: Notifier, pool: Pool, gist: Callable[[], Mapping[str, Any]]) -> None:
+        self._notifier = notifier
+        self._pool = pool
+        self._gist = gist
+        self._was_late = False  # the last wake
+
+    def begin(self) -> None:
+        """Start the timers that systemd needs. Call it once, inside the loop."""
+        self._loop = asyncio.get_running_loop()
+        if self._notifier.is_heard:
+            self._remind()
+        if self._notifier.watchdog_s:
+            self._feed(self._loop.time(), self._notifier.watchdog_s)
+
+    def tell(self) -> None:
+        """Say what changed; after each event."""
+        if not self._notifier.is_heard:
+            return
+        # Ready means that recordings are transcribed. A drained host is as ready as it will be:
+        # it stays so on purpose, and a start that timed out would be restarted for ever.
+        if self._ready_count() or self._pool.mode is Mode.DRAINED:
+            self._notifier.ready()
+        self._notifier.status(status_line(self._gist(), len(self._pool.ledger.entries)))
+
+    def stopping(self) -> None:
+        """Say that the service stops, and ask for the first share of time."""
+        self._notifier.stopping()
+        if self._notifier.is_heard:
+            self._notifier.extend(EXTEND_BY_S)
+
+    def woke(self) -> None:
+        """Feed the watchdog first of all after a pause: it may be overdue."""
+        if self._notifier.watchdog_s and not self._was_late:
+            self._notifier.alive()
+
+    def reloaded(self) -> None:
+        """Say that settings were read again."""
+        self._notifier.reloaded()
+
+    def _ready_count(self) -> int:
+        return sum(worker.slot.state is sl.SlotState.READY for worker in self._pool.workers())
+
+    def _remind(self) -> None:
+        """Ask for more time while models load or work is finished.
+
+        In small shares, so that a supervisor that hangs is found soon. How long loading may
+        take in all is the slots' own budget; a stop ends at its deadline.
+        """
+        loading = not self._notifier.is_ready
+        if loading or self._pool.mode in (Mode.DRAINING, Mode.STOPPING):
+            self._notifier.extend(EXTEND_BY_S)
+        self._loop.call_later(REMIND_EVERY_S, self._remind)
+
+    def _feed(self, planned_s: float, interval_s: float) -> None:
+        """Feed the watchdog, unless this wake and the one before came so late that the loop crawls.
+
+        A single late wake is a pause: of this process, its container or the machine.
+        """
+        now_s = self._loop.time()
+        late_s = now_s - planned_s
+        wait_s = interval_s / FEEDS_PER_INTERVAL
+        is_late = is_too_late(late_s, interval_s)
+        if is_late:
+            wait_s = min(wait_s, LOOK_AGAIN_S)
+        if is_late and self._was_late:
+            facts = {"late_s": round(late_s, 3), "watchdog_s": interval_s}
+            log.warning("the loop lags, systemd's watchdog is not fed", extra=facts)
+        else:
+            self._notifier.alive()
+        self._was_late = is_late
+        self._loop.call_later(wait_s, self._feed, now_s + wait_s, interval_s)
+
+
+def is_too_late(late_s: float, interval_s: float) -> bool:
+    """Say whether a wake was late by more than half of what systemd allows."""
+    return late_s > interval_s / 2
+
+
+def status_line(gist: Mapping[str, Any], jobs: int) -> str:
+    """Say in one line how the service is: `degraded: 1 of 2 workers ready, 3 jobs; gpu1 is held: XID 79`."""
+    count, ready = len(degraded.worker_slots(gist)), degraded.ready_count(gist)
+    word, wrong = degraded.state_of(gist), degraded.reasons(gist)
+    if word == "running" and (wrong or not ready):
+        word = "degraded" if wrong else "starting"
+    line = f"{word}: {ready} of {count} workers ready, {jobs} job{'s' * (jobs != 1)}"
+    return "; ".join([line, *wrong])[:STATUS_MOST_CHARS]

@@ -1,0 +1,26 @@
+"""What settings name that must exist on this host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from supervisor.settings.rules import Problem
+from supervisor.settings.schema import Settings
+
+
+def check_host(settings: Settings) -> Iterator[Problem]:
+    """Give every name that this host does not know."""
+    group = settings.control.group
+    if group and not _has_group(group):
+        cure = f"Create it (groupadd {group}), name another, or leave it empty for this user alone"
+        yield "control.group", f"there is no group {group!r} on this host", cure
+
+
+def _has_group(name: str) -> bool:
+    import grp  # asks the host's user database: only where a group is named
+
+    try:
+        grp.getgrnam(name)
+    except (KeyError, ValueError):  # ValueError: a NUL in it
+        return False
+    return True

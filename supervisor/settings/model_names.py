@@ -1,0 +1,55 @@
+"""Whether the models that settings name can exist: known names, the hub's repositories, folders of this host.
+
+What only the hub can tell is found by the model fetch, later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Optional
+
+from supervisor.contract.whisper_names import MODELS, is_english_only, is_folder, is_repository, model_hint
+from supervisor.settings.rules import Problem
+from supervisor.settings.schema import Settings
+
+
+def check_models(settings: Settings, for_workers: bool = True) -> Iterator[Problem]:
+    """Give every model that can't be, and options that an English-only model can't follow.
+
+    `for_workers` false: none, for the models may be where this user can't look.
+    """
+    if not for_workers:
+        return
+    transcription = settings.transcription
+    wrong = _wrong_model(transcription.model)
+    if wrong is not None:
+        yield ("transcription.model", *wrong)
+    for device, model in settings.devices.model.items():
+        wrong = _wrong_model(model)
+        if wrong is not None:
+            yield "devices.model", f"{wrong[0]} (of {device})", wrong[1]
+    english = [m for m in (transcription.model, *settings.devices.model.values()) if is_english_only(m)]
+    if not english:
+        return
+    cure = f"Leave it out, or choose a model that knows other languages, as {english[0][: -len('.en')]}"
+    if transcription.language not in ("", "en"):
+        yield "transcription.language", f"model {english[0]} knows English alone", cure
+    if transcription.task == "translate":
+        yield "transcription.task", f"model {english[0]} knows English alone, and can't translate", cure
+
+
+def _wrong_model(model: str) -> Optional[tuple[str, str]]:
+    """Say what is wrong with a model's name, and what to write."""
+    if model in MODELS or (is_repository(model) and not is_folder(model)):
+        return None
+    try:
+        if model and Path(model).expanduser().is_dir():
+            return None
+    except PermissionError:
+        return f"this user may not look into {model}", "Let the service's user read the folder"
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, or a user who does not exist
+        pass
+    if is_folder(model):
+        return f"there is no folder {model}", "Correct the path, or write a model name such as base"
+    return f"there is no model {model[:60]!r}", model_hint(model)

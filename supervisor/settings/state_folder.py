@@ -1,0 +1,43 @@
+"""Where the state directory lies: for the settings as a whole, and for a command that needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Optional
+
+from supervisor.settings.sources import first, read_sources
+
+NAME = "REM_STATE_DIR"
+
+
+class NoHome(ValueError):
+    """The folder is said in terms of a home that this user does not have; the text says which folder."""
+
+
+def state_dir(given: str, environ: Mapping[str, str]) -> str:
+    """Give the full path: as `given`, else systemd's, else in the XDG state folder. Raises `NoHome`."""
+    chosen = given or environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if not chosen:
+        base = environ.get("XDG_STATE_HOME") or f"{environ.get('HOME') or '~'}/.local/state"
+        chosen = f"{base}/rem-supervisor"
+    try:
+        return str(Path(chosen).expanduser().absolute())
+    except RuntimeError:  # no such user: seen in containers with a made-up uid
+        raise NoHome(f"{chosen} has no meaning for this user, who has no home") from None
+
+
+def of_command(config: Optional[str], environ: Mapping[str, str]) -> Optional[str]:
+    """Give the state directory without reading the other settings, which may be wrong.
+
+    None: its own source can't be read; `settings.load` says what is wrong.
+    """
+    wrong: list[str] = []
+    found = first("state_dir", NAME, read_sources(config, environ, lambda *what: wrong.append(what[0])), {})
+    given = found.value if found else ""
+    if wrong or not isinstance(given, str):
+        return None
+    try:
+        return state_dir(given, environ)
+    except NoHome:
+        return None

@@ -1,0 +1,47 @@
+"""What a source says of a setting, as the setting's type. PURE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from supervisor.contract import codec
+
+if TYPE_CHECKING:
+    from supervisor.settings.sources import Found
+
+LIST, NUMBERS, MAPPING = (
+    tuple[str, ...],
+    tuple[float, ...],
+    dict[str, str],
+)  # the types of settings that are more than one value
+_EXPECTED: Mapping[Any, str] = {
+    int: "a whole number", float: "a number", str: "a text in quotes", bool: "true or false",
+    LIST: "a list of texts in quotes", NUMBERS: "a list of numbers",
+    MAPPING: 'a table of texts, as { NAME = "text" }',
+}  # fmt: skip
+
+
+def typed(found: Found, kind: type) -> Any:
+    """Give the value as `kind`, read from text where the source has only texts.
+
+    Raises ValueError, whose words say what is expected.
+    """
+    value = found.value
+    try:
+        if found.is_text and kind in (int, float):
+            value = kind(value)
+        if kind == LIST and found.is_text:
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        elif kind == LIST and isinstance(value, list):
+            value = [str(item) if type(item) is int else item for item in value]  # a GPU's index
+        return codec.check_value(kind, value)
+    except ValueError:
+        raise ValueError(f"{str(found.value)[:60]!r} is not {_EXPECTED[kind]}") from None
+
+
+def value_of(settings: Any, key: str) -> Any:
+    """Give a setting by its `table.key`."""
+    for part in key.split("."):
+        settings = getattr(settings, part)
+    return settings

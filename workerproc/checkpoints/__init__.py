@@ -1,0 +1,1 @@
+"""Where a recording stands, and the parts of a long one."""

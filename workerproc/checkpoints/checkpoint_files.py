@@ -1,0 +1,211 @@
+"""One job's checkpoints: found in its folder, written there as the job goes on.
+
+No fsync: after a power cut the job comes back by the queue, and what was half written is
+recognised as that. A checkpoint that can't be written costs a warning, never the job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Callable, Optional
+
+from supervisor.contract import clock
+from supervisor.contract.child_bootstrap import WorkerSettings
+from supervisor.contract.wire.messages import Checkpoint as CheckpointTold
+from supervisor.contract.wire.messages import JobCard
+from workerproc.checkpoints import checkpoint
+from workerproc.checkpoints.checkpoint import BadCheckpoint, Checkpoint, Mark, Work
+from workerproc.transcripts.transcript import Segment
+
+log = logging.getLogger(__name__)
+FILE = "checkpoint.json"
+_CHUNK_BYTES = 1 << 20
+_EDGE_BYTES = 1 << 16
+
+
+class Checkpoints:
+    """Finds what an earlier worker left, and leaves the same for a later one."""
+
+    def __init__(
+        self,
+        card: JobCard,
+        settings: WorkerSettings,
+        options: object,
+        engine: Mapping[str, str],
+        tell: Callable[[CheckpointTold], None],
+    ) -> None:
+        """`engine` is what the worker tells of itself; `options` is a dataclass; `tell` passes word on."""
+        self.folder = Path(card.folder)
+        self._card = card
+        self._path = self.folder / FILE
+        self._settings = settings
+        self._options = options
+        self._engine = engine
+        self._tell = tell
+        self._work: Optional[Work] = None
+        self._written_at_s = clock.now_s()
+        self._written: Optional[Mark] = None
+        self._lines: list[str] = []  # segments as they are written
+        self._packed_digest = b""  # of all parts' checkpoints, as they were told last
+        self.resumed_from_s = 0.0  # seconds of audio that were through when this worker began
+
+    def find(self) -> Optional[Checkpoint]:
+        """Give the checkpoint to carry on from. The log says where that is, or why it starts over."""
+        facts = {"job_id": self._card.job_id, "attempt": self._card.attempt}
+        try:
+            found = self._read()
+            reason = checkpoint.unusable(found, self.present_work()) if found is not None else None
+        except (BadCheckpoint, OSError) as error:
+            found, reason = None, str(error)
+        if reason is not None:
+            log.warning("job starts over", extra={**facts, "reason": reason})
+            return None
+        if found is not None:
+            log.info("job carries on", extra={**facts, "from_s": round(found.done_s, 2)})
+            self._written = found.mark
+            self.resumed_from_s = found.done_s
+        return found
+
+    def look(self, mark: Mark, segments: Sequence[Segment]) -> None:
+        """Write a checkpoint where it is time for one."""
+        if clock.now_s() - self._written_at_s >= self._settings.checkpoint_s:
+            self.keep(mark, segments)
+
+    def keep(self, mark: Mark, segments: Sequence[Segment]) -> None:
+        """Write a checkpoint now, if anything was reached since the last one."""
+        if not mark.seek or mark == self._written:
+            return
+        self._written_at_s = clock.now_s()
+        self._lines += map(checkpoint.write_segment, segments[len(self._lines) : mark.segments])
+        if self._wrote(checkpoint.write(self.present_work(), mark, self._lines)):
+            self._written = mark
+            self._tell(
+                CheckpointTold(self._card.job_id, checkpoint.done_s(mark, segments), self._card.attempt)
+            )
+
+    # --- of a recording in parts
+
+    def find_parts(self, work: Work) -> list[Optional[Checkpoint]]:
+        """Give the checkpoints of all parts that were packed for this work; empty where there are none."""
+        facts = {"job_id": self._card.job_id, "attempt": self._card.attempt}
+        try:
+            found = checkpoint.unpack(read_bounded(self._path))
+            for part in found:
+                reason = None if part is None else checkpoint.unusable(part, work)
+                if reason is not None:
+                    raise BadCheckpoint(reason)
+        except FileNotFoundError:
+            return []
+        except (BadCheckpoint, OSError) as error:
+            log.warning("job starts over", extra={**facts, "reason": str(error)})
+            return []
+        return found
+
+    def carry_on(self, done_s: float) -> None:
+        """Note how much earlier workers did of a recording in parts."""
+        self.resumed_from_s = done_s
+        if done_s:
+            facts = {"job_id": self._card.job_id, "attempt": self._card.attempt}
+            log.info("job carries on", extra={**facts, "from_s": round(done_s, 2)})
+
+    def look_parts(self, packed: Callable[[], bytes], done_s: float) -> None:
+        """Keep the parts' packed checkpoints where it is time for that."""
+        if clock.now_s() - self._written_at_s >= self._settings.checkpoint_s:
+            self.keep_parts(packed(), done_s)
+
+    def keep_parts(self, packed: bytes, done_s: float) -> None:
+        """Keep the parts' packed checkpoints now, for whoever carries on without this host's folder."""
+        self._written_at_s = clock.now_s()
+        digest = hashlib.sha256(packed).digest()
+        if done_s and digest != self._packed_digest and self._wrote(packed):
+            self._packed_digest = digest
+            self._tell(CheckpointTold(self._card.job_id, done_s, self._card.attempt))
+
+    # --- inside
+
+    def _read(self) -> Optional[Checkpoint]:
+        try:
+            return checkpoint.read(read_bounded(self._path))
+        except FileNotFoundError:
+            return None
+
+    def _wrote(self, data: bytes) -> bool:
+        try:
+            write_beside(self._path, data)
+        except OSError as error:
+            facts = {"job_id": self._card.job_id, "reason": str(error)}
+            log.warning("checkpoint can't be written", extra=facts)
+            return False
+        return True
+
+    def present_work(self) -> Work:
+        """Name all that decides this job's text. Reads the whole audio, once, and only if it must."""
+        if self._work is None:
+            audio = Path(self._card.folder) / "audio"
+            self._work = Work(
+                audio.stat().st_size,
+                _sha256_of(audio),
+                self._settings.model,
+                checkpoint.plain_options(self._options),
+                _fingerprint(self._settings, self._engine),
+            )
+        return self._work
+
+
+def read_bounded(path: Path) -> bytes:
+    """Read a checkpoint's file. Raises OSError, or `BadCheckpoint` where it is too large to be one."""
+    with open(path, "rb") as file:
+        data = file.read(checkpoint.MOST_BYTES + 1)
+    if len(data) > checkpoint.MOST_BYTES:
+        raise BadCheckpoint(f"the checkpoint has more than {checkpoint.MOST_BYTES} bytes")
+    return data
+
+
+def write_beside(path: Path, data: bytes) -> None:
+    """Write a file for this user alone, beside its name first. Raises OSError."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(data)
+        os.replace(draft, path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _fingerprint(settings: WorkerSettings, engine: Mapping[str, str]) -> dict[str, str]:
+    """Name the engine. Python and threads are part of it: both were seen to change a text."""
+    return {
+        **engine,
+        "python": ".".join(map(str, sys.version_info[:2])),
+        "machine": platform.machine(),
+        "threads": str(settings.threads),
+        "model": _model_sha256(Path(settings.model_path) / "model.bin"),
+    }
+
+
+def _model_sha256(path: Path) -> str:
+    """Tell models of one name apart by size and both ends: reading all of a large one takes seconds."""
+    try:
+        with open(path, "rb") as file:
+            size_bytes = os.fstat(file.fileno()).st_size
+            first = file.read(_EDGE_BYTES)
+            file.seek(max(0, size_bytes - _EDGE_BYTES))
+            last = file.read(_EDGE_BYTES)
+    except OSError:
+        return ""
+    return hashlib.sha256(b"%d " % size_bytes + first + last).hexdigest()
+
+
+def _sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for data in iter(lambda: file.read(_CHUNK_BYTES), b""):
+            digest.update(data)
+    return digest.hexdigest()

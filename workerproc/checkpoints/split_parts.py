@@ -1,0 +1,184 @@
+"""The parts of one recording in the job's folder: who has which, and how far each is.
+
+Workers share a recording by these files alone. A part is taken by a lock on its file, which
+ends with the process whatever becomes of it; how far it is stands in a checkpoint of its own.
+Parts of another audio, model or set of options lie in another folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional
+
+from supervisor.contract import codec
+from workerproc.checkpoints import checkpoint
+from workerproc.checkpoints.checkpoint import BadCheckpoint, Checkpoint, Mark, Work
+from workerproc.checkpoints.checkpoint_files import read_bounded, write_beside
+from workerproc.transcripts.transcript import Segment
+
+log = logging.getLogger(__name__)
+
+
+class Parts:
+    """All parts of one recording, by number from 0."""
+
+    def __init__(self, folder: Path, work: Work, count: int) -> None:
+        """`folder` is the job's; `work` names what decides the text. Raises OSError."""
+        name = hashlib.sha256(json.dumps(codec.to_plain(work), sort_keys=True).encode()).hexdigest()[:16]
+        self._folder = folder / f"parts-{name}"
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._asked = self._folder / "asked"
+        self._work = work
+        self.numbers = range(count)
+
+    @property
+    def is_whole(self) -> bool:
+        """True when every part is done, or the whole recording: nothing of it is here any more."""
+        return all(self.is_done(number) for number in self.numbers) or not self._folder.exists()
+
+    @property
+    def untaken(self) -> int:
+        """How many parts are to be done and nobody has, also because whoever had them is dead."""
+        return sum(1 for n in self.numbers if not self.is_done(n) and not _is_held(self._lock_path(n)))
+
+    def is_done(self, number: int) -> bool:
+        """Say whether a part is done, here or elsewhere."""
+        return self._path(number, "done").exists()
+
+    def ask(self, has: int) -> None:
+        """Tell whoever has more parts that a worker has so many, and nothing to take. Raises OSError."""
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(self._asked, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(descriptor, b"%d" % has)
+            finally:
+                os.close(descriptor)
+
+    def answer(self, has: int) -> bool:
+        """Say whether somebody asked who has fewer, also with one more; who hears it gives one back."""
+        try:
+            if has - int(self._asked.read_bytes()) < 2:
+                return False
+            self._asked.unlink()
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def take(self) -> Optional[Taken]:
+        """Take the first part that is not done and that nobody has. None: there is none."""
+        for number in self.numbers:
+            if self.is_done(number):
+                continue
+            lock_fd = _locked(self._lock_path(number))
+            if lock_fd is None:
+                continue
+            if not self.is_done(number):  # it may have been finished a moment ago
+                return Taken(self, number, lock_fd)
+            os.close(lock_fd)
+        return None
+
+    def put(self, number: int, mark: Mark, segments: Sequence[Segment], is_done: bool) -> None:
+        """Keep how far a part is. Raises OSError."""
+        lines = [checkpoint.write_segment(segment) for segment in segments]
+        data = checkpoint.write(self._work, mark, lines, is_done)
+        write_beside(self._path(number, "done" if is_done else "json"), data)
+
+    def get(self, number: int) -> Optional[Checkpoint]:
+        """Give how far a part is; None where nothing usable is known."""
+        for ending in ("done", "json"):
+            try:
+                found = checkpoint.read(read_bounded(self._path(number, ending)))
+            except FileNotFoundError:
+                continue
+            except (BadCheckpoint, OSError) as error:
+                log.warning("part starts over", extra={"part": number, "reason": str(error)})
+                continue
+            if checkpoint.unusable(found, self._work) is None:
+                return found
+        return None
+
+    def packed(self) -> bytes:
+        """Give how far all parts are as one checkpoint."""
+        return checkpoint.pack([self._raw(number) for number in self.numbers])
+
+    def _raw(self, number: int) -> Optional[bytes]:
+        for ending in ("done", "json"):
+            try:
+                return read_bounded(self._path(number, ending))
+            except (OSError, BadCheckpoint):
+                continue
+        return None
+
+    def spread(self, packed: Sequence[Optional[Checkpoint]]) -> None:
+        """Lay out what came packed from another host, where nothing is known here. Raises OSError."""
+        if len(packed) != len(self.numbers):
+            return
+        for number, reached in zip(self.numbers, packed):
+            if reached is not None and not self.is_done(number) and not self._path(number, "json").exists():
+                self.put(number, reached.mark, reached.segments, reached.is_done)
+
+    def _path(self, number: int, ending: str) -> Path:
+        return self._folder / f"{number:04}.{ending}"
+
+    def _lock_path(self, number: int) -> Path:
+        return self._path(number, "lock")
+
+
+class Taken:
+    """A part that this thread has until it lets go."""
+
+    def __init__(self, parts: Parts, number: int, lock_fd: int) -> None:
+        self.number = number
+        self._parts = parts
+        self._lock_fd = lock_fd
+
+    def __enter__(self) -> Taken:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._lock_fd)
+
+
+def _locked(path: Path) -> Optional[int]:
+    """Lock a file for this open descriptor alone; None where somebody else has it, or its folder is gone."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        while not _got(descriptor, fcntl.LOCK_EX):
+            if not _got(descriptor, fcntl.LOCK_SH):
+                os.close(descriptor)
+                return None
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # it was only looked at, for a moment
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _is_held(path: Path) -> bool:
+    """Say whether somebody has locked a file."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _got(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def _got(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""faster-whisper and CTranslate2: one model, many jobs."""

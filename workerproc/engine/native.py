@@ -1,0 +1,103 @@
+"""CTranslate2's calls, for one job or for several in one.
+
+`JobModel` stands before the native model in one job's faster-whisper object: the calls that
+take time become requests to the job's lane. `Native` makes them: a single request exactly
+as faster-whisper wrote it, several as one call over rows laid side by side. Encoded windows
+travel in the host's memory, so that any of them can be put together; each is 2 to 8 MB.
+
+Limits of `generate`: one call takes prompts of equal length with the same timestamp mode
+and one set of options; what draws at random is made alone, since rows would draw from one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Callable, Optional
+
+import ctranslate2
+import numpy as np
+
+from workerproc.engine.batch import Lane
+
+
+@dataclass(frozen=True)
+class Request:
+    """A call as faster-whisper makes it, for a single window."""
+
+    arguments: tuple[Any, ...]
+    options: Mapping[str, Any]
+
+
+class Native:
+    """Makes requests of several jobs as one call of the model."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def make(self, kind: str, requests: Sequence[Request]) -> list[Any]:
+        """Give the answer to each request. Raises what CTranslate2 raises."""
+        call = getattr(self._model, kind)
+        if len(requests) == 1:
+            return [call(*requests[0].arguments, **requests[0].options)]
+        windows = _side_by_side([request.arguments[0] for request in requests])
+        if kind == "encode":
+            encoded = np.asarray(call(windows, **requests[0].options))
+            return [ctranslate2.StorageView.from_array(np.ascontiguousarray(row[None])) for row in encoded]
+        prompts = [request.arguments[1][0] for request in requests]
+        return [[answer] for answer in call(windows, prompts, **requests[0].options)]
+
+
+def _side_by_side(windows: Sequence[Any]) -> Any:
+    rows = np.concatenate([np.asarray(window) for window in windows])
+    return ctranslate2.StorageView.from_array(rows)
+
+
+def tokens_in(answers: Sequence[Any]) -> int:
+    """Count the tokens of a generation's answers: most of its time goes by them."""
+    return sum(len(answer[0].sequences_ids[0]) + 1 for answer in answers)
+
+
+class JobModel:
+    """The native model as one job sees it."""
+
+    def __init__(
+        self, model: Any, lane: Lane, step: Callable[[], None], no_timestamps: Optional[int], is_alone: bool
+    ) -> None:
+        """`step` is called after each call; what it raises ends the job. `is_alone`: share no call."""
+        self._model = model
+        self._lane = lane
+        self._step = step
+        self._no_timestamps = no_timestamps
+        self._is_alone = is_alone
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def encode(self, features: Any, to_cpu: bool = False) -> Any:
+        # Windows on a device can't be laid side by side; alone, faster-whisper's own way is kept.
+        return self._call(
+            "encode", tuple(features.shape), (features,), {"to_cpu": to_cpu or not self._is_alone}
+        )
+
+    def detect_language(self, encoded: Any) -> Any:
+        return self._call("detect_language", None, (encoded,), {})
+
+    def generate(self, encoded: Any, prompts: Any, **options: Any) -> Any:
+        key: Optional[Hashable] = None
+        if not options.get("sampling_temperature"):
+            shape = (tuple(encoded.shape), len(prompts[0]), self._no_timestamps in prompts[0])
+            key = (*shape, tuple(sorted((name, _frozen(value)) for name, value in options.items())))
+        return self._call("generate", key, (encoded, prompts), options)
+
+    def align(self, *arguments: Any, **options: Any) -> Any:
+        return self._call("align", None, arguments, options)
+
+    def _call(self, kind: str, key: Optional[Hashable], arguments: tuple[Any, ...], options: Any) -> Any:
+        answer = self._lane.call(kind, None if self._is_alone else key, Request(arguments, options))
+        self._step()
+        return answer
+
+
+def _frozen(value: Any) -> Hashable:
+    return tuple(value) if isinstance(value, list) else value

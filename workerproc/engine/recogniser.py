@@ -1,0 +1,338 @@
+"""The engine: the only file that imports faster_whisper, and what we rely on in it.
+
+One `Recogniser` is one loaded model on one device. Its text equals a direct
+`WhisperModel.transcribe` with the same options, threads and interpreter: the parts of that
+function run here one by one (voice detection, features, language, windows, times), each
+faster-whisper's own, on an object of its own for each job that shares the model. What differs: samples and
+features are read in pieces (`pcm_file.py`, `features.py`); the native calls are made elsewhere, together
+with other jobs' (`native.py`); and a recording can be taken up at any window (`Mark`). After whatever takes
+time `step` is called.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, Callable, Optional
+
+import faster_whisper
+import faster_whisper.tokenizer
+import faster_whisper.transcribe
+import faster_whisper.vad
+import numpy as np
+
+from supervisor.contract.job_options import Options, VadParameters
+from workerproc.audio.pcm_file import RATE_HZ, Tape
+from workerproc.checkpoints.checkpoint import Mark
+from workerproc.checkpoints.split_points import Stretch
+from workerproc.checkpoints.vad_cache import Findings
+from workerproc.engine import prompts, speech_left_out
+from workerproc.engine.batch import Lane
+from workerproc.engine.features import BLOCK_S, LogMel
+from workerproc.engine.native import JobModel, Native
+from workerproc.engine.vad import STRETCH_S, Known, Speech, voice_probabilities, with_detector
+from workerproc.engine.window_marks import Marking, Windows
+from workerproc.process import errors
+from workerproc.transcripts.transcript import Segment, Word
+
+Step = Callable[[], None]
+_Stretches = Optional[list[Stretch]]
+
+WINDOW_S = 30
+SHORTEST_PAUSE_MS = 100  # between words; shorter ones are within them
+# Speech itself, without what is kept around it, by the voice detector's usual threshold.
+_USUAL_VOICE = {"threshold": 0.5, "min_silence_duration_ms": SHORTEST_PAUSE_MS, "speech_pad_ms": 0}
+# The default of every option that we don't name.
+_DEFAULTS = {
+    name: parameter.default
+    for name, parameter in inspect.signature(faster_whisper.WhisperModel.transcribe).parameters.items()
+}
+_FIELDS = [field.name for field in dataclasses.fields(faster_whisper.transcribe.TranscriptionOptions)]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is found out once for a whole recording, before its windows or those of its parts."""
+
+    tape: Tape
+    options: Options
+    stretches: _Stretches  # of speech, in samples; None where nothing is left out
+    pauses: list[Stretch]  # all silences in and between them, however short
+    features: LogMel
+    language: str
+    warnings: tuple[str, ...] = ()  # about what the voice detector left out
+
+
+@dataclass
+class Run:
+    """One recording, or a part of it, in the engine: the segments come as they are made.
+
+    `mark` is the newest: whoever has taken at least `mark.segments` segments can go on from there.
+    """
+
+    language: Optional[str]
+    segments: Iterator[Segment]
+    mark: Mark
+    given: int = 0  # segments so far, with those before the first mark
+    sparse_s: float = 0.0  # seconds of speech, in whole windows, that gave almost no text
+
+
+class Recogniser:
+    """A loaded model."""
+
+    def __init__(self, model_path: str, device: str, compute_type: str, threads: int, step: Step) -> None:
+        """Load a model folder. Raises `ModelBroken`, `DeviceBroken`, `MemoryLacking`; never asks a hub."""
+        try:
+            model = faster_whisper.WhisperModel(
+                model_path,
+                device=device,
+                compute_type=compute_type,
+                cpu_threads=threads,
+                num_workers=1,
+                local_files_only=True,
+            )
+        except Exception as error:
+            raise errors.at_start(error, f"{model_path} on {device} as {compute_type}") from error
+        self.compute_type = str(model.model.compute_type)
+        self.native = Native(model.model)
+        self._model: Any = model
+        self._step = step
+        # One call takes prompts with this token, or prompts without it.
+        self._no_timestamps = model.hf_tokenizer.token_to_id("<|notimestamps|>")
+
+    def warm_up(self) -> None:
+        """Compute one silent window: loading proves little, computing proves the libraries.
+
+        Raises as loading does.
+        """
+        silence = np.zeros(WINDOW_S * RATE_HZ, dtype=np.float32)
+        try:
+            faster_whisper.vad.get_speech_timestamps(silence[:RATE_HZ])
+            segments, _ = self._model.transcribe(silence, language="en", temperature=0.0)
+            for _ in segments:
+                pass
+        except Exception as error:
+            raise errors.at_start(error, "the first window could not be computed") from error
+
+    def prompts(self, options: Options) -> prompts.Prompts:
+        """Count what the job's texts take of the model's room."""
+
+        def tokens_in(text: str) -> int:
+            return len(self._model.hf_tokenizer.encode(text, add_special_tokens=False).ids)
+
+        return prompts.measured(options, tokens_in, self._model.max_length)
+
+    def unfit(self, options: Options) -> Optional[str]:
+        """Name the option that this model can't follow, with what would do; None where it can follow all."""
+        model = self._model
+        if not model.model.is_multilingual:
+            if options.language not in (None, "en"):
+                return f"language: the model knows English alone, not {options.language}"
+            if options.task == "translate":
+                return "task: the model knows English alone and can't translate"
+        elif options.language and model.hf_tokenizer.token_to_id(f"<|{options.language}|>") is None:
+            return f"language: {options.language} is not known to the model"
+        return self.prompts(options).problem()
+
+    def transcribe(
+        self,
+        tape: Tape,
+        options: Options,
+        lane: Lane,
+        mark: Optional[Mark] = None,
+        at_mark: Callable[[Mark], None] = lambda mark: None,
+    ) -> Run:
+        """Begin a recording, or go on with it: `prepare` and `run` in one."""
+        prepared = self.prepare(tape, options, lane, mark.language if mark else None)
+        return self.run(prepared, prepared.stretches, lane, mark, at_mark)
+
+    def prepare(
+        self,
+        tape: Tape,
+        options: Options,
+        lane: Lane,
+        language: Optional[str] = None,
+        reach: Optional[Callable[[float], None]] = None,
+    ) -> Prepared:
+        """Find speech, the features' maximum, and the language where `language` does not tell it already.
+
+        It goes through the tape twice; `reach`, in the place of `step`, hears half its seconds in each pass.
+        """
+        passed_s = 0.0
+
+        def further(by_s: float) -> None:
+            nonlocal passed_s
+            passed_s = min(passed_s + by_s / 2, tape.length_s)
+            reach(passed_s) if reach is not None else self._step()
+
+        stretches, pauses, warnings = self._stretches(tape, options, lambda: further(STRETCH_S))
+        waveform = tape if stretches is None else Speech(tape, stretches)
+        features = LogMel(self._model.feature_extractor, waveform, lambda: further(BLOCK_S))
+        found = language or self._language(self._job_model(lane, options, Mark()), features, options)
+        return Prepared(tape, options, stretches, pauses, features, found, warnings)
+
+    def prepare_with(self, tape: Tape, options: Options, known: Findings) -> Prepared:
+        """Do as `prepare`, with what another worker of this engine found in this recording."""
+        waveform = Speech(tape, known.stretches)
+        features = LogMel(self._model.feature_extractor, waveform, self._step, known.floor)
+        language, warnings = known.language, known.warnings
+        return Prepared(tape, options, known.stretches, known.pauses, features, language, warnings)
+
+    def run(
+        self,
+        prepared: Prepared,
+        part: Optional[list[Stretch]],
+        lane: Lane,
+        mark: Optional[Mark] = None,
+        at_mark: Callable[[Mark], None] = lambda mark: None,
+    ) -> Run:
+        """Begin the windows of a recording (`part` has all its stretches) or of a part, or go on with them.
+
+        The work is done while the segments are taken. `at_mark` is called before each window, with the
+        run's mark there; what it raises ends the run. Raises `AudioRejected` for an option that this
+        model does not know.
+        """
+        options, features = prepared.options, prepared.features
+        if part is not None and part is not prepared.stretches:
+            speech = Speech(prepared.tape, part)
+            features = LogMel(self._model.feature_extractor, speech, self._step, features.floor)
+        mark = dataclasses.replace(mark or Mark(), language=prepared.language)
+        model = self._job_model(lane, options, mark)
+        model.history_most = self.prompts(options).history
+        tokenizer = self._tokenizer(options.task, prepared.language)
+        windows = Windows(features, model)
+        segments = model.generate_segments(windows, tokenizer, _theirs(options, tokenizer, mark), False)
+        if part:
+            segments = faster_whisper.transcribe.restore_speech_timestamps(segments, part, RATE_HZ)
+        run = Run(prepared.language, iter(()), mark, mark.segments)
+
+        def note() -> None:
+            # All segments that were given so far belong to earlier windows.
+            run.mark = dataclasses.replace(model.mark, segments=run.given)
+            run.sparse_s = model.sparse_s
+            at_mark(run.mark)
+
+        model.at_mark = note
+        run.segments = _followed(run, segments, model)
+        return run
+
+    def _job_model(self, lane: Lane, options: Options, mark: Mark) -> _Marking:
+        native = JobModel(self._model.model, lane, self._step, self._no_timestamps, is_alone=options.is_alone)
+        return _Marking.of(self._model, native, mark)
+
+    def _stretches(
+        self, tape: Tape, options: Options, step: Step
+    ) -> tuple[_Stretches, list[Stretch], tuple[str, ...]]:
+        """Find where somebody speaks, and where somebody pauses; None where nothing is to be left out."""
+        if not options.vad_filter:
+            return None, [], ()
+        session = faster_whisper.vad.get_vad_model().session
+        known = Known(len(tape), voice_probabilities(session, tape, step))
+        vad = dataclasses.asdict(options.vad_parameters)
+        vad["max_speech_duration_s"] = vad["max_speech_duration_s"] or math.inf
+        with_known = with_detector(faster_whisper.vad.get_speech_timestamps)
+        stretches: list[Stretch] = with_known(known, faster_whisper.vad.VadOptions(**vad))
+        short = {**vad, "min_silence_duration_ms": SHORTEST_PAUSE_MS, "speech_pad_ms": 0}
+        voiced: list[Stretch] = with_known(known, faster_whisper.vad.VadOptions(**short))
+        pauses: list[Stretch] = [
+            {"start": one["end"], "end": two["start"]} for one, two in zip(voiced, voiced[1:])
+        ]
+        warnings: tuple[str, ...] = ()
+        if options.vad_parameters != VadParameters():
+            usual = with_known(known, faster_whisper.vad.VadOptions(**_USUAL_VOICE))
+            warnings = speech_left_out.warnings(options.vad_parameters, usual, stretches, RATE_HZ)
+        return stretches, pauses, warnings
+
+    def _language(self, model: Any, features: LogMel, options: Options) -> str:
+        if not self._model.model.is_multilingual:
+            return "en"
+        if options.language is not None:
+            return options.language
+        language, _, _ = model.detect_language(features=features[:, : model.feature_extractor.nb_max_frames])
+        return str(language)
+
+    def _tokenizer(self, task: str, language: str) -> Any:
+        multilingual = self._model.model.is_multilingual
+        try:
+            return faster_whisper.tokenizer.Tokenizer(
+                self._model.hf_tokenizer, multilingual, task=task, language=language
+            )
+        except ValueError as error:
+            raise errors.AudioRejected(
+                f"options.language: {language[:20]!r} is not known to the model"
+            ) from error
+
+
+class _Marking(Marking, faster_whisper.WhisperModel):  # type: ignore[misc]  # faster_whisper is untyped
+    """One job's view of the model: it keeps the mark of the window that is being worked on."""
+
+    @classmethod
+    def of(cls, model: Any, native: JobModel, mark: Mark) -> _Marking:
+        marking = cls.__new__(cls)
+        marking.__dict__.update(model.__dict__)
+        marking.model = native
+        marking.mark, marking.seek, marking.last_speech_s = mark, mark.seek, mark.last_speech_s
+        return marking
+
+    def add_word_timestamps(self, segments: Any, *rest: Any, last_speech_timestamp: float) -> Any:
+        result = super().add_word_timestamps(
+            segments, *rest, last_speech_timestamp=max(last_speech_timestamp, self.last_speech_s)
+        )
+        end_s = faster_whisper.transcribe.get_end(segments[0])
+        self.last_speech_s = self.last_speech_s if end_s is None else end_s
+        return result
+
+
+def _followed(run: Run, segments: Iterator[Any], model: _Marking) -> Iterator[Segment]:
+    """Give each segment as ours, counted on from the mark."""
+    before = run.given
+    for segment in segments:
+        run.given += 1
+        yield _ours_segment(segment, before + segment.id)
+    run.mark = dataclasses.replace(run.mark, segments=run.given)  # all of it is through
+    run.sparse_s = model.sparse_s
+
+
+def _ours_segment(segment: Any, number: int) -> Segment:
+    words = [Word(word.start, word.end, word.word, word.probability) for word in segment.words or ()]
+    return Segment(
+        number,
+        segment.start,
+        segment.end,
+        segment.text,
+        segment.avg_logprob,
+        segment.no_speech_prob,
+        segment.compression_ratio,
+        segment.temperature,
+        tuple(words),
+    )
+
+
+def _theirs(options: Options, tokenizer: Any, mark: Mark) -> Any:
+    """Give our options as `WhisperModel.transcribe` would pass them on, from a mark."""
+    named = {
+        "beam_size": options.beam_size,
+        "temperatures": list(options.temperature),
+        "condition_on_previous_text": options.condition_on_previous_text,
+        "word_timestamps": options.word_timestamps,
+        "hotwords": options.hotwords or None,
+        "initial_prompt": options.initial_prompt or None,
+        "suppress_tokens": faster_whisper.transcribe.get_suppressed_tokens(
+            tokenizer, list(_DEFAULTS["suppress_tokens"])
+        ),
+        "clip_timestamps": [mark.seek / 100],
+    }
+    if mark.seek:
+        named["initial_prompt"] = list(mark.tokens) or None
+    return faster_whisper.transcribe.TranscriptionOptions(
+        **{name: named[name] if name in named else _DEFAULTS[name] for name in _FIELDS}
+    )
+
+
+def versions() -> dict[str, str]:
+    """Name the engine: its parts decide the text."""
+    return {name: metadata.version(name) for name in ("faster-whisper", "ctranslate2", "onnxruntime", "av")}

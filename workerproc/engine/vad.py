@@ -1,0 +1,98 @@
+"""Where somebody speaks, and the recording without its silences, both in bounded memory.
+
+The voice detector is Silero's, as faster-whisper ships and runs it; here it is fed in
+stretches of half a minute, with the state carried over: the same probabilities to the bit.
+"""
+
+from __future__ import annotations
+
+import bisect
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from workerproc.audio.pcm_file import RATE_HZ, Samples, Tape
+
+WINDOW = 512  # samples, for which one probability is given
+_CONTEXT = 64  # samples before a window that the detector looks at as well
+_STATE = (1, 1, 128)
+_STRETCH = 1_000  # windows
+STRETCH_S = _STRETCH * WINDOW / RATE_HZ
+
+
+def voice_probabilities(session: Any, tape: Tape, step: Callable[[], None]) -> npt.NDArray[np.float32]:
+    """Give for each window of 512 samples how likely somebody speaks in it, shape (windows, 1).
+
+    `session` is the detector's ONNX session; `step` is called after each stretch.
+    """
+    # faster-whisper always pads, by a whole window where none is missing, and clears the last context.
+    windows = len(tape) // WINDOW + 1
+    hidden = cell = np.zeros(_STATE, dtype=np.float32)
+    before = np.zeros(_CONTEXT, dtype=np.float32)
+    found = []
+    for first in range(0, windows, _STRETCH):
+        count = min(_STRETCH, windows - first)
+        heard = np.zeros(count * WINDOW, dtype=np.float32)
+        samples = tape.read(first * WINDOW, (first + count) * WINDOW)
+        heard[: len(samples)] = samples
+        rows = heard.reshape(count, WINDOW)
+        if first + count == windows:
+            rows[-1, -_CONTEXT:] = 0
+        context = np.vstack([before[None], rows[:-1, -_CONTEXT:]])
+        before = rows[-1, -_CONTEXT:].copy()
+        output, hidden, cell = session.run(
+            None, {"input": np.concatenate([context, rows], axis=1), "h": hidden, "c": cell}
+        )
+        found.append(output)
+        step()
+    return np.concatenate(found, axis=0)
+
+
+class Speech:
+    """The kept stretches of a tape, one behind the other, as if there was nothing between them."""
+
+    def __init__(self, tape: Tape, stretches: Sequence[Mapping[str, int]]) -> None:
+        """`stretches` have `start` and `end` in samples of the tape, in order."""
+        self._tape = tape
+        self._starts = [stretch["start"] for stretch in stretches]
+        self._ends_here = np.cumsum([stretch["end"] - stretch["start"] for stretch in stretches]).tolist()
+
+    def __len__(self) -> int:
+        """Give the number of samples that are kept."""
+        return self._ends_here[-1] if self._ends_here else 0
+
+    def read(self, start: int, end: int) -> Samples:
+        """Give samples `start` to `end` (not included) of what is kept."""
+        pieces = [np.zeros(0, dtype=np.float32)]
+        at, end = start, min(end, len(self))
+        while at < end:
+            n = bisect.bisect_right(self._ends_here, at)
+            began_here = self._ends_here[n - 1] if n else 0
+            until = min(end, self._ends_here[n])
+            offset = self._starts[n] - began_here
+            pieces.append(self._tape.read(at + offset, until + offset))
+            at = until
+        return np.concatenate(pieces)
+
+
+class Known:
+    """Stands for samples where faster-whisper asks only how many they are: their voice is known."""
+
+    def __init__(self, length: int, probabilities: Any) -> None:
+        self.shape = (length,)
+        self.probabilities = probabilities
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return self  # padded
+
+
+def with_detector(function: Any) -> Callable[..., Any]:
+    """Give faster-whisper's function with a detector that takes `Known` for an answer."""
+    names = {**function.__globals__, "get_vad_model": lambda: lambda known: known.probabilities}
+    return types.FunctionType(function.__code__, names, function.__name__, function.__defaults__)

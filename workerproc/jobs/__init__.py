@@ -1,0 +1,1 @@
+"""The worker and the way of a job through it."""

@@ -1,0 +1,1 @@
+"""What every worker process has: its start, its link, its progress, its errors."""

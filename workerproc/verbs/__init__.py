@@ -1,0 +1,1 @@
+"""Short-lived verbs of the worker program: check, fetch, format."""

@@ -1,0 +1,107 @@
+"""`python -m workerproc check`: would a worker start here? Printed for `rem-supervisor doctor`.
+
+One JSON line a check: `{"check", "state": "ok|warn|fail", "detail", "cure"}`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
+
+from supervisor.contract import codec
+from supervisor.contract.exits import Exit
+from supervisor.contract.finding import Finding
+from supervisor.contract.job_options import Options
+from workerproc.process import errors, models, telemetry
+
+if TYPE_CHECKING:
+    from workerproc.engine.recogniser import Recogniser
+
+_AV_TOO_NEW = 19
+
+
+def main(model_path: Optional[str], options: Optional[str] = None) -> int:
+    """Print each finding as it is made; give 1 where one failed. `options`: a service's, as JSON."""
+    failed = False
+    for finding in _findings(model_path, options):
+        failed = failed or finding.state == "fail"
+        print(json.dumps(asdict(finding), ensure_ascii=False), flush=True)
+    return Exit.FAILED if failed else Exit.OK
+
+
+def _findings(model_path: Optional[str], options: Optional[str]) -> Iterator[Finding]:
+    installed = [_installed(name) for name in ("faster-whisper", "ctranslate2", "onnxruntime", "av")]
+    yield from installed
+    if all(finding.state != "fail" for finding in installed):
+        yield _imports()
+        if model_path is not None:
+            yield from _model(model_path, options)
+
+
+def _installed(name: str) -> Finding:
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return Finding(name, "fail", "is not installed", "Run make venv, or pip install -r requirements.txt")
+    return judged(name, version)
+
+
+def judged(name: str, version: str) -> Finding:
+    """Say whether this version will do."""
+    major = int((re.match(r"\d+", version) or ["0"])[0])
+    if name == "av" and major >= _AV_TOO_NEW:
+        # Importing and loading do not show it: every decode fails.
+        return Finding(name, "fail", f"{version} breaks faster-whisper 1.2.1", "pip install 'av<19'")
+    if name == "faster-whisper" and version != "1.2.1":
+        return Finding(
+            name, "warn", f"{version} is not the tested version", "pip install faster-whisper==1.2.1"
+        )
+    return Finding(name, "ok", version)
+
+
+def _imports() -> Finding:
+    telemetry.switch_off()
+    try:
+        from workerproc.engine import recogniser  # noqa: F401  # the import is the check
+    except Exception as error:  # noqa: BLE001  # a doctor reports whatever it finds
+        cure = "Install the pinned requirements anew: make clean, make venv"
+        return Finding("engine", "fail", f"can't be imported: {errors.sentence(error)}", cure)
+    return Finding("engine", "ok", "imported")
+
+
+def _model(model_path: str, options: Optional[str]) -> Iterator[Finding]:
+    from workerproc.engine.recogniser import Recogniser
+
+    missing = models.missing_files(Path(model_path))
+    if missing:
+        cure = "Fetch it anew: python -m workerproc fetch NAME"
+        yield Finding("model", "fail", f"{model_path} lacks {', '.join(missing)}", cure)
+        return
+    began_s = time.monotonic()
+    try:
+        recogniser = Recogniser(model_path, "cpu", "int8", 1, step=lambda: None)
+        recogniser.warm_up()
+    except (errors.ModelBroken, errors.DeviceBroken) as error:
+        yield Finding("model", "fail", str(error), "Fetch the model anew, or choose another one")
+        return
+    took_s = time.monotonic() - began_s
+    yield Finding("model", "ok", f"{model_path} computed its first window after {took_s:.1f} s (cpu, int8)")
+    if options is not None:
+        yield _options(recogniser, options)
+
+
+def _options(recogniser: Recogniser, options: str) -> Finding:
+    """Say whether this model can follow the service's options: their tokens are counted by its own."""
+    try:
+        unfit = recogniser.unfit(codec.from_plain(Options, json.loads(options)))
+    except ValueError as error:
+        return Finding("options", "fail", str(error), "Correct [transcription] in config.toml")
+    if unfit is not None:
+        return Finding("options", "fail", f"[transcription] {unfit}", "Write less, or choose another model")
+    return Finding("options", "ok", "the model can follow them")
