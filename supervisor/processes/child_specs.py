@@ -10,7 +10,7 @@ import os
 import site
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from supervisor.contract import child_bootstrap
@@ -18,7 +18,6 @@ from supervisor.contract.wire import messages as m
 from supervisor.placement.slot_plan import Place, compute_type_for, model_of
 from supervisor.processes import env_allowlist
 from supervisor.processes.child import Recipe
-from supervisor.processes.env_allowlist import library_folders
 from supervisor.processes.python_command import finding_us, module_command
 from supervisor.settings.schema import Settings, default_options
 
@@ -121,3 +120,19 @@ def _lock_path(settings: Settings, place: Place) -> str:
     shared = "/run/lock" if os.access("/run/lock", os.W_OK) else tempfile.gettempdir()
     nth = f"-{place.number}" if place.number else ""
     return str(Path(shared) / f"rem-supervisor-{place.device}{nth}.lock")
+
+
+def library_folders(path: Sequence[str]) -> tuple[str, ...]:
+    """Give `nvidia/*/lib` of every entry of `sys.path`, in its order, each once.
+
+    CTranslate2 opens cuBLAS and cuDNN by name; the dynamic linker knows nothing of site-packages, and reads
+    LD_LIBRARY_PATH only when a process starts: so it is set before.
+    """
+    folders = [
+        str(folder)
+        for entry in path
+        if entry
+        for folder in sorted(Path(entry).glob("nvidia/*/lib"))
+        if folder.is_dir() and any(folder.glob("*.so*"))
+    ]
+    return tuple(dict.fromkeys(folders))

@@ -7,7 +7,6 @@ and so no credentials, whatever they are called. The broker alone gets everythin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 _PLAIN = frozenset(
     (
@@ -120,19 +119,3 @@ def _ours(settings: str) -> dict[str, str]:
     # Safe path: a file named boto3.py in the working folder must not be imported.
     own = {"REM_CHILD_SETTINGS": settings, "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1"}
     return {**own, **_NO_TELEMETRY}
-
-
-def library_folders(path: Sequence[str]) -> tuple[str, ...]:
-    """Give `nvidia/*/lib` of every entry of `sys.path`, in its order, each once.
-
-    CTranslate2 opens cuBLAS and cuDNN by name; the dynamic linker knows nothing of site-packages, and reads
-    LD_LIBRARY_PATH only when a process starts: so it is set before.
-    """
-    folders = [
-        str(folder)
-        for entry in path
-        if entry
-        for folder in sorted(Path(entry).glob("nvidia/*/lib"))
-        if folder.is_dir() and any(folder.glob("*.so*"))
-    ]
-    return tuple(dict.fromkeys(folders))

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from supervisor.processes.env_allowlist import library_folders
+from supervisor.processes.child_specs import library_folders
 from supervisor.processes.stray_processes import alive_in_group
 
 LEAVES_A_CHILD = "import subprocess; print(subprocess.Popen(['sleep', '100']).pid, flush=True)"
