@@ -29,7 +29,7 @@ from supervisor.broker.backends.dynamodb import Expression  # noqa: E402
 from supervisor.broker.ports.job_request import JobRequest, Source  # noqa: E402
 from supervisor.broker.ports.ports import Change  # noqa: E402
 from supervisor.broker.rules import record_rules  # noqa: E402
-from supervisor.broker.rules.record_rules import Hold, Result, Term  # noqa: E402
+from supervisor.broker.rules.record_rules import RecordHold, Result, Term  # noqa: E402
 from supervisor.broker.work.commit import CONTENT_TYPES  # noqa: E402
 from supervisor.contract.wire.messages import (  # noqa: E402
     Adopted,
@@ -58,7 +58,7 @@ def direct_job(made: Deployment, clients: dict[str, Any], folder: Path) -> None:
     body = json.loads(message["Body"])
     source = Source(body["bucket"], body["key"])
     request = JobRequest(body["recordingId"], body["userId"], body["deviceId"], source)
-    hold, term = Hold("token", "owner"), Term(time.time(), time.time() + 58, 60)
+    hold, term = RecordHold("token", "owner"), Term(time.time(), time.time() + 58, 60)
 
     def update(change: Change) -> None:
         table.update_item(

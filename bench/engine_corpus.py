@@ -74,9 +74,9 @@ def _sounds(folder: Path) -> list[Any]:
 
 def _decoded(path: Path, folder: Path) -> Any:
     from workerproc.audio import decode
-    from workerproc.audio.pcm_file import Tape
+    from workerproc.audio.pcm_file import PcmFile
 
-    with Tape(folder) as tape:
+    with PcmFile(folder) as tape:
         decode.decode(path, tape, 1e6, lambda done_s, audio_s: None)
         return tape.read(0, len(tape))
 

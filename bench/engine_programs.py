@@ -48,13 +48,13 @@ from workerproc import audio, row_choice
 from workerproc.engine.batch import Batch
 from workerproc.engine.native import tokens_in
 from workerproc.engine.recogniser import Recogniser
-from workerproc.audio.pcm_file import Tape
+from workerproc.audio.pcm_file import PcmFile
 model, folder, paths = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
 device = os.environ.get("WHISPER_DEVICE", "cpu")
 kind, encode_most = ("float16", 4) if device == "cuda" else ("int8", 1)
 recogniser = Recogniser(model, device, kind, 1, lambda: None)
 recogniser.warm_up()
-tapes = [Tape(folder) for _ in paths]
+tapes = [PcmFile(folder) for _ in paths]
 for path, tape in zip(paths, tapes):
     audio.decode(Path(path), tape, 1e6, lambda done_s, audio_s: None)
 class Timed:  # what of a turn the engine's own calls take: no loop can be faster
@@ -157,13 +157,13 @@ from supervisor.contract.job_options import of_profile
 from workerproc import audio
 from workerproc.engine.batch import Batch
 from workerproc.engine.recogniser import Recogniser
-from workerproc.audio.pcm_file import Tape
+from workerproc.audio.pcm_file import PcmFile
 recogniser = Recogniser(sys.argv[1], "cpu", "int8", 1, lambda: None)
 print("up", flush=True)
 for line in sys.stdin:
     batch = Batch(recogniser.native, 1, 1)
     def work():
-        with batch.lane() as lane, Tape(Path(sys.argv[2]).parent) as tape:
+        with batch.lane() as lane, PcmFile(Path(sys.argv[2]).parent) as tape:
             audio.decode(Path(sys.argv[2]), tape, 1e6, lambda done_s, audio_s: None)
             next(iter(recogniser.transcribe(tape, of_profile("fast"), lane).segments))
         batch.close()

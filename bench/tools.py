@@ -1,6 +1,6 @@
 """What the benchmark asks of every process manager: to keep N trivial workers alive.
 
-A `Tool` knows how one manager is configured and started; a `Crew` is one that runs. All of them
+A `Tool` knows how one manager is configured and started; a `Provisioner` is one that runs. All of them
 start `trivial_worker.sh`, except gunicorn, which knows no worker but a fork of itself.
 """
 

@@ -16,9 +16,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[0] = str(HERE.parent)
 
-from supervisor.placement.slot_plan import Place  # noqa: E402
+from supervisor.placement.slot_plan import SlotSpec  # noqa: E402
 from supervisor.processes import child_specs  # noqa: E402  # after the path is set
-from supervisor.processes.child import Recipe  # noqa: E402
+from supervisor.processes.child import ChildSpec  # noqa: E402
 from supervisor.service.run import run_service  # noqa: E402
 from supervisor.settings.load import load_settings  # noqa: E402
 from supervisor.settings.schema import Settings  # noqa: E402
@@ -27,7 +27,7 @@ from supervisor.settings.schema import Settings  # noqa: E402
 def maker(fifo: str, mood: str) -> child_specs.MakeWorker:
     """Give a maker of workers that do nothing, with a real worker's environment and lock."""
 
-    def make(settings: Settings, environ: Mapping[str, str], place: Place, model_path: str) -> Recipe:
+    def make(settings: Settings, environ: Mapping[str, str], place: SlotSpec, model_path: str) -> ChildSpec:
         real = child_specs.worker(settings, environ, place, model_path)
         beat_s = child_specs.BEAT_S if mood == "work" else child_specs.idle_beat_s(settings)
         link = ("bash", str(HERE / "trivial_link.sh"), mood, f"{beat_s:.3f}", str(round(beat_s * 1e6)))

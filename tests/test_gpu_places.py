@@ -9,7 +9,7 @@ import pytest
 
 from supervisor.contract.wire.messages import Device, Devices
 from supervisor.placement.gpu_selection import free_name, need_bytes
-from supervisor.placement.slot_plan import Host, Plan, plan
+from supervisor.placement.slot_plan import Host, SlotPlan, plan
 from supervisor.settings.schema import DevicesSettings, Settings, TranscriptionSettings
 
 GIB = 1024**3
@@ -22,7 +22,7 @@ GPUS = (
 )
 
 
-def planned(model: str = "base", compute_type: str = "auto", gpus: Any = GPUS, **devices: Any) -> Plan:
+def planned(model: str = "base", compute_type: str = "auto", gpus: Any = GPUS, **devices: Any) -> SlotPlan:
     settings = Settings(
         transcription=TranscriptionSettings(model=model, compute_type=compute_type),
         devices=dataclasses.replace(DevicesSettings(), **devices),

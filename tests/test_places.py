@@ -9,8 +9,8 @@ import pytest
 from supervisor.contract.wire.messages import Device, Devices
 from supervisor.placement.slot_plan import (
     Host,
-    Place,
-    Plan,
+    SlotPlan,
+    SlotSpec,
     compute_type_for,
     cpu_need_bytes,
     plan,
@@ -31,7 +31,7 @@ def settings(model: str = "base", compute_type: str = "auto", **devices: object)
     )
 
 
-def names(of: Plan) -> list[str]:
+def names(of: SlotPlan) -> list[str]:
     return [place.name for place in of.places]
 
 
@@ -39,10 +39,10 @@ def names(of: Plan) -> list[str]:
 def test_each_gpu_gets_a_place_of_its_own(device: str) -> None:
     made = plan(settings(device=device), TWO_GPUS, ROOMY)
 
-    assert made == Plan(
+    assert made == SlotPlan(
         (
-            Place("gpu0", "cuda", "GPU-a", 1, need_bytes=GIB),
-            Place("gpu3", "cuda", "GPU-b", 1, need_bytes=GIB),
+            SlotSpec("gpu0", "cuda", "GPU-a", 1, need_bytes=GIB),
+            SlotSpec("gpu3", "cuda", "GPU-b", 1, need_bytes=GIB),
         )
     )
 
@@ -57,7 +57,7 @@ def test_gpus_that_work_are_used_and_the_problem_of_another_is_told() -> None:
 def test_a_machine_without_nvidia_gets_cpu_slots_without_complaint() -> None:
     made = plan(settings(), NO_GPU, Host(cores=2, free_memory_bytes=16 * GIB))
 
-    assert made == Plan((Place("cpu0", "cpu", "", 1), Place("cpu1", "cpu", "", 1)))
+    assert made == SlotPlan((SlotSpec("cpu0", "cpu", "", 1), SlotSpec("cpu1", "cpu", "", 1)))
 
 
 def test_a_gpu_server_whose_driver_is_broken_is_held_and_not_slow_in_silence() -> None:

@@ -14,17 +14,17 @@ from typing import Optional, Union
 
 from supervisor.broker.in_flight import checkpoint_store
 from supervisor.broker.in_flight.in_flight_types import LiveJob, Phase, Settled
-from supervisor.broker.in_flight.lease_journal import LeaseFiles, revived
+from supervisor.broker.in_flight.lease_journal import LeaseJournal, revived
 from supervisor.broker.ports.errors import BrokerError
 from supervisor.broker.receiving.counting import Counting
 from supervisor.broker.receiving.intake import Intake
 from supervisor.broker.receiving.receiving import Receiver
 from supervisor.broker.work import commit
-from supervisor.broker.work.checkpoint_upload import Courier
-from supervisor.broker.work.context import Tools
+from supervisor.broker.work.checkpoint_upload import CheckpointUpload
+from supervisor.broker.work.context import BrokerContext
 from supervisor.broker.work.executor import QUICK
-from supervisor.broker.work.lease_renewal import Keeper
-from supervisor.broker.work.settlement import Outlet
+from supervisor.broker.work.lease_renewal import LeaseRenewal
+from supervisor.broker.work.settlement import Settlement
 from supervisor.contract import clock
 from supervisor.contract.wire.messages import (
     Adopted,
@@ -47,17 +47,17 @@ _OURS_TO_GIVE = (Phase.WAITING, Phase.FETCHING, Phase.READY)
 _LEAVE_MARGIN_S = 3.0  # before the supervisor's deadline everything held is given back
 
 
-class Desk:
+class Dispatcher:
     """Owns the broker's state; every method runs in the main thread."""
 
     def __init__(
         self,
-        tools: Tools,
+        tools: BrokerContext,
         intake: Intake,
-        outlet: Outlet,
-        keeper: Keeper,
-        courier: Courier,
-        files: LeaseFiles,
+        outlet: Settlement,
+        keeper: LeaseRenewal,
+        courier: CheckpointUpload,
+        files: LeaseJournal,
     ) -> None:
         self.is_over = False
         self._tools = tools

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 _CHUNK_BYTES = 65_536
 
 
-class Link:
+class BrokerLink:
     """Writes from the main thread; a thread of its own reads and hands messages over."""
 
     def __init__(self, connection: socket.socket) -> None:

@@ -15,20 +15,20 @@ from typing import Callable
 
 from supervisor.broker.backends import connect as backends
 from supervisor.broker.backends.failed_jobs import FailedJobs
-from supervisor.broker.dispatcher import Desk
-from supervisor.broker.in_flight.in_flight import Holdings
-from supervisor.broker.in_flight.lease_journal import LeaseFiles
-from supervisor.broker.in_flight.outages import Troubles
+from supervisor.broker.dispatcher import Dispatcher
+from supervisor.broker.in_flight.in_flight import InFlight
+from supervisor.broker.in_flight.lease_journal import LeaseJournal
+from supervisor.broker.in_flight.outages import OutageReporter
 from supervisor.broker.in_flight.spool import Spool
-from supervisor.broker.link import Link
+from supervisor.broker.link import BrokerLink
 from supervisor.broker.ports.backend import Backend
 from supervisor.broker.ports.errors import BrokerError, CannotServe
 from supervisor.broker.receiving.intake import Intake
-from supervisor.broker.work.checkpoint_upload import Courier
-from supervisor.broker.work.context import Tools
-from supervisor.broker.work.executor import Crew
-from supervisor.broker.work.lease_renewal import Keeper
-from supervisor.broker.work.settlement import Outlet
+from supervisor.broker.work.checkpoint_upload import CheckpointUpload
+from supervisor.broker.work.context import BrokerContext
+from supervisor.broker.work.executor import Executor
+from supervisor.broker.work.lease_renewal import LeaseRenewal
+from supervisor.broker.work.settlement import Settlement
 from supervisor.contract import child_bootstrap, clock, logline
 from supervisor.contract.exits import Exit
 from supervisor.contract.wire.messages import FromBroker
@@ -41,7 +41,7 @@ _PREDECESSOR_S = 5.0  # a dying broker has two seconds to release what it holds
 def serve() -> None:
     """Be the supervisor's broker until it is told to leave or the supervisor is gone."""
     settings = child_bootstrap.settings(Settings)
-    link = Link(child_bootstrap.link())
+    link = BrokerLink(child_bootstrap.link())
     writer = logline.set_up("broker", settings.log.level)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # the supervisor says when: Leave, or the end of the link
@@ -63,9 +63,11 @@ def serve() -> None:
     logline.die_quietly(Exit.OK, writer)
 
 
-def build(settings: Settings, state_dir: Path, say: Callable[[FromBroker], None], link: Link) -> Desk:
+def build(
+    settings: Settings, state_dir: Path, say: Callable[[FromBroker], None], link: BrokerLink
+) -> Dispatcher:
     """Make a desk on the settings' backend and let it hear the link."""
-    crew = Crew()
+    crew = Executor()
     desk = put_together(settings, state_dir, backends.connect(settings), crew, say, clock.boot_id())
     link.read_on(
         lambda message: crew.post(lambda: desk.hear(message)), lambda: crew.post(desk.lose_supervisor)
@@ -77,17 +79,17 @@ def put_together(
     settings: Settings,
     state_dir: Path,
     backend: Backend,
-    crew: Crew,
+    crew: Executor,
     say: Callable[[FromBroker], None],
     boot_id: str,
     chance: Callable[[], float] = random.random,
-) -> Desk:
+) -> Dispatcher:
     """Make a desk of its parts, on any backend and with any crew."""
     spool = Spool(state_dir / "spool", settings.spool.limit_bytes, settings.spool.max_file_bytes)
-    files = LeaseFiles(state_dir / "leases", boot_id)
-    troubles = Troubles(say)
-    holdings = Holdings(files, spool, troubles)
-    tools = Tools(
+    files = LeaseJournal(state_dir / "leases", boot_id)
+    troubles = OutageReporter(say)
+    holdings = InFlight(files, spool, troubles)
+    tools = BrokerContext(
         backend,
         crew,
         holdings,
@@ -101,9 +103,9 @@ def put_together(
         shares=settings.spool.share_checkpoints,
         chance=chance,
     )
-    outlet = Outlet(tools)
+    outlet = Settlement(tools)
     intake = Intake(tools, outlet, backends.envelope_policy(settings, backend), settings.queue.max_receives)
-    return Desk(tools, intake, outlet, Keeper(tools, outlet), Courier(tools), files)
+    return Dispatcher(tools, intake, outlet, LeaseRenewal(tools, outlet), CheckpointUpload(tools), files)
 
 
 def identity(state_dir: Path) -> str:

@@ -16,7 +16,7 @@ from supervisor.cli.client.errors import CommandFailed
 from supervisor.cli.drill_gpu import drill_gpu
 from supervisor.contract.exits import Exit
 from supervisor.contract.printable import printable_lines
-from supervisor.notices.fake_imds import FakeMetadata
+from supervisor.notices.fake_imds import FakeImds
 from supervisor.notices.notice import Kind
 from supervisor.settings.load import load_settings
 
@@ -42,7 +42,7 @@ def drill(args: argparse.Namespace) -> int:
 def _serve(args: argparse.Namespace) -> int:
     """Imitate the metadata service until Ctrl-C."""
     try:
-        fake = FakeMetadata(args.serve)
+        fake = FakeImds(args.serve)
     except OSError as error:
         raise CommandFailed(f"port {args.serve} of 127.0.0.1 can't be used: {error.strerror}") from error
     with fake:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from supervisor.cli.client.errors import CommandFailed
-from supervisor.cli.client.helper_process import Errand, for_broker
+from supervisor.cli.client.helper_process import HelperProcess, for_broker
 from supervisor.cli.text.text_format import UNKNOWN, count_text, printable, shorten, table
 from supervisor.contract.exits import Exit
 from supervisor.settings.load import load_settings
@@ -64,7 +64,9 @@ def _is_refusal(line: Mapping[str, Any]) -> bool:
 
 def _ask_broker(config: Any, verb: str, request: Mapping[str, Any]) -> tuple[list[dict[str, Any]], int]:
     loaded = load_settings(config, for_workers=False)
-    with Errand("supervisor.broker", [verb], for_broker(loaded, os.environ), request=request) as errand:
+    with HelperProcess(
+        "supervisor.broker", [verb], for_broker(loaded, os.environ), request=request
+    ) as errand:
         found = list(errand.lines())
         fine = (Exit.OK, Exit.FAILED, Exit.SETTINGS_WRONG) if found else (Exit.OK,)
         return found, errand.finish(fine)

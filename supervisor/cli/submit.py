@@ -14,8 +14,8 @@ from typing import Any, Optional
 from supervisor.cli.client.control_client import NotRunning
 from supervisor.cli.client.errors import CommandFailed
 from supervisor.cli.client.results import ResultFolder, transcript_as
-from supervisor.cli.client.submission import Event, Wish, events, status_or_none
-from supervisor.cli.text.progress import Progress
+from supervisor.cli.client.submission import Event, SubmissionRequest, events, status_or_none
+from supervisor.cli.text.progress import SubmissionProgress
 from supervisor.cli.text.terminal import LiveLines
 from supervisor.cli.text.text_format import printable
 from supervisor.cli.text.why_waiting import same_but_for_figures, why_waiting
@@ -40,11 +40,11 @@ def submit(args: argparse.Namespace) -> int:
         raise CommandFailed(f"--language: {wrong_language}", Exit.USAGE)
     loaded = load_settings(args.config, for_workers=False)
     if not args.wait:
-        wish = Wish(args.files, language=args.language or "", force=args.force, options=options)
+        wish = SubmissionRequest(args.files, language=args.language or "", force=args.force, options=options)
         return _enqueue(wish, loaded)
     into = tempfile.mkdtemp(prefix="rem-submit-")
     try:
-        wish = Wish(args.files, into, args.language or "", args.force, options)
+        wish = SubmissionRequest(args.files, into, args.language or "", args.force, options)
         return Following(loaded, args).follow(wish)
     finally:
         shutil.rmtree(into, ignore_errors=True)
@@ -76,7 +76,7 @@ def asked_options(pairs: Sequence[str]) -> str:
     return json.dumps(asked, sort_keys=True) if asked else ""
 
 
-def _enqueue(wish: Wish, loaded: Loaded) -> int:
+def _enqueue(wish: SubmissionRequest, loaded: Loaded) -> int:
     fine = True
     for event in events(wish, loaded, os.environ, between=lambda: None):
         if event.get("event") == "queued":
@@ -102,13 +102,13 @@ class Following:
         self._form: str = args.format or "txt"
         self._headings = len(args.files) > 1 and self._form == "txt"
         self._folder: Optional[ResultFolder] = ResultFolder(args.output) if args.output else None
-        self._progress = Progress()
+        self._progress = SubmissionProgress()
         self._live = LiveLines(sys.stderr)
         self._told_absence = False
         self._why_waiting = ""  # as last told
         self._fine = True
 
-    def follow(self, wish: Wish) -> int:
+    def follow(self, wish: SubmissionRequest) -> int:
         """See every recording to its end."""
         try:
             for event in events(wish, self._loaded, os.environ, self._look):

@@ -13,7 +13,7 @@ from supervisor.contract.exits import Exit
 from supervisor.contract.wire.messages import Xid
 from supervisor.gpuwatch.check import check
 from supervisor.gpuwatch.nvml import Nvml
-from supervisor.gpuwatch.simulated import Pretend
+from supervisor.gpuwatch.simulated import SimulatedGpus
 from supervisor.gpuwatch.watch import GpuSource, Watch, serve
 
 
@@ -44,7 +44,7 @@ def _watch(link: socket.socket, settings: child_bootstrap.GpuwatchSettings) -> W
 
     source: GpuSource = Nvml(tell_xid)
     if settings.pretend_path:
-        source = Pretend(Path(settings.pretend_path), settings.pretend_count, tell_xid)
+        source = SimulatedGpus(Path(settings.pretend_path), settings.pretend_count, tell_xid)
     watch = Watch(link, source, settings.xid)
     return watch
 

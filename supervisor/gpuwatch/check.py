@@ -14,7 +14,7 @@ from supervisor.contract.exits import Exit
 from supervisor.contract.wire.messages import Device, Devices
 from supervisor.gpuwatch import nvml_errors, pci, xid
 from supervisor.gpuwatch.nvml import Nvml
-from supervisor.gpuwatch.report import Sight, devices_of
+from supervisor.gpuwatch.report import GpuReport, devices_of
 
 _PATIENCE_S = 15.0
 
@@ -81,13 +81,13 @@ def _split(devices: Devices) -> tuple[str, str]:
     return (f"{count}: {what}" if what else count), cure
 
 
-def _look_with_patience() -> Sight:
+def _look_with_patience() -> GpuReport:
     """Look in a thread: the driver may hang, the doctor must not."""
-    seen: list[Sight] = []
+    seen: list[GpuReport] = []
     thread = threading.Thread(target=lambda: seen.append(Nvml().look()), daemon=True)
     thread.start()
     thread.join(_PATIENCE_S)
-    return seen[0] if seen else Sight((), nvml_errors.hangs(_PATIENCE_S), failed=True)
+    return seen[0] if seen else GpuReport((), nvml_errors.hangs(_PATIENCE_S), failed=True)
 
 
 def _line(name: str, state: str, detail: str, cure: str = "") -> dict[str, str]:

@@ -19,7 +19,7 @@ from supervisor.contract import clock
 from supervisor.contract.wire.messages import Device, Xid
 from supervisor.gpuwatch import health, nvml_errors
 from supervisor.gpuwatch.mig_events import Part, meant
-from supervisor.gpuwatch.report import Sight
+from supervisor.gpuwatch.report import GpuReport
 from supervisor.gpuwatch.xid import action_name
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class Nvml:
         self._ears: dict[str, threading.Event] = {}  # by uuid: set, it closes
         self._parts: dict[str, list[Part]] = {}  # of GPUs in MIG mode, by the GPU's uuid
 
-    def look(self) -> Sight:
+    def look(self) -> GpuReport:
         """Look at all GPUs. Never raises for what NVML says; see `Sight.problem`."""
         try:
             if not self._is_open:
@@ -51,7 +51,7 @@ class Nvml:
             count = pynvml.nvmlDeviceGetCount()
         except pynvml.NVMLError as error:
             self._close()
-            return Sight((), _explain(error), failed=True)
+            return GpuReport((), _explain(error), failed=True)
         found, notes, silent = [], [], []
         for index in range(count):
             try:
@@ -65,7 +65,7 @@ class Nvml:
         ordered += self._lost(silent, {uuid for (_, uuid), _ in found})
         if not ordered and not notes:
             notes.append("NVML finds no GPU. In a container, give it GPUs (docker run --gpus all)")
-        return Sight(tuple(ordered), ". ".join(notes), failed=bool(notes) and not ordered)
+        return GpuReport(tuple(ordered), ". ".join(notes), failed=bool(notes) and not ordered)
 
     def _look_at(self, index: int) -> tuple[tuple[str, int], str, list[Device], str]:
         """Read one GPU: its place in the order, its uuid, itself or its MIG devices, and what to note.

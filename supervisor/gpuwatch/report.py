@@ -17,7 +17,7 @@ _NEWS_UTILIZATION_RATIO = 0.25
 
 
 @dataclass(frozen=True)
-class Sight:
+class GpuReport:
     """One look at all GPUs, in PCI order. `failed`: NVML as a whole gave no answer."""
 
     gpus: tuple[Device, ...]
@@ -26,7 +26,7 @@ class Sight:
 
 
 def devices_of(
-    sight: Sight, environ: Mapping[str, str], nvidia_pci: bool, last: Optional[Devices], at_s: float = 0.0
+    sight: GpuReport, environ: Mapping[str, str], nvidia_pci: bool, last: Optional[Devices], at_s: float = 0.0
 ) -> Devices:
     """Say which GPUs workers may use, in the order that an inherited CUDA_VISIBLE_DEVICES gives.
 

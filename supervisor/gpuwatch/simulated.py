@@ -19,7 +19,7 @@ from typing import Any, Callable
 from supervisor.contract import clock
 from supervisor.contract.wire.messages import Device, Xid
 from supervisor.gpuwatch import health
-from supervisor.gpuwatch.report import Sight
+from supervisor.gpuwatch.report import GpuReport
 from supervisor.gpuwatch.xid import action_after
 
 NAME = "Simulated GPU"
@@ -29,7 +29,7 @@ LOOK_FOR_XIDS_EVERY_S = 0.5
 HANG_STEP_S = 0.1
 
 
-class Pretend:
+class SimulatedGpus:
     """N GPUs that are nothing but a file."""
 
     def __init__(self, path: Path, count: int, tell_xid: Callable[[Xid], None]) -> None:
@@ -39,7 +39,7 @@ class Pretend:
         self._told = {n: len(_xids(script)) for n, script in self._scripts().items()}
         threading.Thread(target=self._hear_for_ever, name="xid", daemon=True).start()
 
-    def look(self) -> Sight:
+    def look(self) -> GpuReport:
         never = threading.Event()
         while clock.wall_unix_s() < self._hangs_until_unix_s():
             never.wait(HANG_STEP_S)
@@ -47,7 +47,7 @@ class Pretend:
         gpus = tuple(self._gpu(n, scripts.get(n, {})) for n in range(self._count))
         gone = [n for n, script in scripts.items() if script.get("lost")]
         note = ". ".join(f"GPU {n} does not answer: the drill lost it" for n in gone)
-        return Sight(gpus, note)
+        return GpuReport(gpus, note)
 
     def uuid(self, n: int) -> str:
         """Give a uuid of its own to each state directory: device locks are machine-wide."""

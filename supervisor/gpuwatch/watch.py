@@ -27,9 +27,9 @@ from supervisor.contract.wire.messages import (
     Xid,
 )
 from supervisor.gpuwatch import nvml_errors, pci
-from supervisor.gpuwatch.report import Sight, devices_of, is_news
+from supervisor.gpuwatch.report import GpuReport, devices_of, is_news
 from supervisor.gpuwatch.xid import judge
-from supervisor.gpuwatch.xid_bursts import Bursts
+from supervisor.gpuwatch.xid_bursts import XidBursts
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ WAKE_S = 1.0
 class GpuSource(Protocol):
     """Where looks at the GPUs come from."""
 
-    def look(self) -> Sight: ...
+    def look(self) -> GpuReport: ...
 
 
 class Watch:
@@ -64,7 +64,7 @@ class Watch:
         self._answered = False
         self._sooner = threading.Event()
         self._order: Optional[Look] = None
-        self._bursts = Bursts()
+        self._bursts = XidBursts()
         self._nvidia_pci = pci.has_nvidia_gpu()
 
     def look_for_ever(self) -> None:
@@ -93,7 +93,7 @@ class Watch:
         asked_at_s = self._asked_at_s
         limit_s = HANGS_AFTER_S if self._answered else FIRST_HANGS_AFTER_S
         if asked_at_s is not None and clock.now_s() - asked_at_s >= limit_s:
-            self._tell(Sight((), nvml_errors.hangs(limit_s), failed=True), asked_at_s, regularly=False)
+            self._tell(GpuReport((), nvml_errors.hangs(limit_s), failed=True), asked_at_s, regularly=False)
 
     def hear_xid(self, xid: Xid) -> None:
         """Tell an XID at once; the verdict follows when its burst is complete.
@@ -129,7 +129,7 @@ class Watch:
             return max(LOOK_MOST_OFTEN_S, order.every_s)
         return pause_after_s(failures)
 
-    def _tell(self, sight: Sight, asked_at_s: float, regularly: bool = True) -> None:
+    def _tell(self, sight: GpuReport, asked_at_s: float, regularly: bool = True) -> None:
         with self._lock:
             if not sight.gpus:
                 self._nvidia_pci = pci.has_nvidia_gpu()  # matters only where NVML shows none

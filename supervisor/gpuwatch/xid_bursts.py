@@ -13,7 +13,7 @@ XIDS_MOST = 64  # in one burst; a GPU that is going tells hundreds, and mostly t
 
 
 @dataclass
-class Burst:
+class XidBurst:
     """What one GPU told since `at_s`."""
 
     uuid: str
@@ -21,21 +21,21 @@ class Burst:
     xids: list[int] = field(default_factory=list)
 
 
-class Bursts:
+class XidBursts:
     """The bursts that are being collected."""
 
     def __init__(self) -> None:
-        self._open: dict[str, Burst] = {}
+        self._open: dict[str, XidBurst] = {}
 
     def add(self, xid: Xid) -> bool:
         """Take an XID in; say whether its burst did not have that number yet."""
-        burst = self._open.setdefault(xid.uuid, Burst(xid.uuid, xid.at_s))
+        burst = self._open.setdefault(xid.uuid, XidBurst(xid.uuid, xid.at_s))
         is_new = xid.xid not in burst.xids and len(burst.xids) < XIDS_MOST
         if is_new:
             burst.xids.append(xid.xid)
         return is_new
 
-    def due(self, now_s: float) -> Iterator[Burst]:
+    def due(self, now_s: float) -> Iterator[XidBurst]:
         """Give, and forget, the bursts that have been collected for long enough."""
         for burst in tuple(self._open.values()):
             if now_s - burst.at_s >= COLLECT_S:

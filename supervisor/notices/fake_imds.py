@@ -29,7 +29,7 @@ IDENTITY: Mapping[str, str] = {
 }
 
 
-class Fault(str, enum.Enum):
+class ImdsFault(str, enum.Enum):
     """What is wrong with the service, if anything."""
 
     NONE = "none"
@@ -45,12 +45,12 @@ class Fault(str, enum.Enum):
     HOP_LIMIT = "hop-limit"  # questions are answered, the token never arrives
 
 
-class FakeMetadata:
+class FakeImds:
     """The service; use it in a `with`, or call `close`. What it tells may change at any time."""
 
     def __init__(self, port: int = 0) -> None:
         self.told: dict[str, str] = dict(IDENTITY)  # path -> body
-        self.fault = Fault.NONE
+        self.fault = ImdsFault.NONE
         self.ahead_s = 0.0  # how far its clock (the Date header) is before ours
         self.delay_s = 0.0  # before each answer
         self.requests: list[str] = []  # "GET /path", the latest last
@@ -89,7 +89,7 @@ class FakeMetadata:
         self._server.server_close()
         self._thread.join()
 
-    def __enter__(self) -> FakeMetadata:
+    def __enter__(self) -> FakeImds:
         return self
 
     def __exit__(
@@ -105,7 +105,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False  # a hanging answer must not hold the end up
 
-    def __init__(self, address: tuple[str, int], fake: FakeMetadata) -> None:
+    def __init__(self, address: tuple[str, int], fake: FakeImds) -> None:
         self.fake = fake
         super().__init__(address, _Handler)
 
@@ -123,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         fake = self._begin()
-        if fake.fault is Fault.HOP_LIMIT:
+        if fake.fault is ImdsFault.HOP_LIMIT:
             fake.closing.wait()
             return
         if self.path != TOKEN_PATH:
@@ -137,12 +137,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         fake = self._begin()
         token = self.headers.get(TOKEN_HEADER, "")
-        if fake.fault is Fault.REFUSING or token not in fake.tokens:
+        if fake.fault is ImdsFault.REFUSING or token not in fake.tokens:
             return self._answer(401)
         body = fake.told.get(self.path)
         return self._answer(404) if body is None else self._answer(200, body)
 
-    def _begin(self) -> FakeMetadata:
+    def _begin(self) -> FakeImds:
         self.server.fake.requests.append(f"{self.command} {self.path}")
         return self.server.fake
 
@@ -190,13 +190,13 @@ def _drops() -> Iterator[bytes]:
         yield b"x"
 
 
-_ILL: Mapping[Fault, Callable[[_Handler], None]] = {
-    Fault.OFF: lambda handler: handler._send(403, b""),
-    Fault.FAILING: lambda handler: handler._send(503, b"try later"),
-    Fault.GARBAGE: lambda handler: handler._send(200, b"\x00\xff<html>nothing of use</html>"),
-    Fault.NOT_HTTP: _Handler._greet_as_another,
-    Fault.HUGE: lambda handler: handler._send(200, b"{" * 1_000_000),
-    Fault.BROKEN_OFF: lambda handler: handler._send(200, b"{", 1_000),
-    Fault.DRIPPING: _Handler._drip,
-    Fault.HANGING: _Handler._hang,
+_ILL: Mapping[ImdsFault, Callable[[_Handler], None]] = {
+    ImdsFault.OFF: lambda handler: handler._send(403, b""),
+    ImdsFault.FAILING: lambda handler: handler._send(503, b"try later"),
+    ImdsFault.GARBAGE: lambda handler: handler._send(200, b"\x00\xff<html>nothing of use</html>"),
+    ImdsFault.NOT_HTTP: _Handler._greet_as_another,
+    ImdsFault.HUGE: lambda handler: handler._send(200, b"{" * 1_000_000),
+    ImdsFault.BROKEN_OFF: lambda handler: handler._send(200, b"{", 1_000),
+    ImdsFault.DRIPPING: _Handler._drip,
+    ImdsFault.HANGING: _Handler._hang,
 }

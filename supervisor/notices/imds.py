@@ -36,7 +36,7 @@ _FIRMWARE = (
 )
 
 
-class Trouble(str, enum.Enum):
+class ImdsTrouble(str, enum.Enum):
     """Why nothing could be read. One of these is news; the same again is not."""
 
     UNREACHABLE = "unreachable"
@@ -50,13 +50,13 @@ class Trouble(str, enum.Enum):
     @property
     def is_of_all(self) -> bool:
         """Say whether the next question would fare no better."""
-        return self in (Trouble.UNREACHABLE, Trouble.SILENT, Trouble.HOP_LIMIT, Trouble.OFF)
+        return self in (ImdsTrouble.UNREACHABLE, ImdsTrouble.SILENT, ImdsTrouble.HOP_LIMIT, ImdsTrouble.OFF)
 
 
-class MetadataFailed(Exception):
+class ImdsFailed(Exception):
     """No answer; `trouble` says of which kind, the text is for people."""
 
-    def __init__(self, trouble: Trouble, text: str) -> None:
+    def __init__(self, trouble: ImdsTrouble, text: str) -> None:
         super().__init__(text)
         self.trouble = trouble
 
@@ -113,7 +113,7 @@ def is_ec2(root: Path = Path("/")) -> bool:
     return False
 
 
-class Metadata:
+class Imds:
     """One metadata service and our token for it."""
 
     def __init__(self, endpoint: Endpoint, limits: Limits) -> None:
@@ -135,7 +135,7 @@ class Metadata:
             except HttpFailed as error:
                 trouble, words = _trouble_of(error), str(error)
                 if tries >= TRIES:
-                    raise MetadataFailed(trouble, _told(trouble, path, words)) from error
+                    raise ImdsFailed(trouble, _told(trouble, path, words)) from error
                 continue
             step = step_after(status, tries, is_renewed)
             if step is Step.TAKE:
@@ -164,11 +164,11 @@ class Metadata:
                 reply = await self._ask("PUT", TOKEN_PATH, {TTL_HEADER: str(TTL_S)})
             except HttpFailed as error:
                 trouble = _trouble_of(error)
-                if trouble is Trouble.SILENT and answers_others:
-                    trouble = Trouble.HOP_LIMIT
+                if trouble is ImdsTrouble.SILENT and answers_others:
+                    trouble = ImdsTrouble.HOP_LIMIT
                 if tries >= TRIES:
-                    raise MetadataFailed(trouble, _told(trouble, TOKEN_PATH, str(error))) from error
-                answers_others = trouble is Trouble.SILENT and await self._answers_without_token()
+                    raise ImdsFailed(trouble, _told(trouble, TOKEN_PATH, str(error))) from error
+                answers_others = trouble is ImdsTrouble.SILENT and await self._answers_without_token()
                 continue
             if reply.status == 200:
                 return _token_in(reply.body)
@@ -190,34 +190,34 @@ class Metadata:
         return True
 
 
-def _trouble_of(error: HttpFailed) -> Trouble:
+def _trouble_of(error: HttpFailed) -> ImdsTrouble:
     if isinstance(error, http_get.Unreachable):
-        return Trouble.UNREACHABLE
-    return Trouble.SILENT if isinstance(error, http_get.Silent) else Trouble.NONSENSE
+        return ImdsTrouble.UNREACHABLE
+    return ImdsTrouble.SILENT if isinstance(error, http_get.Silent) else ImdsTrouble.NONSENSE
 
 
 def _token_in(body: bytes) -> str:
     token = body.decode("latin-1").strip()
     if not token or len(token) > _TOKEN_CHARS_MOST or not all("!" <= c <= "~" for c in token):
-        raise MetadataFailed(Trouble.NONSENSE, "the metadata service gave a token that is none")
+        raise ImdsFailed(ImdsTrouble.NONSENSE, "the metadata service gave a token that is none")
     return token
 
 
-def _failed(path: str, status: int) -> MetadataFailed:
+def _failed(path: str, status: int) -> ImdsFailed:
     if status == 403:
-        return MetadataFailed(
-            Trouble.OFF,
+        return ImdsFailed(
+            ImdsTrouble.OFF,
             "the metadata service is switched off for this instance (403). Switch it on: "
             "aws ec2 modify-instance-metadata-options --instance-id ID --http-endpoint enabled",
         )
     if status == 401:
-        return MetadataFailed(Trouble.REFUSED, f"{path}: refused with a new token too (401)")
-    trouble = Trouble.FAILING if status >= 500 else Trouble.NONSENSE
-    return MetadataFailed(trouble, f"{path}: answered with status {status}")
+        return ImdsFailed(ImdsTrouble.REFUSED, f"{path}: refused with a new token too (401)")
+    trouble = ImdsTrouble.FAILING if status >= 500 else ImdsTrouble.NONSENSE
+    return ImdsFailed(trouble, f"{path}: answered with status {status}")
 
 
-def _told(trouble: Trouble, path: str, words: str) -> str:
-    if trouble is Trouble.HOP_LIMIT:
+def _told(trouble: ImdsTrouble, path: str, words: str) -> str:
+    if trouble is ImdsTrouble.HOP_LIMIT:
         return (
             "the metadata service answers, but its token does not reach this process: in a container that is "
             "the hop limit. Raise it: aws ec2 modify-instance-metadata-options --instance-id ID "

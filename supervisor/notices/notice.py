@@ -65,7 +65,7 @@ class Now:
 
 
 @dataclass(frozen=True)
-class Policy:
+class NoticePolicy:
     """How long jobs have where the notice itself names no time."""
 
     drain_s: float  # before an ASG termination
@@ -97,7 +97,7 @@ class Notice:
         return f"drill: {words}" if self.is_drill else words
 
 
-def read(kind: Kind, answer: Answer, now: Now, policy: Policy) -> Optional[Notice]:
+def read(kind: Kind, answer: Answer, now: Now, policy: NoticePolicy) -> Optional[Notice]:
     """Give the notice in an answer of status 200 or 404; None where there is none.
 
     Raises `Nonsense` where the body is not what AWS documents.
@@ -143,7 +143,7 @@ def _read_spot(facts: Mapping[str, Any], date: str, now: Now) -> Notice:
     return Notice(Kind.SPOT, str(action), time, now.at_s + left_s)
 
 
-def _read_asg(body: str, now: Now, policy: Policy) -> Optional[Notice]:
+def _read_asg(body: str, now: Now, policy: NoticePolicy) -> Optional[Notice]:
     state = body.strip()
     if state in ASG_ENDS:
         return Notice(Kind.ASG, "terminate", "", now.at_s + policy.drain_s)
@@ -171,13 +171,13 @@ def _text_in(facts: Mapping[str, Any], name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Board:
+class NoticeBoard:
     """Notices latched, the oldest first, and which of them the service still tells."""
 
     known: tuple[Notice, ...] = ()
     told: frozenset[tuple[Kind, str, str]] = field(default_factory=frozenset)
 
-    def take(self, kind: Kind, found: Optional[Notice]) -> tuple[Board, Optional[Notice], bool]:
+    def take(self, kind: Kind, found: Optional[Notice]) -> tuple[NoticeBoard, Optional[Notice], bool]:
         """Note the service's present word on one kind; give the new notice, or say it was withdrawn.
 
         A notice that is told again is not new, with one exception: what carries no time (a
@@ -194,11 +194,11 @@ class Board:
         rest = [notice for notice in self.known if notice not in same]
         return replace(board, known=(*rest, found)[-KNOWN_MOST:]), found, False
 
-    def add_drill(self, notice: Notice) -> Board:
+    def add_drill(self, notice: Notice) -> NoticeBoard:
         """Latch a drill's notice; the service is not expected to tell it."""
         return replace(self, known=(*self.known, replace(notice, is_drill=True))[-KNOWN_MOST:])
 
-    def without_drills(self) -> Board:
+    def without_drills(self) -> NoticeBoard:
         return replace(self, known=tuple(notice for notice in self.known if not notice.is_drill))
 
     @property

@@ -17,16 +17,16 @@ from typing import Any, Optional, Protocol
 from supervisor.contract import clock
 from supervisor.notices import imds
 from supervisor.notices.http_get import Limits
-from supervisor.notices.imds import Metadata, MetadataFailed, Trouble
+from supervisor.notices.imds import Imds, ImdsFailed, ImdsTrouble
 from supervisor.notices.notice import (
     PATHS,
     Answer,
-    Board,
     Kind,
     Nonsense,
     Notice,
+    NoticeBoard,
+    NoticePolicy,
     Now,
-    Policy,
     body_of,
     read,
 )
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Pace:
+class PollPace:
     """How often, and how long, questions are asked."""
 
     every_s: float = 2.0  # AWS advises 5 s; of a spot notice's two minutes, each second counts
@@ -78,7 +78,7 @@ def kinds_of(own: NoticesSettings) -> list[Kind]:
     return [kind for kind in Kind if kind is not Kind.REBALANCE or own.rebalance == "drain"]
 
 
-class Hears(Protocol):
+class NoticeListener(Protocol):
     """Whoever acts on notices."""
 
     def noticed(self, notice: Notice) -> None:
@@ -94,15 +94,15 @@ class Hears(Protocol):
         """The service can't be read; an empty text: it can again."""
 
 
-class Notices:
+class NoticeWatch:
     """The notices of one host."""
 
     def __init__(
         self,
         settings: Settings,
         environ: Mapping[str, str],
-        hears: Hears,
-        pace: Pace = Pace(),
+        hears: NoticeListener,
+        pace: PollPace = PollPace(),
         slept_s: Callable[[], float] = clock.slept_s,
     ) -> None:
         own = settings.notices
@@ -111,12 +111,12 @@ class Notices:
         self._environ = environ
         self._hears = hears
         self._pace = pace
-        self._policy = Policy(settings.supervisor.drain_s, own.rebalance_s)
+        self._policy = NoticePolicy(settings.supervisor.drain_s, own.rebalance_s)
         self._kinds = kinds_of(own)
-        self._board = Board()
+        self._board = NoticeBoard()
         self._slept_s = slept_s
         self._slept_before_s = 0.0  # when the newest notice came
-        self._trouble: Optional[Trouble] = None
+        self._trouble: Optional[ImdsTrouble] = None
         self._task: Optional[asyncio.Task[None]] = None
 
     def start(self) -> None:
@@ -128,7 +128,7 @@ class Notices:
             self._settle()
             return
         asyncio.get_running_loop().call_later(self._pace.gate_most_s, self._settle)
-        service = Metadata(imds.endpoint_of(self._environ), self._pace.limits)
+        service = Imds(imds.endpoint_of(self._environ), self._pace.limits)
         self._task = asyncio.create_task(self._watch(service))
 
     def stop(self) -> None:
@@ -172,27 +172,27 @@ class Notices:
             "withdrawn": self._board.is_withdrawn(notice),
         }
 
-    async def _watch(self, service: Metadata) -> None:
+    async def _watch(self, service: Imds) -> None:
         for number in itertools.count():
             in_full = number % self._pace.others_every == 0 or self._trouble is not None
             try:
                 trouble = await self._ask_all(service, self._kinds if in_full else [Kind.SPOT])
             except Exception as error:  # noqa: BLE001 - the outermost loop: a mistake of ours must not end it
-                trouble = MetadataFailed(Trouble.NONSENSE, f"a mistake of ours: {error!r}")
+                trouble = ImdsFailed(ImdsTrouble.NONSENSE, f"a mistake of ours: {error!r}")
             if in_full or trouble is not None:
                 self._tell_trouble(trouble)
             self._settle()
             await asyncio.sleep(self._pace.every_s)
 
-    async def _ask_all(self, service: Metadata, kinds: Sequence[Kind]) -> Optional[MetadataFailed]:
+    async def _ask_all(self, service: Imds, kinds: Sequence[Kind]) -> Optional[ImdsFailed]:
         """Ask about these kinds; give the first failure, if any."""
-        first: Optional[MetadataFailed] = None
+        first: Optional[ImdsFailed] = None
         for kind in kinds:
             try:
                 self._take(kind, await service.get(PATHS[kind]))
             except Nonsense as error:
-                first = first or MetadataFailed(Trouble.NONSENSE, f"{PATHS[kind]}: {error}")
-            except MetadataFailed as error:
+                first = first or ImdsFailed(ImdsTrouble.NONSENSE, f"{PATHS[kind]}: {error}")
+            except ImdsFailed as error:
                 first = first or error
                 if error.trouble.is_of_all:
                     break
@@ -227,7 +227,7 @@ class Notices:
         log.warning(sentence, extra={**facts, "within_s": round(left_s, 1)})
         self._hears.noticed(notice)
 
-    def _tell_trouble(self, failed: Optional[MetadataFailed]) -> None:
+    def _tell_trouble(self, failed: Optional[ImdsFailed]) -> None:
         """Say once that the service can't be read, and once that it can again."""
         trouble = failed.trouble if failed is not None else None
         if trouble is self._trouble:

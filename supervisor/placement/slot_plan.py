@@ -44,7 +44,7 @@ class Host:
 
 
 @dataclass(frozen=True)
-class Place:
+class SlotSpec:
     """Where one worker may stand: a GPU (`device` is its UUID) or a share of the CPU (empty)."""
 
     name: str  # gpu0, gpu0mig1, gpu0-2 (the second worker on it), cpu0
@@ -62,16 +62,16 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SlotPlan:
     """The places that should exist. `problem` and `cure` speak where something is not as it should be:
     without places nothing can run; with places it is a warning."""
 
-    places: tuple[Place, ...]
+    places: tuple[SlotSpec, ...]
     problem: str = ""
     cure: str = ""
 
 
-def plan(settings: Settings, devices: Devices, host: Host) -> Plan:
+def plan(settings: Settings, devices: Devices, host: Host) -> SlotPlan:
     """Say which worker slots should exist, from settings, GPUs and the host's size."""
     wanted = settings.devices.device
     if wanted == "cpu":
@@ -80,13 +80,13 @@ def plan(settings: Settings, devices: Devices, host: Host) -> Plan:
         return _on_gpus(settings, devices)
     missing = devices.problem or "no GPU was found"
     if wanted == "cuda":
-        return Plan(
+        return SlotPlan(
             (),
             f"device is cuda, but there is no GPU to use: {missing}",
             "Cure that, or set WHISPER_DEVICE=auto or cpu ([devices] device)",
         )
     if devices.nvidia_pci:
-        return Plan(
+        return SlotPlan(
             (),
             f"this machine has an NVIDIA device that can't be used: {missing}",
             "Cure that, or set WHISPER_DEVICE=cpu ([devices] device) to go without it",
@@ -102,7 +102,7 @@ def compute_type_for(settings: Settings, kind: str) -> str:
     return "float16" if kind == "cuda" else "int8"
 
 
-def model_of(settings: Settings, place: Place) -> str:
+def model_of(settings: Settings, place: SlotSpec) -> str:
     """Give the model that a place's worker loads."""
     return place.model or settings.transcription.model
 
@@ -115,20 +115,20 @@ def cpu_need_bytes(model: str, compute_type: str) -> int:
     return _CPU_NEED_BYTES[size] * _WIDER.get(compute_type, 1)
 
 
-def _on_gpus(settings: Settings, devices: Devices) -> Plan:
+def _on_gpus(settings: Settings, devices: Devices) -> SlotPlan:
     chosen = gpu_selection.chosen(settings.devices, devices.devices)
     if not chosen:
-        return Plan(
+        return SlotPlan(
             (),
             "[devices] include and exclude leave no GPU",
             "Correct them; `rem-supervisor doctor` lists the GPUs",
         )
     count = settings.devices.workers_per_device
     places = tuple(_on_gpu(settings, gpu, number) for gpu in chosen for number in range(count))
-    return Plan(places, devices.problem)
+    return SlotPlan(places, devices.problem)
 
 
-def _on_gpu(settings: Settings, gpu: Device, number: int) -> Place:
+def _on_gpu(settings: Settings, gpu: Device, number: int) -> SlotSpec:
     own = settings.devices
     kind = "cpu" if own.compute == "cpu" else "cuda"
     model = gpu_selection.override(own.model, gpu)
@@ -136,7 +136,7 @@ def _on_gpu(settings: Settings, gpu: Device, number: int) -> Place:
     used_model = model or settings.transcription.model
     used_type = compute_type or compute_type_for(settings, kind)
     need_bytes = gpu_selection.need_bytes(used_model, used_type) if kind == "cuda" else 0
-    return Place(
+    return SlotSpec(
         name=gpu_selection.slot_name(gpu, number),
         kind=kind,
         device=gpu.uuid,
@@ -152,10 +152,10 @@ def _on_gpu(settings: Settings, gpu: Device, number: int) -> Place:
     )
 
 
-def _on_cpu(settings: Settings, host: Host) -> Plan:
+def _on_cpu(settings: Settings, host: Host) -> SlotPlan:
     compute_type = compute_type_for(settings, "cpu")
     if not runs_on_cpu(compute_type):
-        return Plan(
+        return SlotPlan(
             (),
             f"compute type {compute_type} needs a GPU, and the CPU is what there is",
             "Set WHISPER_COMPUTE_TYPE=auto, int8 or float32 ([transcription] compute_type)",
@@ -165,10 +165,10 @@ def _on_cpu(settings: Settings, host: Host) -> Plan:
     fitting = host.free_memory_bytes // need_bytes
     count = settings.devices.cpu_slots or max(1, min(host.cores // threads, fitting))
     batch_size = batch_sizes.on_cpu(settings, model, host.free_memory_bytes // count, need_bytes)
-    places = tuple(Place(f"cpu{n}", "cpu", "", threads, batch_size=batch_size) for n in range(count))
+    places = tuple(SlotSpec(f"cpu{n}", "cpu", "", threads, batch_size=batch_size) for n in range(count))
     if count <= fitting:
-        return Plan(places)
-    return Plan(
+        return SlotPlan(places)
+    return SlotPlan(
         places,
         f"{_slots(count)} of model {model} need about {_gib(count * need_bytes)} GiB of memory, "
         f"{_gib(host.free_memory_bytes)} GiB are free",

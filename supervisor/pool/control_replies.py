@@ -10,7 +10,7 @@ from supervisor.pool.pool import Pool
 from supervisor.pool.rules.memory_gate import by_uuid
 from supervisor.pool.state import slot_types as sl
 from supervisor.pool.state.events import Member
-from supervisor.pool.state.jobs import DrainChoice, Entry
+from supervisor.pool.state.jobs import DrainChoice, JobEntry
 
 # gpuwatch looks at GPUs every 5 s: a fault that is still there holds its slot again by then.
 SEEN_WITHIN_S = 7.0
@@ -28,7 +28,7 @@ def of_drain(pool: Pool, names: Sequence[str], within_s: float) -> str:
     return f"{who}: draining. {jobs} {end}"
 
 
-def of_running_jobs(entries: Sequence[Entry], time_s: float, others_go_on: bool = False) -> str:
+def of_running_jobs(entries: Sequence[JobEntry], time_s: float, others_go_on: bool = False) -> str:
     """Say what a deadline means for the jobs that run now: each was just weighed by its own speed."""
     to = "continue on another slot" if others_go_on else "go back to the queue"
     if not entries:
@@ -118,7 +118,7 @@ def _words(gpu: m.Device) -> str:
     return f"The driver still reports a fault of {gpu.uuid}."
 
 
-def _entries(pool: Pool, members: Sequence[Member]) -> list[Entry]:
+def _entries(pool: Pool, members: Sequence[Member]) -> list[JobEntry]:
     return [entry for member in members for entry in pool.ledger.given_to(member.slot.name)]
 
 

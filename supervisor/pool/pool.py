@@ -12,14 +12,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
 from supervisor.contract.wire import messages as m
-from supervisor.pool.rules.device_holds import Care
+from supervisor.pool.rules.device_holds import DeviceHolds
 from supervisor.pool.rules.dispatch import hand_out, tell_wanted
-from supervisor.pool.rules.drain import Finishing
+from supervisor.pool.rules.drain import DrainDecisions
 from supervisor.pool.rules.exit_causes import death_of, with_memory, with_patience
 from supervisor.pool.rules.lease_extension import LeaseExtension
 from supervisor.pool.rules.messages_in import ChildMessages
-from supervisor.pool.rules.shutdown import Ending
-from supervisor.pool.rules.split_helpers import Sharing
+from supervisor.pool.rules.shutdown import Shutdown
+from supervisor.pool.rules.split_helpers import SplitHelpers
 from supervisor.pool.rules.start_queue import StartQueue
 from supervisor.pool.rules.work_stealing import spread
 from supervisor.pool.state import slot_types as sl
@@ -35,7 +35,7 @@ from supervisor.pool.state.events import (
     Mode,
     Paused,
     PoolEvent,
-    Release,
+    ReleaseSlot,
     Resume,
     SlotEvent,
     Stop,
@@ -52,12 +52,12 @@ class Pool(PoolState):
         self, read_ahead: int = 1, loading_most: int = 2, unready_most_s: Optional[float] = None
     ) -> None:
         super().__init__(read_ahead)
-        self.care = Care()
-        self.sharing = Sharing()
-        self._finishing = Finishing()
+        self.care = DeviceHolds()
+        self.sharing = SplitHelpers()
+        self._finishing = DrainDecisions()
         self._lease_extension = LeaseExtension()
         self._start_queue = StartQueue(loading_most)
-        self._ending = Ending(unready_most_s)
+        self._ending = Shutdown(unready_most_s)
         self._messages = ChildMessages(self, self.care, self.sharing)
 
     def take(self, event: PoolEvent, now_s: float) -> list[Action]:
@@ -135,7 +135,7 @@ class Pool(PoolState):
         self.decide(member, with_patience(member, event.event, now_s), now_s)
         if event.name == BROKER and isinstance(event.event, sl.Spawned) and self.mode is Mode.STOPPING:
             by_s = now_s if self.deadline_at_s is None else self.deadline_at_s
-            self.decide(member, sl.Drain(by_s, "stopping"), now_s)
+            self.decide(member, sl.BeginDrain(by_s, "stopping"), now_s)
 
     def _on_died(self, event: Died, now_s: float) -> None:
         member = self.members[event.name]
@@ -175,7 +175,7 @@ class Pool(PoolState):
             # A notice can only bring the end nearer.
             if everyone and self.bring_deadline_nearer(event.deadline_at_s, event.why):
                 for member in self.members.values():
-                    self.decide(member, sl.Drain(event.deadline_at_s, event.why), now_s)
+                    self.decide(member, sl.BeginDrain(event.deadline_at_s, event.why), now_s)
             return
         resting = all(w.slot.state is SlotState.STOPPED for w in self.workers())
         if everyone and self.mode is Mode.DRAINED and resting:
@@ -186,7 +186,7 @@ class Pool(PoolState):
         # A host that drains starts nothing again, a reload's restart neither.
         next_ = event.next if self.mode is Mode.RUNNING else sl.Next.REST
         for member in self.workers_named(event.names):
-            self.decide(member, sl.Drain(event.deadline_at_s, event.why, next_), now_s)
+            self.decide(member, sl.BeginDrain(event.deadline_at_s, event.why, next_), now_s)
 
     def _on_resume(self, event: Resume, now_s: float) -> None:
         if self.mode is Mode.STOPPING:
@@ -195,7 +195,7 @@ class Pool(PoolState):
         for member in self.workers_named(event.names):
             self.decide(member, sl.Begin(), now_s)
 
-    def _on_release(self, event: Release, now_s: float) -> None:
+    def _on_release(self, event: ReleaseSlot, now_s: float) -> None:
         member = self.members[event.name]
         self.care.release(self, member)
         self.decide(member, sl.Begin(), now_s)
@@ -240,7 +240,7 @@ _TAKERS: Mapping[type, Any] = {
     Died: Pool._on_died,
     DrainSlots: Pool._on_drain,
     Resume: Pool._on_resume,
-    Release: Pool._on_release,
+    ReleaseSlot: Pool._on_release,
     Stop: Pool._on_stop,
     Due: Pool._on_due,
     Paused: Pool._on_paused,

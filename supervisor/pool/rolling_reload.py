@@ -56,7 +56,7 @@ def with_rolled(old: Any, new: Any) -> Any:
 
 
 @dataclass
-class Roll:
+class RollingReload:
     """Slots that still run with old settings, the one under way first."""
 
     waiting: list[str] = field(default_factory=list)

@@ -14,7 +14,7 @@ from supervisor.contract import degraded
 from supervisor.contract.wire import messages as m
 from supervisor.pool.pool import Pool
 from supervisor.pool.state.events import BROKER, Member, Mode
-from supervisor.pool.state.jobs import Entry, Stage
+from supervisor.pool.state.jobs import JobEntry, Stage
 from supervisor.pool.state.slot_types import ALIVE, SlotState
 
 VERSION = 1
@@ -202,7 +202,7 @@ def device(pool: Pool, uuid: Optional[str]) -> Optional[dict[str, Any]]:
     }
 
 
-def _job(entry: Entry, facts: Facts) -> dict[str, Any]:
+def _job(entry: JobEntry, facts: Facts) -> dict[str, Any]:
     return {
         "id": entry.card.job_id,
         "attempt": entry.card.attempt,

@@ -22,8 +22,8 @@ from supervisor.contract import child_bootstrap
 from supervisor.contract.exits import STATUS_UNKNOWN
 from supervisor.contract.wire import framing
 from supervisor.contract.wire import messages as m
-from supervisor.processes.child_output import Output
-from supervisor.processes.fair_reader import Turns
+from supervisor.processes.child_output import ChildOutput
+from supervisor.processes.fair_reader import FairReader
 from supervisor.processes.orphan_reaper import is_ours_to_reap
 from supervisor.processes.spawning import has_pidfds, open_pidfd, spawn, take_place
 
@@ -38,7 +38,7 @@ LAST_MESSAGES_MOST = 1_000  # of a dead child: more than any has reason to send 
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ChildSpec:
     """How to start one child."""
 
     name: str
@@ -49,7 +49,7 @@ class Recipe:
     hides_memory: bool = False  # so its mark stands on the command line, too
 
 
-class Ears(Protocol):
+class ChildListener(Protocol):
     """Whoever owns children and wants to hear of them."""
 
     def heard(self, name: str, message: m.Message) -> None:
@@ -65,7 +65,7 @@ class Ears(Protocol):
         """The process is reaped; nothing more will come from it."""
 
 
-class Deaf:
+class NullListener:
     """Ears for a process of which nobody wants to hear any more but that it has ended."""
 
     def __init__(self, end: Callable[[], None]) -> None:
@@ -84,7 +84,9 @@ class Deaf:
 class Child:
     """A running process in a slot. Made by `start`, useless after `died`."""
 
-    def __init__(self, recipe: Recipe, ears: Ears, loop: asyncio.AbstractEventLoop, life: str = "") -> None:
+    def __init__(
+        self, recipe: ChildSpec, ears: ChildListener, loop: asyncio.AbstractEventLoop, life: str = ""
+    ) -> None:
         self.name = recipe.name
         self._ears = ears
         self._loop = loop
@@ -111,8 +113,8 @@ class Child:
                 os.close(lock_fd)
         self._returncode: Optional[int] = None
         self._pidfd = -1
-        self._heard = Turns(loop, self._link.fileno(), self._on_link, self._hear)
-        self._output = Output(self.name, out_fd, loop, self._print)
+        self._heard = FairReader(loop, self._link.fileno(), self._on_link, self._hear)
+        self._output = ChildOutput(self.name, out_fd, loop, self._print)
         self._watch()
 
     def send(self, message: m.Message) -> None:
@@ -146,7 +148,7 @@ class Child:
 
     def leave_behind(self, end: Callable[[], None]) -> None:
         """Hear it no more; when it ends at last, it is reaped and `end` is called."""
-        self._ears = Deaf(end)
+        self._ears = NullListener(end)
         self.close_link()
 
     def reap(self) -> None:
@@ -292,7 +294,7 @@ def watch_without_pidfd(loop: asyncio.AbstractEventLoop, reap_all: Callable[[], 
         loop.add_signal_handler(signal.SIGCHLD, reap_all)
 
 
-def _start(recipe: Recipe, life: str, link_fd: int, out_fd: int, lock_fd: int) -> int:
+def _start(recipe: ChildSpec, life: str, link_fd: int, out_fd: int, lock_fd: int) -> int:
     """Start the process; give its pid, which then stands in the lock file too."""
     mark = f"{life}/{recipe.name}"
     environment = {

@@ -13,8 +13,8 @@ import logging
 import os
 from typing import Callable, Optional
 
-from supervisor.processes.fair_reader import Turns
-from supervisor.processes.output_allowance import Allowance
+from supervisor.processes.fair_reader import FairReader
+from supervisor.processes.output_allowance import OutputAllowance
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ LAST_READS_MOST = 64  # 4 MiB, more than a pipe holds: the rest is a stray grand
 LAST_LINES_MOST = 20  # of those that were dropped
 
 
-class Output:
+class ChildOutput:
     """The reading end of a child's standard output and error. `printed` gets each line, cut to LINE_BYTES."""
 
     def __init__(
@@ -33,12 +33,12 @@ class Output:
     ) -> None:
         os.set_blocking(fd, False)
         self._name, self._fd, self._loop, self._printed = name, fd, loop, printed
-        self._allowance = Allowance()
+        self._allowance = OutputAllowance()
         self._rest = b""  # a line that has no end yet
         self._dropped_count = 0
         self._dropped_last = b""
         self._telling: Optional[asyncio.TimerHandle] = None
-        self._turns = Turns(loop, fd, self._read, self._pass_on)
+        self._turns = FairReader(loop, fd, self._read, self._pass_on)
 
     def finish(self) -> None:
         """Pass on what is left, as far as it is within bounds, and let go of the pipe."""

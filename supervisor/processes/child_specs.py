@@ -15,9 +15,9 @@ from pathlib import Path
 
 from supervisor.contract import child_bootstrap
 from supervisor.contract.wire import messages as m
-from supervisor.placement.slot_plan import Place, compute_type_for, model_of
+from supervisor.placement.slot_plan import SlotSpec, compute_type_for, model_of
 from supervisor.processes import env_allowlist
-from supervisor.processes.child import Recipe
+from supervisor.processes.child import ChildSpec
 from supervisor.processes.python_command import finding_us, module_command
 from supervisor.settings.schema import Settings, default_options
 
@@ -30,16 +30,16 @@ BEAT_S = 2.0  # while loading or at work; a guess: a fifth of the shortest silen
 # supervisor more than all else it does.
 IDLE_BEAT_S = 10.0
 # How a worker is started on a place, with a model's folder. `bench/` measures with another one.
-MakeWorker = Callable[[Settings, Mapping[str, str], Place, str], Recipe]
+MakeWorker = Callable[[Settings, Mapping[str, str], SlotSpec, str], ChildSpec]
 
 
-def broker(settings: Settings, environ: Mapping[str, str], aws: Mapping[str, str]) -> Recipe:
+def broker(settings: Settings, environ: Mapping[str, str], aws: Mapping[str, str]) -> ChildSpec:
     environment = env_allowlist.for_broker(environ, aws, child_bootstrap.dump_settings(settings))
     command = module_command("supervisor.broker")
-    return Recipe("broker", command, finding_us(environment), m.FROM_BROKER, hides_memory=True)
+    return ChildSpec("broker", command, finding_us(environment), m.FROM_BROKER, hides_memory=True)
 
 
-def gpuwatch(settings: Settings, environ: Mapping[str, str]) -> Recipe:
+def gpuwatch(settings: Settings, environ: Mapping[str, str]) -> ChildSpec:
     pretend_count = settings.devices.fake_gpus
     own = child_bootstrap.GpuwatchSettings(
         xid=dict(settings.devices.xid),
@@ -49,19 +49,19 @@ def gpuwatch(settings: Settings, environ: Mapping[str, str]) -> Recipe:
     )
     environment = env_allowlist.for_gpuwatch(environ, child_bootstrap.dump_settings(own))
     command = module_command("supervisor.gpuwatch")
-    return Recipe("gpuwatch", command, finding_us(environment), m.FROM_GPUWATCH)
+    return ChildSpec("gpuwatch", command, finding_us(environment), m.FROM_GPUWATCH)
 
 
-def model_fetch(name: str, model: str, environ: Mapping[str, str]) -> Recipe:
+def model_fetch(name: str, model: str, environ: Mapping[str, str]) -> ChildSpec:
     """The short-lived child that makes a model's name a folder on this host.
 
     It is heard under `name`: several models are fetched side by side.
     """
     command = module_command("workerproc", ("fetch", model))
-    return Recipe(name, command, finding_us(env_allowlist.for_model_fetch(environ)), ())
+    return ChildSpec(name, command, finding_us(env_allowlist.for_model_fetch(environ)), ())
 
 
-def worker(settings: Settings, environ: Mapping[str, str], place: Place, model_path: str) -> Recipe:
+def worker(settings: Settings, environ: Mapping[str, str], place: SlotSpec, model_path: str) -> ChildSpec:
     own = child_bootstrap.WorkerSettings(
         slot=place.name,
         model=model_of(settings, place),
@@ -95,7 +95,7 @@ def worker(settings: Settings, environ: Mapping[str, str], place: Place, model_p
         library_folders(sys.path) if place.kind == "cuda" else (),
     )
     command = module_command("workerproc")
-    return Recipe(place.name, command, environment, m.FROM_WORKER, _lock_path(settings, place))
+    return ChildSpec(place.name, command, environment, m.FROM_WORKER, _lock_path(settings, place))
 
 
 def idle_beat_s(settings: Settings) -> float:
@@ -113,7 +113,7 @@ def _user_packages() -> dict[str, str]:
     return {"PYTHONUSERBASE": site.getuserbase()} if site.ENABLE_USER_SITE else {}
 
 
-def _lock_path(settings: Settings, place: Place) -> str:
+def _lock_path(settings: Settings, place: SlotSpec) -> str:
     """A GPU is locked for the whole machine, a CPU slot or a simulated GPU within its state directory."""
     if not place.device or settings.devices.fake_gpus:
         return str(Path(settings.state_dir) / "locks" / f"{place.name}.lock")

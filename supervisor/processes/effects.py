@@ -12,7 +12,7 @@ from supervisor.contract.wire import messages as m
 from supervisor.pool.state import events as ev
 from supervisor.pool.state import slot_types as sl
 from supervisor.processes import stray_processes
-from supervisor.processes.child import Child, Ears, Recipe
+from supervisor.processes.child import Child, ChildListener, ChildSpec
 from supervisor.processes.spawning import PlaceTaken
 from supervisor.processes.stray_processes import alive_in_group
 
@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 class Effects:
     """The children of this process, by the name of their slot."""
 
-    def __init__(self, ears: Ears, post: Callable[[ev.PoolEvent], None]) -> None:
+    def __init__(self, ears: ChildListener, post: Callable[[ev.PoolEvent], None]) -> None:
         self.life = stray_processes.new_life()
-        self.recipes: dict[str, Recipe] = {}
+        self.recipes: dict[str, ChildSpec] = {}
         self.children: dict[str, Child] = {}
         self.left_behind: list[Child] = []  # hang in the driver; reaped if they ever end
         self._groups: dict[str, int] = {}  # each slot's newest process group

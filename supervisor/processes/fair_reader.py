@@ -14,7 +14,7 @@ TURN_S = 0.005  # one child's share; then others have their turn
 REST_S = 0.015  # and so long it then waits: no child takes more than a quarter of the loop
 
 
-class Turns:
+class FairReader:
     """Calls `read` when there is something to read, and `deal` with each piece that it put into `waiting`.
 
     `read` says whether anything came. It may set `is_flood`: then the next read comes after a rest.

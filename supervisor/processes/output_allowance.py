@@ -7,7 +7,7 @@ LINES_PER_S, LINES_AT_ONCE = 1_000.0, 1_000.0
 BYTES_PER_S, BYTES_AT_ONCE = 512 * 1024.0, 1024 * 1024.0
 
 
-class Allowance:
+class OutputAllowance:
     """What a child may still print now; it grows with time, up to a limit."""
 
     def __init__(self) -> None:

@@ -24,7 +24,7 @@ LIFE_FILE = "life.json"
 
 
 @dataclass(frozen=True)
-class Survivor:
+class StrayProcess:
     """A process that bears a mark."""
 
     pid: int
@@ -45,7 +45,7 @@ def former_life(state_path: Path) -> str:
     return life if isinstance(life, str) and len(life) == 32 else ""
 
 
-def find(life: str, slot: str = "") -> list[Survivor]:
+def find(life: str, slot: str = "") -> list[StrayProcess]:
     """Give the processes that bear a life's mark, of one slot or of all. This process is none of them."""
     if not life:
         return []
@@ -54,11 +54,11 @@ def find(life: str, slot: str = "") -> list[Survivor]:
         if name.isdigit() and int(name) != os.getpid():
             theirs = _slot_of(int(name), life)
             if theirs and slot in ("", theirs):
-                found.append(Survivor(int(name), theirs))
+                found.append(StrayProcess(int(name), theirs))
     return found
 
 
-def end(survivor: Survivor, life: str) -> None:
+def end(survivor: StrayProcess, life: str) -> None:
     """Kill a process if it still is the one that was found."""
     if not hasattr(os, "pidfd_open"):
         return  # its number may be somebody else's by now

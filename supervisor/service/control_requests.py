@@ -9,12 +9,12 @@ from supervisor.notices.notice import SPOT_NOTICE_S, Kind
 from supervisor.pool import control_replies
 from supervisor.pool.state import events as ev
 from supervisor.pool.state import slot_types as sl
-from supervisor.service.control.server import Refused
+from supervisor.service.control.server import RequestRefused
 from supervisor.service.loop import Service
 from supervisor.settings.mistakes import SettingsWrong
 
 
-class Requests:
+class ControlRequests:
     """Turns requests into events of the service; each answer is ready at once."""
 
     def __init__(self, service: Service) -> None:
@@ -35,7 +35,9 @@ class Requests:
         """Give the reply's own part. Raises `Refused` with a sentence for the person."""
         verb = self._verbs.get(str(request.get("do")))
         if verb is None:
-            raise Refused(f"unknown request {str(request.get('do'))[:60]!r}; known: {', '.join(self._verbs)}")
+            raise RequestRefused(
+                f"unknown request {str(request.get('do'))[:60]!r}; known: {', '.join(self._verbs)}"
+            )
         return verb(request)
 
     def _status(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -106,12 +108,12 @@ class Requests:
         self._refuse_while_stopping()
         slot = self._slot(request)
         if slot.state is not sl.SlotState.HELD:
-            raise Refused(f"{slot.name} is not held, it is {slot.state.value}")
+            raise RequestRefused(f"{slot.name} is not held, it is {slot.state.value}")
         self._refuse_unless_running(slot)
         again = self._model_again(slot)
         if again:
             return again
-        self._service.post(ev.Release(slot.name))
+        self._service.post(ev.ReleaseSlot(slot.name))
         self._service.staff()
         self._refuse_if_held(slot.name, "Correct that first")
         pool = self._service.pool
@@ -124,7 +126,7 @@ class Requests:
     def _refuse_unless_running(self, slot: sl.Slot) -> None:
         mode = self._service.pool.mode
         if slot.kind == "worker" and mode is not ev.Mode.RUNNING:
-            raise Refused(
+            raise RequestRefused(
                 f"the service is {mode.value}: {slot.name} would start and get no work. "
                 f"`rem-supervisor resume {slot.name}` starts it and takes work again"
             )
@@ -132,14 +134,14 @@ class Requests:
     def _refuse_if_held(self, name: str, cure: str) -> None:
         slot = self._service.pool.members[name].slot
         if slot.state is sl.SlotState.HELD:
-            raise Refused(f"{name} stays held: {slot.reason.rstrip('.')}. {cure}")
+            raise RequestRefused(f"{name} stays held: {slot.reason.rstrip('.')}. {cure}")
 
     def _reload(self, request: dict[str, Any]) -> dict[str, Any]:
         self._refuse_while_stopping()
         try:
             return {"text": self._service.reload()}
         except SettingsWrong as error:
-            raise Refused(f"the settings are wrong, the old ones stay in force:\n{error}") from error
+            raise RequestRefused(f"the settings are wrong, the old ones stay in force:\n{error}") from error
 
     def _drill(self, request: dict[str, Any]) -> dict[str, Any]:
         self._refuse_while_stopping()
@@ -148,7 +150,7 @@ class Requests:
             in_s = self._seconds(request.get("in_s"), SPOT_NOTICE_S, "in_s")
             notice = self._service.notices.drill(kind, str(request.get("action") or "terminate"), in_s)
         except ValueError as error:
-            raise Refused(f"no such drill: {error}") from error
+            raise RequestRefused(f"no such drill: {error}") from error
         left_s = max(0.0, notice.deadline_at_s - clock.now_s())
         unheard = self._service.notices.why_unheard(kind)
         return {"text": control_replies.of_notice(self._service.pool, notice.why, left_s, unheard)}
@@ -157,10 +159,10 @@ class Requests:
         given = request.get("slots") or []
         known = [member.slot.name for member in self._service.pool.workers()]
         if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
-            raise Refused("slots must be a list of names")
+            raise RequestRefused("slots must be a list of names")
         for name in given:
             if name not in known:
-                raise Refused(
+                raise RequestRefused(
                     f"there is no worker slot {name[:60]!r}; there are: {', '.join(known) or 'none yet'}"
                 )
         return tuple(given)
@@ -169,7 +171,7 @@ class Requests:
         name = str(request.get("slot"))
         member = self._service.pool.members.get(name)
         if member is None:
-            raise Refused(
+            raise RequestRefused(
                 f"there is no slot {name[:60]!r}; there are: {', '.join(self._service.pool.members)}"
             )
         return member.slot
@@ -178,9 +180,9 @@ class Requests:
         if given is None:
             return otherwise_s
         if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given <= 86_400:
-            raise Refused(f"{name} must be a number of seconds from 0 to 86400")
+            raise RequestRefused(f"{name} must be a number of seconds from 0 to 86400")
         return float(given)
 
     def _refuse_while_stopping(self) -> None:
         if self._service.pool.mode is ev.Mode.STOPPING:
-            raise Refused("the supervisor is stopping")
+            raise RequestRefused("the supervisor is stopping")

@@ -54,7 +54,7 @@ class CrashRecord:
         }
 
 
-class LastWords:
+class LastLines:
     """The newest lines that the processes in each slot printed, and when."""
 
     def __init__(self) -> None:

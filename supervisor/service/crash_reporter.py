@@ -17,21 +17,21 @@ from supervisor.contract.exits import describe
 from supervisor.pool.state import events as ev
 from supervisor.pool.state.jobs import Death
 from supervisor.processes import child_specs
-from supervisor.service.crash_records import CrashLog, CrashRecord, LastWords
+from supervisor.service.crash_records import CrashLog, CrashRecord, LastLines
 
 log = logging.getLogger(__name__)
 
 WORDS_AFTER_S = 0.005  # a small program runs its first statement within 3 ms of its ancestor's death
 
 
-class Chronicle:
+class CrashReporter:
     """Takes what the pool wants said, in order; says it after a short pause, and when asked.
 
     `device_of` gives the picture of a slot's device.
     """
 
     def __init__(self, state_path: Path, device_of: Callable[[str], Optional[dict[str, Any]]]) -> None:
-        self.last_words = LastWords()
+        self.last_words = LastLines()
         self._state_path = state_path
         self._device_of = device_of
         self._crashes = CrashLog(state_path / "crashes")

@@ -40,17 +40,17 @@ _DRIVER_CURE = "Install the NVIDIA driver, or give the container its GPUs (docke
 
 
 @dataclass(frozen=True)
-class Words:
+class ExitWords:
     """What the last lines tell. `cure` only where no successor can do better without it."""
 
     said: str = ""
     cure: str = ""
 
 
-NOTHING = Words()
+NOTHING = ExitWords()
 
 
-def read(lines: Iterable[str], returncode: int) -> Words:
+def read(lines: Iterable[str], returncode: int) -> ExitWords:
     """Read a dead process's last lines, the newest last.
 
     One that a signal killed had no time for words: its newest error is about something else.
@@ -61,8 +61,8 @@ def read(lines: Iterable[str], returncode: int) -> Words:
         if found:
             library = next(name for name in found.groups() if name)
             of_driver = library.startswith("libcuda.")
-            return Words(f"the library {library} is missing", _DRIVER_CURE if of_driver else _CURE)
-    return Words(_reason(lines) if returncode > 0 else "")
+            return ExitWords(f"the library {library} is missing", _DRIVER_CURE if of_driver else _CURE)
+    return ExitWords(_reason(lines) if returncode > 0 else "")
 
 
 def _reason(lines: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from supervisor.contract import clock
 from supervisor.contract.exits import STATUS_UNKNOWN, Exit
 from supervisor.contract.wire import messages as m
 from supervisor.notices.notice import Notice
-from supervisor.notices.watch import Notices
+from supervisor.notices.watch import NoticeWatch
 from supervisor.pool import status
 from supervisor.pool.pool import Pool, is_mere_sign
 from supervisor.pool.rules.shutdown import GIVE_UP_WITHIN_S
@@ -32,14 +32,14 @@ from supervisor.processes.oom_kills import OomEvidence
 from supervisor.processes.orphan_reaper import is_ours_to_reap, reap_strangers
 from supervisor.processes.relayed_output import pass_on
 from supervisor.service import exit_words
-from supervisor.service.crash_reporter import Chronicle
-from supervisor.service.pause_detector import Pulse
-from supervisor.service.provisioning import Crew, own_policies
+from supervisor.service.crash_reporter import CrashReporter
+from supervisor.service.pause_detector import PauseDetector
+from supervisor.service.provisioning import Provisioner, own_policies
 from supervisor.service.reload import Reload
 from supervisor.service.state_dir import StateDir
 from supervisor.service.status_file import CRASHES_SHOWN, StatusFile, facts_of
 from supervisor.service.systemd import Notifier
-from supervisor.service.systemd_status import Announcer
+from supervisor.service.systemd_status import SystemdStatus
 from supervisor.settings.load import Loaded
 from supervisor.settings.mistakes import SettingsWrong
 
@@ -65,16 +65,16 @@ class Service:
         own = loaded.settings
         self.pool = Pool(own.queue.read_ahead, own.supervisor.loading_most, own.supervisor.nothing_ready_s)
         self.started_at_s = clock.now_s()
-        self.announcer = Announcer(Notifier(environ), self.pool, self._gist)
+        self.announcer = SystemdStatus(Notifier(environ), self.pool, self._gist)
         self._environ = environ
         self._make_worker = make_worker
         self._events: deque[ev.PoolEvent] = deque()
         self._busy = False
         self._timer: Optional[asyncio.TimerHandle] = None
-        self._pulse = Pulse(self._on_pulse)
+        self._pulse = PauseDetector(self._on_pulse)
         self._is_after_due = False
         self._status_file = StatusFile(state, self.picture, self._on_state_lost)
-        self.chronicle = Chronicle(state.path, self.picture_of_device)
+        self.chronicle = CrashReporter(state.path, self.picture_of_device)
         self._oom = OomEvidence()
 
     @property
@@ -87,8 +87,12 @@ class Service:
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[ev.EndProcess] = self._loop.create_future()
         self.effects = Effects(self, self.post)
-        self.crew = Crew(self.loaded.settings, self._environ, self.pool, self.effects, self._make_worker)
-        self.notices = Notices(self.loaded.settings, {**self.loaded.aws_environment, **self._environ}, self)
+        self.crew = Provisioner(
+            self.loaded.settings, self._environ, self.pool, self.effects, self._make_worker
+        )
+        self.notices = NoticeWatch(
+            self.loaded.settings, {**self.loaded.aws_environment, **self._environ}, self
+        )
         watch_without_pidfd(self._loop, self._reap_all)
         for signum in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(signum, self.stop, signal.Signals(signum).name)

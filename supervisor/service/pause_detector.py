@@ -16,7 +16,7 @@ PULSE_S = 1.0
 LATE_S = 2.0  # a guess: more than a busy machine does to a loop, far less than any budget
 
 
-class Pulse:
+class PauseDetector:
     """Knows when this process ran last. `woke` is called at each pulse."""
 
     def __init__(self, woke: Callable[[], None]) -> None:

@@ -18,7 +18,7 @@ from supervisor.pool.state import events as ev
 from supervisor.pool.state import slot_types as sl
 from supervisor.pool.state.oom_fallback import Load
 from supervisor.processes import child_specs
-from supervisor.processes.child import Recipe
+from supervisor.processes.child import ChildSpec
 from supervisor.processes.effects import Effects
 from supervisor.service.model_fetch import NAME as MODEL
 from supervisor.service.model_fetch import ModelFetch
@@ -56,7 +56,7 @@ def broker_silence_s(lease_s: float) -> float:
     return max(BROKER_SILENCE_LEAST_S, lease_s / 3)
 
 
-class Crew:
+class Provisioner:
     """Hires workers: one for each place."""
 
     def __init__(
@@ -73,7 +73,7 @@ class Crew:
         self._pool = pool
         self._effects = effects
         self._make_worker = make_worker
-        self._places: dict[str, slot_plan.Place] = {}
+        self._places: dict[str, slot_plan.SlotSpec] = {}
         self._present: tuple[str, ...] = ()
         self._problem = ""
 
@@ -160,7 +160,7 @@ class Crew:
             return ev.SlotEvent(name, sl.Begin())
         return ev.DrainSlots((name,), by_s, "reload", sl.Next.RESTART)
 
-    def _renewed(self) -> dict[str, slot_plan.Place]:
+    def _renewed(self) -> dict[str, slot_plan.SlotSpec]:
         """Give the places of devices that are there as settings want them now; their slots stay."""
         if self._pool.devices is None:
             return {}
@@ -197,7 +197,7 @@ class Crew:
                 self._places[name] = dataclasses.replace(place, name=name)
         self._enlist()
 
-    def _tell(self, plan: slot_plan.Plan) -> None:
+    def _tell(self, plan: slot_plan.SlotPlan) -> None:
         text = f"{plan.problem}. {plan.cure}".strip(". ")
         if plan.problem and text != self._problem:
             level = logging.WARNING if plan.places else logging.ERROR
@@ -241,7 +241,7 @@ class Crew:
             if path:
                 self._effects.recipes[name] = self._recipe(self._places[name], path)
 
-    def _recipe(self, place: slot_plan.Place, path: str) -> Recipe:
+    def _recipe(self, place: slot_plan.SlotSpec, path: str) -> ChildSpec:
         model = slot_plan.model_of(self._settings, place)
         rung = self._pool.memory.rung(place.device, model)
         rows = place.batch_size if rung.rows is None else min(place.batch_size, rung.rows)

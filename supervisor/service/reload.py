@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Optional
 
 from supervisor.contract import clock
-from supervisor.pool.rolling_reload import ROLLED, Roll, changed_keys, with_rolled
+from supervisor.pool.rolling_reload import ROLLED, RollingReload, changed_keys, with_rolled
 from supervisor.pool.state.events import PoolEvent
 from supervisor.pool.state.slot_types import Slot
-from supervisor.service.provisioning import Crew
+from supervisor.service.provisioning import Provisioner
 from supervisor.settings.load import Loaded, load_settings
 
 log = logging.getLogger(__name__)
@@ -23,9 +23,9 @@ class Reload:
     def __init__(self, loaded: Loaded, environ: Mapping[str, str]) -> None:
         self.loaded = loaded
         self._environ = environ
-        self._roll = Roll()
+        self._roll = RollingReload()
 
-    def read_again(self, crew: Crew) -> str:
+    def read_again(self, crew: Provisioner) -> str:
         """Read the settings again; roll the workers where that is enough. Says what was done.
 
         Raises `SettingsWrong`; the settings in force stay in force then.
@@ -46,7 +46,7 @@ class Reload:
         """Restart these slots, one after the other."""
         self._roll.begin(list(names))
 
-    def step(self, slots: Mapping[str, Slot], crew: Crew) -> Optional[PoolEvent]:
+    def step(self, slots: Mapping[str, Slot], crew: Provisioner) -> Optional[PoolEvent]:
         """Give the event that restarts the next slot, if the one before is ready again."""
         if not self._roll.is_on:
             return None
@@ -58,7 +58,7 @@ class Reload:
             return None
         return crew.renewal(name, clock.now_s() + self.loaded.settings.supervisor.drain_s)
 
-    def _take_up(self, fresh: Loaded, crew: Crew) -> str:
+    def _take_up(self, fresh: Loaded, crew: Provisioner) -> str:
         """Let workers take up what they can of new settings; another model is fetched first."""
         merged = with_rolled(self.loaded.settings, fresh.settings)
         self.loaded = dataclasses.replace(fresh, settings=merged)

@@ -13,9 +13,9 @@ from supervisor.contract import logline, process_start
 from supervisor.contract.exits import Exit
 from supervisor.processes import child_specs
 from supervisor.processes.child_specs import PRETEND_FILE
-from supervisor.service.control.server import Control
+from supervisor.service.control.server import ControlServer
 from supervisor.service.control.socket_file import GroupUnusable, SocketUnusable
-from supervisor.service.control_requests import Requests
+from supervisor.service.control_requests import ControlRequests
 from supervisor.service.loop import Service
 from supervisor.service.state_dir import StateDir, StateDirBroken, StateDirTaken
 from supervisor.settings.load import Loaded, known_keys
@@ -77,7 +77,7 @@ def _refuse(sentence: str, code: Exit) -> Exit:
 async def _serve(loaded: Loaded, state: StateDir, address: str, make_worker: child_specs.MakeWorker) -> Exit:
     settings = loaded.settings
     service = Service(loaded, state, dict(os.environ), make_worker)
-    control = Control(address, settings.control.group, Requests(service).answer)
+    control = ControlServer(address, settings.control.group, ControlRequests(service).answer)
     await control.open()
     try:
         state.write_address(address)

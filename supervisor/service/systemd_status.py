@@ -29,7 +29,7 @@ STATUS_MOST_CHARS = 500  # what `systemctl status` shows of it fits few lines
 LOOK_AGAIN_S = 1.0  # after a late wake: was it one hiccup, or does the loop crawl?
 
 
-class Announcer:
+class SystemdStatus:
     """Keeps systemd informed of one service. `gist` gives the facts that `degraded.py` judges."""
 
     def __init__(self, notifier: Notifier, pool: Pool, gist: Callable[[], Mapping[str, Any]]) -> None:

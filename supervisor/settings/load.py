@@ -22,7 +22,7 @@ from supervisor.settings.mistakes import Mistake, SettingsWrong
 from supervisor.settings.model_names import check_models
 from supervisor.settings.rules import check_rules
 from supervisor.settings.schema import BackendSettings, LocalSettings, Settings
-from supervisor.settings.sources import Found, Sources, first, read_sources
+from supervisor.settings.sources import FoundSetting, Sources, first, read_sources
 from supervisor.settings.typed_values import typed
 
 
@@ -150,7 +150,7 @@ def _state_dir(given: str, environ: Mapping[str, str], mistakes: list[Mistake]) 
         return ""
 
 
-def _find_all(sources: Sources, flags: Mapping[str, Any], mistakes: list[Mistake]) -> dict[str, Found]:
+def _find_all(sources: Sources, flags: Mapping[str, Any], mistakes: list[Mistake]) -> dict[str, FoundSetting]:
     """Take each setting from the first source that names it."""
     keys = known_keys()
     for key in sorted(set(sources.toml) - set(keys)):
@@ -159,7 +159,7 @@ def _find_all(sources: Sources, flags: Mapping[str, Any], mistakes: list[Mistake
     return {key: one for key, one in found.items() if one is not None}
 
 
-def _typed_all(found: Mapping[str, Found], mistakes: list[Mistake]) -> dict[str, Any]:
+def _typed_all(found: Mapping[str, FoundSetting], mistakes: list[Mistake]) -> dict[str, Any]:
     """Turn what was found into the types of its settings; leave out what does not fit."""
     values: dict[str, Any] = {}
     for key, kind in known_keys().items():
@@ -173,7 +173,7 @@ def _typed_all(found: Mapping[str, Found], mistakes: list[Mistake]) -> dict[str,
     return values
 
 
-def _where(key: str, found: Mapping[str, Found]) -> tuple[str, str]:
+def _where(key: str, found: Mapping[str, FoundSetting]) -> tuple[str, str]:
     """Say where a setting stands and how it is called there.
 
     One that is missing beside others of REM's names belongs where those stand.

@@ -25,7 +25,7 @@ class Sources(NamedTuple):
     toml_path: str
 
 
-class Found(NamedTuple):
+class FoundSetting(NamedTuple):
     """A value as its source gives it, and how the setting is called there."""
 
     source: str  # flag, environment, or a path
@@ -34,19 +34,19 @@ class Found(NamedTuple):
     is_text: bool = False  # an environment knows nothing else
 
 
-def first(key: str, name: str, sources: Sources, flags: Mapping[str, Any]) -> Optional[Found]:
+def first(key: str, name: str, sources: Sources, flags: Mapping[str, Any]) -> Optional[FoundSetting]:
     """Give the first source's word on a setting; `name` is its environment name, empty for none.
 
     An empty text in an environment says nothing, as REM's own worker reads it.
     """
     if flags.get(key) is not None:
-        return Found("flag", key, flags[key])
+        return FoundSetting("flag", key, flags[key])
     if sources.environ.get(name, "").strip():
-        return Found("environment", name, sources.environ[name].strip(), is_text=True)
+        return FoundSetting("environment", name, sources.environ[name].strip(), is_text=True)
     if sources.dotenv.get(name, "").strip():
-        return Found(sources.dotenv_path, name, sources.dotenv[name].strip(), is_text=True)
+        return FoundSetting(sources.dotenv_path, name, sources.dotenv[name].strip(), is_text=True)
     if key in sources.toml:
-        return Found(sources.toml_path, key, sources.toml[key])
+        return FoundSetting(sources.toml_path, key, sources.toml[key])
     return None
 
 

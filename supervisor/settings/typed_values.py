@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from supervisor.contract import codec
 
 if TYPE_CHECKING:
-    from supervisor.settings.sources import Found
+    from supervisor.settings.sources import FoundSetting
 
 LIST, NUMBERS, MAPPING = (
     tuple[str, ...],
@@ -22,7 +22,7 @@ _EXPECTED: Mapping[Any, str] = {
 }  # fmt: skip
 
 
-def typed(found: Found, kind: type) -> Any:
+def typed(found: FoundSetting, kind: type) -> Any:
     """Give the value as `kind`, read from text where the source has only texts.
 
     Raises ValueError, whose words say what is expected.

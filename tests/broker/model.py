@@ -18,8 +18,8 @@ from typing import Any, Callable, Optional
 from unittest import mock
 
 from supervisor.broker.backends.failed_jobs import FailedJobs
-from supervisor.broker.dispatcher import Desk
-from supervisor.broker.in_flight.lease_journal import LeaseFiles
+from supervisor.broker.dispatcher import Dispatcher
+from supervisor.broker.in_flight.lease_journal import LeaseJournal
 from supervisor.broker.in_flight.spool import Spool
 from supervisor.broker.ports.backend import Backend
 from supervisor.broker.ports.ports import Change, Item, RecordKey
@@ -146,7 +146,7 @@ class Host:
         self, world: World, folder: Path, plan: Plan, changes: dict[str, Any], skew_s: float, lease_s: int
     ) -> None:
         self.folder = folder
-        self.desk: Optional[Desk] = None
+        self.desk: Optional[Dispatcher] = None
         self.heard: list[Any] = []
         self.lives = 0
         self.boot_id = "boot-1"
@@ -292,7 +292,7 @@ def new_world(folder: Path, rules: Optional[QueueRules] = None) -> Iterator[Worl
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(clock, "now_s", now_s))
         stack.enter_context(mock.patch.object(clock, "wall_unix_s", unix_s))
-        for cls, method in ((LeaseFiles, "save"), (LeaseFiles, "forget"), (Spool, "drop")):
+        for cls, method in ((LeaseJournal, "save"), (LeaseJournal, "forget"), (Spool, "drop")):
             stack.enter_context(tapped(cls, method))
         stack.enter_context(_counting_completions(world))
         yield world

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import botocore.session
 import pytest
 
-from supervisor.broker.backends.aws_codes import Fault, fault_of, of_job
+from supervisor.broker.backends.aws_codes import ErrorClass, fault_of, of_job
 
 CALLS = {
     "dynamodb": ("GetItem", "UpdateItem", "DescribeTable"),
@@ -40,7 +40,7 @@ def documented() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize(("place", "code"), sorted(set(documented())))
 def test_every_documented_error_of_our_calls_has_a_class(place: str, code: str) -> None:
-    assert code in HANDLED or fault_of(place, code, "", 400) is not Fault.UNKNOWN
+    assert code in HANDLED or fault_of(place, code, "", 400) is not ErrorClass.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -50,52 +50,54 @@ def test_every_documented_error_of_our_calls_has_a_class(place: str, code: str) 
             "audio",
             "InvalidObjectState",
             "The operation is not valid for the object's storage class",
-            Fault.JOB,
+            ErrorClass.JOB,
         ),
-        ("audio", "KMS.DisabledException", "arn is disabled.", Fault.JOB),
-        ("audio", "KMS.NotFoundException", "Key does not exist", Fault.JOB),
+        ("audio", "KMS.DisabledException", "arn is disabled.", ErrorClass.JOB),
+        ("audio", "KMS.NotFoundException", "Key does not exist", ErrorClass.JOB),
         (
             "audio",
             "InvalidRequest",
             "The object was stored using a form of Server Side Encryption.",
-            Fault.JOB,
+            ErrorClass.JOB,
         ),
-        ("audio", "KeyTooLongError", "", Fault.JOB),
-        ("audio", "AccessDenied", "", Fault.RIGHT),
-        ("audio", "NoSuchBucket", "", Fault.NAME),
-        ("audio", "SlowDown", "", Fault.PASSING),
-        ("transcripts", "KMS.DisabledException", "arn is disabled.", Fault.SETUP),
-        ("transcripts", "InvalidRequest", "Content-MD5 is required", Fault.SETUP),
+        ("audio", "KeyTooLongError", "", ErrorClass.JOB),
+        ("audio", "AccessDenied", "", ErrorClass.RIGHT),
+        ("audio", "NoSuchBucket", "", ErrorClass.NAME),
+        ("audio", "SlowDown", "", ErrorClass.PASSING),
+        ("transcripts", "KMS.DisabledException", "arn is disabled.", ErrorClass.SETUP),
+        ("transcripts", "InvalidRequest", "Content-MD5 is required", ErrorClass.SETUP),
         (
             "table",
             "ValidationException",
             "Item size to update has exceeded the maximum allowed size",
-            Fault.JOB,
+            ErrorClass.JOB,
         ),
-        ("table", "ValidationException", "Item size has exceeded the maximum allowed size", Fault.JOB),
+        ("table", "ValidationException", "Item size has exceeded the maximum allowed size", ErrorClass.JOB),
         (
             "table",
             "ValidationException",
             "An operand in the update expression has an incorrect data type",
-            Fault.JOB,
+            ErrorClass.JOB,
         ),
-        ("table", "ValidationException", "something else", Fault.UNKNOWN),
-        ("table", "ProvisionedThroughputExceededException", "", Fault.PASSING),
-        ("queue", "KmsThrottled", "", Fault.PASSING),
-        ("queue", "KmsDisabled", "", Fault.SETUP),
-        ("queue", "OverLimit", "", Fault.PASSING),
-        ("queue", "RequestTimeTooSkewed", "", Fault.CREDENTIALS),
+        ("table", "ValidationException", "something else", ErrorClass.UNKNOWN),
+        ("table", "ProvisionedThroughputExceededException", "", ErrorClass.PASSING),
+        ("queue", "KmsThrottled", "", ErrorClass.PASSING),
+        ("queue", "KmsDisabled", "", ErrorClass.SETUP),
+        ("queue", "OverLimit", "", ErrorClass.PASSING),
+        ("queue", "RequestTimeTooSkewed", "", ErrorClass.CREDENTIALS),
     ],
 )
-def test_code_means_what_it_means_at_its_place(place: str, code: str, message: str, fault: Fault) -> None:
+def test_code_means_what_it_means_at_its_place(
+    place: str, code: str, message: str, fault: ErrorClass
+) -> None:
     assert fault_of(place, code, message, 400) is fault
 
 
 @pytest.mark.parametrize(
-    ("status", "fault"), [(503, Fault.PASSING), (429, Fault.PASSING), (418, Fault.UNKNOWN)]
+    ("status", "fault"), [(503, ErrorClass.PASSING), (429, ErrorClass.PASSING), (418, ErrorClass.UNKNOWN)]
 )
 def test_code_that_nobody_knows_passes_where_the_service_itself_is_in_trouble(
-    status: int, fault: Fault
+    status: int, fault: ErrorClass
 ) -> None:
     assert fault_of("audio", "BrandNewError", "", status) is fault
 

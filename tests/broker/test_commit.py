@@ -19,11 +19,11 @@ from supervisor.broker.backends.local_queue import LocalRecords, open_database
 from supervisor.broker.ports.errors import LeaseLost, TryLater
 from supervisor.broker.ports.job_request import JobRequest, Source
 from supervisor.broker.ports.ports import Change, Present
-from supervisor.broker.rules.record_rules import Hold, Result
+from supervisor.broker.rules.record_rules import RecordHold, Result
 from supervisor.broker.rules.refusal import Busy, Finished
-from supervisor.broker.rules.retry_policy import Verdict
+from supervisor.broker.rules.retry_policy import RetryDecision
 from supervisor.broker.work import commit
-from supervisor.broker.work.commit import Claimed, MessageLease, Work
+from supervisor.broker.work.commit import Claimed, CommitWork, MessageLease
 from supervisor.contract import clock
 
 REQUEST = JobRequest("rec-1", "user-9", "dev-7", Source("raw", "a.wav"))
@@ -88,12 +88,12 @@ class World:
     objects: LocalObjects
     folder: Path
 
-    def work(self, hold: Hold, attempt: int, text: str = "Hello.") -> Work:
+    def work(self, hold: RecordHold, attempt: int, text: str = "Hello.") -> CommitWork:
         spool = self.folder / f"spool-{text}"
         spool.mkdir(exist_ok=True)
         (spool / "transcript.txt").write_text(text)
         (spool / "transcript.json").write_text(json.dumps({"fullText": text}))
-        return Work(
+        return CommitWork(
             REQUEST, hold, attempt, REQUEST.source, spool, Result("en", 1.5, f"sha-{text}"), "transcripts"
         )
 
@@ -109,7 +109,7 @@ def world(tmp_path: Path) -> World:
     return World(LocalRecords(open_database(tmp_path)), LocalObjects(tmp_path / "objects"), tmp_path)
 
 
-def live(world: World, fuse: Fuse, hold: Hold) -> bool:
+def live(world: World, fuse: Fuse, hold: RecordHold) -> bool:
     """One life of a job up to its first error; True where it got through."""
     records, objects = FusedRecords(world.records, fuse), FusedObjects(world.objects, fuse)
     try:
@@ -130,16 +130,16 @@ DEATHS_WITH_TOKEN = [death for death in DEATHS if death[0] > 1]
 def test_a_good_job_makes_exactly_the_calls_that_are_killed_below(world: World) -> None:
     fuse = Fuse(at=1_000, after=False)
 
-    assert live(world, fuse, Hold("t1", "me"))
+    assert live(world, fuse, RecordHold("t1", "me"))
 
     assert 1_000 - fuse.left == CALLS_OF_A_GOOD_JOB
 
 
 @pytest.mark.parametrize(("at", "after"), DEATHS)
 def test_redelivery_to_an_heir_ends_in_one_complete_transcript(world: World, at: int, after: bool) -> None:
-    assert not live(world, Fuse(at, after), Hold("t1", "me"))
+    assert not live(world, Fuse(at, after), RecordHold("t1", "me"))
 
-    assert live(world, Fuse(1_000, False), Hold("t2", "me"))
+    assert live(world, Fuse(1_000, False), RecordHold("t2", "me"))
 
     assert_done(world)
 
@@ -147,7 +147,7 @@ def test_redelivery_to_an_heir_ends_in_one_complete_transcript(world: World, at:
 @pytest.mark.parametrize(("at", "after"), DEATHS_WITH_TOKEN)
 def test_the_same_commit_again_ends_in_one_complete_transcript(world: World, at: int, after: bool) -> None:
     """The heir of a broker that died in a commit repeats it with the same token."""
-    hold = Hold("t1", "me")
+    hold = RecordHold("t1", "me")
     assert not live(world, Fuse(at, after), hold)
 
     commit.publish(world.records, world.objects, world.work(hold, 1), IN_TIME)
@@ -165,7 +165,7 @@ def assert_done(world: World) -> None:
 
 
 def test_zombie_writes_nothing_once_another_has_the_record(world: World) -> None:
-    zombie, peer = Hold("t1", "host-a"), Hold("t2", "host-a")
+    zombie, peer = RecordHold("t1", "host-a"), RecordHold("t2", "host-a")
     commit.claim(world.records, world.objects, REQUEST, zombie, IN_TIME)
     commit.claim(world.records, world.objects, REQUEST, peer, IN_TIME)
     objects = FusedObjects(world.objects, Fuse(1_000, False))
@@ -178,7 +178,7 @@ def test_zombie_writes_nothing_once_another_has_the_record(world: World) -> None
 
 
 def test_zombie_returning_after_its_peer_is_done_writes_nothing(world: World) -> None:
-    zombie, peer = Hold("t1", "host-a"), Hold("t2", "host-a")
+    zombie, peer = RecordHold("t1", "host-a"), RecordHold("t2", "host-a")
     commit.claim(world.records, world.objects, REQUEST, zombie, IN_TIME)
     commit.claim(world.records, world.objects, REQUEST, peer, IN_TIME)
     commit.publish(world.records, world.objects, world.work(peer, 2), IN_TIME)
@@ -190,7 +190,7 @@ def test_zombie_returning_after_its_peer_is_done_writes_nothing(world: World) ->
 
 
 def test_no_commit_begins_on_a_lease_that_is_about_to_end(world: World) -> None:
-    hold = Hold("t1", "me")
+    hold = RecordHold("t1", "me")
     commit.claim(world.records, world.objects, REQUEST, hold, IN_TIME)
 
     with pytest.raises(TryLater, match="about to end"):
@@ -205,9 +205,9 @@ def test_no_commit_begins_on_a_lease_that_is_about_to_end(world: World) -> None:
 
 
 def test_another_host_waits_for_the_rest_of_the_lease(world: World) -> None:
-    commit.claim(world.records, world.objects, REQUEST, Hold("t1", "host-a"), IN_TIME)
+    commit.claim(world.records, world.objects, REQUEST, RecordHold("t1", "host-a"), IN_TIME)
 
-    found = commit.claim(world.records, world.objects, REQUEST, Hold("t2", "host-b"), IN_TIME)
+    found = commit.claim(world.records, world.objects, REQUEST, RecordHold("t2", "host-b"), IN_TIME)
 
     assert isinstance(found, Busy)
     assert LEASE_S - 2 <= found.after_s <= LEASE_S  # its message is back then, and the record free
@@ -216,46 +216,54 @@ def test_another_host_waits_for_the_rest_of_the_lease(world: World) -> None:
 
 def test_finished_recording_gets_its_status_back_and_is_not_done_again(world: World) -> None:
     """REM's dispatcher sets TRANSCRIBING on every S3 event, duplicates too."""
-    live(world, Fuse(1_000, False), Hold("t1", "me"))
+    live(world, Fuse(1_000, False), RecordHold("t1", "me"))
     world.records.update(REQUEST.record_key, Change(Present("status"), {"status": "TRANSCRIBING"}))
 
-    found = commit.claim(world.records, world.objects, REQUEST, Hold("t2", "me"), IN_TIME)
+    found = commit.claim(world.records, world.objects, REQUEST, RecordHold("t2", "me"), IN_TIME)
 
     assert found == Finished()
     assert_done(world)
 
 
 def test_forced_or_changed_audio_is_transcribed_anew(world: World) -> None:
-    live(world, Fuse(1_000, False), Hold("t1", "me"))
+    live(world, Fuse(1_000, False), RecordHold("t1", "me"))
     forced = JobRequest("rec-1", "user-9", "dev-7", REQUEST.source, force=True)
 
-    assert commit.claim(world.records, world.objects, forced, Hold("t2", "me"), IN_TIME) == Claimed(
+    assert commit.claim(world.records, world.objects, forced, RecordHold("t2", "me"), IN_TIME) == Claimed(
         attempt=2, failures=0, is_again=True
     )
 
 
 def test_freeing_twice_counts_once_and_leaves_the_record_to_anybody(world: World) -> None:
-    hold = Hold("t1", "host-a")
+    hold = RecordHold("t1", "host-a")
     commit.claim(world.records, world.objects, REQUEST, hold, IN_TIME)
 
     for _ in range(2):
         commit.end(
-            world.records, REQUEST.record_key, hold, Verdict(False, "drain", "remReleases"), REQUEST.source
+            world.records,
+            REQUEST.record_key,
+            hold,
+            RetryDecision(False, "drain", "remReleases"),
+            REQUEST.source,
         )
 
     assert world.item()["remReleases"] == 1
-    assert commit.claim(world.records, world.objects, REQUEST, Hold("t2", "host-b"), IN_TIME) == Claimed(
-        attempt=2, failures=0, last_reason="drain"
-    )
+    assert commit.claim(
+        world.records, world.objects, REQUEST, RecordHold("t2", "host-b"), IN_TIME
+    ) == Claimed(attempt=2, failures=0, last_reason="drain")
 
 
 def test_giving_up_is_not_ours_to_say_once_another_has_the_record(world: World) -> None:
-    commit.claim(world.records, world.objects, REQUEST, Hold("t1", "host-a"), IN_TIME)
-    commit.claim(world.records, world.objects, REQUEST, Hold("t2", "host-a"), IN_TIME)
+    commit.claim(world.records, world.objects, REQUEST, RecordHold("t1", "host-a"), IN_TIME)
+    commit.claim(world.records, world.objects, REQUEST, RecordHold("t2", "host-a"), IN_TIME)
 
     with pytest.raises(LeaseLost):
         commit.end(
-            world.records, REQUEST.record_key, Hold("t1", "host-a"), Verdict(True, "Bad."), REQUEST.source
+            world.records,
+            REQUEST.record_key,
+            RecordHold("t1", "host-a"),
+            RetryDecision(True, "Bad."),
+            REQUEST.source,
         )
 
 
@@ -277,7 +285,7 @@ class WatchedObjects:
 
 
 def test_text_is_there_before_the_json_that_readers_follow_to_it(world: World) -> None:
-    hold, objects = Hold("t1", "me"), WatchedObjects(world.objects)
+    hold, objects = RecordHold("t1", "me"), WatchedObjects(world.objects)
     commit.claim(world.records, world.objects, REQUEST, hold, IN_TIME)
 
     commit.publish(world.records, objects, world.work(hold, 1), IN_TIME)
@@ -289,7 +297,7 @@ def test_lease_that_ends_between_text_and_json_ends_the_commit(world: World) -> 
     """The upload of the text was slow: by now somebody else may be at it."""
     left_s = [LEASE_S]
     ending = MessageLease(lambda: clock.now_s() + left_s[0], LEASE_S)
-    hold, objects = Hold("t1", "me"), WatchedObjects(world.objects, lambda: left_s.__setitem__(0, 1.0))
+    hold, objects = RecordHold("t1", "me"), WatchedObjects(world.objects, lambda: left_s.__setitem__(0, 1.0))
     commit.claim(world.records, world.objects, REQUEST, hold, IN_TIME)
 
     with pytest.raises(TryLater, match="about to end"):
@@ -313,11 +321,11 @@ def test_result_in_the_spool_is_published_for_its_own_audio_only(
 ) -> None:
     """Other audio under the same recordingId would have got the transcript of the first."""
     first = JobRequest("rec-1", "user-9", "dev-7", Source("raw", "a.wav", "", "e1"))
-    commit.claim(world.records, world.objects, first, Hold("t1", "me"), IN_TIME)
+    commit.claim(world.records, world.objects, first, RecordHold("t1", "me"), IN_TIME)
     before = world.item()
 
     request = JobRequest("rec-1", "user-9", "dev-7", asked)
-    taken = commit.take_over(world.records, request, Hold("t2", "me"), 1, IN_TIME)
+    taken = commit.take_over(world.records, request, RecordHold("t2", "me"), 1, IN_TIME)
 
     assert (taken is not None) is is_taken
     assert is_taken or world.item() == before

@@ -10,7 +10,7 @@ import pytest
 from supervisor.broker.in_flight import split_points
 from supervisor.broker.ports.job_request import Source
 from supervisor.broker.rules import record_rules
-from supervisor.broker.rules.record_rules import Cuts, Hold, Result
+from supervisor.broker.rules.record_rules import Cuts, RecordHold, Result
 from tests.broker.model import World, assert_once, new_world
 from tests.broker.model_supervisor import Plan
 
@@ -47,7 +47,7 @@ def test_cuts_are_in_the_record_and_in_the_folder_of_the_next_host(tmp_path: Pat
 
 
 def test_recording_that_is_done_in_one_piece_has_no_cuts_of_an_earlier_transcript() -> None:
-    hold, source = Hold("token", "owner"), Source("raw", "a.wav")
+    hold, source = RecordHold("token", "owner"), Source("raw", "a.wav")
     change = record_rules.complete("t.json", hold, Result("en", 1.0, "abc"), source, 0.0)
 
     assert "remCuts" in change.remove

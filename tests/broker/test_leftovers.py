@@ -12,7 +12,7 @@ import pytest
 from supervisor.broker.in_flight.spool import AUDIO, Spool
 from supervisor.broker.ports.errors import ResultBroken
 from supervisor.broker.ports.ports import Change, Present, RecordKey
-from supervisor.broker.rules.record_rules import DONE, PUBLISHING, Hold, fence, free
+from supervisor.broker.rules.record_rules import DONE, PUBLISHING, RecordHold, fence, free
 from supervisor.contract import clock
 from supervisor.contract.wire.messages import (
     Adopted,
@@ -59,7 +59,7 @@ def test_result_of_a_dead_life_is_published_when_its_message_comes_again(
 ) -> None:
     card = staged_by_a_dead_service(world)
     item = world.record()
-    hold = Hold(item["remToken"], item["remOwner"])
+    hold = RecordHold(item["remToken"], item["remOwner"])
     if state == PUBLISHING:
         world.records.update(KEY, fence(hold, term(clock.wall_unix_s())))
     elif state == "freed":

@@ -13,7 +13,7 @@ from supervisor.broker.ports.conditions import changed
 from supervisor.broker.ports.job_request import UNKNOWN_DEVICE, JobRequest, Source
 from supervisor.broker.ports.ports import Applied, Change, Missing, RecordKey
 from supervisor.broker.rules import record_rules
-from supervisor.broker.rules.record_rules import Hold
+from supervisor.broker.rules.record_rules import RecordHold
 from tests.broker.aws_servers import AwsServer, deploy, record_key
 from tests.broker.harness import term
 
@@ -23,7 +23,8 @@ REQUEST = JobRequest("rec-1", "user-9", "dev-7", Source("raw", "a.wav"), STARTED
 
 
 @pytest.mark.parametrize(
-    "change", [record_rules.claim(REQUEST, Hold("t", "o"), term(NOW)), record_rules.uploaded(REQUEST, NOW)]
+    "change",
+    [record_rules.claim(REQUEST, RecordHold("t", "o"), term(NOW)), record_rules.uploaded(REQUEST, NOW)],
 )
 def test_record_that_was_missing_is_written_as_rems_dispatcher_would(change: Change) -> None:
     item = changed({}, change)
@@ -48,7 +49,7 @@ def test_index_keys_are_left_out_where_device_or_start_is_not_known(device: str,
     request = JobRequest("rec-1", "user-9", device, Source("raw", "a.wav"), started)
 
     for change in (
-        record_rules.claim(request, Hold("t", "o"), term(NOW)),
+        record_rules.claim(request, RecordHold("t", "o"), term(NOW)),
         record_rules.uploaded(request, NOW),
     ):
         item = changed({}, change)
@@ -62,7 +63,9 @@ def test_claim_changes_nothing_that_the_dispatcher_wrote() -> None:
         "endedAt": "e", "s3KeyRaw": "k", "createdAt": "c", "tags": ["kept"],
     }  # fmt: skip
 
-    item = changed({**written, "status": "UPLOADED"}, record_rules.claim(REQUEST, Hold("t", "o"), term(NOW)))
+    item = changed(
+        {**written, "status": "UPLOADED"}, record_rules.claim(REQUEST, RecordHold("t", "o"), term(NOW))
+    )
 
     assert {name: item[name] for name in written} == written
 
@@ -77,7 +80,7 @@ def test_created_record_is_found_by_rems_keys_and_by_its_index(
     made, client = deploy(server), server.client("dynamodb")
 
     answer = DynamoRecords(client, made.table).update(
-        REQUEST.record_key, record_rules.claim(REQUEST, Hold("t", "o"), term(NOW))
+        REQUEST.record_key, record_rules.claim(REQUEST, RecordHold("t", "o"), term(NOW))
     )
 
     assert isinstance(answer, Applied)
@@ -98,7 +101,7 @@ def test_record_without_a_start_is_taken_by_the_table(moto: AwsServer) -> None:
     request = JobRequest("rec-1", "user-9", "dev-7", Source("raw", "a.wav"))
 
     records = DynamoRecords(moto.client("dynamodb"), made.table)
-    answer = records.update(request.record_key, record_rules.claim(request, Hold("t", "o"), term(NOW)))
+    answer = records.update(request.record_key, record_rules.claim(request, RecordHold("t", "o"), term(NOW)))
 
     assert isinstance(answer, Applied)
 

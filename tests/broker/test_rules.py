@@ -21,14 +21,14 @@ from supervisor.broker.ports.ports import (
     Present,
 )
 from supervisor.broker.rules import lease_timing, record_rules, refusal
-from supervisor.broker.rules.record_rules import Hold
+from supervisor.broker.rules.record_rules import RecordHold
 from supervisor.broker.rules.refusal import Busy, Finished, GivenUp, Redo, SameName
-from supervisor.broker.rules.retry_policy import Verdict, decide, decide_forbidden, sentence
+from supervisor.broker.rules.retry_policy import RetryDecision, decide, decide_forbidden, sentence
 from supervisor.contract.wire.messages import Failure
 from tests.broker.harness import term
 
 NOW = 1_800_000_000.0
-OURS = Hold("token-ours", "owner-ours")
+OURS = RecordHold("token-ours", "owner-ours")
 REQUEST = JobRequest("rec-1", "user-9", "dev-7", Source("raw", "a.wav"))
 FAILED = {
     "remState": "FAILED",
@@ -45,17 +45,17 @@ def held(**more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("failure", "failures", "expected"),
     [
-        (Failure.REJECTED, 0, Verdict(True, "No.")),
-        (Failure.CRASH, 0, Verdict(True, "No.", counts="remCrashes")),
-        (Failure.FAILURE, 0, Verdict(False, "No.", counts="remFailures", after_s=10.0)),
-        (Failure.OUT_OF_MEMORY, 1, Verdict(False, "No.", counts="remFailures", after_s=30.0)),
-        (Failure.STALL, 2, Verdict(True, "No. Given up after 3 attempts.", counts="remFailures")),
-        (Failure.DEPENDENCY, 9, Verdict(False, "No.", after_s=30.0)),
-        (Failure.SICK_DEVICE, 9, Verdict(False, "No.")),
+        (Failure.REJECTED, 0, RetryDecision(True, "No.")),
+        (Failure.CRASH, 0, RetryDecision(True, "No.", counts="remCrashes")),
+        (Failure.FAILURE, 0, RetryDecision(False, "No.", counts="remFailures", after_s=10.0)),
+        (Failure.OUT_OF_MEMORY, 1, RetryDecision(False, "No.", counts="remFailures", after_s=30.0)),
+        (Failure.STALL, 2, RetryDecision(True, "No. Given up after 3 attempts.", counts="remFailures")),
+        (Failure.DEPENDENCY, 9, RetryDecision(False, "No.", after_s=30.0)),
+        (Failure.SICK_DEVICE, 9, RetryDecision(False, "No.")),
     ],
 )
 def test_each_failure_class_ends_as_the_table_says(
-    failure: Failure, failures: int, expected: Verdict
+    failure: Failure, failures: int, expected: RetryDecision
 ) -> None:
     assert decide(failure, "No", failures, receive_count=1) == expected
 

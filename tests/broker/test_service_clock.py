@@ -11,7 +11,7 @@ import pytest
 from supervisor.broker.backends.dynamodb import DynamoRecords
 from supervisor.broker.backends.service_clock import ServiceClock
 from supervisor.broker.ports.ports import Change, Missing, RecordKey
-from supervisor.broker.rules.record_rules import Hold
+from supervisor.broker.rules.record_rules import RecordHold
 from supervisor.contract import clock
 from tests.broker.aws_servers import AwsServer, deploy
 
@@ -85,7 +85,7 @@ def test_records_measure_the_tables_clock_by_every_answer(
     """A wall clock five minutes off; reads, updates and refused updates all carry the Date."""
     server: AwsServer = request.getfixturevalue(name)
     made, key = deploy(server), RecordKey("u", "r")
-    change = Change(Missing("remToken"), {"remToken": Hold("t", "o").token})
+    change = Change(Missing("remToken"), {"remToken": RecordHold("t", "o").token})
     truth = clock.wall_unix_s
     for ask in (
         lambda records: records.get(key),

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from supervisor.broker.in_flight.in_flight import Holdings
+from supervisor.broker.in_flight.in_flight import InFlight
 from supervisor.broker.in_flight.in_flight_types import Lease, LiveJob, Phase, Settled
-from supervisor.broker.in_flight.lease_journal import LeaseFiles, _read, revived
-from supervisor.broker.in_flight.outages import Troubles
+from supervisor.broker.in_flight.lease_journal import LeaseJournal, _read, revived
+from supervisor.broker.in_flight.outages import OutageReporter
 from supervisor.broker.in_flight.spool import Spool
 from supervisor.broker.ports.errors import JobRejected, ResultBroken, TryLater
 from supervisor.broker.ports.job_request import JobRequest, Source
 from supervisor.broker.ports.ports import Message, RecordKey
-from supervisor.broker.rules.record_rules import Hold, Result
+from supervisor.broker.rules.record_rules import RecordHold, Result
 from supervisor.contract.wire.messages import Ending, JobCard, Trouble
 from tests.broker.harness import stage
 
@@ -113,8 +113,8 @@ def test_samples_alone_keep_no_recording_out(tmp_path: Path) -> None:
 
 
 def test_an_heir_reads_the_lease_as_it_was_written(tmp_path: Path) -> None:
-    files = LeaseFiles(tmp_path / "leases", "this boot")
-    job = LiveJob(REQUEST, Hold("t", "o"), Phase.READY, 3, 1, 77, REQUEST.source, announced=True)
+    files = LeaseJournal(tmp_path / "leases", "this boot")
+    job = LiveJob(REQUEST, RecordHold("t", "o"), Phase.READY, 3, 1, 77, REQUEST.source, announced=True)
     lease = Lease(MESSAGE, 100.0, {"rec-1"}, {"rec-0": Settled(Ending.FAILED, "bad", 5.0)}, {"rec-0": 0.0})
 
     files.save(lease, {"rec-1": job})
@@ -139,18 +139,18 @@ def test_an_heir_reads_the_lease_as_it_was_written(tmp_path: Path) -> None:
 def test_a_lease_that_means_nothing_any_more_is_forgotten(
     tmp_path: Path, boot_id: str, now_s: float, content: str
 ) -> None:
-    files = LeaseFiles(tmp_path / "leases", "this boot")
+    files = LeaseJournal(tmp_path / "leases", "this boot")
     files.save(Lease(MESSAGE, 100.0), {})
     if content is not None:
         next((tmp_path / "leases").glob("*.json")).write_text(content)
 
-    assert LeaseFiles(tmp_path / "leases", boot_id).load(now_s) == []
+    assert LeaseJournal(tmp_path / "leases", boot_id).load(now_s) == []
     assert list((tmp_path / "leases").glob("*.json")) == []
 
 
 def test_a_job_of_two_messages_is_lost_only_with_the_last(tmp_path: Path, spool: Spool) -> None:
-    holdings = Holdings(LeaseFiles(tmp_path / "leases", "b"), spool, Troubles(lambda message: None))
-    job = LiveJob(REQUEST, Hold("t", "o"))
+    holdings = InFlight(LeaseJournal(tmp_path / "leases", "b"), spool, OutageReporter(lambda message: None))
+    job = LiveJob(REQUEST, RecordHold("t", "o"))
     first, second = Lease(MESSAGE, 100.0), Lease(Message("m-2", "h-2", "", 1), 100.0, {"rec-1"})
     holdings.add(first, [job])
     holdings.add(second, [])
@@ -162,7 +162,7 @@ def test_a_job_of_two_messages_is_lost_only_with_the_last(tmp_path: Path, spool:
 
 def test_leases_that_cannot_be_written_down_are_told_once_and_not_fatal(tmp_path: Path, spool: Spool) -> None:
     said: list[object] = []
-    holdings = Holdings(LeaseFiles(tmp_path / "leases", "b"), spool, Troubles(said.append))
+    holdings = InFlight(LeaseJournal(tmp_path / "leases", "b"), spool, OutageReporter(said.append))
     (tmp_path / "leases").rmdir()
 
     for name in ("m-1", "m-2"):
@@ -187,7 +187,7 @@ def test_result_is_what_the_worker_announced(spool: Spool) -> None:
 
 
 def test_line_that_a_death_cut_off_does_not_count(tmp_path: Path) -> None:
-    files = LeaseFiles(tmp_path, "boot")
+    files = LeaseJournal(tmp_path, "boot")
     held = Lease(MESSAGE, 100.0)
     files.save(held, {})
     held.deadline_at_s = 200.0
@@ -197,11 +197,11 @@ def test_line_that_a_death_cut_off_does_not_count(tmp_path: Path) -> None:
 
     for cut in range(whole.index(b"\n") + 1, len(whole)):
         path.write_bytes(whole[:cut])
-        assert [saved.deadline_at_s for saved in LeaseFiles(tmp_path, "boot").load(50.0)] == [100.0]
+        assert [saved.deadline_at_s for saved in LeaseJournal(tmp_path, "boot").load(50.0)] == [100.0]
 
 
 def test_file_of_a_lease_that_lasts_does_not_grow_for_ever(tmp_path: Path) -> None:
-    files = LeaseFiles(tmp_path, "boot")
+    files = LeaseJournal(tmp_path, "boot")
     held = Lease(MESSAGE, 100.0)
     for number in range(1_000):
         held.deadline_at_s = 100.0 + number
@@ -209,7 +209,7 @@ def test_file_of_a_lease_that_lasts_does_not_grow_for_ever(tmp_path: Path) -> No
 
     (path,) = tmp_path.iterdir()
     assert path.stat().st_size <= 65_536
-    assert [saved.deadline_at_s for saved in LeaseFiles(tmp_path, "boot").load(50.0)] == [1_099.0]
+    assert [saved.deadline_at_s for saved in LeaseJournal(tmp_path, "boot").load(50.0)] == [1_099.0]
 
 
 class _FullDisk:
@@ -231,7 +231,7 @@ class _FullDisk:
 
 def test_line_that_a_full_disk_cut_off_is_not_continued(tmp_path: Path) -> None:
     """The next line would be half of one and half of another: an heir would find the lease as it was."""
-    files = LeaseFiles(tmp_path, "boot")
+    files = LeaseJournal(tmp_path, "boot")
     held = Lease(MESSAGE, 100.0)
     files.save(held, {})
     files._open[held.id].file = _FullDisk(files._open[held.id].file, 10)  # type: ignore[assignment]
@@ -248,14 +248,14 @@ def test_full_disk_leaves_no_empty_files_of_leases(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room_bytes: int
 ) -> None:
     """A broker that could not write its leases down left one more file with each try."""
-    files = LeaseFiles(tmp_path, "boot")
-    real = LeaseFiles._make
+    files = LeaseJournal(tmp_path, "boot")
+    real = LeaseJournal._make
 
-    def make(self: LeaseFiles) -> Any:
+    def make(self: LeaseJournal) -> Any:
         path, file = real(self)
         return path, _FullDisk(file, room_bytes)
 
-    monkeypatch.setattr(LeaseFiles, "_make", make)
+    monkeypatch.setattr(LeaseJournal, "_make", make)
     for _ in range(5):
         with pytest.raises(OSError, match="No space left"):
             files.save(Lease(MESSAGE, 100.0), {})
@@ -265,7 +265,7 @@ def test_full_disk_leaves_no_empty_files_of_leases(
 
 def test_file_that_another_lease_had_is_emptied_before_it_is_used_again(tmp_path: Path) -> None:
     """A line of the lease that ended would stand for the new one if the disk is full just then."""
-    files = LeaseFiles(tmp_path, "boot")
+    files = LeaseJournal(tmp_path, "boot")
     ended, begun = Lease(MESSAGE, 100.0), Lease(Message("m-2", "handle-2", "", 1), 200.0)
     files.save(ended, {})
     files.forget(ended)
@@ -275,4 +275,4 @@ def test_file_that_another_lease_had_is_emptied_before_it_is_used_again(tmp_path
 
     (path,) = tmp_path.iterdir()
     assert b"handle-1" not in path.read_bytes()
-    assert [saved.message_id for saved in LeaseFiles(tmp_path, "boot").load(50.0)] == ["m-2"]
+    assert [saved.message_id for saved in LeaseJournal(tmp_path, "boot").load(50.0)] == ["m-2"]

@@ -11,7 +11,7 @@ from typing import Any, Callable
 
 import pytest
 
-from supervisor.cli.client.helper_process import Errand
+from supervisor.cli.client.helper_process import HelperProcess
 from supervisor.cli.doctor import host_checks as host
 from supervisor.cli.doctor.child_checks import finding_from, findings_of, of_model
 from supervisor.cli.doctor.doctor import finding_lines, summary
@@ -71,11 +71,11 @@ def test_a_file_in_place_of_the_state_directory_fails(tmp_path: Path) -> None:
     assert host.of_state_dir(Settings(state_dir=str(tmp_path / "file" / "state"))).state == "fail"
 
 
-def printing(tmp_path: Path, program: str) -> Errand:
+def printing(tmp_path: Path, program: str) -> HelperProcess:
     """Start an errand whose program is `program`."""
     (tmp_path / "printing_child.py").write_text(program, encoding="utf-8")
     env: Mapping[str, str] = {"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"]}
-    return Errand("printing_child", [], env)
+    return HelperProcess("printing_child", [], env)
 
 
 def test_what_a_child_found_is_passed_on_and_chatter_is_not(tmp_path: Path) -> None:

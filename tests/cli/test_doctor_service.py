@@ -67,7 +67,7 @@ def test_a_service_that_is_well_is_named_by_its_pid(status_of: Make) -> None:
 
 
 def test_whoever_may_not_ask_is_not_told_to_restart_the_service(state_dir: Path) -> None:
-    running = service.Running(failure="Permission denied: ... Use sudo.", is_forbidden=True)
+    running = service.RunningService(failure="Permission denied: ... Use sudo.", is_forbidden=True)
 
     (found,) = service.of_service(running, str(state_dir), {})
 

@@ -64,9 +64,9 @@ def test_what_is_no_drill_is_a_mistake_in_usage(words: tuple[str, ...]) -> None:
 
 
 def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    from supervisor.notices.fake_imds import FakeMetadata
+    from supervisor.notices.fake_imds import FakeImds
 
-    with FakeMetadata() as other:
+    with FakeImds() as other:
         assert main.main(["drill", "spot", "--serve", str(other.port)]) == 1
         assert f"port {other.port}" in capsys.readouterr().err
 

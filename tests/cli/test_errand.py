@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 from supervisor.cli.client.errors import CommandFailed
-from supervisor.cli.client.helper_process import Errand, for_broker, for_engine
+from supervisor.cli.client.helper_process import HelperProcess, for_broker, for_engine
 from supervisor.settings.load import Loaded
 from supervisor.settings.schema import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def child(tmp_path: Path, program: str, name: str = "errand_child") -> Errand:
+def child(tmp_path: Path, program: str, name: str = "errand_child") -> HelperProcess:
     """Start an errand whose program is `program`."""
     (tmp_path / f"{name}.py").write_text(program, encoding="utf-8")
-    return Errand(name, ["verb"], {"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"]})
+    return HelperProcess(name, ["verb"], {"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"]})
 
 
 def test_lines_come_as_they_are_written_and_chatter_is_passed_over(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_request_reaches_the_child_letter_by_letter(tmp_path: Path) -> None:
     )
     env = {"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"]}
 
-    with Errand("errand_child", ["verb"], env, request=request) as errand:
+    with HelperProcess("errand_child", ["verb"], env, request=request) as errand:
         lines = list(errand.lines())
         errand.finish()
 
@@ -109,7 +109,7 @@ def test_a_child_is_found_even_where_the_user_has_a_folder_of_that_name(tmp_path
         "raise SystemExit('not this one')", encoding="utf-8"
     )
 
-    with Errand("supervisor.gpuwatch", ["dance"], {"PATH": os.environ["PATH"]}) as errand:
+    with HelperProcess("supervisor.gpuwatch", ["dance"], {"PATH": os.environ["PATH"]}) as errand:
         list(errand.lines())
         with pytest.raises(CommandFailed, match=r"python -m supervisor\.gpuwatch"):
             errand.finish()
@@ -124,8 +124,8 @@ def test_a_child_goes_with_a_command_that_is_killed(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     parent = f"""
-from supervisor.cli.client.helper_process import Errand
-with Errand("errand_child", [], {{"PYTHONPATH": {str(tmp_path)!r}}}) as errand:
+from supervisor.cli.client.helper_process import HelperProcess
+with HelperProcess("errand_child", [], {{"PYTHONPATH": {str(tmp_path)!r}}}) as errand:
     for line in errand.lines():
         print(line["pid"], flush=True)
 """

@@ -9,7 +9,7 @@ import pytest
 
 from supervisor.cli.client.errors import CommandFailed
 from supervisor.cli.client.results import ResultFolder
-from supervisor.cli.text.progress import Progress
+from supervisor.cli.text.progress import SubmissionProgress
 from supervisor.cli.text.text_format import (
     audio_text,
     bytes_text,
@@ -25,7 +25,7 @@ def running(job_id: str, ratio: Any, audio_s: Any = 60.0) -> dict[str, Any]:
 
 
 def test_a_pipe_gets_a_line_at_each_quarter_once() -> None:
-    progress = Progress()
+    progress = SubmissionProgress()
     progress.queued("j1", "a.wav")
 
     told = [progress.seen(running("j1", ratio)) for ratio in (0.0, 0.1, 0.26, 0.3, 0.8, 0.2, 0.8, 1.0)]
@@ -34,7 +34,7 @@ def test_a_pipe_gets_a_line_at_each_quarter_once() -> None:
 
 
 def test_other_peoples_jobs_are_not_ours_to_show() -> None:
-    progress = Progress()
+    progress = SubmissionProgress()
     progress.queued("j1", "a.wav")
 
     assert progress.seen(running("somebody-elses", 0.5)) == []
@@ -42,7 +42,7 @@ def test_other_peoples_jobs_are_not_ours_to_show() -> None:
 
 
 def test_the_picture_shows_begun_ones_first_and_drops_what_is_through() -> None:
-    progress = Progress()
+    progress = SubmissionProgress()
     for n in range(9):
         progress.queued(f"j{n}", f"{n}.wav")
     progress.seen(running("j8", 0.5))
@@ -56,7 +56,7 @@ def test_the_picture_shows_begun_ones_first_and_drops_what_is_through() -> None:
 
 
 def test_a_long_path_shows_its_end_and_the_line_fits_a_terminal() -> None:
-    progress = Progress()
+    progress = SubmissionProgress()
     progress.queued("j1", "/archive/" + "deep/" * 20 + "interview-07.wav")
     progress.seen(running("j1", 0.5, 43_200.0))
 
@@ -71,7 +71,7 @@ def test_a_long_path_shows_its_end_and_the_line_fits_a_terminal() -> None:
     "status", [None, [], {}, {"slots": None}, {"slots": [None]}, {"slots": [{"jobs": [3]}]}]
 )
 def test_a_status_that_says_nothing_changes_nothing(status: Any) -> None:
-    progress = Progress()
+    progress = SubmissionProgress()
     progress.queued("j1", "a.wav")
 
     assert progress.seen(status) == []
@@ -158,7 +158,7 @@ def test_a_file_in_place_of_the_folder_is_told_in_words(tmp_path: Path) -> None:
 
 
 def test_recordings_only_wait_from_the_queue_to_their_first_word() -> None:
-    progress = Progress()
+    progress = SubmissionProgress()
     before = progress.only_waits
     progress.queued("j1", "a.wav")
     queued = progress.only_waits

@@ -12,7 +12,7 @@ import pytest
 
 from supervisor.contract.wire.messages import Xid
 from supervisor.gpuwatch import simulated
-from supervisor.gpuwatch.simulated import IDLE_BYTES, Pretend
+from supervisor.gpuwatch.simulated import IDLE_BYTES, SimulatedGpus
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def nobody(_: Xid) -> None:
 
 
 def test_they_are_well_until_told_otherwise(path: Path) -> None:
-    sight = Pretend(path, 3, nobody).look()
+    sight = SimulatedGpus(path, 3, nobody).look()
 
     assert [gpu.index for gpu in sight.gpus] == [0, 1, 2]
     assert {(gpu.health, gpu.recovery_action, gpu.memory_used_bytes) for gpu in sight.gpus} == {
@@ -39,13 +39,13 @@ def test_they_are_well_until_told_otherwise(path: Path) -> None:
 
 
 def test_each_state_directory_has_gpus_of_its_own(tmp_path: Path) -> None:
-    uuids = {Pretend(tmp_path / name / "f.json", 1, nobody).uuid(0) for name in ("a", "b")}
+    uuids = {SimulatedGpus(tmp_path / name / "f.json", 1, nobody).uuid(0) for name in ("a", "b")}
 
     assert len(uuids) == 2
 
 
 def test_a_file_makes_them_fail(path: Path) -> None:
-    gpus = Pretend(path, 4, nobody)
+    gpus = SimulatedGpus(path, 4, nobody)
     script(
         path,
         {
@@ -81,7 +81,7 @@ def test_a_simulated_driver_wants_what_its_xids_ask_for_until_they_are_healed(
     path: Path, told: dict[str, Any], action: Optional[str]
 ) -> None:
     """A drill's XID 79 only restarted the worker: the simulated driver said that nothing was to be done."""
-    gpus = Pretend(path, 1, nobody)
+    gpus = SimulatedGpus(path, 1, nobody)
     script(path, {"0": told})
 
     assert gpus.look().gpus[0].recovery_action == action
@@ -91,14 +91,14 @@ def test_a_simulated_driver_wants_what_its_xids_ask_for_until_they_are_healed(
 def test_a_file_that_makes_no_sense_does_nothing(path: Path, text: str) -> None:
     path.write_text(text)
 
-    assert Pretend(path, 1, nobody).look().gpus[0].health == "ok"
+    assert SimulatedGpus(path, 1, nobody).look().gpus[0].health == "ok"
 
 
 def test_only_xids_that_are_new_are_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulated, "LOOK_FOR_XIDS_EVERY_S", 0.01)
     told: queue.Queue[Xid] = queue.Queue()
     script(path, {"0": {"xids": [13]}})
-    gpus = Pretend(path, 2, told.put)
+    gpus = SimulatedGpus(path, 2, told.put)
 
     script(path, {"0": {"xids": [13, 79]}, "1": {"xids": [31]}})
 
@@ -107,7 +107,7 @@ def test_only_xids_that_are_new_are_told(path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_hang_ends_with_its_time_or_when_it_is_called_off(path: Path) -> None:
-    gpus = Pretend(path, 1, nobody)
+    gpus = SimulatedGpus(path, 1, nobody)
     script(path, {"0": {"hang_until_unix_s": 1.0}})
     gpus.look()  # long over
     script(path, {"0": {"hang_until_unix_s": 9e9}})

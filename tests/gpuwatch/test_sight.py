@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from supervisor.contract.wire.messages import Device, Devices
-from supervisor.gpuwatch.report import Sight, devices_of, is_news
+from supervisor.gpuwatch.report import GpuReport, devices_of, is_news
 
 GIB = 1024**3
 A = Device("GPU-a", "A10", 0, 1 * GIB, 24 * GIB, 0.0, 40.0)
@@ -16,25 +16,25 @@ B = Device("GPU-b", "A10", 1, 2 * GIB, 24 * GIB, 0.5, 50.0)
 
 
 def test_all_gpus_are_told_where_nothing_hides_them() -> None:
-    assert devices_of(Sight((A, B)), {}, True, None) == Devices((A, B), True, "")
+    assert devices_of(GpuReport((A, B)), {}, True, None) == Devices((A, B), True, "")
 
 
 def test_hidden_gpus_are_left_out_and_the_reason_is_told() -> None:
-    told = devices_of(Sight((A, B), "GPU 2 does not answer"), {"CUDA_VISIBLE_DEVICES": "1,5"}, True, None)
+    told = devices_of(GpuReport((A, B), "GPU 2 does not answer"), {"CUDA_VISIBLE_DEVICES": "1,5"}, True, None)
 
     assert told.devices == (B,)
     assert told.problem.startswith("GPU 2 does not answer. CUDA_VISIBLE_DEVICES=1,5: '5' fits no GPU")
 
 
 def test_gpus_come_in_the_order_that_the_list_gives() -> None:
-    told = devices_of(Sight((A, B)), {"CUDA_VISIBLE_DEVICES": "1,0"}, True, None)
+    told = devices_of(GpuReport((A, B)), {"CUDA_VISIBLE_DEVICES": "1,0"}, True, None)
 
     assert told.devices == (B, A)
 
 
 def test_parts_of_a_gpu_stand_in_its_place_and_its_number_means_the_first() -> None:
     parts = [dataclasses.replace(A, uuid=f"MIG-{n}", parent="GPU-a", mig_index=n) for n in (0, 2)]
-    sight = Sight((*parts, B))
+    sight = GpuReport((*parts, B))
 
     assert devices_of(sight, {}, True, None).devices == (*parts, B)
     assert devices_of(sight, {"CUDA_VISIBLE_DEVICES": "1,0"}, True, None).devices == (B, parts[0])
@@ -44,7 +44,7 @@ def test_parts_of_a_gpu_stand_in_its_place_and_its_number_means_the_first() -> N
 def test_ordinals_among_unlike_gpus_come_with_a_warning() -> None:
     unlike = dataclasses.replace(B, name="T4")
 
-    told = devices_of(Sight((A, unlike)), {"CUDA_VISIBLE_DEVICES": "0"}, True, None)
+    told = devices_of(GpuReport((A, unlike)), {"CUDA_VISIBLE_DEVICES": "0"}, True, None)
 
     assert told.devices == (A,)
     assert "CUDA_DEVICE_ORDER=PCI_BUS_ID" in told.problem
@@ -54,14 +54,14 @@ def test_gpus_known_so_far_outlive_an_nvml_that_fails() -> None:
     """Running workers do not need NVML. A container that lost its device cgroup still computes."""
     last = Devices((A,), True)
 
-    told = devices_of(Sight((), "NVML error 999", failed=True), {}, True, last)
+    told = devices_of(GpuReport((), "NVML error 999", failed=True), {}, True, last)
 
     assert told.problem == "NVML error 999"
     assert told.devices == (Device("GPU-a", "A10", 0, None, 24 * GIB, None, None),)
 
 
 def test_a_first_look_that_fails_shows_no_gpu() -> None:
-    failing = Sight((), "no driver", failed=True)
+    failing = GpuReport((), "no driver", failed=True)
 
     assert devices_of(failing, {"CUDA_VISIBLE_DEVICES": "0"}, True, None) == Devices(
         (), True, "no driver", True
@@ -69,7 +69,7 @@ def test_a_first_look_that_fails_shows_no_gpu() -> None:
 
 
 def test_a_gpu_that_is_gone_while_nvml_is_well_is_gone() -> None:
-    told = devices_of(Sight((A,), "GPU 1 does not answer"), {}, True, Devices((A, B), True))
+    told = devices_of(GpuReport((A,), "GPU 1 does not answer"), {}, True, Devices((A, B), True))
 
     assert told.devices == (A,)
 

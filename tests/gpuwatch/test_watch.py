@@ -20,7 +20,7 @@ from supervisor.contract.exits import Exit
 from supervisor.contract.wire import framing, messages
 from supervisor.contract.wire.messages import Device, Devices, Up, Xid
 from supervisor.gpuwatch import check, pci, watch
-from supervisor.gpuwatch.report import Sight, devices_of
+from supervisor.gpuwatch.report import GpuReport, devices_of
 from tests import leftovers
 
 A = Device("GPU-a", "A10", 0)
@@ -29,10 +29,10 @@ A = Device("GPU-a", "A10", 0)
 class Script:
     """A source that gives the sights it was given, the last one for ever."""
 
-    def __init__(self, *sights: Sight) -> None:
+    def __init__(self, *sights: GpuReport) -> None:
         self._sights = list(sights)
 
-    def look(self) -> Sight:
+    def look(self) -> GpuReport:
         return self._sights.pop(0) if len(self._sights) > 1 else self._sights[0]
 
 
@@ -42,9 +42,9 @@ class HangingDriver:
     def __init__(self) -> None:
         self.go_on = threading.Event()
 
-    def look(self) -> Sight:
+    def look(self) -> GpuReport:
         self.go_on.wait(60)
-        return Sight((A,))
+        return GpuReport((A,))
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def read(side: socket.socket, count: int) -> list[Any]:
 
 def test_devices_come_first_and_then_the_word_that_it_is_up(link: Any) -> None:
     ours, theirs = link
-    watching = watch.Watch(theirs, Script(Sight((A, Device("GPU-b", "T4", 1)))))
+    watching = watch.Watch(theirs, Script(GpuReport((A, Device("GPU-b", "T4", 1)))))
 
     assert watching.look_once() is False
 
@@ -81,8 +81,8 @@ def test_only_news_is_told_between_two_regular_reports(link: Any, monkeypatch: p
     ours, theirs = link
     now_s = [100.0]
     monkeypatch.setattr(watch.clock, "now_s", lambda: now_s[0])
-    broken = Sight((), "NVML error 999 (Unknown Error)", failed=True)
-    watching = watch.Watch(theirs, Script(Sight((A,)), Sight((A,)), Sight((A,)), broken))
+    broken = GpuReport((), "NVML error 999 (Unknown Error)", failed=True)
+    watching = watch.Watch(theirs, Script(GpuReport((A,)), GpuReport((A,)), GpuReport((A,)), broken))
 
     watching.look_once()
     now_s[0] += 5
@@ -140,7 +140,7 @@ def test_a_fault_of_ours_ends_the_process_instead_of_leaving_it_deaf(
     link: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Faulty:
-        def look(self) -> Sight:
+        def look(self) -> GpuReport:
             raise ZeroDivisionError("a bug")
 
     _, theirs = link
@@ -216,14 +216,14 @@ def test_the_check_prints_one_json_object_a_line() -> None:
 @pytest.mark.parametrize(
     ("sight", "nvidia_pci", "states"),
     [
-        (Sight((), "no library. Install", failed=True), False, ["ok"]),
-        (Sight((), "no library. Install", failed=True), True, ["fail"]),
-        (Sight((A,)), True, ["ok", "ok"]),
-        (Sight((A,), "GPU 1 does not answer. Reboot"), True, ["warn", "ok"]),
+        (GpuReport((), "no library. Install", failed=True), False, ["ok"]),
+        (GpuReport((), "no library. Install", failed=True), True, ["fail"]),
+        (GpuReport((A,)), True, ["ok", "ok"]),
+        (GpuReport((A,), "GPU 1 does not answer. Reboot"), True, ["warn", "ok"]),
     ],
 )
 def test_the_check_fails_only_where_a_gpu_is_there_and_none_can_be_used(
-    sight: Sight, nvidia_pci: bool, states: list[str]
+    sight: GpuReport, nvidia_pci: bool, states: list[str]
 ) -> None:
     lines = list(check.findings(devices_of(sight, {}, nvidia_pci, None)))
 
@@ -263,7 +263,7 @@ def test_an_xid_that_comes_a_thousand_times_is_told_once_in_a_burst(
 ) -> None:
     """Each used to be told: a failing GPU kept the supervisor's loop and its log busy."""
     ours, theirs = link
-    watching = watch.Watch(theirs, Script(Sight((A,))))
+    watching = watch.Watch(theirs, Script(GpuReport((A,))))
     for n in range(1_000):
         watching.hear_xid(Xid("GPU-a", 79 if n % 2 else 31, float(n) / 1_000))
     theirs.shutdown(socket.SHUT_WR)

@@ -8,7 +8,7 @@ import pytest
 
 from supervisor.contract.wire.messages import Act, Xid
 from supervisor.gpuwatch.xid import TABLE, action_after, action_name, cure, judge, wants_hold
-from supervisor.gpuwatch.xid_bursts import COLLECT_S, Bursts
+from supervisor.gpuwatch.xid_bursts import COLLECT_S, XidBursts
 
 U = "GPU-a"
 
@@ -113,7 +113,7 @@ def test_recovery_actions_are_words_and_unlisted_ones_are_not_taken_for_none() -
 
 
 def test_xids_of_one_gpu_within_a_moment_are_one_fault() -> None:
-    bursts = Bursts()
+    bursts = XidBursts()
     for xid, at_s in ((79, 10.0), (45, 10.5), (79, 11.0)):
         bursts.add(Xid("GPU-a", xid, at_s))
     bursts.add(Xid("GPU-b", 31, 11.5))
@@ -126,7 +126,7 @@ def test_xids_of_one_gpu_within_a_moment_are_one_fault() -> None:
 
 
 def test_a_gpu_that_tells_without_end_fills_no_memory() -> None:
-    bursts = Bursts()
+    bursts = XidBursts()
     for n in range(10_000):
         bursts.add(Xid("GPU-a", n, 1.0))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from supervisor.contract.wire import messages as m
-from supervisor.processes.child import Child, Recipe
+from supervisor.processes.child import Child, ChildSpec
 from tests.waiting import wait_in_loop
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -87,7 +87,7 @@ class Nursery:
     ) -> Child:
         path = self._folder / f"{name}.py"
         path.write_text(HEAD + textwrap.dedent(script), encoding="utf-8")
-        recipe = Recipe(name, command or [sys.executable, str(path)], environment(), m.FROM_WORKER, lock)
+        recipe = ChildSpec(name, command or [sys.executable, str(path)], environment(), m.FROM_WORKER, lock)
         child = Child(recipe, self.ears, self._loop)
         self._children.append(child)
         return child

@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from supervisor.placement.slot_plan import Place
+from supervisor.placement.slot_plan import SlotSpec
 from supervisor.pool.rules import device_holds
 from supervisor.pool.state import events as ev
 from supervisor.processes import child_specs
-from supervisor.processes.child import Recipe
+from supervisor.processes.child import ChildSpec
 from supervisor.service.provisioning import OWN_POLICIES
 from supervisor.service.run import run_service
 from supervisor.settings.load import load_settings
@@ -37,26 +37,34 @@ HELD = (__file__, "held")
 FLOODING = (__file__, "flooding")
 
 
-def null_worker(settings: Settings, environ: Mapping[str, str], place: Place, model_path: str) -> Recipe:
+def null_worker(
+    settings: Settings, environ: Mapping[str, str], place: SlotSpec, model_path: str
+) -> ChildSpec:
     """A worker's environment, link and lock; another command line."""
     real = child_specs.worker(settings, environ, place, model_path)
     return dataclasses.replace(real, command=(sys.executable, str(TOP / "bench" / "null_worker.py")))
 
 
-def tight_worker(settings: Settings, environ: Mapping[str, str], place: Place, model_path: str) -> Recipe:
+def tight_worker(
+    settings: Settings, environ: Mapping[str, str], place: SlotSpec, model_path: str
+) -> ChildSpec:
     """A real worker that lacks memory."""
     real = child_specs.worker(settings, environ, place, model_path)
     return dataclasses.replace(real, command=(sys.executable, "-m", "tests.processes.tight_worker"))
 
 
-def held_worker(settings: Settings, environ: Mapping[str, str], place: Place, model_path: str) -> Recipe:
+def held_worker(
+    settings: Settings, environ: Mapping[str, str], place: SlotSpec, model_path: str
+) -> ChildSpec:
     """The same; it waits for the file `go` in the state directory."""
     real = child_specs.worker(settings, environ, place, model_path)
     command = (sys.executable, "-m", "tests.processes.held_worker", str(Path(settings.state_dir) / "go"))
     return dataclasses.replace(real, command=command)
 
 
-def flooding_worker(settings: Settings, environ: Mapping[str, str], place: Place, model_path: str) -> Recipe:
+def flooding_worker(
+    settings: Settings, environ: Mapping[str, str], place: SlotSpec, model_path: str
+) -> ChildSpec:
     """Like null_worker, but it floods its standard output."""
     real = child_specs.worker(settings, environ, place, model_path)
     return dataclasses.replace(real, command=(sys.executable, "-m", "tests.processes.flooding_worker"))

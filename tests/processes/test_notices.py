@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from supervisor.notices.fake_imds import FakeMetadata, Fault
+from supervisor.notices.fake_imds import FakeImds, ImdsFault
 from supervisor.notices.notice import Kind
 from tests.processes.quick_service import HELD, NULL
 from tests.processes.rem_service import LIMIT_S, RUN, SAMPLES, Service, running, wait_for
@@ -23,8 +23,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeMetadata]:
-    with FakeMetadata() as service:
+def fake() -> Iterator[FakeImds]:
+    with FakeImds() as service:
         yield service
 
 
@@ -34,7 +34,7 @@ def sender(tmp_path: Path) -> LocalSender:
 
 
 @contextmanager
-def watching(tmp_path: Path, fake: FakeMetadata, program: Sequence[str] = RUN) -> Iterator[Service]:
+def watching(tmp_path: Path, fake: FakeImds, program: Sequence[str] = RUN) -> Iterator[Service]:
     endpoint = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": fake.endpoint, "AWS_EC2_METADATA_DISABLED": "false"}
     with running(tmp_path / "state", program, slots=1, **endpoint) as service:
         yield service
@@ -58,7 +58,7 @@ def wait_drained(service: Service) -> dict[str, Any]:
 
 
 def test_terminate_in_mid_job_ends_in_drained_and_the_job_is_finished(
-    fake: FakeMetadata, sender: LocalSender, tmp_path: Path
+    fake: FakeImds, sender: LocalSender, tmp_path: Path
 ) -> None:
     with watching(tmp_path, fake) as service:
         job = in_measured_work(service, sender)
@@ -84,7 +84,7 @@ def test_terminate_in_mid_job_ends_in_drained_and_the_job_is_finished(
 
 @pytest.mark.parametrize(("action", "in_s"), [("terminate", 6), ("hibernate", 100), ("terminate", -3_600)])
 def test_a_job_that_can_not_be_finished_is_back_in_the_queue_in_time(
-    fake: FakeMetadata, sender: LocalSender, tmp_path: Path, action: str, in_s: float
+    fake: FakeImds, sender: LocalSender, tmp_path: Path, action: str, in_s: float
 ) -> None:
     """Little time, none with hibernation, a notice in the past: given back before the machine is gone."""
     with watching(tmp_path, fake, HELD) as service:
@@ -106,7 +106,7 @@ def test_a_job_that_can_not_be_finished_is_back_in_the_queue_in_time(
 
 
 def test_a_restart_on_a_doomed_machine_takes_no_work_until_a_person_says_so(
-    fake: FakeMetadata, sender: LocalSender, tmp_path: Path
+    fake: FakeImds, sender: LocalSender, tmp_path: Path
 ) -> None:
     job = sender.send(SAMPLES / "harbour.wav")
     fake.tell(Kind.SPOT, in_s=100)
@@ -135,7 +135,7 @@ def test_a_restart_on_a_doomed_machine_takes_no_work_until_a_person_says_so(
     assert record["remAttempt"] == 1
 
 
-def test_no_worker_begins_before_a_slow_service_has_answered(fake: FakeMetadata, tmp_path: Path) -> None:
+def test_no_worker_begins_before_a_slow_service_has_answered(fake: FakeImds, tmp_path: Path) -> None:
     fake.tell(Kind.SPOT, in_s=100)
     fake.delay_s = 1.5
     with watching(tmp_path, fake, NULL) as service:
@@ -145,9 +145,7 @@ def test_no_worker_begins_before_a_slow_service_has_answered(fake: FakeMetadata,
         assert [line for line in service.log.splitlines() if '"slot": "cpu' in line] == []
 
 
-def test_a_withdrawn_notice_leaves_the_service_drained_and_says_so(
-    fake: FakeMetadata, tmp_path: Path
-) -> None:
+def test_a_withdrawn_notice_leaves_the_service_drained_and_says_so(fake: FakeImds, tmp_path: Path) -> None:
     with watching(tmp_path, fake, NULL) as service:
         service.wait_ready()
         fake.tell(Kind.SPOT, in_s=100)
@@ -167,7 +165,7 @@ def test_a_withdrawn_notice_leaves_the_service_drained_and_says_so(
 
 
 def test_spot_asg_and_sigterm_at_once_are_one_drain_to_the_earliest_deadline(
-    fake: FakeMetadata, sender: LocalSender, tmp_path: Path
+    fake: FakeImds, sender: LocalSender, tmp_path: Path
 ) -> None:
     """A worker that is stopped can't finish: it is killed 5 s before the spot notice's end, not SIGTERM's."""
     with watching(tmp_path, fake, HELD) as service:
@@ -194,7 +192,7 @@ def test_spot_asg_and_sigterm_at_once_are_one_drain_to_the_earliest_deadline(
 
 
 def test_a_recommendation_lets_the_present_job_finish_and_takes_nothing_new(
-    fake: FakeMetadata, sender: LocalSender, tmp_path: Path
+    fake: FakeImds, sender: LocalSender, tmp_path: Path
 ) -> None:
     with watching(tmp_path, fake) as service:
         job = in_measured_work(service, sender)
@@ -208,10 +206,8 @@ def test_a_recommendation_lets_the_present_job_finish_and_takes_nothing_new(
         assert drained["reason"].startswith("rebalance recommendation")
 
 
-def test_a_blocked_token_is_told_once_and_workers_begin_all_the_same(
-    fake: FakeMetadata, tmp_path: Path
-) -> None:
-    fake.fault = Fault.HOP_LIMIT
+def test_a_blocked_token_is_told_once_and_workers_begin_all_the_same(fake: FakeImds, tmp_path: Path) -> None:
+    fake.fault = ImdsFault.HOP_LIMIT
     with watching(tmp_path, fake, NULL) as service:
         service.wait_ready()
         wait_for(lambda: "--http-put-response-hop-limit 2" in service.log, "the message")
@@ -219,7 +215,7 @@ def test_a_blocked_token_is_told_once_and_workers_begin_all_the_same(
 
         assert service.log.count("hop-limit 2") == 1
         assert "hop-limit" in own(service)["troubles"]["metadata"]
-        fake.fault = Fault.NONE
+        fake.fault = ImdsFault.NONE
         wait_for(lambda: own(service).get("troubles") == {}, "the end of the trouble")
 
 

@@ -11,8 +11,8 @@ from typing import Any, Callable, Optional, cast
 
 from supervisor.pool import status
 from supervisor.pool.state.events import PoolEvent
-from supervisor.service.control.server import Control
-from supervisor.service.control_requests import Requests
+from supervisor.service.control.server import ControlServer
+from supervisor.service.control_requests import ControlRequests
 from supervisor.service.loop import Service
 from supervisor.settings.mistakes import SettingsWrong
 from supervisor.settings.schema import Settings
@@ -76,7 +76,7 @@ class Stage:
 
     def __init__(self, path: str, host: Host) -> None:
         self.path, self.host, self.desk = path, host, Desk(host)
-        self.control = Control(path, "", Requests(cast("Service", self.desk)).answer)
+        self.control = ControlServer(path, "", ControlRequests(cast("Service", self.desk)).answer)
         self._clients: list[Client] = []
 
     async def client(self) -> Client:

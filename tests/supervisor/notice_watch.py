@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Callable, Optional
 
-from supervisor.notices.fake_imds import FakeMetadata
+from supervisor.notices.fake_imds import FakeImds
 from supervisor.notices.http_get import Limits
 from supervisor.notices.notice import PATHS, Kind, Notice
-from supervisor.notices.watch import Notices, Pace
+from supervisor.notices.watch import NoticeWatch, PollPace
 from supervisor.settings.schema import NoticesSettings, Settings
 from tests.waiting import wait_in_loop
 
-QUICK = Pace(every_s=0.01, others_every=1, gate_most_s=5.0, limits=Limits(0.5, 0.1))
+QUICK = PollPace(every_s=0.01, others_every=1, gate_most_s=5.0, limits=Limits(0.5, 0.1))
 
 
 class Ears:
@@ -49,12 +49,12 @@ class Ears:
 class Watch:
     """A watch at work inside a loop."""
 
-    def __init__(self, fake: Optional[FakeMetadata], settings: NoticesSettings, pace: Pace) -> None:
+    def __init__(self, fake: Optional[FakeImds], settings: NoticesSettings, pace: PollPace) -> None:
         environ = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": fake.endpoint} if fake else {}
         self.fake = fake
         self.ears = Ears()
         self.slept_s = 0.0
-        self.notices = Notices(Settings(notices=settings), environ, self.ears, pace, lambda: self.slept_s)
+        self.notices = NoticeWatch(Settings(notices=settings), environ, self.ears, pace, lambda: self.slept_s)
 
     async def until(self, fact: Callable[[], object]) -> None:
         await wait_in_loop(fact, lambda: f"a fact; heard: {self.ears.heard}")
@@ -69,10 +69,10 @@ class Watch:
 
 
 def watched(
-    fake: Optional[FakeMetadata],
+    fake: Optional[FakeImds],
     story: Callable[[Watch], object],
     settings: Optional[NoticesSettings] = None,
-    pace: Pace = QUICK,
+    pace: PollPace = QUICK,
 ) -> Ears:
     """Run a watch through a story (a coroutine function); give what was heard."""
 

@@ -17,7 +17,7 @@ from supervisor.pool.state import events as ev
 from supervisor.pool.state import slot_types as sl
 from supervisor.pool.status import gist
 from supervisor.service.systemd import Notifier
-from supervisor.service.systemd_status import Announcer, is_too_late, status_line
+from supervisor.service.systemd_status import SystemdStatus, is_too_late, status_line
 
 POLICY = sl.Policy()
 NOW_S = 1_000.0
@@ -97,8 +97,8 @@ def pool_with(state: sl.SlotState, reason: str = "") -> Pool:
     return pool
 
 
-def announcer(systemd: Systemd, pool: Pool, **environ: str) -> Announcer:
-    return Announcer(Notifier({**systemd.environ, **environ}), pool, lambda: gist(pool, NOW_S, NOW_S - 5))
+def announcer(systemd: Systemd, pool: Pool, **environ: str) -> SystemdStatus:
+    return SystemdStatus(Notifier({**systemd.environ, **environ}), pool, lambda: gist(pool, NOW_S, NOW_S - 5))
 
 
 def test_ready_is_said_once_and_not_before_a_worker_is_ready(systemd: Systemd) -> None:
@@ -262,7 +262,7 @@ def test_the_watchdog_is_what_the_environment_says(environ: dict[str, str], watc
 
 def test_outside_systemd_nothing_is_timed_or_sent(loop: Loop) -> None:
     pool = pool_with(sl.SlotState.READY)
-    mine = Announcer(Notifier({"WATCHDOG_USEC": "30000000"}), pool, lambda: gist(pool, NOW_S, NOW_S))
+    mine = SystemdStatus(Notifier({"WATCHDOG_USEC": "30000000"}), pool, lambda: gist(pool, NOW_S, NOW_S))
 
     mine.begin()
     mine.tell()
@@ -274,7 +274,7 @@ def test_outside_systemd_nothing_is_timed_or_sent(loop: Loop) -> None:
 def test_a_systemd_that_does_not_listen_holds_nobody_up(tmp_path: Path) -> None:
     pool = pool_with(sl.SlotState.READY)
     gone = Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")})
-    mine = Announcer(gone, pool, lambda: gist(pool, NOW_S, NOW_S))
+    mine = SystemdStatus(gone, pool, lambda: gist(pool, NOW_S, NOW_S))
 
     mine.tell()
     mine.stopping()

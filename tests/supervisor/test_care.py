@@ -191,7 +191,7 @@ def test_release_by_hand_ends_a_hold_and_resume_does_not() -> None:
     host.run(5)
     assert host.state("w0") == "held"
     assert host.slot("w0").reason.startswith("XID 79")
-    host.post(ev.Release("w0"))
+    host.post(ev.ReleaseSlot("w0"))
 
     host.run_until(lambda: host.state("w0") == "ready")
 

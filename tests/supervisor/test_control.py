@@ -14,7 +14,7 @@ from typing import Any, Callable
 import pytest
 
 from supervisor.service.control import server as ct
-from supervisor.service.control.server import Control
+from supervisor.service.control.server import ControlServer
 from supervisor.service.control.socket_file import ControlSocket, GroupUnusable, SocketUnusable
 from tests.supervisor.control_stage import Client, Stage, Story
 
@@ -140,7 +140,7 @@ def test_socket_is_for_this_user_alone_whatever_the_umask_and_is_gone_at_the_end
     path = folder / "control.sock"
 
     async def story() -> None:
-        control = Control(str(path), "", lambda request: {})
+        control = ControlServer(str(path), "", lambda request: {})
         await control.open()
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         await control.close()
@@ -161,7 +161,7 @@ def test_socket_that_a_dead_supervisor_left_is_replaced(folder: Path) -> None:
         dead = socket.socket(socket.AF_UNIX)
         dead.bind(str(path))
         dead.close()  # the file stays, nobody listens
-        control = Control(str(path), "", lambda request: {"answer": 42})
+        control = ControlServer(str(path), "", lambda request: {"answer": 42})
         await control.open()
         client = Client(*await asyncio.open_unix_connection(str(path)))
         assert await client.ask(do="anything") == {"ok": True, "answer": 42}

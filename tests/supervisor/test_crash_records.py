@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.pool.state.slot_types import Slot
-from supervisor.service.crash_records import CrashLog, CrashRecord, LastWords
+from supervisor.service.crash_records import CrashLog, CrashRecord, LastLines
 
 
 def death(at_unix_s: float, **device: Any) -> CrashRecord:
@@ -62,7 +62,7 @@ def test_a_later_xid_is_another_matter(tmp_path: Path) -> None:
 
 def test_a_record_has_the_last_lines_of_its_own_process_alone() -> None:
     """Lines of a process that was drained or left behind stood in the record of the next one's crash."""
-    words = LastWords()
+    words = LastLines()
     words.hear("gpu0", "drained in good order", 10.0)
     words.hear("gpu1", "a neighbour", 21.0)
     words.hear("gpu0", "the model is loaded", 20.0)
@@ -74,7 +74,7 @@ def test_a_record_has_the_last_lines_of_its_own_process_alone() -> None:
 
 def test_of_a_long_log_line_the_reason_and_the_end_of_the_stack_are_kept() -> None:
     """The line was cut in its middle: no JSON any more, and the exception at its end was lost."""
-    words = LastWords()
+    words = LastLines()
     stack = "Traceback (most recent call last):\n" + "  File x\n" * 500 + "KeyError: 'region'"
     line = json.dumps({"level": "error", "message": "broker broke", "reason": "why", "error": stack})
 

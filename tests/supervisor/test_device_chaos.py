@@ -47,7 +47,7 @@ def strike(host: Host, what: str, n: int, how: Any) -> None:
     elif what == "nvml":
         host.nvml = "" if host.nvml else "NVML error 999"
     elif what == "release" and host.state(f"w{n}") == "held":
-        host.post(ev.Release(f"w{n}"))
+        host.post(ev.ReleaseSlot(f"w{n}"))
     elif what == "drain one":
         host.drain(f"w{n}", within_s=15)
     elif what == "resume":
@@ -79,7 +79,7 @@ def test_no_job_is_lost_and_all_slots_work_again_once_all_is_well(
     host.gpus = [replace(gpu(n), recovery_action="none") for n in range(COUNT)]
     host.run(60)
     for n in range(COUNT):
-        host.post(ev.Release(f"w{n}"))
+        host.post(ev.ReleaseSlot(f"w{n}"))
     host.post(ev.Resume(()))
 
     host.run_until(lambda: all(host.state(f"w{n}") == "ready" for n in range(COUNT)), most_s=900, step_s=5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from supervisor.contract.wire import messages as m
-from supervisor.pool.rules.memory_gate import GATE_S, Gate
+from supervisor.pool.rules.memory_gate import GATE_S, MemoryGate
 from supervisor.pool.state import events as ev
 from supervisor.pool.state import slot_types as sl
 from supervisor.pool.state.slot import decide
@@ -51,7 +51,7 @@ def test_a_person_vouches_for_memory_that_is_held_by_others() -> None:
     host.kill("w0", -6)
     host.run_until(lambda: host.state("w0") == "held")
 
-    host.post(ev.Release("w0"))
+    host.post(ev.ReleaseSlot("w0"))
 
     host.run_until(lambda: host.state("w0") == "ready", most_s=20)
 
@@ -165,7 +165,7 @@ def test_a_slot_that_is_told_to_rest_while_it_waits_at_the_gate_wakes_nobody() -
 
 def test_memory_is_learnt_as_idle_only_while_no_worker_of_ours_is_on_the_device() -> None:
     """What others use may shrink while a worker runs: that figure is not what is normal without one."""
-    gate, one = Gate(), gpu(0, memory_used_bytes=8 * GIB)
+    gate, one = MemoryGate(), gpu(0, memory_used_bytes=8 * GIB)
     gate.learn(m.Devices((one,)), busy=())
 
     gate.learn(m.Devices((replace(one, memory_used_bytes=2 * GIB),)), busy=(one.uuid,))

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from supervisor.service.exit_words import NOTHING, Words, read
+from supervisor.service.exit_words import NOTHING, ExitWords, read
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def error(reason: str) -> str:
 def test_a_worker_that_gives_up_says_why() -> None:
     lines = [error("old"), error("CUDA failed"), json.dumps({"level": "info", "reason": "not this"}), "text"]
 
-    assert read(lines, 71) == Words("CUDA failed")
+    assert read(lines, 71) == ExitWords("CUDA failed")
 
 
 def test_one_that_was_killed_had_no_words_on_it() -> None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import pytest
 
 from supervisor.contract.wire import messages as m
-from supervisor.pool.state.jobs import OUTSIDE_KILLS_MOST, Death, Entry, Ledger, Stage
+from supervisor.pool.state.jobs import OUTSIDE_KILLS_MOST, Death, JobEntry, JobTable, Stage
 from tests.supervisor.puppets import card
 
 
-def given(*job_ids: str, slot: str = "w0") -> Ledger:
-    ledger = Ledger()
+def given(*job_ids: str, slot: str = "w0") -> JobTable:
+    ledger = JobTable()
     for job_id in job_ids:
         ledger.give(ledger.ready(card(job_id)), slot, 5.0)
     return ledger
 
 
-def give_back(ledger: Ledger, job_id: str) -> Entry:
+def give_back(ledger: JobTable, job_id: str) -> JobEntry:
     """The job is with the worker again, after a death."""
     entry = ledger.entries[job_id]
     assert entry.stage is Stage.WAITING
@@ -159,7 +159,7 @@ def test_progress_begins_anew_with_the_next_worker() -> None:
 
 
 def test_job_that_comes_staged_waits_for_nothing_but_its_commit() -> None:
-    ledger = Ledger()
+    ledger = JobTable()
     entry = ledger.ready(card("a", staged=True))
 
     assert (entry.stage, entry.pending, ledger.waiting()) == (Stage.STAGED, m.Commit("a", attempt=1), [])

@@ -9,13 +9,13 @@ import pytest
 
 from supervisor.contract.exits import Exit
 from supervisor.contract.wire import messages as m
-from supervisor.placement.slot_plan import Place
+from supervisor.placement.slot_plan import SlotSpec
 from supervisor.pool import status
 from supervisor.pool.pool import Pool
 from supervisor.pool.state import slot_types as sl
-from supervisor.pool.state.oom_fallback import Load, MemoryLadder, Rung, does_not_fit
+from supervisor.pool.state.oom_fallback import Load, OomFallback, OomLimits, does_not_fit
 from supervisor.service.model_fetch import NAME as MODEL
-from supervisor.service.provisioning import Crew
+from supervisor.service.provisioning import Provisioner
 from supervisor.settings.schema import DevicesSettings, Settings, TranscriptionSettings
 from tests.supervisor.simulator import Host
 from tests.supervisor.test_snapshot import facts as facts_of
@@ -24,13 +24,13 @@ ENGINE = {"model": "large-v3", "device": "cuda", "compute_type": "float16"}
 
 
 def test_rounds_only_ever_get_smaller() -> None:
-    ladder = MemoryLadder()
+    ladder = OomFallback()
 
     assert ladder.learn_rows("GPU-a", "large-v3", 8)
     assert ladder.learn_rows("GPU-a", "large-v3", 4)
     assert not ladder.learn_rows("GPU-a", "large-v3", 6)
     assert ladder.rung("GPU-a", "large-v3").rows == 4
-    assert ladder.rung("GPU-b", "large-v3") == Rung() == ladder.rung("GPU-a", "tiny")
+    assert ladder.rung("GPU-b", "large-v3") == OomLimits() == ladder.rung("GPU-a", "tiny")
 
 
 @pytest.mark.parametrize(
@@ -48,11 +48,11 @@ def test_rounds_only_ever_get_smaller() -> None:
 def test_each_compute_type_is_followed_by_the_next_smaller_one_of_its_device(
     kind: str, compute_type: str, then: str
 ) -> None:
-    assert MemoryLadder().step_down("GPU-a", "large-v3", kind, compute_type).compute_type == then
+    assert OomFallback().step_down("GPU-a", "large-v3", kind, compute_type).compute_type == then
 
 
 def test_what_was_learnt_is_said_in_a_sentence_and_nothing_where_nothing_lacked() -> None:
-    ladder = MemoryLadder()
+    ladder = OomFallback()
     ladder.learn_rows("", "small", 2)
     ladder.step_down("", "small", "cpu", "float32")
     ladder.step_down("", "small", "cpu", "int8_float32")
@@ -60,7 +60,7 @@ def test_what_was_learnt_is_said_in_a_sentence_and_nothing_where_nothing_lacked(
     assert ladder.rung("", "small").words == (
         "memory ran out: batches of 2 at most, computing as int8, 2 fresh starts"
     )
-    assert Rung().words == ""
+    assert OomLimits().words == ""
 
 
 def test_worker_that_halved_its_rounds_is_remembered_by_its_device_and_shown() -> None:
@@ -136,9 +136,9 @@ def test_what_would_fit_is_named_with_its_size() -> None:
 
 
 def test_next_process_begins_with_what_fits() -> None:
-    made: list[Place] = []
+    made: list[SlotSpec] = []
 
-    def make_worker(settings: Any, environ: Any, place: Place, path: str) -> Any:
+    def make_worker(settings: Any, environ: Any, place: SlotSpec, path: str) -> Any:
         made.append(place)
         return place
 
@@ -149,7 +149,7 @@ def test_next_process_begins_with_what_fits() -> None:
     pool = Pool()
     pool.devices = m.Devices(())
     effects: Any = SimpleNamespace(recipes={}, children={})
-    crew = Crew(settings, {}, pool, effects, make_worker)
+    crew = Provisioner(settings, {}, pool, effects, make_worker)
     crew.fetches[MODEL].path = "/models/tiny.en"
     crew.staff()
     assert [place.batch_size for place in made] == [8]

@@ -13,16 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.notices.fake_imds import FakeMetadata, Fault
+from supervisor.notices.fake_imds import FakeImds, ImdsFault
 from supervisor.notices.http_get import Endpoint, Garbled, Limits, parse
 from supervisor.notices.imds import (
     LINK_LOCAL,
     LINK_LOCAL_6,
     EndpointWrong,
-    Metadata,
-    MetadataFailed,
+    Imds,
+    ImdsFailed,
+    ImdsTrouble,
     Step,
-    Trouble,
     endpoint_of,
     is_ec2,
     step_after,
@@ -31,31 +31,31 @@ from supervisor.notices.notice import PATHS, Answer, Kind
 
 PATIENT = Limits(connect_s=30.0, read_s=30.0)  # on a busy machine a good answer may take a while
 QUICK = Limits(connect_s=30.0, read_s=0.5)
-SILENT = (Fault.DRIPPING, Fault.HANGING, Fault.HOP_LIMIT)
+SILENT = (ImdsFault.DRIPPING, ImdsFault.HANGING, ImdsFault.HOP_LIMIT)
 SPOT = PATHS[Kind.SPOT]
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeMetadata]:
-    with FakeMetadata() as service:
+def fake() -> Iterator[FakeImds]:
+    with FakeImds() as service:
         yield service
 
 
-def client(fake: FakeMetadata, limits: Limits = PATIENT) -> Metadata:
-    return Metadata(Endpoint("127.0.0.1", fake.port), limits)
+def client(fake: FakeImds, limits: Limits = PATIENT) -> Imds:
+    return Imds(Endpoint("127.0.0.1", fake.port), limits)
 
 
-def ask(service: Metadata, path: str = SPOT) -> Answer:
+def ask(service: Imds, path: str = SPOT) -> Answer:
     return asyncio.run(service.get(path))
 
 
-def trouble(service: Metadata) -> tuple[Trouble, str]:
-    with pytest.raises(MetadataFailed) as caught:
+def trouble(service: Imds) -> tuple[ImdsTrouble, str]:
+    with pytest.raises(ImdsFailed) as caught:
         ask(service)
     return caught.value.trouble, str(caught.value)
 
 
-def test_a_question_is_asked_with_a_token_that_serves_for_the_next_one_too(fake: FakeMetadata) -> None:
+def test_a_question_is_asked_with_a_token_that_serves_for_the_next_one_too(fake: FakeImds) -> None:
     body = fake.tell(Kind.SPOT)
     service = client(fake)
 
@@ -66,7 +66,7 @@ def test_a_question_is_asked_with_a_token_that_serves_for_the_next_one_too(fake:
     assert fake.requests == ["PUT /latest/api/token", f"GET {SPOT}", f"GET {PATHS[Kind.ASG]}"]
 
 
-def test_an_expired_token_is_replaced_once_and_the_question_asked_again(fake: FakeMetadata) -> None:
+def test_an_expired_token_is_replaced_once_and_the_question_asked_again(fake: FakeImds) -> None:
     service = client(fake)
     ask(service)
     fake.requests.clear()
@@ -78,12 +78,12 @@ def test_an_expired_token_is_replaced_once_and_the_question_asked_again(fake: Fa
     assert fake.requests == [f"GET {SPOT}", "PUT /latest/api/token", f"GET {SPOT}"]
 
 
-def test_a_service_that_refuses_its_own_tokens_is_asked_twice_and_not_for_ever(fake: FakeMetadata) -> None:
-    fake.fault = Fault.REFUSING
+def test_a_service_that_refuses_its_own_tokens_is_asked_twice_and_not_for_ever(fake: FakeImds) -> None:
+    fake.fault = ImdsFault.REFUSING
 
     kind, words = trouble(client(fake))
 
-    assert kind is Trouble.REFUSED
+    assert kind is ImdsTrouble.REFUSED
     assert "401" in words
     assert len(fake.requests) == 4
 
@@ -91,19 +91,19 @@ def test_a_service_that_refuses_its_own_tokens_is_asked_twice_and_not_for_ever(f
 @pytest.mark.parametrize(
     ("fault", "kind", "word"),
     [
-        (Fault.OFF, Trouble.OFF, "--http-endpoint enabled"),
-        (Fault.FAILING, Trouble.FAILING, "503"),
-        (Fault.GARBAGE, Trouble.NONSENSE, "token"),
-        (Fault.NOT_HTTP, Trouble.NONSENSE, "SSH-2.0"),
-        (Fault.HUGE, Trouble.NONSENSE, "65536 bytes"),
-        (Fault.BROKEN_OFF, Trouble.NONSENSE, "breaks off"),
-        (Fault.DRIPPING, Trouble.SILENT, "no whole answer"),
-        (Fault.HANGING, Trouble.SILENT, "no whole answer"),
-        (Fault.HOP_LIMIT, Trouble.HOP_LIMIT, "--http-put-response-hop-limit 2"),
+        (ImdsFault.OFF, ImdsTrouble.OFF, "--http-endpoint enabled"),
+        (ImdsFault.FAILING, ImdsTrouble.FAILING, "503"),
+        (ImdsFault.GARBAGE, ImdsTrouble.NONSENSE, "token"),
+        (ImdsFault.NOT_HTTP, ImdsTrouble.NONSENSE, "SSH-2.0"),
+        (ImdsFault.HUGE, ImdsTrouble.NONSENSE, "65536 bytes"),
+        (ImdsFault.BROKEN_OFF, ImdsTrouble.NONSENSE, "breaks off"),
+        (ImdsFault.DRIPPING, ImdsTrouble.SILENT, "no whole answer"),
+        (ImdsFault.HANGING, ImdsTrouble.SILENT, "no whole answer"),
+        (ImdsFault.HOP_LIMIT, ImdsTrouble.HOP_LIMIT, "--http-put-response-hop-limit 2"),
     ],
 )
 def test_an_ill_service_is_named_after_two_tries_and_within_its_time(
-    fake: FakeMetadata, fault: Fault, kind: Trouble, word: str
+    fake: FakeImds, fault: ImdsFault, kind: ImdsTrouble, word: str
 ) -> None:
     fake.fault = fault
     began_s = time.monotonic()
@@ -116,20 +116,20 @@ def test_an_ill_service_is_named_after_two_tries_and_within_its_time(
     assert time.monotonic() - began_s < PATIENT.read_s, "such a service never comes to an end by itself"
 
 
-@pytest.mark.parametrize("fault", [Fault.FAILING, Fault.HUGE, Fault.HANGING, Fault.DRIPPING])
-def test_an_illness_that_passes_costs_nothing(fake: FakeMetadata, fault: Fault) -> None:
+@pytest.mark.parametrize("fault", [ImdsFault.FAILING, ImdsFault.HUGE, ImdsFault.HANGING, ImdsFault.DRIPPING])
+def test_an_illness_that_passes_costs_nothing(fake: FakeImds, fault: ImdsFault) -> None:
     service = client(fake, QUICK if fault in SILENT else PATIENT)
     ask(service)
     fake.fault = fault
     trouble(service)
-    fake.fault = Fault.NONE
+    fake.fault = ImdsFault.NONE
 
     assert ask(service).status == 404
 
 
-def test_nothing_is_ever_read_without_a_token(fake: FakeMetadata) -> None:
+def test_nothing_is_ever_read_without_a_token(fake: FakeImds) -> None:
     """Version 1 is no way out. The one question without a token is for its mere answer."""
-    fake.fault = Fault.HOP_LIMIT
+    fake.fault = ImdsFault.HOP_LIMIT
     fake.tell(Kind.SPOT)
 
     trouble(client(fake, QUICK))
@@ -140,9 +140,9 @@ def test_nothing_is_ever_read_without_a_token(fake: FakeMetadata) -> None:
 def test_nobody_there_is_unreachable_at_once() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: refused
-        service = Metadata(Endpoint("127.0.0.1", taken.getsockname()[1]), QUICK)
+        service = Imds(Endpoint("127.0.0.1", taken.getsockname()[1]), QUICK)
 
-        assert trouble(service)[0] is Trouble.UNREACHABLE
+        assert trouble(service)[0] is ImdsTrouble.UNREACHABLE
 
 
 def test_a_full_queue_of_connections_is_unreachable_in_time() -> None:
@@ -153,9 +153,9 @@ def test_a_full_queue_of_connections_is_unreachable_in_time() -> None:
         for caller in (first, second):
             caller.setblocking(False)
             caller.connect_ex(full.getsockname())
-        service = Metadata(Endpoint("127.0.0.1", full.getsockname()[1]), Limits(0.1, 0.1))
+        service = Imds(Endpoint("127.0.0.1", full.getsockname()[1]), Limits(0.1, 0.1))
 
-        assert trouble(service)[0] in (Trouble.UNREACHABLE, Trouble.SILENT)
+        assert trouble(service)[0] in (ImdsTrouble.UNREACHABLE, ImdsTrouble.SILENT)
 
 
 @pytest.mark.parametrize(

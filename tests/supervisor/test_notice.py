@@ -16,19 +16,19 @@ from supervisor.notices.notice import (
     PATHS,
     UNDATED_S,
     Answer,
-    Board,
     Kind,
     Nonsense,
     Notice,
+    NoticeBoard,
+    NoticePolicy,
     Now,
-    Policy,
     body_of,
     read,
 )
 
 UNIX_S = 1_795_000_000.0
 NOW = Now(5_000.0, UNIX_S)
-POLICY = Policy(drain_s=110.0, rebalance_s=3_600.0)
+POLICY = NoticePolicy(drain_s=110.0, rebalance_s=3_600.0)
 
 
 def http_date(ahead_s: float) -> str:
@@ -195,7 +195,7 @@ def notice(
 
 def news_of(*words: Optional[Notice], kind: Kind = Kind.SPOT) -> list[object]:
     """What each of the service's words in turn is: a deadline, `withdrawn`, or nothing new."""
-    board, told = Board(), []
+    board, told = NoticeBoard(), []
     for found in words:
         board, news, is_withdrawn = board.take(kind, found)
         told.append(news.deadline_at_s if news else "withdrawn" if is_withdrawn else None)
@@ -223,7 +223,7 @@ def test_a_lifecycle_state_carries_no_time_and_is_news_again_after_it_was_withdr
 
 
 def test_the_kinds_do_not_touch_each_other() -> None:
-    board, _, _ = Board().take(Kind.SPOT, notice())
+    board, _, _ = NoticeBoard().take(Kind.SPOT, notice())
     board, news, is_withdrawn = board.take(Kind.ASG, None)
 
     assert (news, is_withdrawn) == (None, False)
@@ -233,14 +233,14 @@ def test_the_kinds_do_not_touch_each_other() -> None:
 
 def test_the_earliest_deadline_is_shown_whoever_came_first() -> None:
     early, late = notice(at_s=50), notice("t0", Kind.REBALANCE, 3_600)
-    board, _, _ = Board().take(Kind.REBALANCE, late)
+    board, _, _ = NoticeBoard().take(Kind.REBALANCE, late)
     board, _, _ = board.take(Kind.SPOT, early)
 
     assert board.first == early
 
 
 def test_a_service_that_never_says_the_same_twice_fills_no_memory() -> None:
-    board = Board()
+    board = NoticeBoard()
     for number in range(1_000):
         board, news, _ = board.take(Kind.SPOT, notice(f"t{number}"))
         assert news is not None
@@ -250,7 +250,7 @@ def test_a_service_that_never_says_the_same_twice_fills_no_memory() -> None:
 
 
 def test_a_drill_is_not_taken_for_the_real_thing_nor_ended_by_its_absence() -> None:
-    board = Board().add_drill(notice())
+    board = NoticeBoard().add_drill(notice())
     board, _, is_withdrawn = board.take(Kind.SPOT, None)
     assert (is_withdrawn, board.known[0].is_drill) == (False, True)
 

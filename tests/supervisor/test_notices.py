@@ -10,21 +10,21 @@ from dataclasses import replace
 import pytest
 
 from supervisor.contract import clock
-from supervisor.notices.fake_imds import FakeMetadata, Fault
+from supervisor.notices.fake_imds import FakeImds, ImdsFault
 from supervisor.notices.http_get import Limits
 from supervisor.notices.notice import PATHS, Kind
-from supervisor.notices.watch import Notices
+from supervisor.notices.watch import NoticeWatch
 from supervisor.settings.schema import NoticesSettings, Settings
 from tests.supervisor.notice_watch import QUICK, Ears, Watch, watched
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeMetadata]:
-    with FakeMetadata() as service:
+def fake() -> Iterator[FakeImds]:
+    with FakeImds() as service:
         yield service
 
 
-def test_no_notice_lets_workers_begin_after_the_first_round(fake: FakeMetadata) -> None:
+def test_no_notice_lets_workers_begin_after_the_first_round(fake: FakeImds) -> None:
     async def story(watch: Watch) -> None:
         assert not watch.notices.settled
         await watch.until(lambda: watch.ears.heard)
@@ -35,7 +35,7 @@ def test_no_notice_lets_workers_begin_after_the_first_round(fake: FakeMetadata) 
     assert {line.split()[1] for line in fake.requests} == {"/latest/api/token", *PATHS.values()}
 
 
-def test_an_interruption_is_asked_for_more_often_than_what_leaves_more_time(fake: FakeMetadata) -> None:
+def test_an_interruption_is_asked_for_more_often_than_what_leaves_more_time(fake: FakeImds) -> None:
     async def story(watch: Watch) -> None:
         await watch.until(lambda: len(fake.requests) > 30)
 
@@ -52,7 +52,7 @@ def test_an_interruption_is_asked_for_more_often_than_what_leaves_more_time(fake
     ]
 
 
-def test_a_live_notice_is_told_before_workers_may_begin(fake: FakeMetadata) -> None:
+def test_a_live_notice_is_told_before_workers_may_begin(fake: FakeImds) -> None:
     fake.tell(Kind.SPOT, in_s=60)
 
     async def story(watch: Watch) -> None:
@@ -62,9 +62,7 @@ def test_a_live_notice_is_told_before_workers_may_begin(fake: FakeMetadata) -> N
     assert ears.words == ["spot terminate", "settled"]
 
 
-def test_a_notice_is_told_once_with_what_it_leaves(
-    fake: FakeMetadata, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_notice_is_told_once_with_what_it_leaves(fake: FakeImds, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
     async def story(watch: Watch) -> None:
@@ -86,7 +84,7 @@ def test_a_notice_is_told_once_with_what_it_leaves(
     ]
 
 
-def test_a_clock_that_is_wrong_by_an_hour_does_not_change_what_is_left(fake: FakeMetadata) -> None:
+def test_a_clock_that_is_wrong_by_an_hour_does_not_change_what_is_left(fake: FakeImds) -> None:
     fake.ahead_s = -3_600.0
     fake.tell(Kind.SPOT, in_s=60)
 
@@ -97,7 +95,7 @@ def test_a_clock_that_is_wrong_by_an_hour_does_not_change_what_is_left(fake: Fak
     watched(fake, story)
 
 
-def test_a_notice_in_the_past_leaves_nothing(fake: FakeMetadata) -> None:
+def test_a_notice_in_the_past_leaves_nothing(fake: FakeImds) -> None:
     fake.tell(Kind.SPOT, in_s=-3_600)
 
     async def story(watch: Watch) -> None:
@@ -111,7 +109,7 @@ def test_a_notice_in_the_past_leaves_nothing(fake: FakeMetadata) -> None:
     ("action", "slept_s", "awakes"), [("hibernate", 900.0, 1), ("hibernate", 0.0, 0), ("stop", 900.0, 0)]
 )
 def test_a_machine_that_hibernated_and_is_back_is_told_of(
-    fake: FakeMetadata, action: str, slept_s: float, awakes: int
+    fake: FakeImds, action: str, slept_s: float, awakes: int
 ) -> None:
     """It stayed drained until a person came. A notice that is only withdrawn is no sign of a sleep."""
 
@@ -126,7 +124,7 @@ def test_a_machine_that_hibernated_and_is_back_is_told_of(
 
 
 def test_a_changed_notice_is_told_again_and_a_withdrawn_one_stays_known(
-    fake: FakeMetadata, caplog: pytest.LogCaptureFixture
+    fake: FakeImds, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def story(watch: Watch) -> None:
         fake.tell(Kind.SPOT, in_s=100)
@@ -144,7 +142,7 @@ def test_a_changed_notice_is_told_again_and_a_withdrawn_one_stays_known(
     assert len([record for record in caplog.records if "no longer told" in record.message]) == 1
 
 
-def test_each_kind_is_heard_beside_the_others(fake: FakeMetadata) -> None:
+def test_each_kind_is_heard_beside_the_others(fake: FakeImds) -> None:
     for kind in Kind:
         fake.tell(kind)
 
@@ -154,7 +152,7 @@ def test_each_kind_is_heard_beside_the_others(fake: FakeMetadata) -> None:
     assert watched(fake, story).words == ["spot terminate", "rebalance rebalance", "asg terminate", "settled"]
 
 
-def test_recommendations_can_be_ignored(fake: FakeMetadata) -> None:
+def test_recommendations_can_be_ignored(fake: FakeImds) -> None:
     fake.tell(Kind.REBALANCE)
 
     async def story(watch: Watch) -> None:
@@ -164,7 +162,7 @@ def test_recommendations_can_be_ignored(fake: FakeMetadata) -> None:
     assert f"GET {PATHS[Kind.REBALANCE]}" not in fake.requests
 
 
-def test_garbage_about_one_thing_hides_no_other(fake: FakeMetadata) -> None:
+def test_garbage_about_one_thing_hides_no_other(fake: FakeImds) -> None:
     fake.told[PATHS[Kind.SPOT]] = "<html>"
     fake.told[PATHS[Kind.ASG]] = "Terminated"
 
@@ -176,7 +174,7 @@ def test_garbage_about_one_thing_hides_no_other(fake: FakeMetadata) -> None:
     assert PATHS[Kind.SPOT] in str(ears.heard[1])
 
 
-def test_garbage_after_a_notice_withdraws_nothing(fake: FakeMetadata) -> None:
+def test_garbage_after_a_notice_withdraws_nothing(fake: FakeImds) -> None:
     fake.tell(Kind.SPOT)
 
     async def story(watch: Watch) -> None:
@@ -192,10 +190,18 @@ def test_garbage_after_a_notice_withdraws_nothing(fake: FakeMetadata) -> None:
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault.FAILING, Fault.OFF, Fault.REFUSING, Fault.HANGING, Fault.HOP_LIMIT, Fault.HUGE, Fault.NOT_HTTP],
+    [
+        ImdsFault.FAILING,
+        ImdsFault.OFF,
+        ImdsFault.REFUSING,
+        ImdsFault.HANGING,
+        ImdsFault.HOP_LIMIT,
+        ImdsFault.HUGE,
+        ImdsFault.NOT_HTTP,
+    ],
 )
 def test_trouble_is_told_once_workers_begin_and_a_notice_behind_it_is_heard_at_last(
-    fake: FakeMetadata, fault: Fault, caplog: pytest.LogCaptureFixture
+    fake: FakeImds, fault: ImdsFault, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     fake.fault = fault
@@ -206,7 +212,7 @@ def test_trouble_is_told_once_workers_begin_and_a_notice_behind_it_is_heard_at_l
         asked = len(fake.requests)
         await watch.until(lambda: len(fake.requests) > asked + 4)
         assert watch.ears.words == ["trouble", "settled"]
-        fake.fault = Fault.NONE
+        fake.fault = ImdsFault.NONE
         await watch.until(lambda: "well" in watch.ears.words)
 
     assert watched(fake, story).words == ["trouble", "settled", "asg terminate", "well"]
@@ -215,7 +221,7 @@ def test_trouble_is_told_once_workers_begin_and_a_notice_behind_it_is_heard_at_l
 
 
 def test_a_mistake_of_ours_ends_neither_the_watch_nor_the_start(
-    fake: FakeMetadata, monkeypatch: pytest.MonkeyPatch
+    fake: FakeImds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake.tell(Kind.SPOT)
 
@@ -234,8 +240,8 @@ def test_a_mistake_of_ours_ends_neither_the_watch_nor_the_start(
     assert "never thought of" in str(ears.heard[0])
 
 
-def test_a_service_that_hangs_holds_workers_up_no_longer_than_the_gate(fake: FakeMetadata) -> None:
-    fake.fault = Fault.HANGING
+def test_a_service_that_hangs_holds_workers_up_no_longer_than_the_gate(fake: FakeImds) -> None:
+    fake.fault = ImdsFault.HANGING
     patient = replace(QUICK, gate_most_s=0.05, limits=Limits(5.0, 5.0))
 
     async def story(watch: Watch) -> None:
@@ -267,7 +273,7 @@ def test_where_there_is_nothing_to_watch_workers_begin_at_once_and_one_line_says
 
     async def run() -> Ears:
         ears = Ears()
-        notices = Notices(Settings(notices=settings), environ, ears)
+        notices = NoticeWatch(Settings(notices=settings), environ, ears)
         notices.start()
         assert notices.settled
         assert len(asyncio.all_tasks()) == 1
@@ -307,7 +313,7 @@ def test_a_drill_goes_the_way_of_a_real_notice_and_ends_with_resume() -> None:
 def test_a_drill_can_say_whether_a_real_notice_would_be_heard(
     settings: NoticesSettings, kind: Kind, why: str
 ) -> None:
-    told = Notices(Settings(notices=settings), {}, Ears()).why_unheard(kind)
+    told = NoticeWatch(Settings(notices=settings), {}, Ears()).why_unheard(kind)
 
     assert why in told
     assert bool(why) == bool(told)

@@ -100,7 +100,7 @@ def test_process_that_was_paused_before_it_could_die_raises_no_alarm() -> None:
 
 def test_deadline_of_a_drain_stays_and_what_was_said_meanwhile_is_read_first() -> None:
     life = ready()
-    life.take(sl.Drain(life.now_s + 110, "spot notice"))
+    life.take(sl.BeginDrain(life.now_s + 110, "spot notice"))
 
     life.after(40, sl.Unheard(40.0))
     assert life.waits_s == 65.0

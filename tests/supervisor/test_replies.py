@@ -72,7 +72,7 @@ def test_a_release_warns_of_a_fault_that_is_still_there_and_so_it_is_held_again(
     host = host_with(1)
     change(host, 0, health="sick", recovery_action="gpu-reset")
     host.run_until(lambda: host.state("w0") == "held")
-    host.post(ev.Release("w0"))
+    host.post(ev.ReleaseSlot("w0"))
 
     reply = control_replies.of_release(host.pool, host.pool.members["w0"])
     follow = control_replies.follow(host.pool, host.pool.members["w0"])
@@ -86,7 +86,7 @@ def test_a_release_of_a_well_gpu_promises_a_start_and_so_it_is() -> None:
     host = host_with(1)
     host.post(ev.SlotEvent("w0", sl.Kill("x", sl.Next.HOLD, fault=True)))
     host.run_until(lambda: host.state("w0") == "held")
-    host.post(ev.Release("w0"))
+    host.post(ev.ReleaseSlot("w0"))
 
     assert control_replies.of_release(host.pool, host.pool.members["w0"]) == "w0 is released and starts."
     host.run_until(lambda: host.state("w0") == "ready", most_s=30)

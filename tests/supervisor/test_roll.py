@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from supervisor.pool.rolling_reload import ROLLED, Roll, changed_keys, with_rolled
+from supervisor.pool.rolling_reload import ROLLED, RollingReload, changed_keys, with_rolled
 from supervisor.pool.state.slot_types import Slot, SlotState
 from supervisor.settings.schema import DevicesSettings, Settings, TranscriptionSettings
 
@@ -67,7 +67,7 @@ def test_only_what_a_new_worker_takes_up_comes_into_force() -> None:
 
 
 def test_slots_are_restarted_one_after_the_other_each_when_the_one_before_is_ready_again() -> None:
-    roll = Roll()
+    roll = RollingReload()
     roll.begin(["a", "b"])
 
     assert roll.step(slots(a=READY, b=READY), 20.0) == "a"
@@ -84,7 +84,7 @@ def test_slots_are_restarted_one_after_the_other_each_when_the_one_before_is_rea
 
 def test_first_slot_that_does_not_get_ready_ends_the_roll_and_the_rest_goes_on_as_it_was() -> None:
     for state in (SlotState.BACKOFF, SlotState.HELD, SlotState.STOPPED):
-        roll = Roll()
+        roll = RollingReload()
         roll.begin(["a", "b", "c"])
         roll.step(slots(a=READY, b=READY, c=READY), 20.0)
 
@@ -95,7 +95,7 @@ def test_first_slot_that_does_not_get_ready_ends_the_roll_and_the_rest_goes_on_a
 
 
 def test_newer_reload_replaces_an_older_one() -> None:
-    roll = Roll()
+    roll = RollingReload()
     roll.begin(["a", "b"])
     roll.step(slots(a=READY, b=READY), 20.0)
     roll.begin(["b"])
@@ -104,4 +104,4 @@ def test_newer_reload_replaces_an_older_one() -> None:
 
 
 def test_nothing_to_roll_is_nothing_to_do() -> None:
-    assert Roll().step(slots(a=READY), 1.0) is None
+    assert RollingReload().step(slots(a=READY), 1.0) is None

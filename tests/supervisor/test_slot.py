@@ -37,7 +37,7 @@ def events(now_s: float) -> Iterator[sl.Event]:
     yield from (sl.Heartbeat(moved) for moved in (True, False))
     yield sl.SpawnFailed("why", 1.0)
     for next_ in Next:
-        yield from (sl.Drain(now_s + by_s, "why", next_) for by_s in (0.0, 3.0))
+        yield from (sl.BeginDrain(now_s + by_s, "why", next_) for by_s in (0.0, 3.0))
         yield from (sl.Kill("why", next_, fault) for fault in (True, False))
     ends = (0, 1, -9, -11, Exit.RECYCLE, Exit.DEVICE_BROKEN, Exit.MODEL_BROKEN, Exit.SETTINGS_WRONG)
     for code in ends:

@@ -104,7 +104,7 @@ def test_drained_worker_is_told_the_deadline_and_killed_5_s_before_it() -> None:
     life = ready()
     by_s = life.now_s + 110
 
-    life.take(sl.Drain(by_s, "drain"))
+    life.take(sl.BeginDrain(by_s, "drain"))
     assert (life.state, life.said, life.waits_s) == (SlotState.DRAINING, (sl.TellDrain(by_s),), 105.0)
 
     life.due()
@@ -116,24 +116,24 @@ def test_the_earliest_deadline_wins_in_whatever_order_they_come() -> None:
     life = ready()
     begun_s = life.now_s
 
-    life.take(sl.Drain(begun_s + 60, "first"), sl.Drain(begun_s + 90, "later"))
+    life.take(sl.BeginDrain(begun_s + 60, "first"), sl.BeginDrain(begun_s + 90, "later"))
     assert (life.slot.wake_at_s, life.said) == (begun_s + 55, ())
 
-    life.take(sl.Drain(begun_s + 20, "sooner"))
+    life.take(sl.BeginDrain(begun_s + 20, "sooner"))
     assert (life.slot.wake_at_s, life.said) == (begun_s + 15, (sl.TellDrain(begun_s + 20),))
 
 
 def test_deadline_in_the_past_means_at_once() -> None:
     life = ready()
 
-    life.take(sl.Drain(life.now_s - 50, "late notice"))
+    life.take(sl.BeginDrain(life.now_s - 50, "late notice"))
     assert life.waits_s == 0
 
     assert life.due().said == (KILL,)
 
 
 def test_worker_that_still_starts_has_nothing_to_finish_and_is_killed() -> None:
-    life = started().take(sl.Drain(2000.0, "drain"))
+    life = started().take(sl.BeginDrain(2000.0, "drain"))
 
     assert (life.state, life.said) == (SlotState.KILLING, (KILL,))
     assert life.take(sl.Exited(-9)).state is SlotState.STOPPED
@@ -141,19 +141,19 @@ def test_worker_that_still_starts_has_nothing_to_finish_and_is_killed() -> None:
 
 def test_broker_that_still_starts_may_hold_leases_and_is_asked_to_leave() -> None:
     policy = replace(POLICY, may_hold=False, reserve_s=0.0, drains_while_starting=True)
-    life = Life("broker", policy).take(sl.Begin(), sl.Spawned(41), sl.Drain(1100.0, "stop"))
+    life = Life("broker", policy).take(sl.Begin(), sl.Spawned(41), sl.BeginDrain(1100.0, "stop"))
 
     assert (life.state, life.said, life.waits_s) == (SlotState.DRAINING, (sl.TellDrain(1100.0),), 100.0)
 
 
 def test_drain_for_a_restart_starts_again_uncounted() -> None:
-    life = ready().take(sl.Drain(2000.0, "restart", Next.RESTART), sl.Exited(0))
+    life = ready().take(sl.BeginDrain(2000.0, "restart", Next.RESTART), sl.Exited(0))
 
     assert (life.state, life.slot.failures, life.slot.restarts) == (SlotState.STARTING, 0, 1)
 
 
 def test_crash_while_draining_for_a_restart_is_counted() -> None:
-    life = ready().take(sl.Drain(2000.0, "restart", Next.RESTART)).crash()
+    life = ready().take(sl.BeginDrain(2000.0, "restart", Next.RESTART)).crash()
 
     assert life.slot.failures == 1
 
@@ -164,13 +164,13 @@ def test_drain_for_a_restart_leaves_a_slot_without_a_process_as_it_is(held: bool
     life = held_by_crashes() if held else started().crash()
     was = life.slot
 
-    life.take(sl.Drain(2000.0, "reload", Next.RESTART))
+    life.take(sl.BeginDrain(2000.0, "reload", Next.RESTART))
 
     assert (life.slot, life.said) == (was, ())
 
 
 def test_resume_lets_a_draining_worker_finish_and_start_again() -> None:
-    life = ready().take(sl.Drain(2000.0, "drain"), sl.Begin())
+    life = ready().take(sl.BeginDrain(2000.0, "drain"), sl.Begin())
     assert life.state is SlotState.DRAINING
 
     assert life.take(sl.Exited(0)).state is SlotState.STARTING
@@ -178,7 +178,7 @@ def test_resume_lets_a_draining_worker_finish_and_start_again() -> None:
 
 def test_order_to_rest_outlives_a_link_that_breaks_later() -> None:
     """A broken link while a drained worker was being killed used to start it again."""
-    life = ready().take(sl.Drain(1010.0, "drain")).due()
+    life = ready().take(sl.BeginDrain(1010.0, "drain")).due()
     assert life.state is SlotState.KILLING
 
     life.take(sl.Kill("it sent what is no message", fault=True), sl.Exited(-9))
@@ -188,7 +188,7 @@ def test_order_to_rest_outlives_a_link_that_breaks_later() -> None:
 
 def test_start_that_fails_after_the_order_to_stop_ends_in_rest() -> None:
     """It used to wait for the reaping of a process that never was, and raise an alarm about pid 0."""
-    life = Life().take(sl.Begin(), sl.Drain(1100.0, "stop"), sl.SpawnFailed("no such file"))
+    life = Life().take(sl.Begin(), sl.BeginDrain(1100.0, "stop"), sl.SpawnFailed("no such file"))
 
     assert (life.state, life.slot.wake_at_s) == (SlotState.STOPPED, None)
 

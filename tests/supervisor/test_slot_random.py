@@ -81,7 +81,7 @@ class SlotLife(RuleBasedStateMachine):
 
     @rule(by_s=st.floats(-10, 200), next_=st.sampled_from(Next))
     def drain(self, by_s: float, next_: Next) -> None:
-        self.take(sl.Drain(self.now_s + by_s, "drain", next_))
+        self.take(sl.BeginDrain(self.now_s + by_s, "drain", next_))
 
     @rule(next_=st.sampled_from(Next), fault=st.booleans())
     def kill(self, next_: Next, fault: bool) -> None:
@@ -96,14 +96,14 @@ class SlotLife(RuleBasedStateMachine):
         self, order_again: bool, code: int, breaks: bool, ratio: float
     ) -> None:
         """From wherever it is: told to rest, it rests, whatever its process does on the way."""
-        self.take(sl.Drain(self.now_s + 50, "drain", Next.REST))
+        self.take(sl.BeginDrain(self.now_s + 50, "drain", Next.REST))
         if self.world.process == "ordered" and order_again:
             self.take(sl.SpawnFailed("no", ratio))
         self.take(sl.Spawned(78))
         if breaks:
             self.take(sl.Kill("its link broke", fault=True))
         if order_again:
-            self.take(sl.Drain(self.now_s + 10, "drain", Next.REST))
+            self.take(sl.BeginDrain(self.now_s + 10, "drain", Next.REST))
         self.sleep_until_due()
         self.take(sl.Exited(code, True, ratio))
         assert self.world.slot.state is SlotState.STOPPED

@@ -17,9 +17,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.systemd, pytest.mark.timeout(300)]
 # Inside, as its network is loopback alone. One line in: tell the notice. The end of file: leave.
 _METADATA = """
 import sys
-from supervisor.notices.fake_imds import FakeMetadata
+from supervisor.notices.fake_imds import FakeImds
 from supervisor.notices.notice import Kind
-with FakeMetadata() as fake:
+with FakeImds() as fake:
     print(fake.endpoint, flush=True)
     for line in sys.stdin:
         print(fake.tell(Kind.SPOT, in_s=100), flush=True)

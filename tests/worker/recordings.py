@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tests.worker.process import REPOSITORY
 from workerproc.audio import decode
-from workerproc.audio.pcm_file import Tape
+from workerproc.audio.pcm_file import PcmFile
 
 SAMPLES = REPOSITORY / "supervisor" / "samples"
 HUMAN = REPOSITORY.parent / "shared" / "audio"  # not part of the project; CI may have it
@@ -142,9 +142,9 @@ def with_garbage(path: Path, source: Path, at_ratio: float, size_bytes: int = 4_
     return path
 
 
-def tape(pcm: Optional[Pcm] = None) -> Tape:
+def tape(pcm: Optional[Pcm] = None) -> PcmFile:
     """A tape on this machine's disk, empty or with samples."""
-    made = Tape(Path(tempfile.gettempdir()))
+    made = PcmFile(Path(tempfile.gettempdir()))
     if pcm is not None:
         made.append(pcm)
     return made

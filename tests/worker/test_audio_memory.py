@@ -21,10 +21,10 @@ DECODES = """
 import json, sys
 from pathlib import Path
 from workerproc import audio
-from workerproc.audio.pcm_file import Tape
+from workerproc.audio.pcm_file import PcmFile
 
 told = ""
-with Tape(Path(sys.argv[1]).parent) as tape:
+with PcmFile(Path(sys.argv[1]).parent) as tape:
     try:
         told = str(audio.decode(Path(sys.argv[1]), tape, 43_200.0, lambda done_s, audio_s: None).audio_s)
     except audio.AudioRejected as error:

@@ -12,13 +12,13 @@ import pytest
 
 from tests.worker.process import LIMIT_S
 from workerproc.process.errors import JobPutDown, JobStopped
-from workerproc.process.progress import Board, Ticket
+from workerproc.process.progress import ProgressBoard, Ticket
 
 
 class Lane:
     """A thread that begins a job and then waits to be told to step."""
 
-    def __init__(self, board: Board, ticket: Ticket) -> None:
+    def __init__(self, board: ProgressBoard, ticket: Ticket) -> None:
         self.has_begun, self.ended = threading.Event(), threading.Event()
         self.error: BaseException = AssertionError("it did not end")
         self._may_step = threading.Event()
@@ -43,7 +43,7 @@ class Lane:
 
 
 def test_a_job_that_comes_again_does_not_undo_the_stop_of_its_earlier_attempt() -> None:
-    board = Board()
+    board = ProgressBoard()
     first = Lane(board, board.await_job("a", 1))
     assert first.has_begun.wait(LIMIT_S)
 
@@ -57,7 +57,7 @@ def test_a_job_that_comes_again_does_not_undo_the_stop_of_its_earlier_attempt() 
 
 
 def test_later_attempt_waits_until_the_earlier_has_left() -> None:
-    board = Board()
+    board = ProgressBoard()
     first = Lane(board, board.await_job("a", 1))
     assert first.has_begun.wait(LIMIT_S)
     board.stop("a", 1)
@@ -71,7 +71,7 @@ def test_later_attempt_waits_until_the_earlier_has_left() -> None:
 
 
 def test_later_attempt_that_is_stopped_while_it_waits_never_begins() -> None:
-    board = Board()
+    board = ProgressBoard()
     first = Lane(board, board.await_job("a", 1))
     assert first.has_begun.wait(LIMIT_S)
     second = Lane(board, board.await_job("a", 2))
@@ -85,7 +85,7 @@ def test_later_attempt_that_is_stopped_while_it_waits_never_begins() -> None:
 
 @pytest.mark.parametrize("how", ["stop", "put_down", "spare"])
 def test_late_order_for_an_earlier_attempt_changes_nothing(how: str) -> None:
-    board = Board()
+    board = ProgressBoard()
     ticket = board.await_job("a", 2)
 
     assert getattr(board, how)("a", 1) is False
@@ -95,7 +95,7 @@ def test_late_order_for_an_earlier_attempt_changes_nothing(how: str) -> None:
 
 
 def test_order_without_an_attempt_is_for_whichever_is_here() -> None:
-    board = Board()
+    board = ProgressBoard()
     ticket = board.await_job("a", 7)
 
     assert board.put_down("a")
@@ -106,7 +106,7 @@ def test_order_without_an_attempt_is_for_whichever_is_here() -> None:
 
 def test_same_attempt_that_comes_back_at_once_can_still_be_stopped() -> None:
     """Put down, told so, and given again before the first thread had left the board."""
-    board = Board()
+    board = ProgressBoard()
     first, second = board.await_job("a", 1), board.await_job("a", 1)
 
     board.end(first)

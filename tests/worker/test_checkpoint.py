@@ -16,16 +16,18 @@ from supervisor.contract import child_bootstrap, clock
 from supervisor.contract.wire.messages import Checkpoint as Told
 from supervisor.contract.wire.messages import JobCard
 from workerproc.checkpoints import checkpoint
-from workerproc.checkpoints.checkpoint import BadCheckpoint, Checkpoint, Mark, Work
+from workerproc.checkpoints.checkpoint import BadCheckpoint, CheckpointContent, ResumePoint, WorkIdentity
 from workerproc.checkpoints.checkpoint_files import FILE, Checkpoints, read_bounded
 from workerproc.transcripts.transcript import Segment, Word
 
-WORK = Work(1_000, "ab" * 32, "tiny.en", {"beam_size": "5"}, {"ctranslate2": "4.8.5", "compute_type": "int8"})
+WORK = WorkIdentity(
+    1_000, "ab" * 32, "tiny.en", {"beam_size": "5"}, {"ctranslate2": "4.8.5", "compute_type": "int8"}
+)
 SEGMENTS = tuple(Segment(n, 5.0 * n - 5, 5.0 * n, f" part {n}") for n in range(1, 5))
-MARK = Mark(seek=1_800, language="en", tokens=(50_363, 12), last_speech_s=14.5, segments=3)
+MARK = ResumePoint(seek=1_800, language="en", tokens=(50_363, 12), last_speech_s=14.5, segments=3)
 
 
-KEPT = Checkpoint(WORK, MARK, SEGMENTS[:3])
+KEPT = CheckpointContent(WORK, MARK, SEGMENTS[:3])
 
 
 def written() -> bytes:
@@ -49,7 +51,7 @@ def test_written_checkpoint_reads_as_it_was() -> None:
 def test_segments_may_say_anything() -> None:
     words = (Word(0.1, 0.3, " w", 0.5),)
     said = Segment(1, 0.1 + 0.2, 2.0, 'quotes " and \\ and\nlines, grüße 🎧', words=words)
-    mark = Mark(seek=100, segments=1)
+    mark = ResumePoint(seek=100, segments=1)
 
     kept = checkpoint.read(checkpoint.write(WORK, mark, [checkpoint.write_segment(said)]))
 
@@ -57,7 +59,7 @@ def test_segments_may_say_anything() -> None:
 
 
 def test_silence_at_the_beginning_is_progress_too() -> None:
-    assert Checkpoint(WORK, Mark(seek=3_000)).done_s == 30.0
+    assert CheckpointContent(WORK, ResumePoint(seek=3_000)).done_s == 30.0
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ def test_no_damage_gets_through_unnoticed(noise: bytes, at: int) -> None:
         found = checkpoint.read(data[:at] + noise + data[at + len(noise) :])
     except BadCheckpoint:
         return
-    assert isinstance(found, Checkpoint)
+    assert isinstance(found, CheckpointContent)
 
 
 # --- in a job's folder
@@ -223,7 +225,7 @@ def test_put_down_before_the_first_window_leaves_what_was_there(folder: Path) ->
     second = checkpoints(folder, [])
     second.find()
 
-    second.keep(Mark(), [])
+    second.keep(ResumePoint(), [])
     second.keep(MARK, SEGMENTS)
 
     assert checkpoints(folder, []).find() is not None
@@ -232,7 +234,7 @@ def test_put_down_before_the_first_window_leaves_what_was_there(folder: Path) ->
 # --- of a recording in parts
 
 
-def packed(work: Work) -> bytes:
+def packed(work: WorkIdentity) -> bytes:
     lines = [checkpoint.write_segment(segment) for segment in SEGMENTS]
     return checkpoint.pack([checkpoint.write(work, MARK, lines), None])
 
@@ -254,7 +256,7 @@ def test_parts_that_were_packed_for_this_work_are_found(folder: Path) -> None:
     ids=["audio", "model", "options", "engine"],
 )
 def test_parts_that_were_packed_for_other_work_start_over(
-    folder: Path, other: Work, caplog: pytest.LogCaptureFixture
+    folder: Path, other: WorkIdentity, caplog: pytest.LogCaptureFixture
 ) -> None:
     (folder / FILE).write_bytes(packed(other))
 

@@ -9,15 +9,15 @@ import pytest
 
 from supervisor.broker.in_flight import split_points as brokers
 from workerproc.checkpoints import split_file, split_points
-from workerproc.checkpoints.checkpoint import Work
+from workerproc.checkpoints.checkpoint import WorkIdentity
 from workerproc.checkpoints.split_points import Stretch
 
-WORK = Work(100, "sha", "tiny.en", {"beam_size": "5"}, {"threads": "1"})
+WORK = WorkIdentity(100, "sha", "tiny.en", {"beam_size": "5"}, {"threads": "1"})
 AT = [1_440_000, 2_893_312]
 SPEECH: list[Stretch] = [{"start": 0, "end": 2_000_000}, {"start": 2_100_000, "end": 5_000_000}]
 
 
-def never() -> Work:
+def never() -> WorkIdentity:
     raise AssertionError("the audio was read for nothing")
 
 

@@ -12,7 +12,7 @@ from faster_whisper import WhisperModel
 
 from supervisor.contract.job_options import Options, VadParameters, of_profile
 from tests.worker import recordings
-from workerproc.checkpoints.checkpoint import Mark
+from workerproc.checkpoints.checkpoint import ResumePoint
 from workerproc.engine.batch import Batch
 from workerproc.engine.recogniser import Recogniser, Run
 
@@ -73,8 +73,8 @@ def plain(model: WhisperModel, pcm: Any, options: Options) -> Text:
 
 
 def heard(
-    recogniser: Recogniser, pcm: Any, options: Options, mark: Optional[Mark] = None
-) -> tuple[Text, list[tuple[Mark, int]]]:
+    recogniser: Recogniser, pcm: Any, options: Options, mark: Optional[ResumePoint] = None
+) -> tuple[Text, list[tuple[ResumePoint, int]]]:
     """Give the engine's segments, and each mark with the number of segments that were there."""
     batch, texts, marks = Batch(recogniser.native, 1), [], []
     errors: list[BaseException] = []

@@ -17,12 +17,12 @@ from tests.worker import recordings
 from tests.worker.process import card, settings_in
 from workerproc.engine.batch import Batch
 from workerproc.engine.prompts import Prompts
-from workerproc.jobs.context import Tools
+from workerproc.jobs.context import WorkerContext
 from workerproc.jobs.worker import Worker
 from workerproc.process import errors
 from workerproc.process.errors import AudioRejected, DeviceBroken, JobStopped
-from workerproc.process.link import Link
-from workerproc.process.progress import Board
+from workerproc.process.link import WorkerLink
+from workerproc.process.progress import ProgressBoard
 
 
 @pytest.mark.parametrize(
@@ -91,10 +91,10 @@ def test_job_in_a_broken_engine_is_given_up_and_only_a_sick_device_ends_the_work
 ) -> None:
     ours, theirs = socket.socketpair()
     job = card(tmp_path, recordings.wav(tmp_path / "tone.wav", recordings.tone(1.0)))
-    settings, link = settings_in(tmp_path), Link(theirs, die=pytest.fail)
+    settings, link = settings_in(tmp_path), WorkerLink(theirs, die=pytest.fail)
     worker = Worker(settings, link, die=pytest.fail)
     engine: Any = BrokenEngine(RuntimeError(text))
-    tools = Tools(settings, engine, Batch(engine, rows=1), {}, Board(), link.send)
+    tools = WorkerContext(settings, engine, Batch(engine, rows=1), {}, ProgressBoard(), link.send)
 
     with ours, theirs:
         with pytest.raises(DeviceBroken) if ends else contextlib.nullcontext():
@@ -106,7 +106,7 @@ def test_job_in_a_broken_engine_is_given_up_and_only_a_sick_device_ends_the_work
 
 
 def test_board_counts_achievements_and_nothing_else() -> None:
-    board = Board()
+    board = ProgressBoard()
 
     before = [board.beat().moves for _ in range(3)]
     a = board.await_job("a", 2)
@@ -123,7 +123,7 @@ def test_board_counts_achievements_and_nothing_else() -> None:
 
 
 def test_stopped_job_is_left_at_its_next_step_and_the_next_job_is_not() -> None:
-    board = Board()
+    board = ProgressBoard()
     a = board.await_job("a", 1)
     b = board.await_job("b", 1)
     board.begin(a)
@@ -140,7 +140,7 @@ def test_stopped_job_is_left_at_its_next_step_and_the_next_job_is_not() -> None:
 
 
 def test_job_stopped_before_it_began_never_begins() -> None:
-    board = Board()
+    board = ProgressBoard()
     a = board.await_job("a", 1)
 
     assert board.stop("a")
@@ -150,7 +150,7 @@ def test_job_stopped_before_it_began_never_begins() -> None:
 
 
 def test_board_loses_no_count_between_threads() -> None:
-    board = Board()
+    board = ProgressBoard()
     threads = [threading.Thread(target=lambda: [board.step() for _ in range(2_000)]) for _ in range(4)]
 
     for thread in threads:

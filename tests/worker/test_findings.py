@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from workerproc.checkpoints import vad_cache
-from workerproc.checkpoints.checkpoint import Work
-from workerproc.checkpoints.split_parts import Parts
-from workerproc.checkpoints.vad_cache import Findings
+from workerproc.checkpoints.checkpoint import WorkIdentity
+from workerproc.checkpoints.split_parts import SplitParts
+from workerproc.checkpoints.vad_cache import VadCache
 
-WORK = Work(100, "sha", "tiny.en", {"beam_size": "5"}, {"threads": "1"})
-FOUND = Findings(
+WORK = WorkIdentity(100, "sha", "tiny.en", {"beam_size": "5"}, {"threads": "1"})
+FOUND = VadCache(
     [{"start": 0, "end": 32_000}, {"start": 40_000, "end": 50_000}],
     [],
     "en",
@@ -22,7 +22,7 @@ FOUND = Findings(
 )
 
 
-def never() -> Work:
+def never() -> WorkIdentity:
     raise AssertionError("the audio was read for nothing")
 
 
@@ -47,7 +47,7 @@ def test_findings_that_make_no_sense_are_none(tmp_path: Path, change: tuple[str,
 
 
 def test_one_asking_is_answered_by_one(tmp_path: Path) -> None:
-    one, other = Parts(tmp_path, WORK, 2), Parts(tmp_path, WORK, 2)
+    one, other = SplitParts(tmp_path, WORK, 2), SplitParts(tmp_path, WORK, 2)
     assert not one.answer(9)
 
     other.ask(0)
@@ -58,7 +58,7 @@ def test_one_asking_is_answered_by_one(tmp_path: Path) -> None:
 
 
 def test_worker_gives_a_part_only_to_one_that_has_fewer_with_it(tmp_path: Path) -> None:
-    parts = Parts(tmp_path, WORK, 3)
+    parts = SplitParts(tmp_path, WORK, 3)
     parts.ask(1)
 
     assert not parts.answer(1)

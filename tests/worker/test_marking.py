@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from supervisor.contract.job_options import Options
-from workerproc.checkpoints.checkpoint import Mark
+from workerproc.checkpoints.checkpoint import ResumePoint
 from workerproc.engine.window_marks import Marking
 from workerproc.jobs import job
 
@@ -31,7 +31,7 @@ class Base:
 
 
 class Model(Marking, Base):
-    mark = Mark()
+    mark = ResumePoint()
     seek = 300
     last_speech_s = 0.0
 

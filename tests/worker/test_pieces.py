@@ -140,10 +140,10 @@ def test_stretches_are_read_as_if_they_were_one_recording() -> None:
 def test_tape_gives_what_was_written_and_leaves_no_file(tmp_path: object) -> None:
     from pathlib import Path
 
-    from workerproc.audio.pcm_file import Tape
+    from workerproc.audio.pcm_file import PcmFile
 
     folder, pcm = Path(str(tmp_path)), noise(1.0)
-    with Tape(folder) as tape:
+    with PcmFile(folder) as tape:
         tape.append(pcm[:100])
         tape.append(pcm[100:])
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from workerproc.process.errors import JobPutDown, JobStopped
-from workerproc.process.progress import Board
+from workerproc.process.progress import ProgressBoard
 
 
 def test_job_is_put_down_at_its_next_step_unless_it_is_no_longer_ours() -> None:
-    board = Board()
+    board = ProgressBoard()
     a, b = board.await_job("a", 1), board.await_job("b", 1)
 
     assert board.put_down("a")
@@ -27,7 +27,7 @@ def test_job_is_put_down_at_its_next_step_unless_it_is_no_longer_ours() -> None:
 
 
 def test_job_is_put_down_between_windows_and_not_in_one() -> None:
-    board = Board()
+    board = ProgressBoard()
     a = board.await_job("a", 1)
     board.begin(a)
     board.begin_window()
@@ -48,7 +48,7 @@ def test_job_is_put_down_between_windows_and_not_in_one() -> None:
 
 
 def test_job_is_spared_only_before_the_engine_had_a_window_of_it() -> None:
-    board = Board()
+    board = ProgressBoard()
     a = board.await_job("a", 1)
     board.begin(a)
     board.begin_window()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from workerproc.transcripts import formats, transcript
-from workerproc.transcripts.transcript import Heard, Origin, Segment, Word
+from workerproc.transcripts.transcript import Origin, Recognised, Segment, Word
 
 ORIGIN = Origin(
     recording_id="r",
@@ -22,7 +22,7 @@ ORIGIN = Origin(
     warnings=("cut",),
     timings={"decode_s": 0.12345},
 )
-HEARD = Heard(
+HEARD = Recognised(
     "en",
     61.234567,
     [
@@ -82,7 +82,7 @@ def test_transcript_has_rems_keys_first_and_ours_after_them() -> None:
 
 
 def test_no_speech_is_a_whole_transcript_with_empty_text() -> None:
-    document = transcript.build(ORIGIN, Heard(None, 5.0, []))
+    document = transcript.build(ORIGIN, Recognised(None, 5.0, []))
 
     assert (document["segments"], document["fullText"], document["durationSeconds"]) == ([], "", 5.0)
 
@@ -114,7 +114,7 @@ def test_each_format_is_written_as_its_readers_expect(form: str, text: str) -> N
 
 
 def test_json_can_be_read_back_and_keeps_every_script() -> None:
-    document = transcript.build(ORIGIN, Heard("ja", 1.0, [Segment(1, 0, 1, "こんにちは")]))
+    document = transcript.build(ORIGIN, Recognised("ja", 1.0, [Segment(1, 0, 1, "こんにちは")]))
 
     text = formats.to_json(document)
 
@@ -126,7 +126,7 @@ def test_json_can_be_read_back_and_keeps_every_script() -> None:
     ("form", "text"), [("srt", ""), ("vtt", "WEBVTT\n"), ("tsv", "start\tend\ttext\n"), ("txt", "")]
 )
 def test_empty_transcript_is_a_valid_file_in_each_format(form: str, text: str) -> None:
-    assert formats.FORMATS[form](transcript.build(ORIGIN, Heard("en", 1.0, []))) == text
+    assert formats.FORMATS[form](transcript.build(ORIGIN, Recognised("en", 1.0, []))) == text
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_times_are_rounded_once_and_carried_over(seconds: float, text: str) -> N
 @pytest.mark.parametrize("form", ["srt", "vtt", "tsv"])
 def test_no_text_can_break_out_of_its_cue(form: str) -> None:
     text = "first\n\n00:00:01.000 --> 00:00:02.000\nsecond\tthird"
-    document: dict[str, Any] = transcript.build(ORIGIN, Heard("en", 9.0, [Segment(1, 0.0, 1.0, text)]))
+    document: dict[str, Any] = transcript.build(ORIGIN, Recognised("en", 9.0, [Segment(1, 0.0, 1.0, text)]))
 
     written = formats.FORMATS[form](document)
 

@@ -16,7 +16,7 @@ from supervisor.contract.exits import Exit
 from supervisor.contract.job_options import Options
 from tests.worker.process import LIMIT_S, REPOSITORY, model_path
 from workerproc.transcripts import formats, transcript
-from workerproc.transcripts.transcript import Heard, Origin, Segment
+from workerproc.transcripts.transcript import Origin, Recognised, Segment
 from workerproc.verbs import check
 
 pytestmark = pytest.mark.slow
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C"}
 DOCUMENT: dict[str, Any] = transcript.build(
     Origin("r", "u", "d", "base", "2026-11-22T13:21:41Z", 1, {}, {}),
-    Heard("ja", 2.0, [Segment(1, 0.0, 2.0, "こんにちは")]),
+    Recognised("ja", 2.0, [Segment(1, 0.0, 2.0, "こんにちは")]),
 )
 
 

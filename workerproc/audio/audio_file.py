@@ -56,7 +56,7 @@ class AudioFile:
         return self.wav is not None and self.wav.size_bytes is None
 
 
-class Reader(io.BufferedReader):
+class AudioReader(io.BufferedReader):
     """An open file from some byte on, in which every offset can be sought."""
 
     begins_at_bytes = 0

@@ -26,9 +26,9 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from workerproc.audio import damage, headers, loudness, tracks
-from workerproc.audio.audio_file import AudioFile, Reader, look_at
+from workerproc.audio.audio_file import AudioFile, AudioReader, look_at
 from workerproc.audio.downmix import without_cancelling
-from workerproc.audio.pcm_file import RATE_HZ, Pcm, Tape
+from workerproc.audio.pcm_file import RATE_HZ, Pcm, PcmFile
 from workerproc.audio.timeline import Timeline
 from workerproc.process.errors import AudioRejected
 
@@ -69,11 +69,11 @@ class _Tally:
 class _Forward:
     """A file that can only be read on."""
 
-    def __init__(self, opened: Reader) -> None:
+    def __init__(self, opened: AudioReader) -> None:
         self.read = opened.read
 
 
-def decode(path: Path, tape: Tape, max_audio_s: float, tell: Tell) -> Sound:
+def decode(path: Path, tape: PcmFile, max_audio_s: float, tell: Tell) -> Sound:
     """Decode a file onto an empty tape. Raises `AudioRejected` with a sentence for people, or OSError.
 
     `tell` is called after each packet; what it raises ends the decoding.
@@ -82,7 +82,7 @@ def decode(path: Path, tape: Tape, max_audio_s: float, tell: Tell) -> Sound:
     count, number, scale = 1, 0, 1.0
     while True:
         tally = _Tally(scale)
-        with Reader(io.FileIO(path)) as opened, _opened(opened, file) as container:
+        with AudioReader(io.FileIO(path)) as opened, _opened(opened, file) as container:
             found = tracks.in_order(container)
             count = len(found)
             warnings = list(_decode_track(container, found[number], file, tape, max_audio_s, tell, tally))
@@ -104,7 +104,7 @@ def _decode_track(
     container: InputContainer,
     track: AudioStream,
     file: AudioFile,
-    tape: Tape,
+    tape: PcmFile,
     max_audio_s: float,
     tell: Tell,
     tally: _Tally,
@@ -198,7 +198,7 @@ def _of_tracks(count: int, number: int) -> Iterator[str]:
         yield f"the file has {count} audio tracks: only the one that a player chooses was transcribed"
 
 
-def _opened(opened: Reader, file: AudioFile) -> InputContainer:
+def _opened(opened: AudioReader, file: AudioFile) -> InputContainer:
     opened.begins_at_bytes = file.begins_at_bytes
     opened.seek(0)
     options = {"protocol_whitelist": "none", "codec_whitelist": _ONLY_AUDIO}

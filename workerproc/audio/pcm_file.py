@@ -24,7 +24,7 @@ RATE_HZ = 16_000
 _SAMPLE_BYTES = 2
 
 
-class Tape:
+class PcmFile:
     """16 kHz mono, 16 bits a sample. Used by one thread; closed by whoever made it."""
 
     def __init__(self, folder: Path) -> None:
@@ -33,7 +33,7 @@ class Tape:
         self._samples = 0
         self.peak = 0  # the loudest sample so far, of 32,768
 
-    def __enter__(self) -> Tape:
+    def __enter__(self) -> PcmFile:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -29,7 +29,7 @@ class BadCheckpoint(ValueError):
 
 
 @dataclass(frozen=True)
-class Mark:
+class ResumePoint:
     """Where a recording can be taken up again: at the beginning of a window.
 
     With the same audio, model and options the text that follows is that of an undisturbed run; a
@@ -44,7 +44,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Work:
+class WorkIdentity:
     """All that decides a text."""
 
     audio_bytes: int
@@ -55,11 +55,11 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class CheckpointContent:
     """A mark, the segments before it, and what they were made of."""
 
-    work: Work
-    mark: Mark
+    work: WorkIdentity
+    mark: ResumePoint
     segments: Sequence[Segment] = field(default_factory=tuple)
     is_done: bool = False  # nothing is left to do: the segments are all there are
 
@@ -69,7 +69,7 @@ class Checkpoint:
         return done_s(self.mark, self.segments)
 
 
-def done_s(mark: Mark, segments: Sequence[Segment]) -> float:
+def done_s(mark: ResumePoint, segments: Sequence[Segment]) -> float:
     """Say how many seconds of the recording are before a mark: to the last segment's end, or to speech."""
     end_s = segments[mark.segments - 1].end_s if mark.segments else 0.0
     return max(end_s, mark.seek / _FRAMES_A_SECOND)
@@ -85,7 +85,7 @@ def write_segment(segment: Segment) -> str:
     return json.dumps(codec.to_plain(segment), ensure_ascii=False)
 
 
-def write(work: Work, mark: Mark, segments: Sequence[str], is_done: bool = False) -> bytes:
+def write(work: WorkIdentity, mark: ResumePoint, segments: Sequence[str], is_done: bool = False) -> bytes:
     """Write a checkpoint as its file has it; of the written segments those before the mark."""
     plain = {"work": codec.to_plain(work), "mark": codec.to_plain(mark), "done": is_done}
     head = json.dumps({"format": FORMAT, **plain})
@@ -97,7 +97,7 @@ def pack(parts: Sequence[Optional[bytes]]) -> bytes:
     return b'{"format": %d, "parts": [%s]}' % (FORMAT, b", ".join(part or b"null" for part in parts))
 
 
-def unpack(data: bytes) -> list[Optional[Checkpoint]]:
+def unpack(data: bytes) -> list[Optional[CheckpointContent]]:
     """Read what `pack` wrote; empty where this is the checkpoint of a recording that was not cut.
 
     Raises `BadCheckpoint` on everything else.
@@ -111,7 +111,7 @@ def unpack(data: bytes) -> list[Optional[Checkpoint]]:
     return [None if part is None else _checkpoint(part) for part in parts]
 
 
-def read(data: bytes) -> Checkpoint:
+def read(data: bytes) -> CheckpointContent:
     """Read what `write` wrote. Raises `BadCheckpoint` on everything else."""
     plain = _read_json(data)
     if "parts" in plain:
@@ -129,20 +129,20 @@ def _read_json(data: bytes) -> dict[str, Any]:
     return plain
 
 
-def _checkpoint(plain: Any) -> Checkpoint:
+def _checkpoint(plain: Any) -> CheckpointContent:
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         raise BadCheckpoint("the checkpoint was written by another version")
     try:
-        work = codec.from_plain(Work, plain.get("work"), "work")
-        mark = codec.from_plain(Mark, plain.get("mark"), "mark")
+        work = codec.from_plain(WorkIdentity, plain.get("work"), "work")
+        mark = codec.from_plain(ResumePoint, plain.get("mark"), "mark")
         segments = tuple(codec.from_plain(Segment, one, "segment") for one in _items(plain.get("segments")))
     except codec.BadValue as error:
         raise BadCheckpoint(f"the checkpoint makes no sense: {error}") from error
     _check(mark, segments)
-    return Checkpoint(work, mark, segments, plain.get("done") is True)
+    return CheckpointContent(work, mark, segments, plain.get("done") is True)
 
 
-def unusable(checkpoint: Checkpoint, now: Work) -> Optional[str]:
+def unusable(checkpoint: CheckpointContent, now: WorkIdentity) -> Optional[str]:
     """Say why this work can't carry on from a checkpoint; None where it can."""
     then = checkpoint.work
     if (then.audio_bytes, then.audio_sha256) != (now.audio_bytes, now.audio_sha256):
@@ -164,7 +164,7 @@ def _items(value: Any) -> Sequence[Any]:
     return value
 
 
-def _check(mark: Mark, segments: Sequence[Segment]) -> None:
+def _check(mark: ResumePoint, segments: Sequence[Segment]) -> None:
     if mark.seek < 0 or mark.last_speech_s < 0 or mark.segments != len(segments):
         raise BadCheckpoint("the checkpoint contradicts itself")
     if len(mark.tokens) > _MOST_TOKENS or any(token < 0 for token in mark.tokens):

@@ -20,7 +20,7 @@ from supervisor.contract.child_bootstrap import WorkerSettings
 from supervisor.contract.wire.messages import Checkpoint as CheckpointTold
 from supervisor.contract.wire.messages import JobCard
 from workerproc.checkpoints import checkpoint
-from workerproc.checkpoints.checkpoint import BadCheckpoint, Checkpoint, Mark, Work
+from workerproc.checkpoints.checkpoint import BadCheckpoint, CheckpointContent, ResumePoint, WorkIdentity
 from workerproc.transcripts.transcript import Segment
 
 log = logging.getLogger(__name__)
@@ -48,14 +48,14 @@ class Checkpoints:
         self._options = options
         self._engine = engine
         self._tell = tell
-        self._work: Optional[Work] = None
+        self._work: Optional[WorkIdentity] = None
         self._written_at_s = clock.now_s()
-        self._written: Optional[Mark] = None
+        self._written: Optional[ResumePoint] = None
         self._lines: list[str] = []  # segments as they are written
         self._packed_digest = b""  # of all parts' checkpoints, as they were told last
         self.resumed_from_s = 0.0  # seconds of audio that were through when this worker began
 
-    def find(self) -> Optional[Checkpoint]:
+    def find(self) -> Optional[CheckpointContent]:
         """Give the checkpoint to carry on from. The log says where that is, or why it starts over."""
         facts = {"job_id": self._card.job_id, "attempt": self._card.attempt}
         try:
@@ -72,12 +72,12 @@ class Checkpoints:
             self.resumed_from_s = found.done_s
         return found
 
-    def look(self, mark: Mark, segments: Sequence[Segment]) -> None:
+    def look(self, mark: ResumePoint, segments: Sequence[Segment]) -> None:
         """Write a checkpoint where it is time for one."""
         if clock.now_s() - self._written_at_s >= self._settings.checkpoint_s:
             self.keep(mark, segments)
 
-    def keep(self, mark: Mark, segments: Sequence[Segment]) -> None:
+    def keep(self, mark: ResumePoint, segments: Sequence[Segment]) -> None:
         """Write a checkpoint now, if anything was reached since the last one."""
         if not mark.seek or mark == self._written:
             return
@@ -91,7 +91,7 @@ class Checkpoints:
 
     # --- of a recording in parts
 
-    def find_parts(self, work: Work) -> list[Optional[Checkpoint]]:
+    def find_parts(self, work: WorkIdentity) -> list[Optional[CheckpointContent]]:
         """Give the checkpoints of all parts that were packed for this work; empty where there are none."""
         facts = {"job_id": self._card.job_id, "attempt": self._card.attempt}
         try:
@@ -129,7 +129,7 @@ class Checkpoints:
 
     # --- inside
 
-    def _read(self) -> Optional[Checkpoint]:
+    def _read(self) -> Optional[CheckpointContent]:
         try:
             return checkpoint.read(read_bounded(self._path))
         except FileNotFoundError:
@@ -144,11 +144,11 @@ class Checkpoints:
             return False
         return True
 
-    def present_work(self) -> Work:
+    def present_work(self) -> WorkIdentity:
         """Name all that decides this job's text. Reads the whole audio, once, and only if it must."""
         if self._work is None:
             audio = Path(self._card.folder) / "audio"
-            self._work = Work(
+            self._work = WorkIdentity(
                 audio.stat().st_size,
                 _sha256_of(audio),
                 self._settings.model,

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Callable, Optional
 
-from workerproc.checkpoints.checkpoint import Work
+from workerproc.checkpoints.checkpoint import WorkIdentity
 from workerproc.checkpoints.checkpoint_files import write_beside
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ _BYTES_MOST = 16 * 1024
 _AT = re.compile(r"\d{1,12}( \d{1,12})*", re.ASCII)
 
 
-def read(folder: Path, work: Callable[[], Work]) -> Optional[list[int]]:
+def read(folder: Path, work: Callable[[], WorkIdentity]) -> Optional[list[int]]:
     """Give the samples at which work of just this audio and options was cut; None where that is not known.
 
     `work` is asked only where there is such a file: it reads the audio.
@@ -41,7 +41,7 @@ def read(folder: Path, work: Callable[[], Work]) -> Optional[list[int]]:
         return None
 
 
-def write(folder: Path, work: Work, at: Sequence[int]) -> None:
+def write(folder: Path, work: WorkIdentity, at: Sequence[int]) -> None:
     """Keep the cuts; where that can't be done, or there are too many, those who carry on make them anew."""
     if not 0 < len(at) <= CUTS_MOST:
         return
@@ -60,13 +60,13 @@ def forget(folder: Path) -> None:
         log.warning("cuts can't be removed", extra={"reason": os.strerror(error.errno or 0)})
 
 
-def of_parts(work: Work, at: Sequence[int]) -> Work:
+def of_parts(work: WorkIdentity, at: Sequence[int]) -> WorkIdentity:
     """Name the work on parts that were cut here: what was reached in others can't be carried on."""
     digest = hashlib.sha256(" ".join(map(str, at)).encode()).hexdigest()[:16]
     return dataclasses.replace(work, options={**work.options, "cuts": digest})
 
 
-def _name_of(work: Work) -> str:
+def _name_of(work: WorkIdentity) -> str:
     """Name what cuts follow from: audio and options."""
     named = [work.audio_bytes, work.audio_sha256, dict(work.options)]
     return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:32]

@@ -19,17 +19,17 @@ from typing import Optional
 
 from supervisor.contract import codec
 from workerproc.checkpoints import checkpoint
-from workerproc.checkpoints.checkpoint import BadCheckpoint, Checkpoint, Mark, Work
+from workerproc.checkpoints.checkpoint import BadCheckpoint, CheckpointContent, ResumePoint, WorkIdentity
 from workerproc.checkpoints.checkpoint_files import read_bounded, write_beside
 from workerproc.transcripts.transcript import Segment
 
 log = logging.getLogger(__name__)
 
 
-class Parts:
+class SplitParts:
     """All parts of one recording, by number from 0."""
 
-    def __init__(self, folder: Path, work: Work, count: int) -> None:
+    def __init__(self, folder: Path, work: WorkIdentity, count: int) -> None:
         """`folder` is the job's; `work` names what decides the text. Raises OSError."""
         name = hashlib.sha256(json.dumps(codec.to_plain(work), sort_keys=True).encode()).hexdigest()[:16]
         self._folder = folder / f"parts-{name}"
@@ -84,13 +84,13 @@ class Parts:
             os.close(lock_fd)
         return None
 
-    def put(self, number: int, mark: Mark, segments: Sequence[Segment], is_done: bool) -> None:
+    def put(self, number: int, mark: ResumePoint, segments: Sequence[Segment], is_done: bool) -> None:
         """Keep how far a part is. Raises OSError."""
         lines = [checkpoint.write_segment(segment) for segment in segments]
         data = checkpoint.write(self._work, mark, lines, is_done)
         write_beside(self._path(number, "done" if is_done else "json"), data)
 
-    def get(self, number: int) -> Optional[Checkpoint]:
+    def get(self, number: int) -> Optional[CheckpointContent]:
         """Give how far a part is; None where nothing usable is known."""
         for ending in ("done", "json"):
             try:
@@ -116,7 +116,7 @@ class Parts:
                 continue
         return None
 
-    def spread(self, packed: Sequence[Optional[Checkpoint]]) -> None:
+    def spread(self, packed: Sequence[Optional[CheckpointContent]]) -> None:
         """Lay out what came packed from another host, where nothing is known here. Raises OSError."""
         if len(packed) != len(self.numbers):
             return
@@ -134,7 +134,7 @@ class Parts:
 class Taken:
     """A part that this thread has until it lets go."""
 
-    def __init__(self, parts: Parts, number: int, lock_fd: int) -> None:
+    def __init__(self, parts: SplitParts, number: int, lock_fd: int) -> None:
         self.number = number
         self._parts = parts
         self._lock_fd = lock_fd

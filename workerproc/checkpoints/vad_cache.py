@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from supervisor.contract import codec
-from workerproc.checkpoints.checkpoint import Work
+from workerproc.checkpoints.checkpoint import WorkIdentity
 from workerproc.checkpoints.checkpoint_files import write_beside
 from workerproc.checkpoints.split_points import Stretch
 
@@ -25,7 +25,7 @@ _BYTES_MOST = 16 << 20  # a day of short words takes a tenth of it
 
 
 @dataclass(frozen=True)
-class Findings:
+class VadCache:
     """Where somebody speaks and pauses, in order; the language; the lowest value that features have."""
 
     stretches: list[Stretch]
@@ -35,14 +35,14 @@ class Findings:
     warnings: tuple[str, ...] = ()  # about what was left out
 
 
-def read(folder: Path, work: Callable[[], Work]) -> Optional[Findings]:
+def read(folder: Path, work: Callable[[], WorkIdentity]) -> Optional[VadCache]:
     """Give what was found in just this work; None where nothing is known. `work` reads the audio."""
     try:
         with open(folder / FILE, "rb") as file:
             plain = json.loads(file.read(_BYTES_MOST))
         if plain["of"] != _name_of(work()):
             return None
-        return Findings(
+        return VadCache(
             _stretches(plain["stretches"]),
             _stretches(plain["pauses"]),
             str(plain["language"]),
@@ -56,7 +56,7 @@ def read(folder: Path, work: Callable[[], Work]) -> Optional[Findings]:
         return None
 
 
-def write(folder: Path, work: Work, found: Findings) -> None:
+def write(folder: Path, work: WorkIdentity, found: VadCache) -> None:
     """Keep what was found; where that can't be done, others listen for themselves."""
     plain = {
         "of": _name_of(work),
@@ -84,5 +84,5 @@ def _stretches(plain: Any) -> list[Stretch]:
     return found
 
 
-def _name_of(work: Work) -> str:
+def _name_of(work: WorkIdentity) -> str:
     return hashlib.sha256(json.dumps(codec.to_plain(work), sort_keys=True).encode()).hexdigest()

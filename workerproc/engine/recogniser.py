@@ -26,10 +26,10 @@ import faster_whisper.vad
 import numpy as np
 
 from supervisor.contract.job_options import Options, VadParameters
-from workerproc.audio.pcm_file import RATE_HZ, Tape
-from workerproc.checkpoints.checkpoint import Mark
+from workerproc.audio.pcm_file import RATE_HZ, PcmFile
+from workerproc.checkpoints.checkpoint import ResumePoint
 from workerproc.checkpoints.split_points import Stretch
-from workerproc.checkpoints.vad_cache import Findings
+from workerproc.checkpoints.vad_cache import VadCache
 from workerproc.engine import prompts, speech_left_out
 from workerproc.engine.batch import Lane
 from workerproc.engine.features import BLOCK_S, LogMel
@@ -58,7 +58,7 @@ _FIELDS = [field.name for field in dataclasses.fields(faster_whisper.transcribe.
 class Prepared:
     """What is found out once for a whole recording, before its windows or those of its parts."""
 
-    tape: Tape
+    tape: PcmFile
     options: Options
     stretches: _Stretches  # of speech, in samples; None where nothing is left out
     pauses: list[Stretch]  # all silences in and between them, however short
@@ -76,7 +76,7 @@ class Run:
 
     language: Optional[str]
     segments: Iterator[Segment]
-    mark: Mark
+    mark: ResumePoint
     given: int = 0  # segments so far, with those before the first mark
     sparse_s: float = 0.0  # seconds of speech, in whole windows, that gave almost no text
 
@@ -140,11 +140,11 @@ class Recogniser:
 
     def transcribe(
         self,
-        tape: Tape,
+        tape: PcmFile,
         options: Options,
         lane: Lane,
-        mark: Optional[Mark] = None,
-        at_mark: Callable[[Mark], None] = lambda mark: None,
+        mark: Optional[ResumePoint] = None,
+        at_mark: Callable[[ResumePoint], None] = lambda mark: None,
     ) -> Run:
         """Begin a recording, or go on with it: `prepare` and `run` in one."""
         prepared = self.prepare(tape, options, lane, mark.language if mark else None)
@@ -152,7 +152,7 @@ class Recogniser:
 
     def prepare(
         self,
-        tape: Tape,
+        tape: PcmFile,
         options: Options,
         lane: Lane,
         language: Optional[str] = None,
@@ -172,10 +172,10 @@ class Recogniser:
         stretches, pauses, warnings = self._stretches(tape, options, lambda: further(STRETCH_S))
         waveform = tape if stretches is None else Speech(tape, stretches)
         features = LogMel(self._model.feature_extractor, waveform, lambda: further(BLOCK_S))
-        found = language or self._language(self._job_model(lane, options, Mark()), features, options)
+        found = language or self._language(self._job_model(lane, options, ResumePoint()), features, options)
         return Prepared(tape, options, stretches, pauses, features, found, warnings)
 
-    def prepare_with(self, tape: Tape, options: Options, known: Findings) -> Prepared:
+    def prepare_with(self, tape: PcmFile, options: Options, known: VadCache) -> Prepared:
         """Do as `prepare`, with what another worker of this engine found in this recording."""
         waveform = Speech(tape, known.stretches)
         features = LogMel(self._model.feature_extractor, waveform, self._step, known.floor)
@@ -187,8 +187,8 @@ class Recogniser:
         prepared: Prepared,
         part: Optional[list[Stretch]],
         lane: Lane,
-        mark: Optional[Mark] = None,
-        at_mark: Callable[[Mark], None] = lambda mark: None,
+        mark: Optional[ResumePoint] = None,
+        at_mark: Callable[[ResumePoint], None] = lambda mark: None,
     ) -> Run:
         """Begin the windows of a recording (`part` has all its stretches) or of a part, or go on with them.
 
@@ -200,7 +200,7 @@ class Recogniser:
         if part is not None and part is not prepared.stretches:
             speech = Speech(prepared.tape, part)
             features = LogMel(self._model.feature_extractor, speech, self._step, features.floor)
-        mark = dataclasses.replace(mark or Mark(), language=prepared.language)
+        mark = dataclasses.replace(mark or ResumePoint(), language=prepared.language)
         model = self._job_model(lane, options, mark)
         model.history_most = self.prompts(options).history
         tokenizer = self._tokenizer(options.task, prepared.language)
@@ -220,12 +220,12 @@ class Recogniser:
         run.segments = _followed(run, segments, model)
         return run
 
-    def _job_model(self, lane: Lane, options: Options, mark: Mark) -> _Marking:
+    def _job_model(self, lane: Lane, options: Options, mark: ResumePoint) -> _Marking:
         native = JobModel(self._model.model, lane, self._step, self._no_timestamps, is_alone=options.is_alone)
         return _Marking.of(self._model, native, mark)
 
     def _stretches(
-        self, tape: Tape, options: Options, step: Step
+        self, tape: PcmFile, options: Options, step: Step
     ) -> tuple[_Stretches, list[Stretch], tuple[str, ...]]:
         """Find where somebody speaks, and where somebody pauses; None where nothing is to be left out."""
         if not options.vad_filter:
@@ -271,7 +271,7 @@ class _Marking(Marking, faster_whisper.WhisperModel):  # type: ignore[misc]  # f
     """One job's view of the model: it keeps the mark of the window that is being worked on."""
 
     @classmethod
-    def of(cls, model: Any, native: JobModel, mark: Mark) -> _Marking:
+    def of(cls, model: Any, native: JobModel, mark: ResumePoint) -> _Marking:
         marking = cls.__new__(cls)
         marking.__dict__.update(model.__dict__)
         marking.model = native
@@ -312,7 +312,7 @@ def _ours_segment(segment: Any, number: int) -> Segment:
     )
 
 
-def _theirs(options: Options, tokenizer: Any, mark: Mark) -> Any:
+def _theirs(options: Options, tokenizer: Any, mark: ResumePoint) -> Any:
     """Give our options as `WhisperModel.transcribe` would pass them on, from a mark."""
     named = {
         "beam_size": options.beam_size,

@@ -14,7 +14,7 @@ from typing import Any, Callable
 import numpy as np
 import numpy.typing as npt
 
-from workerproc.audio.pcm_file import RATE_HZ, Samples, Tape
+from workerproc.audio.pcm_file import RATE_HZ, PcmFile, Samples
 
 WINDOW = 512  # samples, for which one probability is given
 _CONTEXT = 64  # samples before a window that the detector looks at as well
@@ -23,7 +23,7 @@ _STRETCH = 1_000  # windows
 STRETCH_S = _STRETCH * WINDOW / RATE_HZ
 
 
-def voice_probabilities(session: Any, tape: Tape, step: Callable[[], None]) -> npt.NDArray[np.float32]:
+def voice_probabilities(session: Any, tape: PcmFile, step: Callable[[], None]) -> npt.NDArray[np.float32]:
     """Give for each window of 512 samples how likely somebody speaks in it, shape (windows, 1).
 
     `session` is the detector's ONNX session; `step` is called after each stretch.
@@ -54,7 +54,7 @@ def voice_probabilities(session: Any, tape: Tape, step: Callable[[], None]) -> n
 class Speech:
     """The kept stretches of a tape, one behind the other, as if there was nothing between them."""
 
-    def __init__(self, tape: Tape, stretches: Sequence[Mapping[str, int]]) -> None:
+    def __init__(self, tape: PcmFile, stretches: Sequence[Mapping[str, int]]) -> None:
         """`stretches` have `start` and `end` in samples of the tape, in order."""
         self._tape = tape
         self._starts = [stretch["start"] for stretch in stretches]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Callable
 
-from workerproc.checkpoints.checkpoint import Mark
+from workerproc.checkpoints.checkpoint import ResumePoint
 from workerproc.engine.features import LogMel
 from workerproc.process.errors import JobPutDown
 
@@ -22,7 +22,7 @@ _FRAMES_A_SECOND = 100
 class Marking:
     """Keeps the mark of the window that is being worked on."""
 
-    mark: Mark
+    mark: ResumePoint
     seek: int
     last_speech_s: float
     at_mark: Callable[[], None]

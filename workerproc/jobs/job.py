@@ -15,23 +15,23 @@ from supervisor.contract.job_options import Options
 from supervisor.contract.wire.messages import Help, Job, JobCard, Parts, Staged
 from workerproc.audio import decode
 from workerproc.audio.decode import Sound
-from workerproc.audio.pcm_file import RATE_HZ, Tape
+from workerproc.audio.pcm_file import RATE_HZ, PcmFile
 from workerproc.checkpoints import split_file, split_points, vad_cache
-from workerproc.checkpoints.checkpoint import Mark
+from workerproc.checkpoints.checkpoint import ResumePoint
 from workerproc.checkpoints.checkpoint_files import Checkpoints
-from workerproc.checkpoints.vad_cache import Findings
+from workerproc.checkpoints.vad_cache import VadCache
 from workerproc.engine.batch import Lane
 from workerproc.engine.recogniser import Prepared
-from workerproc.jobs.context import Tools
+from workerproc.jobs.context import WorkerContext
 from workerproc.jobs.split import Split
 from workerproc.process.errors import AudioRejected, JobPutDown
 from workerproc.transcripts import plausible, staging, transcript
-from workerproc.transcripts.transcript import Heard, Segment
+from workerproc.transcripts.transcript import Recognised, Segment
 
 Cut = Sequence[list[split_points.Stretch]]
 
 
-def transcribe_job(job: Job, tools: Tools) -> Staged:
+def transcribe_job(job: Job, tools: WorkerContext) -> Staged:
     """Take one job from its audio to a staged transcript; give the message that says so.
 
     Begins where an earlier worker's checkpoint ends.
@@ -41,7 +41,7 @@ def transcribe_job(job: Job, tools: Tools) -> Staged:
     lost = [*tools.recogniser.prompts(wish).warnings(), *_drawn_words(wish)]
     checkpoints = Checkpoints(card, tools.settings, wish, tools.engine, tools.say)
 
-    with tools.batch.lane() as lane, Tape(Path(card.folder)) as tape:
+    with tools.batch.lane() as lane, PcmFile(Path(card.folder)) as tape:
         sound = _decoded(card, tape, tools)
         decoded_at_s = clock.now_s()
         prepared = _prepared(tape, wish, lane, checkpoints, tools)
@@ -58,7 +58,7 @@ def transcribe_job(job: Job, tools: Tools) -> Staged:
         segments = []
         lost.append(f"{sound.audio_s:.2f} s are too short for the text that the model made of them: left out")
     segments = plausible.within(segments, sound.audio_s)
-    heard = Heard(
+    heard = Recognised(
         prepared.language, sound.audio_s, segments, [at / RATE_HZ for at in split_points.begins(cut)]
     )
     timings = {"decode_s": decoded_at_s - began_at_s, "transcribe_s": clock.now_s() - decoded_at_s}
@@ -72,12 +72,12 @@ def transcribe_job(job: Job, tools: Tools) -> Staged:
     return Staged(card.job_id, sound.audio_s, took_s, card.attempt)
 
 
-def help_with(wanted: Help, tools: Tools) -> None:
+def help_with(wanted: Help, tools: WorkerContext) -> None:
     """Work on parts of a recording that another worker has, until none is to be had."""
     card = wanted.card
     wish = _options(card, tools)
     checkpoints = Checkpoints(card, tools.settings, wish, tools.engine, tools.say)
-    with tools.batch.lane() as lane, Tape(Path(card.folder)) as tape:
+    with tools.batch.lane() as lane, PcmFile(Path(card.folder)) as tape:
         _decoded(card, tape, tools)
         prepared = _prepared(tape, wish, lane, checkpoints, tools)
         cut = _cut(card, prepared, checkpoints)
@@ -87,7 +87,7 @@ def help_with(wanted: Help, tools: Tools) -> None:
             _split(card, prepared, cut, checkpoints, tools, lane.age).help(wanted.sharers)
 
 
-def _decoded(card: JobCard, tape: Tape, tools: Tools) -> Sound:
+def _decoded(card: JobCard, tape: PcmFile, tools: WorkerContext) -> Sound:
     return decode.decode(
         Path(card.folder) / "audio",
         tape,
@@ -96,7 +96,9 @@ def _decoded(card: JobCard, tape: Tape, tools: Tools) -> Sound:
     )
 
 
-def _prepared(tape: Tape, wish: Options, lane: Lane, checkpoints: Checkpoints, tools: Tools) -> Prepared:
+def _prepared(
+    tape: PcmFile, wish: Options, lane: Lane, checkpoints: Checkpoints, tools: WorkerContext
+) -> Prepared:
     known = vad_cache.read(checkpoints.folder, checkpoints.present_work) if wish.vad_filter else None
     if known is not None:
         return tools.recogniser.prepare_with(tape, wish, known)
@@ -107,7 +109,7 @@ def _prepared(tape: Tape, wish: Options, lane: Lane, checkpoints: Checkpoints, t
     )
 
 
-def _options(card: JobCard, tools: Tools) -> Options:
+def _options(card: JobCard, tools: WorkerContext) -> Options:
     """Give the service's options with the job's own in their place."""
     try:
         wish = job_options.changed(tools.settings.options, card.options)
@@ -139,12 +141,12 @@ def _cut(card: JobCard, prepared: Prepared, checkpoints: Checkpoints) -> Cut:
 
 
 def _split(
-    card: JobCard, prepared: Prepared, cut: Cut, checkpoints: Checkpoints, tools: Tools, age: int
+    card: JobCard, prepared: Prepared, cut: Cut, checkpoints: Checkpoints, tools: WorkerContext, age: int
 ) -> Split:
     """Make others able to work on parts, and take up what is done of them."""
     if prepared.stretches and not (checkpoints.folder / vad_cache.FILE).exists():
         floor, warnings = prepared.features.floor, prepared.warnings
-        told = Findings(prepared.stretches, prepared.pauses, prepared.language, floor, warnings)
+        told = VadCache(prepared.stretches, prepared.pauses, prepared.language, floor, warnings)
         vad_cache.write(checkpoints.folder, checkpoints.present_work(), told)
     work = split_file.of_parts(checkpoints.present_work(), split_points.begins(cut))
     split = Split(card, prepared, cut, work, tools, age)
@@ -153,14 +155,18 @@ def _split(
 
 
 def _listen(
-    prepared: Prepared, lane: Lane, checkpoints: Checkpoints, tools: Tools, warn: Callable[[str], None]
+    prepared: Prepared,
+    lane: Lane,
+    checkpoints: Checkpoints,
+    tools: WorkerContext,
+    warn: Callable[[str], None],
 ) -> list[Segment]:
     """Run the engine over the samples, from where an earlier worker stopped; here the job may be stopped."""
     found, board, audio_s = checkpoints.find(), tools.board, prepared.tape.length_s
     segments: list[Segment] = list(found.segments) if found is not None else []
     board.reach("transcribing", min(checkpoints.resumed_from_s, audio_s), audio_s)
 
-    def at_mark(mark: Mark) -> None:
+    def at_mark(mark: ResumePoint) -> None:
         checkpoints.look(mark, segments)
         board.begin_window()
 
@@ -193,7 +199,7 @@ def _lost_text(wish: Options, sparse_s: float) -> Iterator[str]:
 
 def _origin(
     card: JobCard,
-    tools: Tools,
+    tools: WorkerContext,
     wish: Options,
     warnings: tuple[str, ...],
     timings: Mapping[str, float],

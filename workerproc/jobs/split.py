@@ -22,12 +22,12 @@ from typing import Callable
 from supervisor.contract import clock
 from supervisor.contract.wire.messages import JobCard
 from workerproc.audio.pcm_file import RATE_HZ
-from workerproc.checkpoints.checkpoint import Mark, Work
+from workerproc.checkpoints.checkpoint import ResumePoint, WorkIdentity
 from workerproc.checkpoints.checkpoint_files import Checkpoints
-from workerproc.checkpoints.split_parts import Parts, Taken
+from workerproc.checkpoints.split_parts import SplitParts, Taken
 from workerproc.checkpoints.split_points import Stretch
 from workerproc.engine.recogniser import Prepared
-from workerproc.jobs.context import Tools
+from workerproc.jobs.context import WorkerContext
 from workerproc.process.errors import JobPutDown, JobStopped
 from workerproc.transcripts.transcript import Segment
 
@@ -43,7 +43,7 @@ class Split:
     """A recording that was cut, as one worker sees it."""
 
     def __init__(
-        self, card: JobCard, prepared: Prepared, cut: Cut, work: Work, tools: Tools, age: int
+        self, card: JobCard, prepared: Prepared, cut: Cut, work: WorkIdentity, tools: WorkerContext, age: int
     ) -> None:
         """`cut` has two parts at least; `work` names what decides the text; `age` is the job's lane's.
 
@@ -56,7 +56,7 @@ class Split:
         self._age = age
         self._tools = tools
         self._ticket = tools.board.mine  # of the thread that makes this, which has the job
-        self._parts = Parts(Path(card.folder), work, len(cut))
+        self._parts = SplitParts(Path(card.folder), work, len(cut))
         self._reached_s = [0.0] * len(cut)
         self._kept_s = [0.0] * len(cut)  # in checkpoints of the parts
         self._broken = threading.Event()  # a thread failed: the others need not go on
@@ -204,10 +204,10 @@ class Split:
         """Run one part, from where somebody left it."""
         number, found = taken.number, self._parts.get(taken.number)
         segments = list(found.segments) if found is not None else []
-        mark = found.mark if found is not None else Mark()
+        mark = found.mark if found is not None else ResumePoint()
         kept_at_s = clock.now_s()
 
-        def at_mark(mark: Mark) -> None:
+        def at_mark(mark: ResumePoint) -> None:
             nonlocal kept_at_s
             if clock.now_s() - kept_at_s >= self._tools.settings.checkpoint_s:
                 kept_at_s = clock.now_s()
@@ -230,7 +230,7 @@ class Split:
                 raise
             self._put(number, run.mark, segments, is_done=True)
 
-    def _put(self, number: int, mark: Mark, segments: Sequence[Segment], is_done: bool) -> None:
+    def _put(self, number: int, mark: ResumePoint, segments: Sequence[Segment], is_done: bool) -> None:
         if mark.seek or is_done:
             self._parts.put(number, mark, segments, is_done)
         if mark.segments:

@@ -37,13 +37,13 @@ from supervisor.contract.wire.messages import (
 from workerproc.engine import batch_tuning, rounds
 from workerproc.engine.batch import Batch
 from workerproc.process import errors, recycling, startup, telemetry
-from workerproc.process.link import Link
-from workerproc.process.progress import Board, Ticket
+from workerproc.process.link import WorkerLink
+from workerproc.process.progress import ProgressBoard, Ticket
 
 if TYPE_CHECKING:
     # Heavy: imported in `_load`, when this process can be seen, stopped and asked already.
     from workerproc.engine.recogniser import Recogniser
-    from workerproc.jobs.context import Tools
+    from workerproc.jobs.context import WorkerContext
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def be_worker(settings: WorkerSettings) -> NoReturn:
         logline.die_quietly(code, writer)
         raise AssertionError("os._exit returned")
 
-    worker = Worker(settings, Link(child_bootstrap.link(), die), die)
+    worker = Worker(settings, WorkerLink(child_bootstrap.link(), die), die)
     try:
         worker.live()
     except errors.ModelBroken as error:
@@ -89,11 +89,11 @@ def _stamp(slot: str) -> Callable[[logging.LogRecord], bool]:
 class Worker:
     """One worker from its first beat to its last job."""
 
-    def __init__(self, settings: WorkerSettings, link: Link, die: Callable[[int], NoReturn]) -> None:
+    def __init__(self, settings: WorkerSettings, link: WorkerLink, die: Callable[[int], NoReturn]) -> None:
         self._settings = settings
         self._link = link
         self._die = die
-        self._board = Board()
+        self._board = ProgressBoard()
         # Each with its place on the board; None: leave.
         self._inbox: queue.SimpleQueue[Optional[tuple[Union[Job, Help], Ticket]]] = queue.SimpleQueue()
         self._leaving = threading.Event()
@@ -227,9 +227,9 @@ class Worker:
 
     def _work(self, recogniser: Recogniser, batch: Batch) -> None:
         """Take jobs one by one until the worker leaves, or breaks."""
-        from workerproc.jobs.context import Tools
+        from workerproc.jobs.context import WorkerContext
 
-        tools = Tools(self._settings, recogniser, batch, self._engine, self._board, self._link.send)
+        tools = WorkerContext(self._settings, recogniser, batch, self._engine, self._board, self._link.send)
         try:
             while True:
                 wanted = self._inbox.get()
@@ -274,7 +274,7 @@ class Worker:
                 log.info("worker makes way", extra={"reason": why})
         return self._way_is_made
 
-    def do(self, job: Job, ticket: Ticket, tools: Tools) -> None:
+    def do(self, job: Job, ticket: Ticket, tools: WorkerContext) -> None:
         """Do one job and say what became of it. Nothing escapes but `DeviceBroken`."""
         from workerproc.jobs.job import transcribe_job
 
@@ -299,7 +299,7 @@ class Worker:
         finally:
             self._board.end(ticket)
 
-    def _help(self, wanted: Help, ticket: Ticket, tools: Tools) -> None:
+    def _help(self, wanted: Help, ticket: Ticket, tools: WorkerContext) -> None:
         """Work on another worker's recording; whatever goes wrong here, that worker does the rest."""
         from workerproc.jobs.job import help_with
 

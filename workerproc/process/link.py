@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 _READ_BYTES = 65_536
 
 
-class Link:
+class WorkerLink:
     """A socket to the supervisor that ends the process when it breaks."""
 
     def __init__(self, sock: socket.socket, die: Callable[[int], None]) -> None:

@@ -30,7 +30,7 @@ class NoModel(Exception):
 
 
 @dataclass(frozen=True)
-class Found:
+class ModelFolder:
     """A complete model and where it came from: folder, cache, package or hub."""
 
     path: Path

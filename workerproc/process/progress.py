@@ -31,7 +31,7 @@ class Ticket:
     progress: Optional[Progress] = None  # from `begin` on
 
 
-class Board:
+class ProgressBoard:
     """One worker's progress, safe to use from any thread."""
 
     def __init__(self) -> None:

@@ -51,7 +51,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Heard:
+class Recognised:
     """All that one run of the engine over one recording gave."""
 
     language: Optional[str]
@@ -77,7 +77,7 @@ class Origin:
     timings: Mapping[str, float] = dataclasses.field(default_factory=dict)  # seconds by phase
 
 
-def build(origin: Origin, heard: Heard) -> dict[str, Any]:
+def build(origin: Origin, heard: Recognised) -> dict[str, Any]:
     """Put a transcript together, keys in the order in which they are written."""
     segments = [_plain(segment) for segment in heard.segments]
     return {

@@ -21,7 +21,7 @@ from typing import Any, Callable, Optional
 from supervisor.contract import clock
 from supervisor.contract.exits import Exit
 from workerproc.process import models, telemetry
-from workerproc.process.models import Found, NoModel
+from workerproc.process.models import ModelFolder, NoModel
 
 Tell = Callable[[int, int], None]  # bytes done, bytes in all
 
@@ -51,11 +51,11 @@ def _say(event: str, **facts: Any) -> None:
         os._exit(Exit.ORPHANED)
 
 
-def find(name: str, tell: Tell) -> Found:
+def find(name: str, tell: Tell) -> ModelFolder:
     """Find a model or download it. Raises `NoModel`, which says what to do."""
     folder = models.folder_of(name)
     if folder is not None:
-        return Found(folder, "folder")
+        return ModelFolder(folder, "folder")
     telemetry.switch_off()
     repository = models.repository_of(name)
     here = _here(name, repository)
@@ -66,12 +66,12 @@ def find(name: str, tell: Tell) -> Found:
         return _here(name, repository) or _download(name, repository, tell)
 
 
-def _here(name: str, repository: str) -> Optional[Found]:
+def _here(name: str, repository: str) -> Optional[ModelFolder]:
     cached = _cached(repository)
     if cached is not None:
-        return Found(cached, "cache")
+        return ModelFolder(cached, "cache")
     packaged = models.packaged(name)
-    return Found(packaged, "package") if packaged is not None else None
+    return ModelFolder(packaged, "package") if packaged is not None else None
 
 
 def _cached(repository: str) -> Optional[Path]:
@@ -86,7 +86,7 @@ def _cached(repository: str) -> Optional[Path]:
     return None if models.missing_files(Path(folder)) else Path(folder)
 
 
-def _download(name: str, repository: str, tell: Tell) -> Found:
+def _download(name: str, repository: str, tell: Tell) -> ModelFolder:
     import huggingface_hub
 
     blobs = _repository_folder(repository) / "blobs"
@@ -105,7 +105,7 @@ def _download(name: str, repository: str, tell: Tell) -> Found:
             "Name a repository that was converted for CTranslate2",
             is_final=True,
         )
-    return Found(folder, "hub")
+    return ModelFolder(folder, "hub")
 
 
 def _total_bytes(repository: str) -> int:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 
 
-class Fault(str, enum.Enum):
+class ErrorClass(str, enum.Enum):
     """Whose fault an answer is."""
 
     JOB = "job"  # this recording's: it can never work as it is
@@ -24,12 +24,12 @@ class Fault(str, enum.Enum):
     UNKNOWN = "unknown"
 
 
-_CODES: Mapping[Fault, tuple[str, ...]] = {
-    Fault.RIGHT: (
+_CODES: Mapping[ErrorClass, tuple[str, ...]] = {
+    ErrorClass.RIGHT: (
         *("403", "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "UnauthorizedOperation"),
         *("AWS.SimpleQueueService.AccessDenied", "NotAuthorized"),
     ),
-    Fault.CREDENTIALS: (
+    ErrorClass.CREDENTIALS: (
         *(
             "AuthFailure",
             "ExpiredToken",
@@ -42,23 +42,23 @@ _CODES: Mapping[Fault, tuple[str, ...]] = {
         *("RequestTimeTooSkewed", "SignatureDoesNotMatch", "TokenRefreshRequired", "InvalidSecurity"),
         "UnrecognizedClientException",
     ),
-    Fault.NAME: (
+    ErrorClass.NAME: (
         *("AWS.SimpleQueueService.NonExistentQueue", "AuthorizationHeaderMalformed", "InvalidAddress"),
         *("IllegalLocationConstraintException", "InvalidBucketName", "NoSuchBucket", "PermanentRedirect"),
         *("QueueDoesNotExist", "ResourceNotFoundException", "TableNotFoundException"),
     ),
-    Fault.SETUP: (
+    ErrorClass.SETUP: (
         *("KMS.DisabledException", "KMS.KMSInvalidStateException", "KMS.InvalidStateException"),
         *("KMS.NotFoundException", "KMS.InvalidKeyUsageException", "KMS.OptInRequired", "KmsAccessDenied"),
         *("KmsDisabled", "KmsInvalidKeyUsage", "KmsInvalidState", "KmsNotFound", "KmsOptInRequired"),
         *("KMSAccessDeniedException", "AWS.SimpleQueueService.UnsupportedOperation", "UnsupportedOperation"),
     ),
-    Fault.JOB: (
+    ErrorClass.JOB: (
         *("InvalidObjectState", "InvalidRange", "InvalidURI", "KeyTooLongError", "MethodNotAllowed"),
         *("EntityTooLarge", "EntityTooSmall", "NoSuchKey", "NoSuchVersion", "404", "405", "416"),
         *("InvalidMessageContents", "ItemCollectionSizeLimitExceededException"),
     ),
-    Fault.PASSING: (
+    ErrorClass.PASSING: (
         *(
             "BandwidthLimitExceeded",
             "InternalError",
@@ -93,15 +93,15 @@ _CODES: Mapping[Fault, tuple[str, ...]] = {
         ),
     ),
 }
-_FAULTS: Mapping[str, Fault] = {code: fault for fault, codes in _CODES.items() for code in codes}
+_FAULTS: Mapping[str, ErrorClass] = {code: fault for fault, codes in _CODES.items() for code in codes}
 # The same code may be one recording's matter at one place and everybody's at another.
-_AT: Mapping[tuple[str, str], Fault] = {
+_AT: Mapping[tuple[str, str], ErrorClass] = {
     # A key of the audio's own, a customer's key (SSE-C), a key that S3 can't take.
-    **{("audio", code): Fault.JOB for code in _CODES[Fault.SETUP] if code.startswith("KMS.")},
-    ("audio", "InvalidRequest"): Fault.JOB,
-    ("audio", "InvalidArgument"): Fault.JOB,
-    ("transcripts", "InvalidRequest"): Fault.SETUP,  # Object Lock without a checksum, for instance
-    ("table", "ResourceInUseException"): Fault.PASSING,
+    **{("audio", code): ErrorClass.JOB for code in _CODES[ErrorClass.SETUP] if code.startswith("KMS.")},
+    ("audio", "InvalidRequest"): ErrorClass.JOB,
+    ("audio", "InvalidArgument"): ErrorClass.JOB,
+    ("transcripts", "InvalidRequest"): ErrorClass.SETUP,  # Object Lock without a checksum, for instance
+    ("table", "ResourceInUseException"): ErrorClass.PASSING,
 }
 # DynamoDB has one code for all that it finds invalid. The table's own keys are recognized before.
 _ABOUT_THE_ITEM = re.compile(
@@ -111,14 +111,14 @@ _ABOUT_THE_ITEM = re.compile(
 )
 
 
-def fault_of(place: str, code: str, message: str, http_status: int) -> Fault:
+def fault_of(place: str, code: str, message: str, http_status: int) -> ErrorClass:
     """Say whose fault an error code is. `place` is a port: audio, transcripts, table, queue."""
     if place == "table" and code == "ValidationException":
-        return Fault.JOB if _ABOUT_THE_ITEM.search(message) else Fault.UNKNOWN
+        return ErrorClass.JOB if _ABOUT_THE_ITEM.search(message) else ErrorClass.UNKNOWN
     found = _AT.get((place, code)) or _FAULTS.get(code)
     if found is not None:
         return found
-    return Fault.PASSING if http_status >= 500 or http_status == 429 else Fault.UNKNOWN
+    return ErrorClass.PASSING if http_status >= 500 or http_status == 429 else ErrorClass.UNKNOWN
 
 
 def of_job(place: str, code: str, said: str, storage_class: str = "") -> str:

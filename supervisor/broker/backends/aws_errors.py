@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import botocore.exceptions as boto
 
 from supervisor.broker.backends import aws_codes
-from supervisor.broker.backends.aws_codes import Fault
+from supervisor.broker.backends.aws_codes import ErrorClass
 from supervisor.broker.ports.errors import (
     CREDENTIALS,
     BrokerError,
@@ -121,13 +121,13 @@ def code_of(error: boto.ClientError) -> str:
 
 def lacks_right(error: boto.ClientError) -> bool:
     """Say whether the service knows the caller and still says no."""
-    return aws_codes.fault_of("", code_of(error), "", 0) is Fault.RIGHT
+    return aws_codes.fault_of("", code_of(error), "", 0) is ErrorClass.RIGHT
 
 
 def is_about_the_input(error: boto.ClientError) -> bool:
     """Say whether the service refuses what it was given, as a probe that can't be taken wants it."""
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
-    return aws_codes.fault_of("", code_of(error), "", status) in (Fault.JOB, Fault.UNKNOWN)
+    return aws_codes.fault_of("", code_of(error), "", status) in (ErrorClass.JOB, ErrorClass.UNKNOWN)
 
 
 def describe(error: boto.ClientError) -> str:
@@ -141,19 +141,19 @@ def _of_answer(where: str, doing: str, name: str, error: boto.ClientError) -> Br
     facts = error.response.get("Error", {})
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
     fault = aws_codes.fault_of(where, code, str(facts.get("Message", "")), status)
-    if fault is Fault.JOB:
+    if fault is ErrorClass.JOB:
         return JobRejected(aws_codes.of_job(where, code, told, str(facts.get("StorageClass", ""))))
-    if fault is Fault.CREDENTIALS:
+    if fault is ErrorClass.CREDENTIALS:
         cure = "Set this host's clock" if code == "RequestTimeTooSkewed" else "Renew or correct them"
         return Misconfigured(CREDENTIALS, f"AWS does not accept these credentials: {said}. {cure}.")
-    if fault is Fault.NAME:
+    if fault is ErrorClass.NAME:
         return Misconfigured(where, wrong_name(where, name, told))
-    if fault is Fault.SETUP:
+    if fault is ErrorClass.SETUP:
         kind, _ = _NAMED_BY[where]
         return Misconfigured(where, f"The {kind} {name} can't be used: {said}. Correct how it is set up.")
-    if fault is Fault.RIGHT:
+    if fault is ErrorClass.RIGHT:
         return Forbidden(where, said)
-    return Unexplained(where, said) if fault is Fault.UNKNOWN else TryLater(where, said)
+    return Unexplained(where, said) if fault is ErrorClass.UNKNOWN else TryLater(where, said)
 
 
 def _of_profile() -> str:

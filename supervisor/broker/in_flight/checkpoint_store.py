@@ -23,7 +23,7 @@ from supervisor.broker.ports.job_request import JobRequest
 from supervisor.broker.ports.ports import Applied, ObjectFacts, ObjectStore, RecordTable
 from supervisor.broker.ports.streams import spool_errors
 from supervisor.broker.rules import record_rules
-from supervisor.broker.rules.record_rules import Hold, Pointer
+from supervisor.broker.rules.record_rules import Pointer, RecordHold
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def share(
     objects: ObjectStore,
     bucket: str,
     request: JobRequest,
-    hold: Hold,
+    hold: RecordHold,
     folder: Path,
     done_s: float,
     before: Optional[Pointer],

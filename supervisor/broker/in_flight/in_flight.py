@@ -11,17 +11,17 @@ from collections.abc import Iterable
 from typing import Optional
 
 from supervisor.broker.in_flight.in_flight_types import OWN_PHASES, Lease, LiveJob, Phase, Settled
-from supervisor.broker.in_flight.lease_journal import LeaseFiles
-from supervisor.broker.in_flight.outages import Troubles
+from supervisor.broker.in_flight.lease_journal import LeaseJournal
+from supervisor.broker.in_flight.outages import OutageReporter
 from supervisor.broker.in_flight.spool import Spool
 from supervisor.broker.ports.errors import TryLater
 from supervisor.broker.rules.lease_timing import is_kept
 
 
-class Holdings:
+class InFlight:
     """All leases by message id, all live jobs by job id."""
 
-    def __init__(self, files: LeaseFiles, spool: Spool, troubles: Troubles) -> None:
+    def __init__(self, files: LeaseJournal, spool: Spool, troubles: OutageReporter) -> None:
         self.leases: dict[str, Lease] = {}
         self.jobs: dict[str, LiveJob] = {}
         self._files = files

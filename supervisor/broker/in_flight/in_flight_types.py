@@ -8,7 +8,7 @@ from typing import Optional
 
 from supervisor.broker.ports.job_request import JobRequest, Source
 from supervisor.broker.ports.ports import Message, RecordKey
-from supervisor.broker.rules.record_rules import Cuts, Hold, Pointer
+from supervisor.broker.rules.record_rules import Cuts, Pointer, RecordHold
 from supervisor.contract import clock
 from supervisor.contract.wire.messages import Ending
 
@@ -32,7 +32,7 @@ class LiveJob:
     """One recording in our hands."""
 
     request: JobRequest
-    hold: Hold
+    hold: RecordHold
     phase: Phase = Phase.CLAIMING
     attempt: int = 0
     failures: int = 0

@@ -21,7 +21,7 @@ from typing import Optional
 from supervisor.broker.in_flight.in_flight_types import Lease, LiveJob, Phase, Settled
 from supervisor.broker.ports.job_request import JobRequest, Source
 from supervisor.broker.ports.ports import Message
-from supervisor.broker.rules.record_rules import Hold, Pointer
+from supervisor.broker.rules.record_rules import Pointer, RecordHold
 from supervisor.contract import codec
 from supervisor.contract.wire.messages import Ending
 
@@ -89,7 +89,7 @@ class _OpenFile:
     size_bytes: int
 
 
-class LeaseFiles:
+class LeaseJournal:
     """The leases of one state directory on disk, one file each.
 
     A change is one more line at the end, by one write: the last whole line counts, so a
@@ -268,7 +268,7 @@ def _saved_settled(job_id: str, how: Settled) -> SavedSettled:
 def _revived_job(saved: SavedJob, now_s: float) -> LiveJob:
     return LiveJob(
         saved.request,
-        Hold(saved.token, saved.owner),
+        RecordHold(saved.token, saved.owner),
         saved.phase,
         saved.attempt,
         saved.failures,

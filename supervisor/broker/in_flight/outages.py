@@ -15,7 +15,7 @@ _MAX_CHARS = 1_000  # of one trouble
 _JUST_NOW_S = 30.0
 
 
-class Losses:
+class MissingPermissions:
     """Permissions that are missing: each said once, with what it costs."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Losses:
             log.warning("permission missing", extra={"missing": right, "costs": costs})
 
 
-class Troubles:
+class OutageReporter:
     """Says once that something does not answer, and once that it does again. The supervisor logs it.
 
     What a person must correct (`Misconfigured`) is one trouble of its own, in whole sentences.

@@ -12,7 +12,7 @@ from supervisor.broker.ports.errors import BrokerError, Forbidden, Misconfigured
 from supervisor.broker.ports.ports import Counts
 from supervisor.broker.receiving.receiving import Receiver
 from supervisor.broker.rules import permissions
-from supervisor.broker.work.context import Tools
+from supervisor.broker.work.context import BrokerContext
 from supervisor.broker.work.executor import COUNT
 from supervisor.contract.wire.messages import QueueState
 
@@ -24,7 +24,7 @@ _COUNT_SOON_S = 0.25  # the embedded queue: a count costs little
 class Counting:
     """Counts by and by, and soon where something changed."""
 
-    def __init__(self, tools: Tools, receiver: Receiver) -> None:
+    def __init__(self, tools: BrokerContext, receiver: Receiver) -> None:
         self._tools = tools
         self._receiver = receiver
         self._last = Counts(None, None)

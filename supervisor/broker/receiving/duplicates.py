@@ -13,9 +13,9 @@ from typing import Union
 from supervisor.broker.in_flight.in_flight_types import Lease, LiveJob, Settled
 from supervisor.broker.ports.errors import BrokerError
 from supervisor.broker.ports.job_request import JobRequest, Source
-from supervisor.broker.work.context import Tools
+from supervisor.broker.work.context import BrokerContext
 from supervisor.broker.work.executor import QUICK
-from supervisor.broker.work.settlement import Outlet
+from supervisor.broker.work.settlement import Settlement
 from supervisor.contract.wire.messages import Ending
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def is_same_work(one: JobRequest, other: JobRequest) -> bool:
 class Duplicates:
     """Compares what further messages are about with what is in work."""
 
-    def __init__(self, tools: Tools, outlet: Outlet) -> None:
+    def __init__(self, tools: BrokerContext, outlet: Settlement) -> None:
         self._tools = tools
         self._holdings = tools.holdings
         self._outlet = outlet

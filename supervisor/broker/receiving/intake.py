@@ -19,15 +19,15 @@ from supervisor.broker.ports.ports import Message, ObjectFacts
 from supervisor.broker.receiving.duplicates import PUT_BACK_S, Duplicates, is_same_work
 from supervisor.broker.rules import fairness, lease_timing, refused_audio
 from supervisor.broker.rules.envelope import EnvelopePolicy, parse
-from supervisor.broker.rules.record_rules import Hold
+from supervisor.broker.rules.record_rules import RecordHold
 from supervisor.broker.rules.refusal import Busy, Finished, GivenUp
 from supervisor.broker.rules.refused_audio import RefusedAudio
 from supervisor.broker.rules.retry_policy import decide_too_many, failure_of, verdict_on
 from supervisor.broker.work import commit
 from supervisor.broker.work.commit import Claimed, MessageLease
-from supervisor.broker.work.context import Tools
+from supervisor.broker.work.context import BrokerContext
 from supervisor.broker.work.executor import FETCH, QUICK
-from supervisor.broker.work.settlement import Outlet
+from supervisor.broker.work.settlement import Settlement
 from supervisor.contract import clock
 from supervisor.contract.wire.messages import Ending, Failure, JobCard, Ready
 
@@ -37,7 +37,9 @@ log = logging.getLogger(__name__)
 class Intake:
     """Takes messages in and makes jobs of them."""
 
-    def __init__(self, tools: Tools, outlet: Outlet, policy: EnvelopePolicy, max_receives: int) -> None:
+    def __init__(
+        self, tools: BrokerContext, outlet: Settlement, policy: EnvelopePolicy, max_receives: int
+    ) -> None:
         self._tools = tools
         self._holdings = tools.holdings
         self._outlet = outlet
@@ -88,7 +90,7 @@ class Intake:
         )
 
     def _claim_once(
-        self, request: JobRequest, hold: Hold, message: MessageLease, kept: FailedJob
+        self, request: JobRequest, hold: RecordHold, message: MessageLease, kept: FailedJob
     ) -> Union[Claimed, Busy, Finished, GivenUp]:
         """Take over what an earlier life left in the spool, or claim anew; runs in a lane."""
         records, spool, key = self._tools.backend.records, self._tools.spool, request.record_key
@@ -151,7 +153,7 @@ class Intake:
         for request in parsed.jobs:
             live = self._holdings.jobs.get(request.job_id)
             if live is None:
-                hold = Hold(uuid.uuid4().hex, self._tools.owner)
+                hold = RecordHold(uuid.uuid4().hex, self._tools.owner)
                 fresh.append(LiveJob(request, hold, Phase.WAITING, since_s=clock.now_s()))
             elif is_same_work(live.request, request):
                 held.open.add(live.id)  # sent twice: both messages end with the one job

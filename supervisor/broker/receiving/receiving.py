@@ -13,7 +13,7 @@ from supervisor.broker.ports.errors import BrokerError, Forbidden, Misconfigured
 from supervisor.broker.ports.ports import Message
 from supervisor.broker.receiving.intake import Intake
 from supervisor.broker.rules import lease_timing, permissions, refused_audio
-from supervisor.broker.work.context import Tools
+from supervisor.broker.work.context import BrokerContext
 from supervisor.broker.work.executor import POLL
 from supervisor.contract import clock
 
@@ -24,7 +24,7 @@ _RECEIVE = ("queue", "receive")
 class Receiver:
     """Asks the queue, one question at a time; every method runs in the main thread."""
 
-    def __init__(self, tools: Tools, intake: Intake) -> None:
+    def __init__(self, tools: BrokerContext, intake: Intake) -> None:
         self.is_asking = False  # a question is open: a proof or a poll
         self.is_proved = False
         self._tools = tools

@@ -31,7 +31,7 @@ _HOLD = ("remToken", "remOwner", "remLeaseUnix")
 
 
 @dataclass(frozen=True)
-class Hold:
+class RecordHold:
     """Our claim on a record: the token fences, the owner is this state directory for ever."""
 
     token: str
@@ -76,7 +76,7 @@ class Cuts:
     at: str
 
 
-def claim(request: JobRequest, hold: Hold, term: Term, again: bool = False) -> Change:
+def claim(request: JobRequest, hold: RecordHold, term: Term, again: bool = False) -> Change:
     """Take a record that is free, expired, ours from a dead life, or (`again`) over."""
     return Change(
         condition=AnyOf((_is_free(hold, term), *(_IS_OVER if again else ()))),
@@ -99,7 +99,7 @@ def claim(request: JobRequest, hold: Hold, term: Term, again: bool = False) -> C
 _IS_OVER: tuple[Condition, ...] = (Equals("remState", DONE), Equals("remState", FAILED))
 
 
-def _is_free(hold: Hold, term: Term) -> Condition:
+def _is_free(hold: RecordHold, term: Term) -> Condition:
     """Nobody's, expired, or our own: whoever asks knows that no live job of ours has it."""
     is_held = AnyOf((Equals("remState", CLAIMED), Equals("remState", PUBLISHING)))
     may_go = AnyOf(
@@ -114,7 +114,7 @@ def _is_free(hold: Hold, term: Term) -> Condition:
     return AnyOf((Missing("remState"), AllOf((is_held, may_go))))
 
 
-def take_over(hold: Hold, attempt: int, term: Term) -> Change:
+def take_over(hold: RecordHold, attempt: int, term: Term) -> Change:
     """Go on with an attempt of our own dead life, whose result still stands in the spool.
 
     Nobody claimed since, or the attempt would have another number.
@@ -133,12 +133,12 @@ def take_over(hold: Hold, attempt: int, term: Term) -> Change:
     )
 
 
-def renew(hold: Hold, term: Term, cuts: Optional[Cuts] = None) -> Change:
+def renew(hold: RecordHold, term: Term, cuts: Optional[Cuts] = None) -> Change:
     """Say to other hosts that we are still at it, and in which parts."""
     return Change(_is_ours(hold), put={"remLeaseUnix": _lease_end(term), **_cuts_map(cuts)})
 
 
-def point(hold: Hold, pointer: Pointer, cuts: Optional[Cuts] = None) -> Change:
+def point(hold: RecordHold, pointer: Pointer, cuts: Optional[Cuts] = None) -> Change:
     """Name the newest checkpoint and the parts that it is of; while the job is ours and not yet published."""
     parts = {"key": pointer.key, "sha256": pointer.sha256, "doneSeconds": round(pointer.done_s, 2)}
     return Change(
@@ -166,14 +166,14 @@ def cuts_of(item: Item) -> Optional[Cuts]:
     return Cuts(of, at) if isinstance(of, str) and isinstance(at, str) else None
 
 
-def fence(hold: Hold, term: Term) -> Change:
+def fence(hold: RecordHold, term: Term) -> Change:
     """Close the record to everybody else; only then may final names be written."""
     return Change(_is_ours(hold), put={"remState": PUBLISHING, "remLeaseUnix": _lease_end(term)})
 
 
 def complete(
     json_key: str,
-    hold: Hold,
+    hold: RecordHold,
     result: Result,
     source: Source,
     now_unix_s: float,
@@ -216,7 +216,7 @@ def say_failed_again() -> Change:
     return Change(Equals("remState", FAILED), put={"status": "FAILED"})
 
 
-def give_up(hold: Hold, reason: str, counts: str, source: Source, now_unix_s: float) -> Change:
+def give_up(hold: RecordHold, reason: str, counts: str, source: Source, now_unix_s: float) -> Change:
     """Say FAILED and why, for good: of this source, no other."""
     return Change(
         _is_ours(hold),
@@ -240,7 +240,7 @@ def reject(reason: str, key: str, now_unix_s: float) -> Change:
     return Change(AllOf((Equals("s3KeyRaw", key), Missing("remState"))), put=told)
 
 
-def free(hold: Hold, counts: str, why: str) -> Change:
+def free(hold: RecordHold, counts: str, why: str) -> Change:
     """Let the record go, so that anybody may claim it at once; the reason stays for whoever gives up."""
     return Change(
         _is_ours(hold),
@@ -285,7 +285,7 @@ def _cuts_map(cuts: Optional[Cuts]) -> dict[str, Any]:
     return {} if cuts is None else {"remCuts": {"of": cuts.of, "at": cuts.at}}
 
 
-def _is_ours(hold: Hold) -> Condition:
+def _is_ours(hold: RecordHold) -> Condition:
     return Equals("remToken", hold.token)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Optional
 
 from supervisor.broker.ports.errors import Misconfigured
-from supervisor.broker.rules.retry_policy import Verdict, sentence
+from supervisor.broker.rules.retry_policy import RetryDecision, sentence
 
 MANY = 3  # a guess: different recordings in a row
 HOLD_S = 600.0  # a guess: then the next one may show that it was these recordings after all
@@ -52,6 +52,6 @@ def all_refused(bucket: str, detail: str) -> Misconfigured:
     )
 
 
-def give_way(detail: str) -> Verdict:
+def give_way(detail: str) -> RetryDecision:
     """Give a refused recording back for a while: the next one may be read."""
-    return Verdict(False, sentence(detail), after_s=_AWAY_S)
+    return RetryDecision(False, sentence(detail), after_s=_AWAY_S)

@@ -75,11 +75,13 @@ def _request() -> Mapping[str, Any]:
 def _do(verb: str, asked: Mapping[str, Any], settings: Settings) -> int:
     # Each verb loads only what it needs.
     if verb == "submit":
-        from supervisor.broker.verbs.submit import Wish, submit
+        from supervisor.broker.verbs.submit import SubmitRequest, submit
 
         into = Path(asked["into"]) if asked.get("into") else None
         options = str(asked.get("options") or "")
-        wish = Wish(asked.get("language"), bool(asked.get("force")), options, into, bool(asked.get("wait")))
+        wish = SubmitRequest(
+            asked.get("language"), bool(asked.get("force")), options, into, bool(asked.get("wait"))
+        )
         files = [Path(name) for name in asked["files"]]
         return submit(files, wish, settings, connect.connect(settings), tell)
     if verb == "jobs":

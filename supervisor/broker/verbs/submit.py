@@ -36,7 +36,7 @@ _MAX_STEM_CHARS = 100
 
 
 @dataclass(frozen=True)
-class Wish:
+class SubmitRequest:
     """What was asked for beside the files."""
 
     language: Optional[str] = None
@@ -54,7 +54,9 @@ class Submitted:
     request: JobRequest
 
 
-def submit(files: Sequence[Path], wish: Wish, settings: Settings, backend: Backend, tell: Tell) -> int:
+def submit(
+    files: Sequence[Path], wish: SubmitRequest, settings: Settings, backend: Backend, tell: Tell
+) -> int:
     """Enqueue every usable file; 0 if all were, and with `wait` all have transcripts."""
     code = Exit.OK
     waiting = []
@@ -94,7 +96,7 @@ def _refusal(file: Path, max_bytes: int) -> str:
     return ""
 
 
-def _request(file: Path, wish: Wish, user_id: str, bucket: str) -> JobRequest:
+def _request(file: Path, wish: SubmitRequest, user_id: str, bucket: str) -> JobRequest:
     now_ns = time.time_ns()
     at = time.gmtime(now_ns // 10**9)
     # Nanoseconds keep the names of one command's files apart.

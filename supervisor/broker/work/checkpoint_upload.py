@@ -15,7 +15,7 @@ from supervisor.broker.in_flight.in_flight_types import LiveJob, Phase
 from supervisor.broker.ports.errors import BrokerError, Forbidden, LeaseLost, TryLater
 from supervisor.broker.rules import permissions
 from supervisor.broker.rules.record_rules import Pointer
-from supervisor.broker.work.context import Tools
+from supervisor.broker.work.context import BrokerContext
 from supervisor.broker.work.executor import COMMIT
 from supervisor.contract import clock
 
@@ -33,10 +33,10 @@ class _Way:
     then: Optional[Callable[[], None]] = None  # waits for all of it
 
 
-class Courier:
+class CheckpointUpload:
     """Shares checkpoints as far as settings and permissions go."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: BrokerContext) -> None:
         self._tools = tools
         self._ways: dict[str, _Way] = {}  # by job id
         self._is_tried = False  # whether we may

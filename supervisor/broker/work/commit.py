@@ -19,9 +19,9 @@ from supervisor.broker.ports.errors import LeaseLost, TryLater, necessary
 from supervisor.broker.ports.job_request import JobRequest, Rejected, Source
 from supervisor.broker.ports.ports import Applied, Item, ObjectStore, RecordKey, RecordTable
 from supervisor.broker.rules import lease_timing, record_rules, refusal
-from supervisor.broker.rules.record_rules import Cuts, Hold, Pointer, Result, Term
+from supervisor.broker.rules.record_rules import Cuts, Pointer, RecordHold, Result, Term
 from supervisor.broker.rules.refusal import Busy, Finished, GivenUp, Redo, SameName
-from supervisor.broker.rules.retry_policy import Verdict
+from supervisor.broker.rules.retry_policy import RetryDecision
 from supervisor.contract import clock
 from supervisor.contract.wire.messages import Ending
 
@@ -59,11 +59,11 @@ class Claimed:
 
 
 @dataclass(frozen=True)
-class Work:
+class CommitWork:
     """All that publishing one result needs."""
 
     request: JobRequest
-    hold: Hold
+    hold: RecordHold
     attempt: int
     source: Source
     folder: Path
@@ -82,7 +82,7 @@ class Work:
 
 
 def claim(
-    records: RecordTable, objects: ObjectStore, request: JobRequest, hold: Hold, message: MessageLease
+    records: RecordTable, objects: ObjectStore, request: JobRequest, hold: RecordHold, message: MessageLease
 ) -> Union[Claimed, Busy, Finished, GivenUp]:
     """Take the record, or say who is in the way."""
     term, is_again = message.term(records), False
@@ -117,7 +117,7 @@ def claim(
 
 
 def take_over(
-    records: RecordTable, request: JobRequest, hold: Hold, attempt: int, message: MessageLease
+    records: RecordTable, request: JobRequest, hold: RecordHold, attempt: int, message: MessageLease
 ) -> Optional[Claimed]:
     """Go on with the result of an earlier life's attempt, if the record still waits for just that one."""
     item = records.get(request.record_key) or {}
@@ -129,7 +129,7 @@ def take_over(
     return Claimed(attempt, int(answer.item.get("remFailures", 0)), is_staged=True)
 
 
-def publish(records: RecordTable, objects: ObjectStore, work: Work, message: MessageLease) -> None:
+def publish(records: RecordTable, objects: ObjectStore, work: CommitWork, message: MessageLease) -> None:
     """Bring one result to its final names and complete the record, once.
 
     Afterwards the record is DONE by this attempt. Repeating it after any failure ends the
@@ -163,14 +163,18 @@ def publish(records: RecordTable, objects: ObjectStore, work: Work, message: Mes
     log.debug("record completed", extra=work.names)
 
 
-def renew(records: RecordTable, key: RecordKey, hold: Hold, folder: Path, message: MessageLease) -> None:
+def renew(
+    records: RecordTable, key: RecordKey, hold: RecordHold, folder: Path, message: MessageLease
+) -> None:
     """Lengthen the record's lease. Raises LeaseLost where it is no longer ours."""
     change = record_rules.renew(hold, message.term(records), split_points.read(folder))
     if not isinstance(records.update(key, change), Applied):
         raise LeaseLost("the record belongs to somebody else")
 
 
-def end(records: RecordTable, key: RecordKey, hold: Hold, verdict: Verdict, source: Source) -> None:
+def end(
+    records: RecordTable, key: RecordKey, hold: RecordHold, verdict: RetryDecision, source: Source
+) -> None:
     """Write the verdict on a failed attempt. Raises LeaseLost where it is not ours to write."""
     if verdict.is_final:
         change = record_rules.give_up(hold, verdict.reason, verdict.counts, source, records.unix_s())
@@ -182,7 +186,7 @@ def end(records: RecordTable, key: RecordKey, hold: Hold, verdict: Verdict, sour
     raise LeaseLost("the record belongs to somebody else")
 
 
-def how_it_ended(records: RecordTable, key: RecordKey, hold: Hold) -> Optional[Settled]:
+def how_it_ended(records: RecordTable, key: RecordKey, hold: RecordHold) -> Optional[Settled]:
     """Read how an earlier life ended this attempt; None while the record is still ours."""
     item = records.get(key) or {}
     if item.get("remToken") == hold.token:
@@ -203,7 +207,7 @@ def reject(records: RecordTable, rejected: Rejected) -> None:
         records.update(key, record_rules.reject(rejected.reason, rejected.key, records.unix_s()))
 
 
-def _fenced(records: RecordTable, work: Work, message: MessageLease) -> Optional[Item]:
+def _fenced(records: RecordTable, work: CommitWork, message: MessageLease) -> Optional[Item]:
     """Fence the record and give it; None where an earlier try of ours has completed it already."""
     _check_deadline(message)
     answer = records.update(work.request.record_key, record_rules.fence(work.hold, message.term(records)))
@@ -214,7 +218,7 @@ def _fenced(records: RecordTable, work: Work, message: MessageLease) -> Optional
     raise LeaseLost("the record was taken over before the commit")
 
 
-def _is_our_own(item: dict[str, object], work: Work) -> bool:
+def _is_our_own(item: dict[str, object], work: CommitWork) -> bool:
     return record_rules.was_completed_by(item, work.attempt, work.result)
 
 

@@ -8,15 +8,15 @@ from typing import Callable, Optional, TypeVar, Union
 
 from supervisor.broker.backends.failed_jobs import FailedJobs
 from supervisor.broker.in_flight import job_log
-from supervisor.broker.in_flight.in_flight import Holdings
+from supervisor.broker.in_flight.in_flight import InFlight
 from supervisor.broker.in_flight.in_flight_types import Lease, LiveJob, Phase
-from supervisor.broker.in_flight.outages import Losses, Troubles
+from supervisor.broker.in_flight.outages import MissingPermissions, OutageReporter
 from supervisor.broker.in_flight.spool import Spool
 from supervisor.broker.ports.backend import Backend
 from supervisor.broker.ports.errors import BrokerError, Misconfigured, TryLater
 from supervisor.broker.rules import fairness, lease_timing
 from supervisor.broker.work.commit import MessageLease
-from supervisor.broker.work.executor import AGAIN, Crew
+from supervisor.broker.work.executor import AGAIN, Executor
 from supervisor.contract import clock
 from supervisor.contract.wire.messages import FromBroker
 
@@ -24,15 +24,15 @@ T = TypeVar("T")
 
 
 @dataclass
-class Tools:
+class BrokerContext:
     """One set for the whole desk. `is_leaving`: take nothing more in."""
 
     backend: Backend
-    crew: Crew
-    holdings: Holdings
+    crew: Executor
+    holdings: InFlight
     spool: Spool
     failed_jobs: FailedJobs
-    troubles: Troubles
+    troubles: OutageReporter
     say: Callable[[FromBroker], None]
     owner: str
     lease_s: float
@@ -40,7 +40,7 @@ class Tools:
     can_hold: bool = True
     shares: bool = True  # checkpoints, with other hosts
     receives_most: Optional[int] = None  # after so many deliveries the queue buries a message
-    losses: Losses = field(default_factory=Losses)
+    losses: MissingPermissions = field(default_factory=MissingPermissions)
     is_leaving: bool = False
     wanted: int = 0  # jobs that the supervisor would take now
     chance: Callable[[], float] = random.random

@@ -27,7 +27,7 @@ AGAIN = "again"  # jobs that stand aside: what they wait for holds nobody up
 LANES = {POLL: 1, BEAT: 1, QUICK: 8, FETCH: 32, COMMIT: 16, COUNT: 1, RENEW: 4, AGAIN: 4}
 
 
-class Crew:
+class Executor:
     """Runs blocking calls elsewhere and brings their outcome to the main thread."""
 
     def __init__(self) -> None:

@@ -16,11 +16,11 @@ from supervisor.broker.in_flight.in_flight_types import Lease, LiveJob, Phase, S
 from supervisor.broker.ports.errors import BrokerError, LeaseLost, TryLater
 from supervisor.broker.ports.ports import NOT_NOW, REMOVED
 from supervisor.broker.rules import lease_timing
-from supervisor.broker.rules.retry_policy import Verdict
+from supervisor.broker.rules.retry_policy import RetryDecision
 from supervisor.broker.work import commit
-from supervisor.broker.work.context import Tools
+from supervisor.broker.work.context import BrokerContext
 from supervisor.broker.work.executor import BEAT, QUICK, RENEW
-from supervisor.broker.work.settlement import Outlet
+from supervisor.broker.work.settlement import Settlement
 from supervisor.contract import clock
 from supervisor.contract.wire.messages import Ending, Failure, Lost
 
@@ -34,10 +34,10 @@ _CARRIES_ON = "The queue lets no message be held longer; it carries on from its 
 _AGAIN_MOST_S = 5.0  # a beat that failed is tried again soon: the lease runs
 
 
-class Keeper:
+class LeaseRenewal:
     """Looks at every lease twice a second and beats for those that are due."""
 
-    def __init__(self, tools: Tools, outlet: Outlet) -> None:
+    def __init__(self, tools: BrokerContext, outlet: Settlement) -> None:
         self._tools = tools
         self._holdings = tools.holdings
         self._outlet = outlet
@@ -121,7 +121,7 @@ class Keeper:
 
     def _free(self, job: LiveJob) -> None:
         """Let other hosts claim the record at once; harmless where it is no longer ours."""
-        verdict = Verdict(False, "", counts="remReleases")
+        verdict = RetryDecision(False, "", counts="remReleases")
         records = self._tools.backend.beat_records
         self._tools.crew.do(
             QUICK,

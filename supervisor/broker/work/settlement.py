@@ -15,10 +15,10 @@ from supervisor.broker.in_flight.in_flight_types import Lease, LiveJob, Phase, S
 from supervisor.broker.ports.errors import BrokerError, JobRejected, LeaseLost, ResultBroken, TryLater
 from supervisor.broker.rules import lease_timing, permissions
 from supervisor.broker.rules.record_rules import Result
-from supervisor.broker.rules.retry_policy import Verdict, decide, failure_of, sentence, verdict_on
+from supervisor.broker.rules.retry_policy import RetryDecision, decide, failure_of, sentence, verdict_on
 from supervisor.broker.work import commit
-from supervisor.broker.work.commit import MessageLease, Work
-from supervisor.broker.work.context import Tools
+from supervisor.broker.work.commit import CommitWork, MessageLease
+from supervisor.broker.work.context import BrokerContext
 from supervisor.broker.work.executor import COMMIT, QUICK
 from supervisor.contract import clock
 from supervisor.contract.wire.messages import Done, Ending, Failure
@@ -30,10 +30,10 @@ _REMOVED = "Its message was removed from the queue, and this service may not sen
 _AFTER_RECORD_S = 5.0  # a copy comes only when its record is free
 
 
-class Outlet:
+class Settlement:
     """Brings jobs to their end, and messages once all their jobs are there."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: BrokerContext) -> None:
         self._tools = tools
         self._holdings = tools.holdings
 
@@ -68,14 +68,14 @@ class Outlet:
         for held in self._holdings.leases_of(job):
             self.release_waiting(held, why)
         if job.phase is not Phase.WAITING:
-            self.end(job, Verdict(False, why, counts="remReleases"), None)
+            self.end(job, RetryDecision(False, why, counts="remReleases"), None)
 
     def release_waiting(self, held: Lease, why: str) -> None:
         """Give back those of a message's jobs that were not begun: no record knows of them yet."""
         for closing in self._holdings.settle_waiting(held, Settled(Ending.RELEASED, why)):
             self.close(closing)
 
-    def end(self, job: LiveJob, verdict: Verdict, failure: Union[Failure, None]) -> None:
+    def end(self, job: LiveJob, verdict: RetryDecision, failure: Union[Failure, None]) -> None:
         """Write the verdict into the record, then settle. The record first: what is free in
         the queue but claimed in the table would come in vain."""
         tools = self._tools
@@ -83,19 +83,19 @@ class Outlet:
         kept = self.failed_job(job, "", failure.value if failure else "")
         leases = self._holdings.leases_of(job) if self._holdings.is_without_message(job) else []
 
-        def write_down() -> Verdict:
+        def write_down() -> RetryDecision:
             if not verdict.is_final and not _send_anew(tools, leases, verdict.after_s):
-                return write(Verdict(True, f"{sentence(verdict.reason)} {_REMOVED}"))
+                return write(RetryDecision(True, f"{sentence(verdict.reason)} {_REMOVED}"))
             return write(verdict)
 
-        def write(verdict: Verdict) -> Verdict:
+        def write(verdict: RetryDecision) -> RetryDecision:
             source, backend = job.source or job.request.source, tools.backend
             try:
                 commit.end(backend.beat_records, job.request.record_key, job.hold, verdict, source)
             except JobRejected as error:
                 # The record takes no change: people of this host must hear of it all the same.
                 job_log.unwritten(job, str(error))
-                verdict = verdict if verdict.is_final else Verdict(True, sentence(str(error)))
+                verdict = verdict if verdict.is_final else RetryDecision(True, sentence(str(error)))
             else:
                 if verdict.is_final:
                     bucket = backend.transcripts_bucket
@@ -110,7 +110,7 @@ class Outlet:
             QUICK,
             write_down,
             lambda outcome: self._ended(
-                job, outcome if isinstance(outcome, Verdict) else verdict, failure, outcome
+                job, outcome if isinstance(outcome, RetryDecision) else verdict, failure, outcome
             ),
             ("table", "spool"),
             tools.lease_s,
@@ -180,7 +180,7 @@ class Outlet:
         tools, key = self._tools, job.request.record_key
         result = tools.spool.staged(key, job.attempt)
         folder: Path = tools.spool.folder(key)
-        work = Work(
+        work = CommitWork(
             job.request,
             job.hold,
             job.attempt,
@@ -206,9 +206,9 @@ class Outlet:
     def _ended(
         self,
         job: LiveJob,
-        verdict: Verdict,
+        verdict: RetryDecision,
         failure: Union[Failure, None],
-        outcome: Union[BrokerError, Verdict],
+        outcome: Union[BrokerError, RetryDecision],
     ) -> None:
         if isinstance(outcome, LeaseLost):
             self.settle(job, Settled(Ending.DROPPED, str(outcome)))
@@ -241,7 +241,7 @@ class Outlet:
         return lambda: queue.delete(message.handle)
 
 
-def _give_back(tools: Tools, held: Lease, after_s: float) -> None:
+def _give_back(tools: BrokerContext, held: Lease, after_s: float) -> None:
     """Let the message be seen again; by a copy where the queue would not deliver it again."""
     queue, message = tools.backend.beat_queue, held.message
     if held.is_gone:
@@ -259,7 +259,7 @@ def _give_back(tools: Tools, held: Lease, after_s: float) -> None:
         queue.release(message.handle, after_s)
 
 
-def _send_anew(tools: Tools, leases: Sequence[Lease], after_s: float) -> bool:
+def _send_anew(tools: BrokerContext, leases: Sequence[Lease], after_s: float) -> bool:
     """Put messages that somebody removed in anew, each once: nothing else would bring their jobs again."""
     for held in leases:
         wait_s = max(after_s, _AFTER_RECORD_S)
@@ -270,7 +270,7 @@ def _send_anew(tools: Tools, leases: Sequence[Lease], after_s: float) -> bool:
     return True
 
 
-def _bury(tools: Tools, held: Lease, how: Settled) -> None:
+def _bury(tools: BrokerContext, held: Lease, how: Settled) -> None:
     facts = {"remAttempt": str(how.attempt), "remHost": platform.node(), "remError": how.error}
     if not tools.backend.beat_queue.bury(held.message, how.reason, facts):
         tools.losses.tell(*permissions.BURY)

@@ -32,7 +32,7 @@ class NotRunning(CommandFailed):
         super().__init__(sentence, Exit.NOT_RUNNING)
 
 
-class Forbidden(CommandFailed):
+class NotPermitted(CommandFailed):
     """A supervisor may run here, but not for this user."""
 
 
@@ -85,7 +85,7 @@ def _not_running(state_dir: str) -> NotRunning:
     return NotRunning(f"no supervisor is running on {state_dir}. Start one: rem-supervisor run")
 
 
-def _forbidden(path: str) -> Forbidden:
+def _forbidden(path: str) -> NotPermitted:
     """Say whose service this may be and how to reach it. `path`: its socket, or its state directory."""
     user, group = "another user", ""
     with contextlib.suppress(OSError):  # not even its owner can be seen: "another user" must do
@@ -96,7 +96,7 @@ def _forbidden(path: str) -> Forbidden:
     way = (
         f"join group {group}" if group else "open the service to a group: [control] group in its config.toml"
     )
-    return Forbidden(
+    return NotPermitted(
         f"Permission denied: a service may be running here as {user} ({path}). Use sudo, or {way}. "
         "For a service of your own set REM_STATE_DIR."
     )

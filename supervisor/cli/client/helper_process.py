@@ -45,7 +45,7 @@ def for_engine(environ: Mapping[str, str], offline: bool = False) -> dict[str, s
     return {**kept, "HF_HUB_OFFLINE": "1"} if offline else kept
 
 
-class Errand:
+class HelperProcess:
     """One child with a task. Use it in a `with`: it outlives neither the block nor us."""
 
     def __init__(
@@ -68,7 +68,7 @@ class Errand:
         """The child's process id."""
         return self._child.pid
 
-    def __enter__(self) -> Errand:
+    def __enter__(self) -> HelperProcess:
         self._files = contextlib.ExitStack()  # closed in __exit__
         self._complaints = self._files.enter_context(tempfile.TemporaryFile())
         if self._request is not None:

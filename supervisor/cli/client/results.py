@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.cli.client.errors import CommandFailed
-from supervisor.cli.client.helper_process import Errand, for_engine
+from supervisor.cli.client.helper_process import HelperProcess, for_engine
 
 
 def transcript_as(form: str, event: Mapping[str, Any]) -> str:
@@ -24,7 +24,7 @@ def transcript_as(form: str, event: Mapping[str, Any]) -> str:
         return Path(str(path)).read_text(encoding="utf-8")
     with (
         open(str(event.get("json_path")), "rb") as transcript,
-        Errand("workerproc", ["format", form], for_engine(os.environ), stdin=transcript) as errand,
+        HelperProcess("workerproc", ["format", form], for_engine(os.environ), stdin=transcript) as errand,
     ):
         text = errand.output().decode("utf-8")
         errand.finish()

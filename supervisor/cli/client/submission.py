@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from supervisor.cli.client.control_client import NotRunning, ask
 from supervisor.cli.client.errors import CommandFailed
-from supervisor.cli.client.helper_process import Errand, for_broker
+from supervisor.cli.client.helper_process import HelperProcess, for_broker
 from supervisor.contract.exits import Exit
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ STATUS_WITHIN_S = 2.0
 
 
 @dataclass(frozen=True)
-class Wish:
+class SubmissionRequest:
     """What to submit and how. `into`: wait, and put transcripts into this folder; empty: don't wait."""
 
     files: Sequence[str]
@@ -37,7 +37,7 @@ class Wish:
 
 
 def events(
-    wish: Wish, loaded: Loaded, environ: Mapping[str, str], between: Callable[[], None]
+    wish: SubmissionRequest, loaded: Loaded, environ: Mapping[str, str], between: Callable[[], None]
 ) -> Iterator[Event]:
     """Give each event (queued, done, failed, refused) as it happens.
 
@@ -55,7 +55,9 @@ def events(
         "options": wish.options,
     }
     count = 0
-    with Errand("supervisor.broker", ["submit"], for_broker(loaded, environ), request=request) as errand:
+    with HelperProcess(
+        "supervisor.broker", ["submit"], for_broker(loaded, environ), request=request
+    ) as errand:
         for event in errand.lines(between):
             count += 1
             yield {**event, "file": names.get(str(event.get("file")), str(event.get("file")))}

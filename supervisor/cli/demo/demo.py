@@ -18,9 +18,9 @@ from typing import Any
 
 from supervisor.cli.client.errors import CommandFailed
 from supervisor.cli.client.results import ResultFolder, transcript_as
-from supervisor.cli.client.submission import Event, Wish, events
+from supervisor.cli.client.submission import Event, SubmissionRequest, events
 from supervisor.cli.demo.demo_service import DemoService, ServiceFailed
-from supervisor.cli.text.progress import Progress
+from supervisor.cli.text.progress import SubmissionProgress
 from supervisor.cli.text.status_text import status_text
 from supervisor.cli.text.terminal import LiveLines, paint_for
 from supervisor.cli.text.text_format import audio_text, factor_text, printable, span_text
@@ -90,7 +90,7 @@ class Demo:
         self._samples = samples
         self._folder = folder
         self._live = LiveLines(sys.stdout)
-        self._progress = Progress()
+        self._progress = SubmissionProgress()
         self._written: list[tuple[str, Path, Path]] = []
         self._failed = False
 
@@ -105,7 +105,7 @@ class Demo:
             f"ready after {span_text(ready_at_s - started_at_s)}; submitting {len(self._samples)} recordings"
         )
         into = tempfile.mkdtemp(prefix="transcripts-", dir=self._service.folder)
-        wish = Wish([sample.path for sample in self._samples], into)
+        wish = SubmissionRequest([sample.path for sample in self._samples], into)
         try:
             for event in events(wish, self._service.loaded, self._service.environment, self._look):
                 self._take(event)

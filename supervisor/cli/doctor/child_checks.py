@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Callable
 
 from supervisor.cli.client.errors import CommandFailed
-from supervisor.cli.client.helper_process import Errand, for_engine
+from supervisor.cli.client.helper_process import HelperProcess, for_engine
 from supervisor.contract import child_bootstrap, clock
 from supervisor.contract.exits import Exit
 from supervisor.contract.finding import STATES, Finding
@@ -27,7 +27,7 @@ def _nothing(_line: Mapping[str, Any]) -> None:
 
 def findings_of(
     check: str,
-    errand: Errand,
+    errand: HelperProcess,
     limit: Callable[[], None],
     hear: Callable[[Mapping[str, Any]], None] = _nothing,
 ) -> Iterator[Finding]:
@@ -71,7 +71,7 @@ def finding_from(line: Mapping[str, Any]) -> Finding:
     )
 
 
-def of_model(in_force: Settings, fetch: Errand, limit: Callable[[], None]) -> Iterator[Finding]:
+def of_model(in_force: Settings, fetch: HelperProcess, limit: Callable[[], None]) -> Iterator[Finding]:
     """Say whether the model is here, and whether the engine loads and computes with it."""
     try:
         answers = [line for line in fetch.lines(limit) if line.get("event") in ("ready", "failed")]
@@ -86,7 +86,7 @@ def of_model(in_force: Settings, fetch: Errand, limit: Callable[[], None]) -> It
         yield _absent_model(in_force.transcription.model, answers[-1], os.environ)
     wanted = child_bootstrap.dump_settings(default_options(in_force.transcription))
     named = ["--model-path", path, "--options", wanted] if path else []
-    with Errand("workerproc", ["check", *named], for_engine(os.environ, offline=True)) as errand:
+    with HelperProcess("workerproc", ["check", *named], for_engine(os.environ, offline=True)) as errand:
         yield from findings_of("engine", errand, limit)
 
 

@@ -18,7 +18,7 @@ from typing import Any, Callable
 
 import psutil
 
-from supervisor.cli.client.helper_process import Errand, for_broker, for_engine
+from supervisor.cli.client.helper_process import HelperProcess, for_broker, for_engine
 from supervisor.cli.doctor import host_checks as host
 from supervisor.cli.doctor import process_checks as processes
 from supervisor.cli.doctor import service_checks as service
@@ -87,12 +87,14 @@ def _of_children(loaded: Loaded, is_running: bool) -> Iterator[Finding]:
     with contextlib.ExitStack() as running:
         limit = limit_of(CHECK_WITHIN_S)
         offline = for_engine(os.environ, offline=True)  # the doctor looks, it fetches nothing
-        broker = running.enter_context(Errand("supervisor.broker", ["check"], for_broker(loaded, os.environ)))
+        broker = running.enter_context(
+            HelperProcess("supervisor.broker", ["check"], for_broker(loaded, os.environ))
+        )
         gpuwatch = running.enter_context(
-            Errand("supervisor.gpuwatch", ["check"], env_allowlist.for_gpuwatch(os.environ))
+            HelperProcess("supervisor.gpuwatch", ["check"], env_allowlist.for_gpuwatch(os.environ))
         )
         model = running.enter_context(
-            Errand("workerproc", ["fetch", loaded.settings.transcription.model], offline)
+            HelperProcess("workerproc", ["fetch", loaded.settings.transcription.model], offline)
         )
         yield from findings_of("backend", broker, limit)
         yield from findings_of("gpus", gpuwatch, limit, told.update)
@@ -101,7 +103,7 @@ def _of_children(loaded: Loaded, is_running: bool) -> Iterator[Finding]:
         yield from of_model(loaded.settings, model, limit)
 
 
-def _need_bytes(loaded: Loaded, running: service.Running) -> int:
+def _need_bytes(loaded: Loaded, running: service.RunningService) -> int:
     """Say what one worker on the CPU needs, where one is still to start."""
     own = loaded.settings
     if running.status is not None or own.devices.device == "cuda":

@@ -9,8 +9,8 @@ from supervisor.contract import clock
 from supervisor.contract.finding import Finding
 from supervisor.notices import imds
 from supervisor.notices.http_get import Limits
-from supervisor.notices.imds import Metadata, MetadataFailed
-from supervisor.notices.notice import PATHS, Nonsense, Now, Policy, read
+from supervisor.notices.imds import Imds, ImdsFailed
+from supervisor.notices.notice import PATHS, Nonsense, NoticePolicy, Now, read
 from supervisor.notices.watch import kinds_of, why_off
 from supervisor.settings.load import Loaded
 from supervisor.settings.schema import Settings
@@ -22,10 +22,10 @@ def of_notices(loaded: Loaded, environ: Mapping[str, str]) -> Finding:
     off = why_off(loaded.settings.notices, everything)
     if off is not None:
         return Finding("notices", "warn" if off.is_mistake else "ok", f"not watched: {off.reason}", off.cure)
-    service = Metadata(imds.endpoint_of(everything), Limits())
+    service = Imds(imds.endpoint_of(everything), Limits())
     try:
         words = asyncio.run(_live(service, loaded.settings))
-    except (MetadataFailed, Nonsense) as error:
+    except (ImdsFailed, Nonsense) as error:
         cure = "Until it answers, an interruption comes without a warning"
         return Finding("notices", "warn", str(error), cure)
     if words:
@@ -34,10 +34,10 @@ def of_notices(loaded: Loaded, environ: Mapping[str, str]) -> Finding:
     return Finding("notices", "ok", "the metadata service answers, and tells of nothing")
 
 
-async def _live(service: Metadata, in_force: Settings) -> str:
+async def _live(service: Imds, in_force: Settings) -> str:
     """Give the notices that are told at present, in words."""
     now = Now(clock.now_s(), clock.wall_unix_s())
-    policy = Policy(in_force.supervisor.drain_s, in_force.notices.rebalance_s)
+    policy = NoticePolicy(in_force.supervisor.drain_s, in_force.notices.rebalance_s)
     kinds = kinds_of(in_force.notices)
     found = [read(kind, await service.get(PATHS[kind]), now, policy) for kind in kinds]
     return ", ".join(notice.why for notice in found if notice is not None)

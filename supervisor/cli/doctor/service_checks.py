@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
-from supervisor.cli.client.control_client import Forbidden, NotRunning, ask
+from supervisor.cli.client.control_client import NotPermitted, NotRunning, ask
 from supervisor.cli.client.errors import CommandFailed
 from supervisor.cli.text.text_format import printable
 from supervisor.contract import codec, degraded
@@ -24,7 +24,7 @@ from supervisor.settings.typed_values import value_of
 
 
 @dataclasses.dataclass(frozen=True)
-class Running:
+class RunningService:
     """What the service of this state directory answered. `failure`: why it did not."""
 
     status: Optional[Mapping[str, Any]] = None
@@ -42,28 +42,28 @@ class Running:
         return Loaded(self.settings, self.origins, aws, shell.config if shell is not None else None)
 
 
-def ask_service(state_dir: Optional[str], environ: Mapping[str, str]) -> Running:
+def ask_service(state_dir: Optional[str], environ: Mapping[str, str]) -> RunningService:
     """Ask the service of this state directory how it is and what its settings are."""
     if not state_dir:
-        return Running()
+        return RunningService()
     try:
         status = ask(state_dir, {"do": "status"}, environ).get("status")
     except NotRunning:
-        return Running()
+        return RunningService()
     except CommandFailed as error:
-        forbidden = isinstance(error, Forbidden)
-        return Running(failure=str(error), pid=_pid_of(state_dir), is_forbidden=forbidden)
+        forbidden = isinstance(error, NotPermitted)
+        return RunningService(failure=str(error), pid=_pid_of(state_dir), is_forbidden=forbidden)
     if not isinstance(status, dict):
-        return Running(failure="the supervisor answered without a status: is it another version?")
+        return RunningService(failure="the supervisor answered without a status: is it another version?")
     try:
         reply = ask(state_dir, {"do": "settings"}, environ)
         own = codec.from_plain(Settings, reply.get("settings"))
     except (CommandFailed, codec.BadValue):
-        return Running(
+        return RunningService(
             status, pid=_pid_of(state_dir)
         )  # an older or younger supervisor: its settings can't be had
     origins = reply.get("origins")
-    return Running(status, own, origins if isinstance(origins, dict) else {}, pid=_pid_of(state_dir))
+    return RunningService(status, own, origins if isinstance(origins, dict) else {}, pid=_pid_of(state_dir))
 
 
 def _pid_of(state_dir: str) -> int:
@@ -75,7 +75,7 @@ def _pid_of(state_dir: str) -> int:
 
 
 def of_service(
-    running: Running, state_dir: str, environ: Mapping[str, str], for_group: bool = False
+    running: RunningService, state_dir: str, environ: Mapping[str, str], for_group: bool = False
 ) -> Iterator[Finding]:
     """Say how the service is, or whether one could run here. `for_group`: [control] group is set."""
     if running.failure:
@@ -127,7 +127,7 @@ def _of_drained_slots(status: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding("service", "warn", f"{name} is stopped: {reason}", cure)
 
 
-def of_differences(running: Running, shell: Optional[Loaded]) -> Iterator[Finding]:
+def of_differences(running: RunningService, shell: Optional[Loaded]) -> Iterator[Finding]:
     """Name the settings in which the running service and this shell differ."""
     if running.settings is None or shell is None:
         return

@@ -31,7 +31,7 @@ class _Recording:
     ended: str = ""
 
 
-class Progress:
+class SubmissionProgress:
     """The recordings of one submission, by job id."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Optional
 
 from supervisor.contract.wire import messages as m
-from supervisor.pool.rules.memory_gate import GATE_S, LOOK_EVERY_S, Closed, Gate, by_uuid
+from supervisor.pool.rules.memory_gate import GATE_S, LOOK_EVERY_S, GateClosed, MemoryGate, by_uuid
 from supervisor.pool.state import slot_types as sl
 from supervisor.pool.state.events import GPUWATCH, Member, Mode
 from supervisor.pool.state.state import PoolState
@@ -46,11 +46,11 @@ class DeviceHold:
         return ". ".join(part for part in (self.why, self.cure) if part)
 
 
-class Care:
+class DeviceHolds:
     """All that is known of the devices' troubles."""
 
     def __init__(self) -> None:
-        self.gate = Gate()
+        self.gate = MemoryGate()
         self.holds: dict[str, DeviceHold] = {}
         self._faults: dict[str, deque[m.Fault]] = {}
         self._held_at_s: dict[str, deque[float]] = {}
@@ -181,7 +181,7 @@ class Care:
         waits = member.slot.hold is sl.Hold.PROOF and not member.refusal
         return waits and self._closed(state, member) is None
 
-    def _closed(self, state: PoolState, member: Member) -> Optional[Closed]:
+    def _closed(self, state: PoolState, member: Member) -> Optional[GateClosed]:
         devices, device = state.devices, member.device
         fresh = devices is not None and not devices.failed and devices.looked_at_s >= member.gone_at_s
         others = [w for w in state.workers() if w.device == device and w is not member]
@@ -230,7 +230,7 @@ class Care:
         if slot.state is sl.SlotState.KILLING and slot.next is not sl.Next.RESTART:
             return
         if hold.gently and slot.state is sl.SlotState.READY:
-            state.decide(member, sl.Drain(now_s + DRAIN_S, hold.text, sl.Next.HOLD), now_s)
+            state.decide(member, sl.BeginDrain(now_s + DRAIN_S, hold.text, sl.Next.HOLD), now_s)
         elif not (hold.gently and slot.state is sl.SlotState.DRAINING):
             member.by_device = slot.state in sl.ALIVE
             state.decide(member, sl.HoldIt(hold.text, sl.Hold.PROOF), now_s)
@@ -259,7 +259,7 @@ def _is_proven(hold: DeviceHold, gpu: m.Device) -> bool:
     return hold.proof is Proof.ACTION and gpu.recovery_action == "none"
 
 
-def _memory_cure(slot: str, closed: Closed) -> str:
+def _memory_cure(slot: str, closed: GateClosed) -> str:
     """Say what to do about memory that stays in use after its worker is gone."""
     end = "End what uses it (nvidia-smi shows it), and the slot starts by itself; or "
     if closed.is_too_full:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from supervisor.contract.wire import messages as m
 from supervisor.pool.rules import read_ahead
-from supervisor.pool.rules.split_helpers import Sharing
+from supervisor.pool.rules.split_helpers import SplitHelpers
 from supervisor.pool.state.events import BROKER, Member, Mode
-from supervisor.pool.state.jobs import Entry
+from supervisor.pool.state.jobs import JobEntry
 from supervisor.pool.state.slot_types import SlotState
 from supervisor.pool.state.state import PoolState
 
 
-def hand_out(state: PoolState, sharing: Sharing, now_s: float) -> None:
+def hand_out(state: PoolState, sharing: SplitHelpers, now_s: float) -> None:
     """Give waiting jobs, oldest first, to the ready workers with the most room."""
     ready = [w for w in state.workers() if w.slot.state is SlotState.READY and w.free > 0]
     if not ready:
@@ -28,7 +28,7 @@ def hand_out(state: PoolState, sharing: Sharing, now_s: float) -> None:
         state.note("debug", "job given to a slot", {**facts, "alone": entry.suspect})
 
 
-def _suits(state: PoolState, sharing: Sharing, member: Member, entry: Entry) -> bool:
+def _suits(state: PoolState, sharing: SplitHelpers, member: Member, entry: JobEntry) -> bool:
     """A suspect runs alone, and beside a suspect runs nothing."""
     name = member.slot.name
     if sharing.helps_with(name, entry.card.job_id) or (entry.suspect and sharing.is_helping(name)):

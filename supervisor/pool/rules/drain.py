@@ -16,7 +16,7 @@ from typing import Optional
 
 from supervisor.contract.wire import messages as m
 from supervisor.pool.state.events import Member
-from supervisor.pool.state.jobs import DrainChoice, Entry
+from supervisor.pool.state.jobs import DrainChoice, JobEntry
 from supervisor.pool.state.slot_types import SlotState
 from supervisor.pool.state.state import PoolState
 
@@ -26,7 +26,7 @@ MEASURED_AFTER_S = 2.0  # a beat's length: less says nothing
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningJob:
     """What is known of a job at this moment. None: not known."""
 
     left_s: Optional[float]  # seconds of audio to do
@@ -34,24 +34,24 @@ class Running:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class DrainDecision:
     choice: DrainChoice
     why: str
 
 
-def weigh(job: Running, time_s: float) -> Verdict:
+def weigh(job: RunningJob, time_s: float) -> DrainDecision:
     """Say what to do with a job that has `time_s` left until its worker is killed."""
     usable_s = time_s - WRITE_S
     if job.left_s is None:
-        return Verdict(DrainChoice.PUT_DOWN, "its length is not known yet: it has hardly begun")
+        return DrainDecision(DrainChoice.PUT_DOWN, "its length is not known yet: it has hardly begun")
     if job.speed is None:
-        return Verdict(DrainChoice.PUT_DOWN, "no speed was ever measured here: it has hardly begun")
+        return DrainDecision(DrainChoice.PUT_DOWN, "no speed was ever measured here: it has hardly begun")
     takes_s = job.left_s / job.speed
     sum_ = f"{job.left_s:.0f} s of audio at {job.speed:.1f} a second take {takes_s:.0f} s of {usable_s:.0f} s"
-    return Verdict(DrainChoice.FINISH if takes_s <= usable_s else DrainChoice.PUT_DOWN, sum_)
+    return DrainDecision(DrainChoice.FINISH if takes_s <= usable_s else DrainChoice.PUT_DOWN, sum_)
 
 
-class Finishing:
+class DrainDecisions:
     """Weighs the jobs of workers that leave, once a second."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Finishing:
             self.wake_at_s = now_s + WEIGH_EVERY_S if open_ones else None
 
 
-def _judge(state: PoolState, worker: Member, entry: Entry, now_s: float) -> None:
+def _judge(state: PoolState, worker: Member, entry: JobEntry, now_s: float) -> None:
     kill_at_s = worker.slot.wake_at_s
     time_s = (kill_at_s or now_s) - now_s
     verdict = weigh(_running(state, worker, entry, now_s), time_s)
@@ -86,16 +86,16 @@ def _judge(state: PoolState, worker: Member, entry: Entry, now_s: float) -> None
         state.send(worker.slot.name, m.PutDown(entry.card.job_id, verdict.why, attempt=entry.card.attempt))
 
 
-def _running(state: PoolState, worker: Member, entry: Entry, now_s: float) -> Running:
+def _running(state: PoolState, worker: Member, entry: JobEntry, now_s: float) -> RunningJob:
     """Measure a job: by its own progress, by what its worker did before, or by what all workers did."""
     if entry.audio_s <= 0:
-        return Running(None, None)
+        return RunningJob(None, None)
     done_s = entry.done_s
     left_s = max(0.0, entry.audio_s - done_s)
     began_at_s = entry.began_at_s
     if began_at_s is not None and done_s > entry.began_from_s and now_s - began_at_s >= MEASURED_AFTER_S:
-        return Running(left_s, (done_s - entry.began_from_s) / (now_s - began_at_s))
-    return Running(left_s, _speed_of([worker]) or _speed_of(state.workers()))
+        return RunningJob(left_s, (done_s - entry.began_from_s) / (now_s - began_at_s))
+    return RunningJob(left_s, _speed_of([worker]) or _speed_of(state.workers()))
 
 
 def _speed_of(workers: Sequence[Member]) -> Optional[float]:

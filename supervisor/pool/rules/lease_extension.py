@@ -10,7 +10,7 @@ from typing import Optional
 
 from supervisor.contract.wire import messages as m
 from supervisor.pool.state.events import BROKER
-from supervisor.pool.state.jobs import Entry, Stage
+from supervisor.pool.state.jobs import JobEntry, Stage
 from supervisor.pool.state.slot_types import SlotState
 from supervisor.pool.state.state import PoolState
 
@@ -36,7 +36,7 @@ class LeaseExtension:
             state.send(BROKER, m.Keep(tuple(kept), state.ledger.samples_bytes()))
 
 
-def _is_kept(state: PoolState, entry: Entry, now_s: float) -> bool:
+def _is_kept(state: PoolState, entry: JobEntry, now_s: float) -> bool:
     if entry.stage is not Stage.GIVEN:
         return True
     member = state.members[entry.slot]

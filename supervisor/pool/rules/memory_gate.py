@@ -24,7 +24,7 @@ _SLACK_RATIO = 0.02
 
 
 @dataclass(frozen=True)
-class Closed:
+class GateClosed:
     """Why no worker may start on a device now. `unknown`: nothing is known against it either."""
 
     why: str
@@ -32,7 +32,7 @@ class Closed:
     is_too_full: bool = False  # the model would not fit, whatever is normal here
 
 
-class Gate:
+class MemoryGate:
     """What each device's memory is while idle."""
 
     def __init__(self) -> None:
@@ -49,24 +49,26 @@ class Gate:
         """A person says that a device is well as it is: learn it anew."""
         self._idle_bytes.pop(uuid, None)
 
-    def closed(self, gpu: Optional[Device], fresh: bool, shared: bool, need_bytes: int) -> Optional[Closed]:
+    def closed(
+        self, gpu: Optional[Device], fresh: bool, shared: bool, need_bytes: int
+    ) -> Optional[GateClosed]:
         """Say why not; None: a worker may start.
 
         `fresh`: the figures are younger than the last process that was there. `shared`: other
         workers of ours are on the device, so that its memory can't be idle.
         """
         if gpu is None or not fresh:
-            return Closed("waiting for the device's figures", unknown=True)
+            return GateClosed("waiting for the device's figures", unknown=True)
         used, total = gpu.memory_used_bytes, gpu.memory_total_bytes
         if used is None or total is None:
             return None
         if need_bytes and used + need_bytes > total:
             words = f"{_in_use(gpu, used, total)}, and the model needs about {gib_text(need_bytes)}"
-            return Closed(words, is_too_full=True)
+            return GateClosed(words, is_too_full=True)
         idle = self._idle_bytes.get(gpu.uuid, used)
         if shared or used <= idle + max(_SLACK_BYTES, total * _SLACK_RATIO):
             return None
-        return Closed(f"{_in_use(gpu, used, total)}, {gib_text(idle)} when idle")
+        return GateClosed(f"{_in_use(gpu, used, total)}, {gib_text(idle)} when idle")
 
 
 def _in_use(gpu: Device, used: int, total: int) -> str:

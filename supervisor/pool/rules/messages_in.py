@@ -12,12 +12,12 @@ from typing import Any, Optional
 from supervisor.contract.degraded import PROVEN
 from supervisor.contract.wire import messages as m
 from supervisor.pool.rules import read_ahead
-from supervisor.pool.rules.device_holds import Care
-from supervisor.pool.rules.split_helpers import Sharing
+from supervisor.pool.rules.device_holds import DeviceHolds
+from supervisor.pool.rules.split_helpers import SplitHelpers
 from supervisor.pool.rules.stall_budget import still_most
 from supervisor.pool.state import slot_types as sl
 from supervisor.pool.state.events import BROKER, Member
-from supervisor.pool.state.jobs import Entry, Stage
+from supervisor.pool.state.jobs import JobEntry, Stage
 from supervisor.pool.state.slot_types import SlotState
 from supervisor.pool.state.state import PoolState
 
@@ -28,7 +28,7 @@ _FRESH_START_WITHIN_S = 300.0
 class ChildMessages:
     """Lets what children say have its effect on the pool."""
 
-    def __init__(self, state: PoolState, care: Care, sharing: Sharing) -> None:
+    def __init__(self, state: PoolState, care: DeviceHolds, sharing: SplitHelpers) -> None:
         self._state = state
         self._care = care
         self._sharing = sharing
@@ -90,7 +90,9 @@ class ChildMessages:
             kind, compute_type = (member.facts.get(name, "") for name in ("device", "compute_type"))
             self._state.memory.step_down(*_engine_of(member), kind, compute_type)
             self._note_memory(member)
-            order = sl.Drain(now_s + _FRESH_START_WITHIN_S, "out of memory: a fresh start", sl.Next.RESTART)
+            order = sl.BeginDrain(
+                now_s + _FRESH_START_WITHIN_S, "out of memory: a fresh start", sl.Next.RESTART
+            )
             self._state.decide(member, order, now_s)
 
     def _note_memory(self, member: Member) -> None:
@@ -178,7 +180,7 @@ class ChildMessages:
     def _on_fault(self, member: Member, message: m.Fault, now_s: float) -> None:
         self._care.hear_fault(self._state, message, now_s)
 
-    def _entry_of(self, member: Member, message: Any) -> Optional[Entry]:
+    def _entry_of(self, member: Member, message: Any) -> Optional[JobEntry]:
         """The job, if that worker really has it, in the attempt of which it speaks."""
         return self._state.ledger.of_worker(member.slot.name, message.job_id, message.attempt)
 

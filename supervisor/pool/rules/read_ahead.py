@@ -17,7 +17,7 @@ _SOON_S = 5.0
 _NEW_WEIGHT = 0.2  # of the latest job
 
 
-class Pace(Protocol):
+class WorkerPace(Protocol):
     """How a worker gets on: jobs at a time, and how long each is in work (None: not known yet)."""
 
     @property
@@ -32,7 +32,7 @@ def measured(known_s: Optional[float], latest_s: float) -> float:
     return latest_s if known_s is None else known_s + _NEW_WEIGHT * (latest_s - known_s)
 
 
-def ahead(paces: Iterable[Pace], least: int) -> int:
+def ahead(paces: Iterable[WorkerPace], least: int) -> int:
     """Say how many recordings to hold ready beyond the free places.
 
     `least` at least, and otherwise never more than run at a time.
@@ -40,7 +40,7 @@ def ahead(paces: Iterable[Pace], least: int) -> int:
     return max(least, math.ceil(sum(_ending(pace) for pace in paces)))
 
 
-def _ending(pace: Pace) -> float:
+def _ending(pace: WorkerPace) -> float:
     """Jobs that this worker ends soon: at most those of all its places."""
     if not pace.job_s:
         return 0.0

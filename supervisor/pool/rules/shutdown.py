@@ -20,7 +20,7 @@ BROKER_RESTARTS_MOST = 3  # while stopping
 LISTEN_S = 1.0  # as a slot's policy has it
 
 
-class Ending:
+class Shutdown:
     """What is known of the end while it comes nearer."""
 
     def __init__(self, unready_most_s: Optional[float]) -> None:
@@ -59,10 +59,10 @@ class Ending:
         state.bring_deadline_nearer(event.deadline_at_s, event.why)
         by_s = event.deadline_at_s if state.deadline_at_s is None else state.deadline_at_s
         for member in state.workers():
-            order = sl.Kill(event.why, sl.Next.REST) if again else sl.Drain(by_s, event.why)
+            order = sl.Kill(event.why, sl.Next.REST) if again else sl.BeginDrain(by_s, event.why)
             state.decide(member, order, now_s)
         for name, order in (
-            (BROKER, sl.Drain(by_s, event.why)),
+            (BROKER, sl.BeginDrain(by_s, event.why)),
             (GPUWATCH, sl.Kill(event.why, sl.Next.REST)),
         ):
             if name in state.members:

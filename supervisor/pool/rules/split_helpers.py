@@ -13,7 +13,7 @@ from typing import Optional
 
 from supervisor.contract.wire import messages as m
 from supervisor.pool.state.events import Member
-from supervisor.pool.state.jobs import Entry, Stage
+from supervisor.pool.state.jobs import JobEntry, Stage
 from supervisor.pool.state.slot_types import SlotState
 from supervisor.pool.state.state import PoolState
 
@@ -22,7 +22,7 @@ _HELPERS_LOST_MOST = 3  # a guess: kills from outside come seldom, a recording t
 _OWN_FACTS = frozenset({"detail", "load_s", "warmup_s"})
 
 
-class Sharing:
+class SplitHelpers:
     """Who helps with which job."""
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class Sharing:
         ]
 
 
-def _is_shared(entry: Optional[Entry]) -> bool:
+def _is_shared(entry: Optional[JobEntry]) -> bool:
     return (
         entry is not None
         and entry.stage is Stage.GIVEN

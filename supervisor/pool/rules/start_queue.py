@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from supervisor.pool.rules.device_holds import Care
+from supervisor.pool.rules.device_holds import DeviceHolds
 from supervisor.pool.state import slot_types as sl
 from supervisor.pool.state.events import ForSlot
 from supervisor.pool.state.slot_types import SlotState
@@ -15,7 +15,7 @@ class StartQueue:
     def __init__(self, loading_most: int) -> None:
         self._loading_most = loading_most
 
-    def start_next(self, state: PoolState, care: Care, now_s: float) -> None:
+    def start_next(self, state: PoolState, care: DeviceHolds, now_s: float) -> None:
         """Start the next workers in line whose device is clean."""
         may = [n for n in state.to_load if care.may_start(state, state.members[n], now_s)]
         for member in [state.members[name] for name in state.to_load]:

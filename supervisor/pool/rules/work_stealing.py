@@ -10,16 +10,16 @@ from __future__ import annotations
 from typing import Optional
 
 from supervisor.contract.wire import messages as m
-from supervisor.pool.rules.split_helpers import Sharing
+from supervisor.pool.rules.split_helpers import SplitHelpers
 from supervisor.pool.state.events import Member
-from supervisor.pool.state.jobs import Entry, Stage
+from supervisor.pool.state.jobs import JobEntry, Stage
 from supervisor.pool.state.slot_types import SlotState
 from supervisor.pool.state.state import PoolState
 
 _ANSWER_S = 2.0  # a worker that says nothing for so long keeps the job
 
 
-def spread(state: PoolState, sharing: Sharing, now_s: float) -> None:
+def spread(state: PoolState, sharing: SplitHelpers, now_s: float) -> None:
     """Ask for one job, where that makes things more even; its coming asks for the next."""
     entries = state.ledger.entries.values()
     if not entries or state.ledger.waiting():
@@ -44,12 +44,12 @@ def spread(state: PoolState, sharing: Sharing, now_s: float) -> None:
             return
 
 
-def _is_on_the_way(entry: Entry, now_s: float) -> bool:
+def _is_on_the_way(entry: JobEntry, now_s: float) -> bool:
     asked_at_s = entry.asked_back_at_s
     return entry.stage is Stage.GIVEN and asked_at_s is not None and now_s - asked_at_s < _ANSWER_S
 
 
-def _youngest(state: PoolState, giver: Member) -> Optional[Entry]:
+def _youngest(state: PoolState, giver: Member) -> Optional[JobEntry]:
     """The job that was given last, of those that have shown nothing and were not asked for."""
     jobs = [
         entry

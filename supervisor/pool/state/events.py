@@ -109,7 +109,7 @@ class Resume:
 
 
 @dataclass(frozen=True)
-class Release:
+class ReleaseSlot:
     """A person vouches for a held slot and its device: begin it."""
 
     name: str
@@ -136,7 +136,7 @@ class Paused:
     lost_s: float
 
 
-PoolEvent = Union[Heard, SlotEvent, Died, DrainSlots, Resume, Release, Stop, Due, Paused]
+PoolEvent = Union[Heard, SlotEvent, Died, DrainSlots, Resume, ReleaseSlot, Stop, Due, Paused]
 
 # --- actions ------------------------------------------------------------------------
 

@@ -48,7 +48,7 @@ class DrainChoice(str, enum.Enum):
 
 
 @dataclass
-class Entry:
+class JobEntry:
     """One job on our hands."""
 
     card: m.JobCard
@@ -86,24 +86,24 @@ class Entry:
         return min(1.0, done_s / self.audio_s) if self.audio_s > 0 else 0.0
 
 
-class Ledger:
+class JobTable:
     """The jobs by id, oldest first."""
 
     def __init__(self) -> None:
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, JobEntry] = {}
 
-    def ready(self, card: m.JobCard) -> Entry:
+    def ready(self, card: m.JobCard) -> JobEntry:
         """Take a job in, or meet it again from the broker's heir."""
         entry = self.entries.get(card.job_id)
         if entry is None:
-            entry = self.entries[card.job_id] = Entry(card)
+            entry = self.entries[card.job_id] = JobEntry(card)
             if card.staged:
                 entry.stage, entry.pending = Stage.STAGED, m.Commit(card.job_id, card.attempt)
         else:
             entry.card = card
         return entry
 
-    def give(self, entry: Entry, slot: str, now_s: float, sharers: int = 1) -> m.Job:
+    def give(self, entry: JobEntry, slot: str, now_s: float, sharers: int = 1) -> m.Job:
         """Note that `slot` has the job now; return the message that tells it.
 
         `sharers`: among so many slots a long recording may be shared out.
@@ -114,28 +114,28 @@ class Ledger:
         entry.asked_back_at_s = None
         return m.Job(entry.card, alone=entry.suspect, sharers=1 if entry.suspect else sharers)
 
-    def end(self, entry: Entry, message: m.ToBroker) -> m.ToBroker:
+    def end(self, entry: JobEntry, message: m.ToBroker) -> m.ToBroker:
         """Note what the broker must do with the job; return that message."""
         entry.stage = Stage.STAGED if isinstance(message, m.Commit) else Stage.ENDING
         entry.pending = message
         return message
 
-    def remove(self, job_id: str) -> Optional[Entry]:
+    def remove(self, job_id: str) -> Optional[JobEntry]:
         return self.entries.pop(job_id, None)
 
-    def of_attempt(self, job_id: str, attempt: int) -> Optional[Entry]:
+    def of_attempt(self, job_id: str, attempt: int) -> Optional[JobEntry]:
         """Give the job, if it is still in this attempt."""
         entry = self.entries.get(job_id)
         return entry if entry is not None and entry.card.attempt == attempt else None
 
-    def of_worker(self, slot: str, job_id: str, attempt: int) -> Optional[Entry]:
+    def of_worker(self, slot: str, job_id: str, attempt: int) -> Optional[JobEntry]:
         """Give the job of which a worker speaks, if it is that worker's, in just this attempt (0: any)."""
         entry = self.entries.get(job_id)
         if entry is None or entry.slot != slot or entry.stage is not Stage.GIVEN:
             return None
         return entry if attempt in (0, entry.card.attempt) else None
 
-    def given_to(self, slot: str) -> list[Entry]:
+    def given_to(self, slot: str) -> list[JobEntry]:
         """The jobs that a worker has on its hands."""
         return [e for e in self.entries.values() if e.slot == slot and e.stage is Stage.GIVEN]
 
@@ -144,7 +144,7 @@ class Ledger:
         given = (e for e in self.entries.values() if e.stage is Stage.GIVEN)
         return int(sum(max(e.audio_s, e.phase_done_s) for e in given)) * SAMPLES_BYTES_PER_S
 
-    def waiting(self) -> list[Entry]:
+    def waiting(self) -> list[JobEntry]:
         return [e for e in self.entries.values() if e.stage is Stage.WAITING]
 
     def progress(self, slot: str, progress: m.Progress, now_s: float) -> None:
@@ -164,7 +164,7 @@ class Ledger:
             if entry.asked_back_at_s is not None:
                 entry.asked_back_at_s += lost_s
 
-    def put_back(self, entry: Entry) -> None:
+    def put_back(self, entry: JobEntry) -> None:
         """Note that no worker has the job now: it waits for the next, and goes on from its checkpoint."""
         entry.stage, entry.slot = Stage.WAITING, ""
 
@@ -187,7 +187,7 @@ class Ledger:
         return failed
 
 
-def _verdict(entry: Entry, death: Death, alone: bool) -> str:
+def _verdict(entry: JobEntry, death: Death, alone: bool) -> str:
     """Charge a job for its worker's death; give the reason where it has failed for good."""
     if death in (Death.ORDERED, Death.DEVICE):
         return ""

@@ -25,7 +25,7 @@ _SMALLER = {
 
 
 @dataclass(frozen=True)
-class Rung:
+class OomLimits:
     """Where a device stands with a model."""
 
     rows: Optional[int] = None  # a round has at most so many; None: as planned
@@ -76,15 +76,15 @@ def need_bytes(model: str, load: Load) -> int:
     return slot_plan.cpu_need_bytes(model, load.compute_type)
 
 
-class MemoryLadder:
+class OomFallback:
     """All devices and models that ever ran out of memory."""
 
     def __init__(self) -> None:
-        self._rungs: dict[tuple[str, str], Rung] = {}
+        self._rungs: dict[tuple[str, str], OomLimits] = {}
 
-    def rung(self, device: str, model: str) -> Rung:
+    def rung(self, device: str, model: str) -> OomLimits:
         """Give what is known; `device` is a UUID, or empty for the CPU."""
-        return self._rungs.get((device, model), Rung())
+        return self._rungs.get((device, model), OomLimits())
 
     def learn_rows(self, device: str, model: str, rows: int) -> bool:
         """Remember what a worker got down to by itself; say whether that is new."""
@@ -94,7 +94,7 @@ class MemoryLadder:
         self._set(device, model, replace(known, rows=rows))
         return True
 
-    def step_down(self, device: str, model: str, kind: str, compute_type: str) -> Rung:
+    def step_down(self, device: str, model: str, kind: str, compute_type: str) -> OomLimits:
         """One recording alone did not fit: give what a fresh process begins with. `kind`: cuda or cpu."""
         known = self.rung(device, model)
         smaller = _SMALLER.get((kind, compute_type), known.compute_type)
@@ -108,5 +108,5 @@ class MemoryLadder:
         self.step_down(device, load.model, load.kind, load.compute_type)
         return True
 
-    def _set(self, device: str, model: str, rung: Rung) -> None:
+    def _set(self, device: str, model: str, rung: OomLimits) -> None:
         self._rungs[(device, model)] = rung

@@ -22,9 +22,9 @@ from supervisor.pool.state.slot_types import (
     Alarm,
     BecameReady,
     Begin,
+    BeginDrain,
     Buried,
     Decision,
-    Drain,
     Event,
     Exited,
     FinishedJob,
@@ -176,7 +176,7 @@ def _on_unheard(slot: Slot, event: Unheard, policy: Policy, now_s: float) -> Dec
     return replace(later, wake_at_s=_judged_at_s(later, policy, now_s)), ()
 
 
-def _on_drain(slot: Slot, event: Drain, policy: Policy, now_s: float) -> Decision:
+def _on_drain(slot: Slot, event: BeginDrain, policy: Policy, now_s: float) -> Decision:
     kill_at_s = max(now_s, event.deadline_at_s - policy.reserve_s)
     if slot.state in (_S.BACKOFF, _S.HELD):
         if event.next is Next.RESTART:
@@ -331,7 +331,7 @@ _HANDLERS: Mapping[type, Callable[..., Decision]] = {
     FinishedJob: _on_finished_job,
     Tick: _on_tick,
     Unheard: _on_unheard,
-    Drain: _on_drain,
+    BeginDrain: _on_drain,
     Kill: _on_kill,
     HoldIt: _on_hold,
     Exited: _on_exited,

@@ -173,7 +173,7 @@ class Unheard:
 
 
 @dataclass(frozen=True)
-class Drain:
+class BeginDrain:
     """Finish what you have before `deadline_at_s`; then `next`."""
 
     deadline_at_s: float
@@ -229,7 +229,7 @@ Event = Union[
     FinishedJob,
     Tick,
     Unheard,
-    Drain,
+    BeginDrain,
     Kill,
     HoldIt,
     Exited,

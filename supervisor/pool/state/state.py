@@ -25,8 +25,8 @@ from supervisor.pool.state.events import (
     Totals,
     move_note,
 )
-from supervisor.pool.state.jobs import Ledger, Stage
-from supervisor.pool.state.oom_fallback import Load, MemoryLadder
+from supervisor.pool.state.jobs import JobTable, Stage
+from supervisor.pool.state.oom_fallback import Load, OomFallback
 from supervisor.pool.state.outages import METADATA, Outages
 from supervisor.pool.state.slot import decide
 from supervisor.pool.state.slot_types import Slot, SlotState
@@ -39,14 +39,14 @@ class PoolState:
 
     def __init__(self, read_ahead: int = 1) -> None:
         self.members: dict[str, Member] = {}
-        self.ledger = Ledger()
+        self.ledger = JobTable()
         self.totals = Totals()
         self.mode = Mode.RUNNING
         self.deadline_at_s: Optional[float] = None
         self.why = ""  # of a drain or stop: the one with the earliest deadline
         self.queue: Optional[m.QueueState] = None
         self.devices: Optional[m.Devices] = None
-        self.memory = MemoryLadder()
+        self.memory = OomFallback()
         self.troubles = Outages()
         self.read_ahead = read_ahead
         self.wanted = 0

@@ -28,7 +28,7 @@ REPLY_S = 10.0  # for a client to read its reply
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The request can't be granted; the text is for the person who asked."""
 
 
@@ -41,7 +41,7 @@ class _Client:
     since_s: float
 
 
-class Control:
+class ControlServer:
     """Listens on a unix socket and lets `answer` decide; that never waits."""
 
     def __init__(self, path: str, group: str, answer: Answer) -> None:
@@ -103,7 +103,7 @@ class Control:
             return {"ok": True, **self._answer(framing.decode_line(line.strip()))}
         except framing.BadLine as error:
             return {"ok": False, "error": f"not a request: {error}", "closing": True}
-        except Refused as error:
+        except RequestRefused as error:
             return {"ok": False, "error": str(error)}
 
 
