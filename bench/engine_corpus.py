@@ -76,9 +76,9 @@ def _decoded(path: Path, folder: Path) -> Any:
     from workerproc.audio import decode
     from workerproc.audio.pcm_file import PcmFile
 
-    with PcmFile(folder) as tape:
-        decode.decode(path, tape, 1e6, lambda done_s, audio_s: None)
-        return tape.read(0, len(tape))
+    with PcmFile(folder) as pcm_file:
+        decode.decode(path, pcm_file, 1e6, lambda done_s, audio_s: None)
+        return pcm_file.read(0, len(pcm_file))
 
 
 def _pieces(sound: Any) -> list[Any]:

@@ -23,12 +23,12 @@ REST = ("sleep", "100000")
 class Floor:
     name = "floor"
     stop_signal: int = signal.SIGTERM
-    crew: type[Crew] = Crew
+    provisioner: type[Crew] = Crew
 
     def command(self, slots: int, folder: Path, fifo: Path) -> tuple[Sequence[str], dict[str, str]]:
         return (sys.executable, str(HERE / "floor.py"), str(slots), str(fifo)), {}
 
-    def wait_settled(self, crew: Crew, slots: int) -> None:
+    def wait_settled(self, provisioner: Crew, slots: int) -> None:
         select.select([], [], [], SETTLED_S)
 
     def status(self, folder: Path) -> Sequence[str]:

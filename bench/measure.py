@@ -33,11 +33,11 @@ class Figures:
         return statistics.median(self.values[what][tool])
 
 
-def kills(crew: Crew, most: int) -> list[float]:
+def kills(provisioner: Crew, most: int) -> list[float]:
     """SIGKILL workers one by one, each once: seconds until a replacement ran its first statement."""
     took_s = []
-    for old in crew.pids[:most]:
-        took_s.append(crew.end_and_wait(old))
+    for old in provisioner.pids[:most]:
+        took_s.append(provisioner.end_and_wait(old))
         time.sleep(BETWEEN_KILLS_S)
     return took_s
 
@@ -61,39 +61,41 @@ def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def idle_cpu_s(crew: Crew, during_s: float) -> float:
+def idle_cpu_s(provisioner: Crew, during_s: float) -> float:
     """CPU seconds of the managers while nothing happens."""
-    before_s = cpu_s(crew.managers())
+    before_s = cpu_s(provisioner.managers())
     time.sleep(during_s)
-    return cpu_s(crew.managers()) - before_s
+    return cpu_s(provisioner.managers()) - before_s
 
 
-def stop(crew: Crew, tool: Tool) -> float:
+def stop(provisioner: Crew, tool: Tool) -> float:
     """Ask it to end; seconds until it, its helpers and all workers are gone."""
-    return _until_gone(crew, crew.everybody(), tool.stop_signal, GONE_LIMIT_S)
+    return _until_gone(provisioner, provisioner.everybody(), tool.stop_signal, GONE_LIMIT_S)
 
 
-def survivors(crew: Crew) -> tuple[float, int]:
+def survivors(provisioner: Crew) -> tuple[float, int]:
     """SIGKILL the manager itself: seconds until its workers are gone, and how many are not."""
-    workers = [pid for pid in crew.pids if alive(pid)]
-    took_s = _until_gone(crew, workers, signal.SIGKILL, SURVIVE_S)
+    workers = [pid for pid in provisioner.pids if alive(pid)]
+    took_s = _until_gone(provisioner, workers, signal.SIGKILL, SURVIVE_S)
     return took_s, sum(alive(pid) for pid in workers)
 
 
-def status_s(crew: Crew, tool: Tool) -> float | None:
+def status_s(provisioner: Crew, tool: Tool) -> float | None:
     """Wall time of the command that shows the workers to a person."""
-    command = tool.status(crew.folder)
+    command = tool.status(provisioner.folder)
     if not command:
         return None
     began_s = time.perf_counter()
-    done = subprocess.run(command, env=crew.environment, cwd=crew.folder, capture_output=True, check=False)
+    done = subprocess.run(
+        command, env=provisioner.environment, cwd=provisioner.folder, capture_output=True, check=False
+    )
     took_s = time.perf_counter() - began_s
     if done.returncode:
         raise RuntimeError(f"{command[0]} failed: {done.stdout[-500:]!r} {done.stderr[-500:]!r}")
     return took_s
 
 
-def _until_gone(crew: Crew, pids: list[int], signum: int, limit_s: float) -> float:
+def _until_gone(provisioner: Crew, pids: list[int], signum: int, limit_s: float) -> float:
     """Signal the manager and wait for the end of all these processes, at most so long."""
     poll = select.poll()
     waiting = {os.pidfd_open(pid) for pid in pids}
@@ -101,7 +103,7 @@ def _until_gone(crew: Crew, pids: list[int], signum: int, limit_s: float) -> flo
     for fd in waiting:
         poll.register(fd, select.POLLIN)
     began_at_s = now_s()
-    os.kill(crew.process.pid, signum)
+    os.kill(provisioner.process.pid, signum)
     while waiting and now_s() - began_at_s < limit_s:
         for fd, _ in poll.poll(50):
             poll.unregister(fd)

@@ -36,7 +36,7 @@ class OurCrew(Crew):
 class Ours:
     name = "rem-supervisor"
     stop_signal: int = signal.SIGTERM
-    crew: type[Crew] = OurCrew
+    provisioner: type[Crew] = OurCrew
 
     def __init__(self, mood: str = "rest") -> None:
         self._mood = mood
@@ -51,17 +51,17 @@ class Ours:
         environment = {"REM_STATE_DIR": str(state), "PYTHONPATH": str(HERE.parent)}
         return (sys.executable, script, str(fifo), self._mood), environment
 
-    def wait_settled(self, crew: Crew, slots: int) -> None:
+    def wait_settled(self, provisioner: Crew, slots: int) -> None:
         """Wait until the supervisor calls all of them ready."""
-        assert isinstance(crew, OurCrew)
+        assert isinstance(provisioner, OurCrew)
         until_s = time.monotonic() + BIRTH_LIMIT_S
         while time.monotonic() < until_s:
-            states = [slot["state"] for slot in crew.slots()]
+            states = [slot["state"] for slot in provisioner.slots()]
             if states.count("ready") == slots + 2:  # broker and gpuwatch too
                 time.sleep(SETTLED_S)
                 return
             time.sleep(0.1)
-        raise NotSeen(f"not all of {slots} slots got ready: {crew.slots()}")
+        raise NotSeen(f"not all of {slots} slots got ready: {provisioner.slots()}")
 
     def status(self, folder: Path) -> Sequence[str]:
         script = Path(sys.executable).with_name("rem-supervisor")

@@ -26,12 +26,12 @@ class Peer:
 
     name = ""
     stop_signal: int = signal.SIGTERM
-    crew: type[Crew] = Crew
+    provisioner: type[Crew] = Crew
 
     def __init__(self, home: Path) -> None:
         self.bin = home / "bin"
 
-    def wait_settled(self, crew: Crew, slots: int) -> None:
+    def wait_settled(self, provisioner: Crew, slots: int) -> None:
         time.sleep(SETTLED_S)  # none of them tells when a worker counts as running
 
     def status(self, folder: Path) -> Sequence[str]:
@@ -104,7 +104,7 @@ class RunitCrew(Crew):
 
 class Runit(Peer):
     name = "runit"
-    crew: type[Crew] = RunitCrew
+    provisioner: type[Crew] = RunitCrew
     stop_signal: int = signal.SIGHUP  # on SIGTERM `runsvdir` leaves everything running
 
     def command(self, slots: int, folder: Path, fifo: Path) -> tuple[Sequence[str], dict[str, str]]:

@@ -40,9 +40,9 @@ def wait_for(fact: Callable[[], Optional[T]], what: str, look_s: float = LOOK_S)
     raise TimeoutError(f"waited {LIMIT_S:.0f} s in vain: {what}")
 
 
-def workers(crew: OurCrew) -> list[Mapping[str, Any]]:
+def workers(provisioner: OurCrew) -> list[Mapping[str, Any]]:
     try:
-        return [slot for slot in crew.slots() if slot["kind"] == "worker"]
+        return [slot for slot in provisioner.slots() if slot["kind"] == "worker"]
     except (OSError, ValueError):
         return []  # it is only starting
 
@@ -75,28 +75,30 @@ def one_kill(folder: Path) -> tuple[float, float]:
         process = subprocess.Popen(
             [sys.executable, "-m", "supervisor", "run"], env=environment, cwd=folder, stdout=log, stderr=log
         )
-    crew = OurCrew(process, Births(folder / "births"), folder, environment)
+    provisioner = OurCrew(process, Births(folder / "births"), folder, environment)
     try:
-        wait_for(lambda: [s["state"] for s in workers(crew)] == ["ready", "ready"], "two ready workers")
+        wait_for(
+            lambda: [s["state"] for s in workers(provisioner)] == ["ready", "ready"], "two ready workers"
+        )
         submit = [sys.executable, "-m", "supervisor", "submit", str(RECORDING)]
         subprocess.run(submit, env=environment, cwd=folder, check=True, capture_output=True)
-        busy = wait_for(lambda: next((s for s in workers(crew) if s["jobs"]), None), "a busy worker")
+        busy = wait_for(lambda: next((s for s in workers(provisioner) if s["jobs"]), None), "a busy worker")
         time.sleep(0.5)  # into the middle of it
-        near = next(s["pid"] for s in workers(crew) if s["name"] != busy["name"])
+        near = next(s["pid"] for s in workers(provisioner) if s["name"] != busy["name"])
         slept_ns = all_threads_ns(near)
         killed_at_s = now_s()
         os.kill(busy["pid"], signal.SIGKILL)
         wait_for(lambda: all_threads_ns(near) > slept_ns + AT_WORK_NS, "the job next door", LOOK_CLOSELY_S)
         begun_at_s = now_s()
         job = busy["jobs"][0]["id"]
-        assert [j["id"] for s in workers(crew) for j in s["jobs"] if s["pid"] == near] == [job]
-        ready_at_s = _ready_at_s(crew, busy)
+        assert [j["id"] for s in workers(provisioner) for j in s["jobs"] if s["pid"] == near] == [job]
+        ready_at_s = _ready_at_s(provisioner, busy)
         return ready_at_s - killed_at_s, begun_at_s - killed_at_s
     finally:
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGTERM)  # at once: what runs is given back
         process.wait(LIMIT_S)
-        crew.births.close()
+        provisioner.births.close()
 
 
 def all_threads_ns(pid: int) -> int:
@@ -105,9 +107,9 @@ def all_threads_ns(pid: int) -> int:
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
 
 
-def _ready_at_s(crew: OurCrew, dead: Mapping[str, Any]) -> float:
+def _ready_at_s(provisioner: OurCrew, dead: Mapping[str, Any]) -> float:
     def reborn() -> float:
-        mine = [s for s in workers(crew) if s["name"] == dead["name"]]
+        mine = [s for s in workers(provisioner) if s["name"] == dead["name"]]
         return now_s() if any(s["state"] == "ready" and s["pid"] != dead["pid"] for s in mine) else 0.0
 
     return wait_for(reborn, "the heir's readiness")

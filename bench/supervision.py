@@ -49,22 +49,22 @@ TARGETS = (  # what our medians should not exceed
 def measure_tool(tool: Tool, slots: int, folder: Path, figures: Figures, kills: int, idle_s: float) -> None:
     """One life of one tool, from its first worker to its stop."""
     at = f"/ {slots}"
-    with running(tool, slots, folder) as crew:
+    with running(tool, slots, folder) as provisioner:
         if idle_s:
-            figures.add(f"idle CPU s {at}", tool.name, measure.idle_cpu_s(crew, idle_s))
-            figures.add(f"resident MB {at}", tool.name, measure.rss_bytes(crew.managers()) / 1e6)
-        took_s = measure.kills(crew, kills)
+            figures.add(f"idle CPU s {at}", tool.name, measure.idle_cpu_s(provisioner, idle_s))
+            figures.add(f"resident MB {at}", tool.name, measure.rss_bytes(provisioner.managers()) / 1e6)
+        took_s = measure.kills(provisioner, kills)
         figures.add(f"kill to replacement ms {at}", tool.name, *(value * 1e3 for value in took_s))
         for _ in range(3):
-            status_s = measure.status_s(crew, tool)
+            status_s = measure.status_s(provisioner, tool)
             if status_s is not None:
                 figures.add(f"status ms {at}", tool.name, status_s * 1e3)
-        figures.add(f"stop to gone ms {at}", tool.name, measure.stop(crew, tool) * 1e3)
+        figures.add(f"stop to gone ms {at}", tool.name, measure.stop(provisioner, tool) * 1e3)
 
 
 def measure_survivors(tool: Tool, slots: int, folder: Path, figures: Figures) -> None:
-    with running(tool, slots, folder) as crew:
-        took_s, left = measure.survivors(crew)
+    with running(tool, slots, folder) as provisioner:
+        took_s, left = measure.survivors(provisioner)
         figures.add("supervisor killed: workers gone ms", tool.name, took_s * 1e3)
         figures.add("supervisor killed: workers alive after 3 s", tool.name, left)
 
@@ -76,44 +76,46 @@ def measure_many(folder: Path, figures: Figures, idle_s: float) -> None:
 
 def measure_traffic(folder: Path, slots: int, figures: Figures) -> None:
     """All workers beat as at work, and somebody asks for the status each second: share of one core."""
-    with running(Ours("work"), slots, folder) as crew:
-        assert isinstance(crew, OurCrew)
-        before_s, until_s = measure.cpu_s(crew.managers()), time.monotonic() + TRAFFIC_S
+    with running(Ours("work"), slots, folder) as provisioner:
+        assert isinstance(provisioner, OurCrew)
+        before_s, until_s = measure.cpu_s(provisioner.managers()), time.monotonic() + TRAFFIC_S
         while time.monotonic() < until_s:
-            crew.slots()
+            provisioner.slots()
             time.sleep(STATUS_EVERY_S)
-        share = (measure.cpu_s(crew.managers()) - before_s) / TRAFFIC_S
+        share = (measure.cpu_s(provisioner.managers()) - before_s) / TRAFFIC_S
         figures.add(f"CPU % at work, status each second / {slots}", Ours.name, share * 100)
         figures.add(
-            f"broker and gpuwatch: resident MB / {slots}", Ours.name, measure.rss_bytes(crew.helpers()) / 1e6
+            f"broker and gpuwatch: resident MB / {slots}",
+            Ours.name,
+            measure.rss_bytes(provisioner.helpers()) / 1e6,
         )
 
 
 def measure_growth(folder: Path, restarts: int, figures: Figures) -> None:
     """Workers that ask for a successor at once: descriptors and memory from a tenth of the way to its end."""
     tool = Ours("recycle")
-    tool.wait_settled = lambda crew, slots: None  # type: ignore[method-assign]  # they never settle
-    with running(tool, 8, folder) as crew:
-        crew.births.all(restarts // 10)
-        pid = crew.process.pid
-        before = _most_descriptors(crew), measure.rss_bytes([pid])
+    tool.wait_settled = lambda provisioner, slots: None  # type: ignore[method-assign]  # they never settle
+    with running(tool, 8, folder) as provisioner:
+        provisioner.births.all(restarts // 10)
+        pid = provisioner.process.pid
+        before = _most_descriptors(provisioner), measure.rss_bytes([pid])
         began_s = time.monotonic()
-        crew.births.all(restarts - restarts // 10)
+        provisioner.births.all(restarts - restarts // 10)
         rate = (restarts - restarts // 10) / (time.monotonic() - began_s)
-        after = _most_descriptors(crew), measure.rss_bytes([pid])
-        crew.pids = []
+        after = _most_descriptors(provisioner), measure.rss_bytes([pid])
+        provisioner.pids = []
         figures.add(f"{restarts} restarts: descriptors more", Ours.name, after[0] - before[0])
         figures.add(f"{restarts} restarts: resident kB more", Ours.name, (after[1] - before[1]) / 1e3)
         figures.add(f"{restarts} restarts: each second", Ours.name, rate)
-        measure.stop(crew, tool)
+        measure.stop(provisioner, tool)
 
 
-def _most_descriptors(crew: Crew) -> int:
+def _most_descriptors(provisioner: Crew) -> int:
     """While slots come and go: one between two lives holds three less."""
     most = 0
     for _ in range(LOOKS):
-        crew.births.all(1)
-        most = max(most, measure.descriptors(crew.process.pid))
+        provisioner.births.all(1)
+        most = max(most, measure.descriptors(provisioner.process.pid))
     return most
 
 

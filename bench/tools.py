@@ -89,9 +89,9 @@ class Tool(Protocol):
     def command(self, slots: int, folder: Path, fifo: Path) -> tuple[Sequence[str], dict[str, str]]:
         """Write what it needs into `folder`; give its command line and what it adds to the environment."""
 
-    crew: type[Crew]
+    provisioner: type[Crew]
 
-    def wait_settled(self, crew: Crew, slots: int) -> None:
+    def wait_settled(self, provisioner: Crew, slots: int) -> None:
         """Wait until it calls its workers running, so that a death counts as one after a good life."""
 
     def status(self, folder: Path) -> Sequence[str]:
@@ -112,27 +112,29 @@ def running(tool: Tool, slots: int, folder: Path) -> Iterator[Crew]:
             command, env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
-    crew = tool.crew(process, births, folder, environment)
+    provisioner = tool.provisioner(process, births, folder, environment)
     try:
-        crew.pids = births.all(slots)
-        tool.wait_settled(crew, slots)
-        crew.managers()  # helpers are known from now on, whoever dies first
-        yield crew
+        provisioner.pids = births.all(slots)
+        tool.wait_settled(provisioner, slots)
+        provisioner.managers()  # helpers are known from now on, whoever dies first
+        yield provisioner
     finally:
-        _clear(crew)
+        _clear(provisioner)
         births.close()
 
 
-def _clear(crew: Crew) -> None:
+def _clear(provisioner: Crew) -> None:
     """End what is left, the managers first: they would start workers again."""
-    left = crew.everybody()
-    for pid in [pid for pid in left if pid not in crew.pids] + [pid for pid in left if pid in crew.pids]:
+    left = provisioner.everybody()
+    for pid in [pid for pid in left if pid not in provisioner.pids] + [
+        pid for pid in left if pid in provisioner.pids
+    ]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    crew.process.wait()
+    provisioner.process.wait()
     with contextlib.suppress(NotSeen):  # who was born while we looked away
         while True:
-            for pid in crew.births.next(0.3)[0]:
+            for pid in provisioner.births.next(0.3)[0]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 

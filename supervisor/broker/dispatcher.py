@@ -52,42 +52,44 @@ class Dispatcher:
 
     def __init__(
         self,
-        tools: BrokerContext,
+        context: BrokerContext,
         intake: Intake,
-        outlet: Settlement,
-        keeper: LeaseRenewal,
-        courier: CheckpointUpload,
+        settlement: Settlement,
+        lease_renewal: LeaseRenewal,
+        checkpoint_upload: CheckpointUpload,
         files: LeaseJournal,
     ) -> None:
         self.is_over = False
-        self._tools = tools
-        self._holdings = tools.holdings
+        self._context = context
+        self._in_flight = context.in_flight
         self._intake = intake
-        self._outlet = outlet
-        self._keeper = keeper
-        self._courier = courier
+        self._settlement = settlement
+        self._lease_renewal = lease_renewal
+        self._checkpoint_upload = checkpoint_upload
         self._files = files
-        self._receiver = Receiver(tools, intake)
+        self._receiver = Receiver(context, intake)
         self._is_orphan = False
-        self._counting = Counting(tools, self._receiver)
+        self._counting = Counting(context, self._receiver)
         self._leases_count = 0
 
     def open(self) -> None:
         """Adopt what is left, say so, then begin: Ready..., Adopted, Up, in this order."""
         self._adopt()
-        backend = self._tools.backend
-        self._tools.say(Up(backend.detail, {"backend": backend.kind, "lease_s": str(self._tools.lease_s)}))
-        self._keeper.tick()
+        backend = self._context.backend
+        self._context.say(
+            Up(backend.detail, {"backend": backend.kind, "lease_s": str(self._context.lease_s)})
+        )
+        self._lease_renewal.tick()
         self._receiver.prove()
         self._counting.begin()
 
     def hear(self, message: ToBroker) -> None:
         """Deal with one message of the supervisor."""
         if isinstance(message, Wanted):
-            self._tools.wanted = message.count
+            self._context.wanted = message.count
             self._receiver.poll()
         elif isinstance(message, Keep):
-            self._tools.spool.count_samples(message.samples_bytes)
+            self._context.spool.count_samples(message.samples_bytes)
             self._keep(message.job_ids)
         elif isinstance(message, Leave):
             self._leave(message.deadline_at_s)
@@ -101,19 +103,19 @@ class Dispatcher:
         """Give everything back within two seconds; a commit under way may use them up."""
         if self._is_orphan:
             return
-        log.warning("the supervisor is gone", extra={"jobs": len(self._holdings.jobs)})
-        self._is_orphan = self._tools.is_leaving = True
-        self._tools.crew.after(_ORPHAN_S, self._end)
+        log.warning("the supervisor is gone", extra={"jobs": len(self._in_flight.jobs)})
+        self._is_orphan = self._context.is_leaving = True
+        self._context.executor.after(_ORPHAN_S, self._end)
         self._give_back(_OURS_TO_GIVE, "the supervisor is gone")
         self._look_for_the_end()
 
     def turn(self) -> None:
         """Wait for one event and deal with it."""
-        self._tools.crew.turn()
+        self._context.executor.turn()
         self._intake.begin_waiting()  # a place on the way may have become free
         self._receiver.poll()
-        if len(self._holdings.leases) != self._leases_count:
-            self._leases_count = len(self._holdings.leases)
+        if len(self._in_flight.leases) != self._leases_count:
+            self._leases_count = len(self._in_flight.leases)
             self._counting.soon()
         self._look_for_the_end()
 
@@ -121,30 +123,30 @@ class Dispatcher:
         now_s = clock.now_s()
         for saved in self._files.load(now_s):
             held, jobs = revived(saved, now_s)
-            self._holdings.add(held, jobs)
-        jobs_left = list(self._holdings.jobs.values())
-        ended = {job_id for held in self._holdings.leases.values() for job_id in held.settled}
-        self._tools.spool.keep_only((job.request.record_key for job in jobs_left), ended)
+            self._in_flight.add(held, jobs)
+        jobs_left = list(self._in_flight.jobs.values())
+        ended = {job_id for held in self._in_flight.leases.values() for job_id in held.settled}
+        self._context.spool.keep_only((job.request.record_key for job in jobs_left), ended)
         for job in jobs_left:
             job.announced = job.announced and self._is_whole(job)
         # Known to the supervisor: those announced, and those whose Done is still owed.
         known = {job.id for job in jobs_left if job.announced}
-        known.update(job_id for held in self._holdings.leases.values() for job_id in held.tell)
+        known.update(job_id for held in self._in_flight.leases.values() for job_id in held.tell)
         for job in jobs_left:
             if job.phase is Phase.WAITING:
                 continue
             if not job.announced:
                 self._intake.claim(job)
             elif job.phase is Phase.COMMITTING:
-                self._outlet.commit(job)
+                self._settlement.commit(job)
             elif job.phase is Phase.ENDING:
                 self._find_the_end(job)
             else:
                 self._intake.announce(job)
-        for held in list(self._holdings.leases.values()):
+        for held in list(self._in_flight.leases.values()):
             if not held.open:
-                self._outlet.close(held)
-        self._tools.say(Adopted(tuple(sorted(known))))
+                self._settlement.close(held)
+        self._context.say(Adopted(tuple(sorted(known))))
         if known:
             log.info("adopted what a dead broker held", extra={"jobs": len(known)})
 
@@ -153,57 +155,57 @@ class Dispatcher:
 
         Announced unasked, a job that is free already would be worked on in vain.
         """
-        tools = self._tools
-        kept = self._outlet.failed_job(job, "")
+        context = self._context
+        kept = self._settlement.failed_job(job, "")
 
         def look() -> Optional[Settled]:
-            how = commit.how_it_ended(tools.backend.beat_records, job.request.record_key, job.hold)
+            how = commit.how_it_ended(context.backend.beat_records, job.request.record_key, job.hold)
             if how is not None and how.ending is Ending.FAILED:
-                backend = tools.backend
+                backend = context.backend
                 bucket = backend.transcripts_bucket
                 checkpoint_store.forget_failed(backend.beat_records, backend.objects, bucket, job.request)
-                tools.failed_jobs.keep_found(replace(kept, reason=how.reason))
+                context.failed_jobs.keep_found(replace(kept, reason=how.reason))
             return how
 
         def found(outcome: Union[Settled, BrokerError, None]) -> None:
             if isinstance(outcome, Settled):
-                self._outlet.settle(job, outcome)
+                self._settlement.settle(job, outcome)
             else:
                 self._intake.announce(job)
 
-        tools.step(
+        context.step(
             job,
             Phase.ENDING,
             QUICK,
             look,
             found,
             ("table", "spool"),
-            tools.lease_s,
+            context.lease_s,
         )
 
     def _is_whole(self, job: LiveJob) -> bool:
         """Say whether the spool has what the job's phase needs; if not, it begins anew."""
         key = job.request.record_key
         if job.phase is Phase.COMMITTING:
-            return self._tools.spool.is_staged(key, job.attempt)
-        return self._tools.spool.holds(key)
+            return self._context.spool.is_staged(key, job.attempt)
+        return self._context.spool.holds(key)
 
     def _keep(self, job_ids: Iterable[str]) -> None:
         now_s = clock.now_s()
         for job_id in job_ids:
-            if job_id in self._holdings.jobs:
-                self._holdings.jobs[job_id].kept_at_s = now_s
+            if job_id in self._in_flight.jobs:
+                self._in_flight.jobs[job_id].kept_at_s = now_s
 
     def _share(self, message: Checkpoint) -> None:
-        job = self._holdings.jobs.get(message.job_id)
+        job = self._in_flight.jobs.get(message.job_id)
         if job is not None and job.phase is Phase.READY and message.attempt in (0, job.attempt):
-            self._courier.share(job, message.done_s)
+            self._checkpoint_upload.share(job, message.done_s)
 
     def _hear_of_job(self, message: Union[Commit, Fail, Release]) -> None:
-        job = self._holdings.jobs.get(message.job_id)
+        job = self._in_flight.jobs.get(message.job_id)
         if job is None:
-            if not any(message.job_id in held.tell for held in self._holdings.leases.values()):
-                self._tools.say(Done(message.job_id, Ending.DROPPED, "no longer held"))
+            if not any(message.job_id in held.tell for held in self._in_flight.leases.values()):
+                self._context.say(Done(message.job_id, Ending.DROPPED, "no longer held"))
             return
         if job.phase is not Phase.READY:
             log.info(
@@ -215,30 +217,30 @@ class Dispatcher:
                 extra={"job_id": job.id, "attempt": job.attempt, "of_attempt": message.attempt},
             )
         elif isinstance(message, Commit):
-            self._outlet.commit(job)
+            self._settlement.commit(job)
         elif isinstance(message, Fail):
-            self._outlet.fail(job, message.failure, message.detail)
+            self._settlement.fail(job, message.failure, message.detail)
         else:
             why = message.why
-            self._courier.afterwards(job, lambda: self._outlet.release(job, why))
+            self._checkpoint_upload.afterwards(job, lambda: self._settlement.release(job, why))
 
     def _leave(self, deadline_at_s: float) -> None:
-        self._tools.is_leaving = True
-        self._tools.wanted = 0
+        self._context.is_leaving = True
+        self._context.wanted = 0
         self._give_back((Phase.WAITING, Phase.FETCHING), "the service is leaving")
         left_s = deadline_at_s - _LEAVE_MARGIN_S - clock.now_s()
-        self._tools.crew.after(
+        self._context.executor.after(
             max(0.0, left_s), lambda: self._give_back(_OURS_TO_GIVE, "the service is leaving")
         )
 
     def _give_back(self, phases: tuple[Phase, ...], why: str) -> None:
-        for job in list(self._holdings.jobs.values()):
-            if job.phase in phases and job.id in self._holdings.jobs:
-                self._outlet.release(job, why)
+        for job in list(self._in_flight.jobs.values()):
+            if job.phase in phases and job.id in self._in_flight.jobs:
+                self._settlement.release(job, why)
 
     def _look_for_the_end(self) -> None:
         # A parked poll takes what is given back, for a lease's length: stay to give that back again.
-        if self._tools.is_leaving and not self._holdings.leases and not self._receiver.is_asking:
+        if self._context.is_leaving and not self._in_flight.leases and not self._receiver.is_asking:
             self._end()
 
     def _end(self) -> None:

@@ -48,10 +48,10 @@ def serve() -> None:
     try:
         state_dir = Path(settings.state_dir)
         lock = lock_state(state_dir)
-        desk = build(settings, state_dir, link.say, link)
-        desk.open()
-        while not desk.is_over:
-            desk.turn()
+        dispatcher = build(settings, state_dir, link.say, link)
+        dispatcher.open()
+        while not dispatcher.is_over:
+            dispatcher.turn()
         os.close(lock)
     except (BrokerError, OSError) as error:
         log.error("the broker can't serve", extra={"reason": str(error)})
@@ -67,19 +67,20 @@ def build(
     settings: Settings, state_dir: Path, say: Callable[[FromBroker], None], link: BrokerLink
 ) -> Dispatcher:
     """Make a desk on the settings' backend and let it hear the link."""
-    crew = Executor()
-    desk = put_together(settings, state_dir, backends.connect(settings), crew, say, clock.boot_id())
+    executor = Executor()
+    dispatcher = put_together(settings, state_dir, backends.connect(settings), executor, say, clock.boot_id())
     link.read_on(
-        lambda message: crew.post(lambda: desk.hear(message)), lambda: crew.post(desk.lose_supervisor)
+        lambda message: executor.post(lambda: dispatcher.hear(message)),
+        lambda: executor.post(dispatcher.lose_supervisor),
     )
-    return desk
+    return dispatcher
 
 
 def put_together(
     settings: Settings,
     state_dir: Path,
     backend: Backend,
-    crew: Executor,
+    executor: Executor,
     say: Callable[[FromBroker], None],
     boot_id: str,
     chance: Callable[[], float] = random.random,
@@ -87,15 +88,15 @@ def put_together(
     """Make a desk of its parts, on any backend and with any crew."""
     spool = Spool(state_dir / "spool", settings.spool.limit_bytes, settings.spool.max_file_bytes)
     files = LeaseJournal(state_dir / "leases", boot_id)
-    troubles = OutageReporter(say)
-    holdings = InFlight(files, spool, troubles)
-    tools = BrokerContext(
+    outages = OutageReporter(say)
+    in_flight = InFlight(files, spool, outages)
+    context = BrokerContext(
         backend,
-        crew,
-        holdings,
+        executor,
+        in_flight,
         spool,
         FailedJobs(state_dir),
-        troubles,
+        outages,
         say,
         identity(state_dir),
         float(settings.queue.lease_s),
@@ -103,9 +104,13 @@ def put_together(
         shares=settings.spool.share_checkpoints,
         chance=chance,
     )
-    outlet = Settlement(tools)
-    intake = Intake(tools, outlet, backends.envelope_policy(settings, backend), settings.queue.max_receives)
-    return Dispatcher(tools, intake, outlet, LeaseRenewal(tools, outlet), CheckpointUpload(tools), files)
+    settlement = Settlement(context)
+    intake = Intake(
+        context, settlement, backends.envelope_policy(settings, backend), settings.queue.max_receives
+    )
+    return Dispatcher(
+        context, intake, settlement, LeaseRenewal(context, settlement), CheckpointUpload(context), files
+    )
 
 
 def identity(state_dir: Path) -> str:

@@ -66,10 +66,10 @@ def _ask_broker(config: Any, verb: str, request: Mapping[str, Any]) -> tuple[lis
     loaded = load_settings(config, for_workers=False)
     with HelperProcess(
         "supervisor.broker", [verb], for_broker(loaded, os.environ), request=request
-    ) as errand:
-        found = list(errand.lines())
+    ) as helper:
+        found = list(helper.lines())
         fine = (Exit.OK, Exit.FAILED, Exit.SETTINGS_WRONG) if found else (Exit.OK,)
-        return found, errand.finish(fine)
+        return found, helper.finish(fine)
 
 
 def jobs_table(lines: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -119,7 +119,7 @@ def _words(gpu: m.Device) -> str:
 
 
 def _entries(pool: Pool, members: Sequence[Member]) -> list[JobEntry]:
-    return [entry for member in members for entry in pool.ledger.given_to(member.slot.name)]
+    return [entry for member in members for entry in pool.jobs.given_to(member.slot.name)]
 
 
 def _reserve_s(members: Sequence[Member]) -> float:

@@ -52,13 +52,13 @@ class Pool(PoolState):
         self, read_ahead: int = 1, loading_most: int = 2, unready_most_s: Optional[float] = None
     ) -> None:
         super().__init__(read_ahead)
-        self.care = DeviceHolds()
-        self.sharing = SplitHelpers()
+        self.device_holds = DeviceHolds()
+        self.split_helpers = SplitHelpers()
         self._finishing = DrainDecisions()
         self._lease_extension = LeaseExtension()
         self._start_queue = StartQueue(loading_most)
         self._ending = Shutdown(unready_most_s)
-        self._messages = ChildMessages(self, self.care, self.sharing)
+        self._messages = ChildMessages(self, self.device_holds, self.split_helpers)
 
     def take(self, event: PoolEvent, now_s: float) -> list[Action]:
         """Decide what follows from `event`: actions to carry out in this order."""
@@ -74,7 +74,7 @@ class Pool(PoolState):
         if is_mere_sign(event):
             yield from self.actions
             return
-        self._start_queue.start_next(self, self.care, now_s)
+        self._start_queue.start_next(self, self.device_holds, now_s)
         yield from self.actions
         self.actions = []
         self._settle(now_s)
@@ -83,7 +83,7 @@ class Pool(PoolState):
     def next_wake_s(self) -> Optional[float]:
         """Say when `Due` is wanted, if at all."""
         wakes = [member.slot.wake_at_s for member in self.members.values()]
-        wakes += [self._lease_extension.wake_at_s, self.care.next_wake_s(), self._finishing.wake_at_s]
+        wakes += [self._lease_extension.wake_at_s, self.device_holds.next_wake_s(), self._finishing.wake_at_s]
         wakes += self._ending.next_wakes_s(self)
         return min((wake for wake in wakes if wake is not None), default=None)
 
@@ -93,14 +93,14 @@ class Pool(PoolState):
         After every event each rule is asked once, in this order.
         """
         self._finishing.settle(self, now_s)
-        hand_out(self, self.sharing, now_s)
-        spread(self, self.sharing, now_s)
-        self.sharing.settle(self)
+        hand_out(self, self.split_helpers, now_s)
+        spread(self, self.split_helpers, now_s)
+        self.split_helpers.settle(self)
         self._give_back_waiting()
         self._lease_extension.settle(self, now_s)
         self._end_drain()
-        self.care.settle(self, now_s)
-        self._start_queue.start_next(self, self.care, now_s)  # of what care let go
+        self.device_holds.settle(self, now_s)
+        self._start_queue.start_next(self, self.device_holds, now_s)  # of what care let go
         tell_wanted(self)  # after the starts: the broker it wakes would compete with a newborn for a core
         self._ending.settle(self, now_s)
 
@@ -108,10 +108,10 @@ class Pool(PoolState):
         """Give jobs back to the queue that no slot here can take soon."""
         if self.takers() or self._is_staffing():
             return
-        for entry in self.ledger.waiting():
+        for entry in self.jobs.waiting():
             why = "no slot can take it soon" if self.mode is Mode.RUNNING else self.mode.value
             release = m.Release(entry.card.job_id, why, entry.card.attempt)
-            self.send(BROKER, self.ledger.end(entry, release))
+            self.send(BROKER, self.jobs.end(entry, release))
 
     def _is_staffing(self) -> bool:
         """Workers are still to come: what a dead supervisor left waits for them, not for the queue."""
@@ -144,25 +144,25 @@ class Pool(PoolState):
         death = death_of(member, event)
         member.by_device = False
         if death is not Death.ORDERED:
-            jobs = tuple(entry.card.job_id for entry in self.ledger.given_to(event.name))
-            xids = self.care.xids_of(member, now_s)
+            jobs = tuple(entry.card.job_id for entry in self.jobs.given_to(event.name))
+            xids = self.device_holds.xids_of(member, now_s)
             ended = death.value, event.returncode, event.out_of_memory
             self.actions.append(Crashed(member.slot, *ended, jobs, xids))
         if member.slot.kind == "worker":
-            self.sharing.died(self, event.name, death is Death.ORDERED)
+            self.split_helpers.died(self, event.name, death is Death.ORDERED)
             charged = self._take_jobs_back(member, death)
         if event.name == BROKER:
-            self.troubles.forget_broker()
+            self.outages.forget_broker()
         exited = sl.Exited(event.returncode, charged, event.jitter_ratio, event.said, event.cure)
         self.decide(member, with_memory(self, member, exited, event.out_of_memory), now_s)
 
     def _take_jobs_back(self, member: Member, death: Death) -> bool:
         """Free a dead worker's jobs; say whether its death counts against the slot."""
-        entries = self.ledger.given_to(member.slot.name)
+        entries = self.jobs.given_to(member.slot.name)
         suspected = any(entry.suspect for entry in entries)
         if death is not Death.ORDERED:
             self.totals.crashed += 1
-        for fail in self.ledger.take_back(member.slot.name, death):
+        for fail in self.jobs.take_back(member.slot.name, death):
             self.send(BROKER, fail)
         for entry in entries:
             facts = {"slot": member.slot.name, "job_id": entry.card.job_id, "death": death.value}
@@ -197,7 +197,7 @@ class Pool(PoolState):
 
     def _on_release(self, event: ReleaseSlot, now_s: float) -> None:
         member = self.members[event.name]
-        self.care.release(self, member)
+        self.device_holds.release(self, member)
         self.decide(member, sl.Begin(), now_s)
 
     def _on_stop(self, event: Stop, now_s: float) -> None:
@@ -220,8 +220,8 @@ class Pool(PoolState):
         for member in self.members.values():
             member.heard_at_s += event.lost_s
             self.decide(member, sl.Unheard(event.lost_s), now_s)
-        self.ledger.pass_over(event.lost_s)
-        self.care.pass_over(event.lost_s)
+        self.jobs.pass_over(event.lost_s)
+        self.device_holds.pass_over(event.lost_s)
         self._ending.pass_over(event.lost_s, now_s)
 
 

@@ -45,7 +45,7 @@ class Facts:
 
 def take(pool: Pool, facts: Facts) -> dict[str, Any]:
     """Build the picture, ready for JSON."""
-    waiting = len(pool.ledger.waiting())
+    waiting = len(pool.jobs.waiting())
     picture: dict[str, Any] = {
         "version": VERSION,
         "supervisor": {
@@ -92,13 +92,13 @@ def gist(pool: Pool, now_s: float, started_at_s: float, wanted_device: str = "au
 
 def _health_facts(pool: Pool, now_s: float, started_at_s: float, wanted_device: str) -> dict[str, Any]:
     left_behind = _left_behind(pool)
-    ages = {where: round(now_s - since_s, 1) for where, since_s in pool.troubles.since_s.items()}
+    ages = {where: round(now_s - since_s, 1) for where, since_s in pool.outages.since_s.items()}
     return {
         "uptime_s": round(now_s - started_at_s, 1),
         "state": pool.mode.value,
         "devices_problem": _devices_problem(pool.devices, wanted_device),
-        "troubles": {**pool.troubles, **left_behind},
-        "troubles_s": {where: ages.get(where) for where in (*pool.troubles, *left_behind)},
+        "troubles": {**pool.outages, **left_behind},
+        "troubles_s": {where: ages.get(where) for where in (*pool.outages, *left_behind)},
     }
 
 
@@ -133,7 +133,7 @@ def _slot(pool: Pool, member: Member, facts: Facts) -> dict[str, Any]:
     speed = member.audio_s_done / member.took_s if member.took_s > 0 else None
     mine = [
         e
-        for e in pool.ledger.entries.values()
+        for e in pool.jobs.entries.values()
         if e.slot == slot.name and e.stage in (Stage.GIVEN, Stage.STAGED)
     ]
     return {

@@ -85,12 +85,12 @@ class Child:
     """A running process in a slot. Made by `start`, useless after `died`."""
 
     def __init__(
-        self, recipe: ChildSpec, ears: ChildListener, loop: asyncio.AbstractEventLoop, life: str = ""
+        self, spec: ChildSpec, listener: ChildListener, loop: asyncio.AbstractEventLoop, life: str = ""
     ) -> None:
-        self.name = recipe.name
-        self._ears = ears
+        self.name = spec.name
+        self._listener = listener
         self._loop = loop
-        self._speaks = recipe.speaks
+        self._speaks = spec.speaks
         self._splitter = framing.LineSplitter()
         self._said: tuple[Optional[bytes], Any] = (None, None)  # its last line, read
         self._unsent = bytearray()
@@ -100,8 +100,8 @@ class Child:
         out_fd, out_theirs = os.pipe()
         lock_fd = -1
         try:
-            lock_fd = take_place(recipe.lock_path) if recipe.lock_path else -1
-            self.pid = _start(recipe, life, theirs.fileno(), out_theirs, lock_fd)
+            lock_fd = take_place(spec.lock_path) if spec.lock_path else -1
+            self.pid = _start(spec, life, theirs.fileno(), out_theirs, lock_fd)
         except BaseException:
             self._link.close()
             os.close(out_fd)
@@ -148,7 +148,7 @@ class Child:
 
     def leave_behind(self, end: Callable[[], None]) -> None:
         """Hear it no more; when it ends at last, it is reaped and `end` is called."""
-        self._ears = NullListener(end)
+        self._listener = NullListener(end)
         self.close_link()
 
     def reap(self) -> None:
@@ -162,7 +162,7 @@ class Child:
             os.killpg(self.pid, signal.SIGKILL)
         with contextlib.ExitStack() as always:
             # Whatever its last words did: a slot that never hears of its death is lost.
-            always.callback(self._ears.died, self.name, returncode)
+            always.callback(self._listener.died, self.name, returncode)
             always.callback(self._let_go)
             self._hear_the_rest()
 
@@ -247,7 +247,7 @@ class Child:
         except framing.BadLine as error:
             self._break(f"it sent what is no message: {error}")
         else:
-            self._ears.heard(self.name, message)
+            self._listener.heard(self.name, message)
 
     def _on_end_of_link(self) -> None:
         """Mostly it is about to end; if not, somebody must know that it is deaf."""
@@ -263,11 +263,11 @@ class Child:
 
     def _still_there(self) -> None:
         if self._returncode is None:
-            self._ears.broke(self.name, "it closed its link but goes on living")
+            self._listener.broke(self.name, "it closed its link but goes on living")
 
     def _break(self, why: str) -> None:
         self.close_link()
-        self._ears.broke(self.name, why)
+        self._listener.broke(self.name, why)
 
     def _flush(self) -> None:
         try:
@@ -285,7 +285,7 @@ class Child:
             self._loop.remove_writer(self._link.fileno())
 
     def _print(self, line: str) -> None:
-        self._ears.printed(self.name, line)
+        self._listener.printed(self.name, line)
 
 
 def watch_without_pidfd(loop: asyncio.AbstractEventLoop, reap_all: Callable[[], None]) -> None:
@@ -294,16 +294,16 @@ def watch_without_pidfd(loop: asyncio.AbstractEventLoop, reap_all: Callable[[], 
         loop.add_signal_handler(signal.SIGCHLD, reap_all)
 
 
-def _start(recipe: ChildSpec, life: str, link_fd: int, out_fd: int, lock_fd: int) -> int:
+def _start(spec: ChildSpec, life: str, link_fd: int, out_fd: int, lock_fd: int) -> int:
     """Start the process; give its pid, which then stands in the lock file too."""
-    mark = f"{life}/{recipe.name}"
+    mark = f"{life}/{spec.name}"
     environment = {
-        **recipe.environment,
+        **spec.environment,
         child_bootstrap.LINK_FD: str(link_fd),
         child_bootstrap.PARENT_PID: str(os.getpid()),
         child_bootstrap.LIFE: mark,
     }
-    command = [*recipe.command, child_bootstrap.LIFE_OPTION, mark] if recipe.hides_memory else recipe.command
+    command = [*spec.command, child_bootstrap.LIFE_OPTION, mark] if spec.hides_memory else spec.command
     inherited = [fd for fd in (link_fd, lock_fd) if fd >= 0]
     pid = spawn(command, environment, out_fd, inherited)
     if lock_fd >= 0:

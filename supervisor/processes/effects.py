@@ -22,13 +22,13 @@ log = logging.getLogger(__name__)
 class Effects:
     """The children of this process, by the name of their slot."""
 
-    def __init__(self, ears: ChildListener, post: Callable[[ev.PoolEvent], None]) -> None:
+    def __init__(self, listener: ChildListener, post: Callable[[ev.PoolEvent], None]) -> None:
         self.life = stray_processes.new_life()
-        self.recipes: dict[str, ChildSpec] = {}
+        self.child_specs: dict[str, ChildSpec] = {}
         self.children: dict[str, Child] = {}
         self.left_behind: list[Child] = []  # hang in the driver; reaped if they ever end
         self._groups: dict[str, int] = {}  # each slot's newest process group
-        self._ears = ears
+        self._listener = listener
         self._post = post
         self._loop = asyncio.get_running_loop()
 
@@ -53,11 +53,11 @@ class Effects:
 
     def start(self, name: str) -> Optional[sl.SpawnFailed]:
         """Start the child of this slot; give the reason where that can't be done."""
-        if name not in self.recipes:
+        if name not in self.child_specs:
             return sl.SpawnFailed("the model is not available yet", blocked=True)
         try:
             self._wait_for_none_of(name)
-            self.children[name] = Child(self.recipes[name], self._ears, self._loop, self.life)
+            self.children[name] = Child(self.child_specs[name], self._listener, self._loop, self.life)
         except PlaceTaken as error:
             # Nothing that bears this slot's mark should live now: it left its group, and keeps the place.
             self.end_survivors(self.life, name)

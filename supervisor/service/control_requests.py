@@ -49,7 +49,7 @@ class ControlRequests:
         return {"settings": codec.to_plain(loaded.settings), "origins": dict(loaded.origins)}
 
     def _jobs(self, request: dict[str, Any]) -> dict[str, Any]:
-        entries = self._service.pool.ledger.entries.values()
+        entries = self._service.pool.jobs.entries.values()
         return {
             "jobs": [
                 {

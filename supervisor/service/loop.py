@@ -65,16 +65,16 @@ class Service:
         own = loaded.settings
         self.pool = Pool(own.queue.read_ahead, own.supervisor.loading_most, own.supervisor.nothing_ready_s)
         self.started_at_s = clock.now_s()
-        self.announcer = SystemdStatus(Notifier(environ), self.pool, self._gist)
+        self.systemd_status = SystemdStatus(Notifier(environ), self.pool, self._gist)
         self._environ = environ
         self._make_worker = make_worker
         self._events: deque[ev.PoolEvent] = deque()
         self._busy = False
         self._timer: Optional[asyncio.TimerHandle] = None
-        self._pulse = PauseDetector(self._on_pulse)
+        self._pause_detector = PauseDetector(self._on_pulse)
         self._is_after_due = False
         self._status_file = StatusFile(state, self.picture, self._on_state_lost)
-        self.chronicle = CrashReporter(state.path, self.picture_of_device)
+        self.crash_reporter = CrashReporter(state.path, self.picture_of_device)
         self._oom = OomEvidence()
 
     @property
@@ -87,7 +87,7 @@ class Service:
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[ev.EndProcess] = self._loop.create_future()
         self.effects = Effects(self, self.post)
-        self.crew = Provisioner(
+        self.provisioner = Provisioner(
             self.loaded.settings, self._environ, self.pool, self.effects, self._make_worker
         )
         self.notices = NoticeWatch(
@@ -100,14 +100,14 @@ class Service:
         self.notices.start()
         self._end_former_life()
         self._hire()
-        self.announcer.begin()
-        self._pulse.begin()
+        self.systemd_status.begin()
+        self._pause_detector.begin()
         gc.freeze()  # modules and settings stay: looking through them again would only hold the loop up
         end = await self._ended
         # All is ended well: an impatient second SIGTERM must not turn the exit code into its own.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
         self.notices.stop()
-        self.chronicle.say()
+        self.crash_reporter.say()
         ended = {"state": "stopped", "exit_code": int(end.code), "reason": end.why}
         self._status_file.write(clock.now_s(), ended)
         log.info("service stopped", extra={"reason": end.why, "code": int(end.code)})
@@ -118,16 +118,16 @@ class Service:
         again = self.pool.mode is ev.Mode.STOPPING
         within_s = SECOND_STOP_S if again else self.loaded.settings.supervisor.drain_s
         log.info("stopping", extra={"reason": why, "within_s": within_s, "at_once": again})
-        self.announcer.stopping()
-        self.crew.stop_fetching()
+        self.systemd_status.stopping()
+        self.provisioner.stop_fetching()
         self.post(ev.Stop(clock.now_s() + within_s, f"stop ({why})"))
 
     def _on_state_lost(self) -> None:
         """End as failed: whoever uses the state directory's path now does not reach this service."""
         why = f"the state directory {self.state.path} was removed or replaced"
         log.error("state directory lost", extra={"path": str(self.state.path), "reason": why})
-        self.announcer.stopping()
-        self.crew.stop_fetching()
+        self.systemd_status.stopping()
+        self.provisioner.stop_fetching()
         self.post(ev.Stop(clock.now_s() + GIVE_UP_WITHIN_S, why, fails=True))
 
     def reload(self) -> str:
@@ -135,14 +135,14 @@ class Service:
 
         Raises `SettingsWrong`; the settings in force stay in force then.
         """
-        words = self._reload.read_again(self.crew)
-        self.announcer.reloaded()
+        words = self._reload.read_again(self.provisioner)
+        self.systemd_status.reloaded()
         self._loop.call_soon(self._after_events)
         return words
 
     def fetch_models_again(self) -> list[str]:
         """Look again for the models that were given up; give their names."""
-        return self.crew.fetch_again()
+        return self.provisioner.fetch_again()
 
     def post(self, event: ev.PoolEvent) -> None:
         """Let the pool decide on an event and carry the actions out, all before returning.
@@ -165,14 +165,14 @@ class Service:
                     elif isinstance(action, (ev.Crashed, ev.Note)):
                         words.append(action)
                     elif isinstance(action, ev.RefitWorker):
-                        self.crew.refit(action.name)
+                        self.provisioner.refit(action.name)
                     else:
                         self.effects.carry_out(action)
         finally:
             self._busy = False
             if words:
                 self._status_file.note_news()
-                self.chronicle.take(words)
+                self.crash_reporter.take(words)
         if not self._is_after_due and not is_mere_sign(event):
             self._is_after_due = True
             self._loop.call_soon(self._after_events)
@@ -183,9 +183,9 @@ class Service:
 
     def _look_for_pause(self) -> None:
         """Before anything is decided by the clock: did this process run all the time?"""
-        lost_s = self._pulse.missed_s(clock.now_s())
+        lost_s = self._pause_detector.missed_s(clock.now_s())
         if lost_s:
-            self.announcer.woke()
+            self.systemd_status.woke()
             self.post(ev.Paused(lost_s))
 
     def picture(self) -> dict[str, Any]:
@@ -196,9 +196,9 @@ class Service:
             started_at_s=self.started_at_s,
             now_s=now_s,
             pids=[child.pid for child in self.effects.children.values()],
-            devices=self.crew.devices(),
+            devices=self.provisioner.devices(),
             notice=self.notices.picture(now_s),
-            crashes=self.chronicle.newest(CRASHES_SHOWN),
+            crashes=self.crash_reporter.newest(CRASHES_SHOWN),
         )
         return status.take(self.pool, facts)
 
@@ -209,7 +209,7 @@ class Service:
 
     def picture_of_device(self, name: str) -> Optional[dict[str, Any]]:
         """Give a slot's device as last told; None for slots without one."""
-        return status.device(self.pool, self.crew.devices().get(name))
+        return status.device(self.pool, self.provisioner.devices().get(name))
 
     # --- what children do (Ears) ----------------------------------------------------
 
@@ -218,17 +218,17 @@ class Service:
         if isinstance(message, m.Devices):
             self.staff()
         elif isinstance(message, m.Xid):
-            self.chronicle.join_xid(message.uuid, message.xid)
+            self.crash_reporter.join_xid(message.uuid, message.xid)
 
     def printed(self, name: str, line: str) -> None:
-        fetch = self.crew.fetches.get(name)
+        fetch = self.provisioner.fetches.get(name)
         if fetch is not None:
             before = fetch.percent
             fetch.hear(line)
             if fetch.percent != before:
                 self.staff()
             return
-        self.chronicle.last_words.hear(name, line, clock.now_s())
+        self.crash_reporter.last_words.hear(name, line, clock.now_s())
         pass_on(name, line)
 
     def broke(self, name: str, why: str) -> None:
@@ -237,11 +237,11 @@ class Service:
 
     def died(self, name: str, returncode: int) -> None:
         self.effects.forget(name)
-        if name in self.crew.fetches:
+        if name in self.provisioner.fetches:
             self._fetch_ended(name, returncode)
             return
         lacked = self._oom.rose() if returncode in (-signal.SIGKILL, STATUS_UNKNOWN) else False
-        words = exit_words.read(self.chronicle.last_words.of(self.pool.members[name].slot), returncode)
+        words = exit_words.read(self.crash_reporter.last_words.of(self.pool.members[name].slot), returncode)
         self.post(ev.Died(name, returncode, self.effects.jitter_ratio(), lacked, words.said, words.cure))
 
     # --- what the metadata service tells (Hears) --------------------------------------
@@ -284,34 +284,36 @@ class Service:
     def _hire(self) -> None:
         """Make the slots that always exist and start them; fetch the model meanwhile."""
         own = self.loaded.settings
-        self.effects.recipes[ev.BROKER] = child_specs.broker(own, self._environ, self.loaded.aws_environment)
-        self.effects.recipes[ev.GPUWATCH] = child_specs.gpuwatch(own, self._environ)
+        self.effects.child_specs[ev.BROKER] = child_specs.broker(
+            own, self._environ, self.loaded.aws_environment
+        )
+        self.effects.child_specs[ev.GPUWATCH] = child_specs.gpuwatch(own, self._environ)
         for name, policy in own_policies(own.queue.lease_s).items():
             self.pool.add(name, name, policy)
             self.post(ev.SlotEvent(name, sl.Begin()))
-        self.crew.start_fetching()
+        self.provisioner.start_fetching()
 
     def staff(self) -> None:
         """Bring the slots that should exist to life, or say what they wait for."""
         if not self.notices.settled:
             return  # a doomed machine begins no work
-        for event in self.crew.staff():
+        for event in self.provisioner.staff():
             self.post(event)
 
     def _fetch_ended(self, name: str, returncode: int) -> None:
-        again_s = self.crew.fetches[name].ended(returncode)
+        again_s = self.provisioner.fetches[name].ended(returncode)
         if self.pool.mode is ev.Mode.STOPPING:
             return
         if again_s is not None:
-            self._loop.call_later(again_s, self.crew.start_fetching, name)
-        elif self.crew.fetches[name].path:
-            self._reload.roll(self.crew.take_up(self.loaded.settings))
+            self._loop.call_later(again_s, self.provisioner.start_fetching, name)
+        elif self.provisioner.fetches[name].path:
+            self._reload.roll(self.provisioner.take_up(self.loaded.settings))
             self._loop.call_soon(self._after_events)  # nothing else may happen for half a minute
         self.staff()
 
     def _step_roll(self) -> None:
         """Restart the next slot of a reload, if the one before is ready again."""
-        event = self._reload.step({w.slot.name: w.slot for w in self.pool.workers()}, self.crew)
+        event = self._reload.step({w.slot.name: w.slot for w in self.pool.workers()}, self.provisioner)
         if event is not None:
             self.post(event)
 
@@ -325,7 +327,7 @@ class Service:
         wake_at_s = self.pool.next_wake_s()
         wait_s = WAKE_MOST_S if wake_at_s is None else min(WAKE_MOST_S, max(0.0, wake_at_s - now_s))
         self._timer = self._loop.call_later(wait_s, self.post, ev.Due())
-        self.announcer.tell()
+        self.systemd_status.tell()
         self._status_file.write_if_due(now_s)
 
     def _reap_all(self) -> None:

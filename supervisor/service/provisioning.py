@@ -91,7 +91,7 @@ class Provisioner:
         fetch = self.fetches.get(name)
         if fetch is None or fetch.path or name in self._effects.children:
             return  # nobody wants that model any more, or somebody asked for it before this retry was due
-        self._effects.recipes[name] = child_specs.model_fetch(name, fetch.model, self._environ)
+        self._effects.child_specs[name] = child_specs.model_fetch(name, fetch.model, self._environ)
         failed = self._effects.start(name)
         if failed:
             log.error("the model fetch can't be started", extra={"reason": failed.why})
@@ -142,14 +142,14 @@ class Provisioner:
         self._settings = settings
         fresh = self._renewed()
         changed = []
-        for name in [name for name in self._places if name in self._effects.recipes]:
+        for name in [name for name in self._places if name in self._effects.child_specs]:
             place = fresh.get(name, self._places[name])
             path = self._fetch_for(name).path
             if not path:
                 continue  # another model is on its way to it: until then it goes on with the old one
-            recipe = self._recipe(place, path)
-            if recipe != self._effects.recipes[name]:
-                self._places[name], self._effects.recipes[name] = place, recipe
+            spec = self._spec(place, path)
+            if spec != self._effects.child_specs[name]:
+                self._places[name], self._effects.child_specs[name] = place, spec
                 changed.append(self._pool.members[name].slot)
         self._enlist()
         return [slot.name for slot in changed if _takes_up(slot)]
@@ -229,19 +229,19 @@ class Provisioner:
 
     def _waits(self, name: str) -> bool:
         """A slot that has a recipe for the first time, or was held for want of model or device."""
-        first = name not in self._effects.recipes
+        first = name not in self._effects.child_specs
         if first:
-            self._effects.recipes[name] = self._recipe(self._places[name], self._fetch_for(name).path)
+            self._effects.child_specs[name] = self._spec(self._places[name], self._fetch_for(name).path)
         return first
 
     def refit(self, name: str) -> None:
         """Start this worker with what fits into its memory from now on."""
-        if name in self._places and name in self._effects.recipes:
+        if name in self._places and name in self._effects.child_specs:
             path = self._fetch_for(name).path
             if path:
-                self._effects.recipes[name] = self._recipe(self._places[name], path)
+                self._effects.child_specs[name] = self._spec(self._places[name], path)
 
-    def _recipe(self, place: slot_plan.SlotSpec, path: str) -> ChildSpec:
+    def _spec(self, place: slot_plan.SlotSpec, path: str) -> ChildSpec:
         model = slot_plan.model_of(self._settings, place)
         rung = self._pool.memory.rung(place.device, model)
         rows = place.batch_size if rung.rows is None else min(place.batch_size, rung.rows)

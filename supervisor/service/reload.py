@@ -25,7 +25,7 @@ class Reload:
         self._environ = environ
         self._roll = RollingReload()
 
-    def read_again(self, crew: Provisioner) -> str:
+    def read_again(self, provisioner: Provisioner) -> str:
         """Read the settings again; roll the workers where that is enough. Says what was done.
 
         Raises `SettingsWrong`; the settings in force stay in force then.
@@ -35,8 +35,8 @@ class Reload:
         late = [key for key in keys if key not in ROLLED]
         words = [f"only a restart of the service changes: {', '.join(late)}"] if late else []
         if len(late) < len(keys):
-            words.insert(0, self._take_up(fresh, crew))
-        asked_again = crew.fetch_again()  # after a new model has taken the place of the old one
+            words.insert(0, self._take_up(fresh, provisioner))
+        asked_again = provisioner.fetch_again()  # after a new model has taken the place of the old one
         if asked_again:
             words.insert(0, f"looking for model {', '.join(asked_again)} again")
         log.info("settings read again", extra={"changed": ", ".join(keys), "restart_for": ", ".join(late)})
@@ -46,7 +46,7 @@ class Reload:
         """Restart these slots, one after the other."""
         self._roll.begin(list(names))
 
-    def step(self, slots: Mapping[str, Slot], crew: Provisioner) -> Optional[PoolEvent]:
+    def step(self, slots: Mapping[str, Slot], provisioner: Provisioner) -> Optional[PoolEvent]:
         """Give the event that restarts the next slot, if the one before is ready again."""
         if not self._roll.is_on:
             return None
@@ -56,16 +56,16 @@ class Reload:
             log.error("reload stopped at the first failure", extra={"reason": self._roll.failed})
         if not name:
             return None
-        return crew.renewal(name, clock.now_s() + self.loaded.settings.supervisor.drain_s)
+        return provisioner.renewal(name, clock.now_s() + self.loaded.settings.supervisor.drain_s)
 
-    def _take_up(self, fresh: Loaded, crew: Provisioner) -> str:
+    def _take_up(self, fresh: Loaded, provisioner: Provisioner) -> str:
         """Let workers take up what they can of new settings; another model is fetched first."""
         merged = with_rolled(self.loaded.settings, fresh.settings)
         self.loaded = dataclasses.replace(fresh, settings=merged)
-        if merged.transcription.model != crew.fetch.model:
-            crew.look_for(merged.transcription.model)
+        if merged.transcription.model != provisioner.fetch.model:
+            provisioner.look_for(merged.transcription.model)
             return (
                 f"fetching model {merged.transcription.model}; then workers take it up, one after the other"
             )
-        self.roll(crew.take_up(merged))
+        self.roll(provisioner.take_up(merged))
         return "workers take up the new settings, one after the other"

@@ -54,7 +54,7 @@ class SystemdStatus:
         # it stays so on purpose, and a start that timed out would be restarted for ever.
         if self._ready_count() or self._pool.mode is Mode.DRAINED:
             self._notifier.ready()
-        self._notifier.status(status_line(self._gist(), len(self._pool.ledger.entries)))
+        self._notifier.status(status_line(self._gist(), len(self._pool.jobs.entries)))
 
     def stopping(self) -> None:
         """Say that the service stops, and ask for the first share of time."""

@@ -117,7 +117,7 @@ class World:
         return {key: data for (bucket, key), data in self.objects.stored.items() if bucket == "transcripts"}
 
     def describe(self) -> str:
-        leases = [dict(host.desk._holdings.leases) if host.desk else None for host in self.hosts]
+        leases = [dict(host.dispatcher._in_flight.leases) if host.dispatcher else None for host in self.hosts]
         return f"messages {self.queue.messages}, records {self.records.items}, leases {leases}"
 
     def _step(self) -> bool:
@@ -127,14 +127,14 @@ class World:
         for host in self.hosts:
             if host.heard:
                 able.append(host.listen)
-            if host.is_live() and host.crew.can_turn():
+            if host.is_live() and host.executor.can_turn():
                 able.append(host.turn)
         if able:
             able[self.choose(len(able))]()
         return bool(able)
 
     def _pass_time(self) -> None:
-        clocks = [self.timers, *(host.crew.timers for host in self.hosts if host.is_live())]
+        clocks = [self.timers, *(host.executor.timers for host in self.hosts if host.is_live())]
         moments = [at_s for at_s in (one.next_at_s() for one in clocks) if at_s is not None]
         self.now_s = max(self.now_s, min(moments))
 
@@ -146,7 +146,7 @@ class Host:
         self, world: World, folder: Path, plan: Plan, changes: dict[str, Any], skew_s: float, lease_s: int
     ) -> None:
         self.folder = folder
-        self.desk: Optional[Dispatcher] = None
+        self.dispatcher: Optional[Dispatcher] = None
         self.heard: list[Any] = []
         self.lives = 0
         self.boot_id = "boot-1"
@@ -158,12 +158,12 @@ class Host:
         self._plan = plan
         self._changes = changes
         self._lease_s = lease_s
-        self.crew = StepCrew(lambda: world.now_s, lambda count: world.choose(count))
+        self.executor = StepCrew(lambda: world.now_s, lambda count: world.choose(count))
         self.supervisor = self._new_supervisor()
 
     def start(self) -> None:
         """Start a broker on this state directory, unless one lives."""
-        if self.desk is not None or self.is_gone:
+        if self.dispatcher is not None or self.is_gone:
             return
         world = self._world
         self.lives += 1
@@ -179,38 +179,38 @@ class Host:
             queue=QueueSettings(lease_s=self._lease_s, hold_most_s=cap_s), state_dir=str(self.folder)
         )
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.crew = StepCrew(lambda: world.now_s, lambda count: world.choose(count))
+        self.executor = StepCrew(lambda: world.now_s, lambda count: world.choose(count))
         try:
-            self.desk = put_together(
-                settings, self.folder, backend, self.crew, self._say, self.boot_id, lambda: 0.5
+            self.dispatcher = put_together(
+                settings, self.folder, backend, self.executor, self._say, self.boot_id, lambda: 0.5
             )
-            self.desk.open()
+            self.dispatcher.open()
         except Killed:
             self.broker_dies()
 
     def turn(self) -> None:
-        assert self.desk is not None
+        assert self.dispatcher is not None
         try:
-            self.desk.turn()
+            self.dispatcher.turn()
         except Killed:
             self.broker_dies()
             return
-        if self.desk.is_over:
-            self.desk = None
+        if self.dispatcher.is_over:
+            self.dispatcher = None
 
     def listen(self) -> None:
         self.supervisor.hear(self.heard.pop(0))
 
     def tell(self, message: Any) -> None:
         """Say something to the broker, if there is one."""
-        desk = self.desk
-        if desk is not None:
-            self.crew.post(lambda: desk.hear(message))
+        dispatcher = self.dispatcher
+        if dispatcher is not None:
+            self.executor.post(lambda: dispatcher.hear(message))
 
     def broker_dies(self) -> None:
         """Kill the broker; its supervisor starts an heir by and by."""
-        self.desk = None
-        self.crew.forget()
+        self.dispatcher = None
+        self.executor.forget()
         if not self.is_left_alone:
             self._world.timers.add(self._world.now_s + HEIR_AFTER_S, self.start)
 
@@ -219,8 +219,8 @@ class Host:
         self.supervisor.is_gone = True
         self.supervisor = self._new_supervisor()
         self.heard.clear()
-        if self.desk is not None:
-            self.crew.post(self.desk.lose_supervisor)
+        if self.dispatcher is not None:
+            self.executor.post(self.dispatcher.lose_supervisor)
         self.is_left_alone = True
 
     def dies(self) -> None:
@@ -245,18 +245,18 @@ class Host:
         return {job.id: job.reason for job in FailedJobs(self.folder).newest_first()}
 
     def is_live(self) -> bool:
-        return self.desk is not None and not self.is_stopped
+        return self.dispatcher is not None and not self.is_stopped
 
     def is_busy(self) -> bool:
         if self.is_gone:
             return False
-        if self.desk is None:
+        if self.dispatcher is None:
             return bool(self.heard) or not self.is_left_alone
-        return bool(self.desk._holdings.leases or self.heard or self.supervisor.jobs)
+        return bool(self.dispatcher._in_flight.leases or self.heard or self.supervisor.jobs)
 
     def _start_when_alone(self) -> None:
         """As the lock on the state directory has it: no two brokers at once."""
-        if self.desk is not None:
+        if self.dispatcher is not None:
             self._world.timers.add(self._world.now_s + 0.1, self._start_when_alone)
         else:
             self.start()

@@ -58,7 +58,7 @@ class Supervisor:
         self.jobs: dict[str, Work] = {}
         self.endings: list[tuple[str, Ending]] = []
         self.lost: list[str] = []
-        self.troubles: list[tuple[str, str]] = []
+        self.outages: list[tuple[str, str]] = []
         self.plan = plan
         self.is_gone = False
         self.is_silent = False  # about the jobs: no word that they move
@@ -81,7 +81,7 @@ class Supervisor:
             self.jobs.pop(message.job_id, None)
             self.lost.append(message.job_id)
         elif isinstance(message, Trouble):
-            self.troubles.append((message.where, message.detail))
+            self.outages.append((message.where, message.detail))
         elif isinstance(message, Done):
             self.jobs.pop(message.job_id, None)
             self.endings.append((message.job_id, message.ending))

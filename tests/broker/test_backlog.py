@@ -140,16 +140,16 @@ def test_message_that_our_own_parked_poll_has_again_at_once_is_given_back_too(tm
         host = world.host(Plan(work_s=10.0, wanted=1))
         world.send()
         world.run(lambda: bool(host.supervisor.jobs))
-        desk = host.desk
-        assert desk is not None
+        dispatcher = host.dispatcher
+        assert dispatcher is not None
 
         def own_poll() -> None:
             (again,) = world.queue.receive(1, 60.0, 0.0)
-            host.crew.post(lambda: desk._intake.take(again, world.now_s + 60.0))
+            host.executor.post(lambda: dispatcher._intake.take(again, world.now_s + 60.0))
 
         Script(world).after("queue.release", own_poll)
         host.tell(Release("rec-1", "drain"))
         host.tell(Wanted(0))
-        world.run(lambda: not desk._holdings.leases)
+        world.run(lambda: not dispatcher._in_flight.leases)
 
         assert len(world.queue.receive(1, 60.0, 0.0)) == 1, "hidden from everybody"

@@ -119,8 +119,8 @@ def test_release_waits_no_longer_than_it_may(tmp_path: Path) -> None:
 
 def stop_calls(world: World, host: Host, name: str) -> list[float]:
     """Let this host's next call of a name take a minute, while everything else goes on."""
-    crew, begun = host.crew, []
-    original = crew.do
+    executor, begun = host.executor, []
+    original = executor.do
 
     def do(lane: str, call: Callable[[], object], then: Callable[[object], None]) -> None:
         if lane != COMMIT:
@@ -129,7 +129,7 @@ def stop_calls(world: World, host: Host, name: str) -> list[float]:
         begun.append(world.now_s)
         world.timers.add(world.now_s + 60.0, lambda: original(lane, call, then))
 
-    crew.do = do  # type: ignore[method-assign]
+    executor.do = do  # type: ignore[method-assign]
     return begun
 
 
@@ -285,8 +285,8 @@ def test_bucket_that_does_not_answer_costs_the_checkpoint_alone(tmp_path: Path) 
 def test_settings_may_forbid_sharing(tmp_path: Path) -> None:
     with new_world(tmp_path) as world:
         host = world.host(plan())
-        assert host.desk is not None
-        host.desk._tools.shares = False
+        assert host.dispatcher is not None
+        host.dispatcher._context.shares = False
         world.send()
 
         world.run(world.is_quiet)

@@ -35,18 +35,18 @@ class Crew:
 
 def test_a_count_that_gets_no_answer_silences_nobody() -> None:
     """A broker that waited for the network said nothing, as one that hangs."""
-    crew, told = Crew(), list[QueueState]()
+    executor, told = Crew(), list[QueueState]()
     backend = SimpleNamespace(kind="aws", beat_queue=SimpleNamespace(counts=lambda: None))
-    tools: Any = SimpleNamespace(
-        crew=crew, backend=backend, holdings=SimpleNamespace(on_the_way=lambda: 2), say=told.append
+    context: Any = SimpleNamespace(
+        executor=executor, backend=backend, in_flight=SimpleNamespace(on_the_way=lambda: 2), say=told.append
     )
     receiver: Any = SimpleNamespace(is_proved=True)
-    Counting(tools, receiver).begin()
+    Counting(context, receiver).begin()
 
-    crew.pass_s(1)
-    crew.open.pop()(Counts(7, 1))
-    crew.pass_s(10 * BEAT_S)
+    executor.pass_s(1)
+    executor.open.pop()(Counts(7, 1))
+    executor.pass_s(10 * BEAT_S)
 
-    assert len(crew.open) == 1, "one count at a time"
+    assert len(executor.open) == 1, "one count at a time"
     assert len(told) >= 10
     assert set(told) == {QueueState(7, 1, 2)}

@@ -21,8 +21,8 @@ LONG = Plan(work_s=200.0, checkpoint_s=10.0, wanted=1)
 def cut_it(world: World, shares: bool) -> None:
     """A host whose worker cuts the recording; it dies for ever once the record knows that."""
     host = world.host(LONG)
-    assert host.desk is not None
-    host.desk._tools.shares = shares
+    assert host.dispatcher is not None
+    host.dispatcher._context.shares = shares
     world.send()
     world.run(lambda: "rec-1" in host.supervisor.jobs)
     split_points.bring(CUTS, Path(host.supervisor.jobs["rec-1"].card.folder))  # writes it as a worker does

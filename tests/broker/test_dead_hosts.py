@@ -157,7 +157,7 @@ def test_record_is_renewed_while_its_commit_waits_for_the_bucket(tmp_path: Path)
     must find the record held, or the work is done twice."""
     with new_world(tmp_path) as world:
         host = world.host(Plan(work_s=10.0, wanted=1))
-        host.crew.hung.add(COMMIT)
+        host.executor.hung.add(COMMIT)
         world.send()
         until_at(world, host)
         world.run_for(15.0)
@@ -166,7 +166,7 @@ def test_record_is_renewed_while_its_commit_waits_for_the_bucket(tmp_path: Path)
             world.run_for(5.0)
             assert float(world.item()["remLeaseUnix"]) > world.records.unix_s() + 20.0
 
-        host.crew.hung.clear()
+        host.executor.hung.clear()
         world.run(world.is_quiet)
         assert_once(world)
         assert world.item()["remAttempt"] == 1
@@ -179,11 +179,11 @@ def test_answer_to_an_older_handle_says_nothing_of_the_newer_ones_deadline(tmp_p
         host = world.host(LONG)
         world.send()
         until_at(world, host)
-        assert host.desk is not None
-        (held,) = host.desk._holdings.leases.values()
+        assert host.dispatcher is not None
+        (held,) = host.dispatcher._in_flight.leases.values()
         deadline_at_s = held.deadline_at_s
 
-        host.desk._keeper._extended(held, "an older handle", 60.0, (world.now_s + 1_000.0, {}))
+        host.dispatcher._lease_renewal._extended(held, "an older handle", 60.0, (world.now_s + 1_000.0, {}))
 
         assert held.deadline_at_s == deadline_at_s
 

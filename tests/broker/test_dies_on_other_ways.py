@@ -264,7 +264,7 @@ def test_failure_that_only_the_record_knows_is_told_to_people_by_the_heir(
 
         Script(world).after("records.update", end_all, nth=2)  # the first is the claim
         world.send()
-        world.run(lambda: host.desk is None)
+        world.run(lambda: host.dispatcher is None)
 
         host.comes_back(boot_id=boot_id)
         world.run(world.is_quiet)

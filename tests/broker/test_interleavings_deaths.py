@@ -180,7 +180,7 @@ def test_sigterm_twice(tmp_path: Path) -> None:
         asked_at_s = world.now_s
         host.leave(within_s=0.0)
         host.tell(Release("rec-1", "stopping"))
-        world.run(lambda: host.desk is None, limit_s=2.0)
+        world.run(lambda: host.dispatcher is None, limit_s=2.0)
 
         world.host()
         world.run(world.is_quiet, limit_s=40.0)
@@ -202,7 +202,7 @@ def test_drain_deadline_during_an_upload(tmp_path: Path) -> None:
         Script(world).before("objects.put", slow_upload)
         world.send()
 
-        world.run(lambda: host.desk is None and world.is_quiet())
+        world.run(lambda: host.dispatcher is None and world.is_quiet())
 
         assert_once(world)
         assert world.item()["remAttempt"] == 1

@@ -14,9 +14,9 @@ from tests.broker.model_supervisor import Plan
 from tests.support.memory_backend import QueueRules
 
 
-def troubles(host: Host) -> list[str]:
+def outages(host: Host) -> list[str]:
     """What began and what ended, in order."""
-    return [f"{where} {'began' if detail else 'over'}" for where, detail in host.supervisor.troubles]
+    return [f"{where} {'began' if detail else 'over'}" for where, detail in host.supervisor.outages]
 
 
 @pytest.mark.parametrize("how", ["throttled", "500"])
@@ -153,7 +153,7 @@ def test_queue_deleted_and_made_again(tmp_path: Path) -> None:
         world.run(world.is_quiet)
 
         assert_once(world)
-        assert troubles(host)[:2] == ["queue began", "queue over"]
+        assert outages(host)[:2] == ["queue began", "queue over"]
 
 
 def test_queue_deleted_in_mid_job_for_good(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_queue_deleted_in_mid_job_for_good(tmp_path: Path) -> None:
         world.run(lambda: host.supervisor.lost == ["rec-1"], limit_s=65.0)
         world.run_for(100.0)
 
-        assert host.desk is not None
+        assert host.dispatcher is not None
         assert world.transcripts() == {}
         assert "remToken" not in world.item()
 
@@ -214,8 +214,8 @@ def test_credentials_expire_in_mid_job(tmp_path: Path, times: int, attempts: int
 
         assert_once(world)
         assert world.item()["remAttempt"] == attempts
-        assert "queue began" in troubles(host)
-        assert troubles(host)[-1] == "queue over"
+        assert "queue began" in outages(host)
+        assert outages(host)[-1] == "queue over"
 
 
 def test_without_the_right_to_hold_a_job_takes_one_long_visibility(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_disk_full_while_downloading(tmp_path: Path) -> None:
 
         assert_once(world)
         assert world.item()["remAttempt"] == 1
-        assert troubles(host)[:2] == ["spool began", "spool over"]
+        assert outages(host)[:2] == ["spool began", "spool over"]
 
 
 def test_disk_full_for_longer_than_the_lease(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ class Mistake:
 def settings_troubles(world: World) -> list[str]:
     """What the supervisor was told under `settings`, in order."""
     (host,) = world.hosts
-    return [detail for where, detail in host.supervisor.troubles if where == "settings"]
+    return [detail for where, detail in host.supervisor.outages if where == "settings"]
 
 
 def receives(world: World) -> int:
@@ -153,7 +153,7 @@ def test_role_that_may_read_no_audio_uses_up_few_deliveries_and_says_so(tmp_path
         assert max(taken) <= 2
         assert "Grant s3:GetObject" in told[-1]
         assert world.queue.dead_letters == []
-        assert host.supervisor.troubles[-1] == ("settings", "")
+        assert host.supervisor.outages[-1] == ("settings", "")
         assert_once(world, *names)
 
 
@@ -182,7 +182,7 @@ def test_leaving_waits_for_no_correction(tmp_path: Path) -> None:
 
         host.is_left_alone = True
         host.tell(Leave(world.now_s + 110))
-        world.run(lambda: host.desk is None)
+        world.run(lambda: host.dispatcher is None)
 
         assert world.now_s - began_s < 60.0
 
@@ -203,7 +203,7 @@ def test_credentials_that_expire_are_one_trouble_and_not_one_for_each_place(tmp_
         mistake.error = None
         world.run(world.is_quiet)
 
-        assert [where for where, _ in host.supervisor.troubles] == ["settings", "settings"]
+        assert [where for where, _ in host.supervisor.outages] == ["settings", "settings"]
         assert_once(world)
 
 

@@ -72,6 +72,6 @@ def test_message_that_can_not_be_extended_now_costs_the_others_nothing(tmp_path:
         world.run_for(200.0)
 
         assert lost == host.supervisor.lost == ["rec-0"]
-        assert ("queue", NOT_NOW) in host.supervisor.troubles
+        assert ("queue", NOT_NOW) in host.supervisor.outages
         world.run(world.is_quiet)
         assert_once(world, *names)

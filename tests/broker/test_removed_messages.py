@@ -135,7 +135,7 @@ def test_one_of_two_messages_removed_changes_nothing(tmp_path: Path) -> None:
         host = world.host(Plan(work_s=200.0))
         first = world.send()
         world.send()
-        world.run(lambda: bool(host.supervisor.jobs) and len(host.desk._holdings.leases) == 2)  # type: ignore[union-attr]
+        world.run(lambda: bool(host.supervisor.jobs) and len(host.dispatcher._in_flight.leases) == 2)  # type: ignore[union-attr]
         del world.queue.messages[first]
         world.run_for(30.0)
         host.supervisor.release("rec-1")
@@ -165,7 +165,7 @@ def test_jobs_of_a_removed_message_of_many_that_had_not_begun(tmp_path: Path, ma
         world.queue.messages.clear()
         world.run_for(30.0)
         host.supervisor.release(next(iter(host.supervisor.jobs)))
-        world.run(lambda: len(host.supervisor.endings) > 0 and not host.desk._holdings.leases)  # type: ignore[union-attr]
+        world.run(lambda: len(host.supervisor.endings) > 0 and not host.dispatcher._in_flight.leases)  # type: ignore[union-attr]
         host.supervisor.plan.work_s = 5.0
 
         world.run(world.is_quiet)

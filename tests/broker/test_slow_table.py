@@ -25,9 +25,9 @@ def test_messages_are_held_while_the_table_does_not_answer_renewals(tmp_path: Pa
         host = world.host(Plan(work_s=600.0, wanted=len(NAMES)))
         world.run(lambda: len(host.supervisor.jobs) == len(NAMES))
 
-        host.crew.hung.add(RENEW)
+        host.executor.hung.add(RENEW)
         world.run_for(300.0)
-        host.crew.hung.clear()
+        host.executor.hung.clear()
         world.run(world.is_quiet)
 
         assert not host.supervisor.lost
@@ -41,10 +41,10 @@ def test_job_asks_once_for_a_renewal_that_is_not_answered(tmp_path: Path) -> Non
         host = world.host(Plan(work_s=600.0))
         world.run(lambda: bool(host.supervisor.jobs))
 
-        host.crew.hung.add(RENEW)
+        host.executor.hung.add(RENEW)
         world.run_for(300.0)
 
-        assert host.crew.waiting(RENEW) == 1
+        assert host.executor.waiting(RENEW) == 1
 
 
 @pytest.mark.aws

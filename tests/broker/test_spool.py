@@ -149,26 +149,26 @@ def test_a_lease_that_means_nothing_any_more_is_forgotten(
 
 
 def test_a_job_of_two_messages_is_lost_only_with_the_last(tmp_path: Path, spool: Spool) -> None:
-    holdings = InFlight(LeaseJournal(tmp_path / "leases", "b"), spool, OutageReporter(lambda message: None))
+    in_flight = InFlight(LeaseJournal(tmp_path / "leases", "b"), spool, OutageReporter(lambda message: None))
     job = LiveJob(REQUEST, RecordHold("t", "o"))
     first, second = Lease(MESSAGE, 100.0), Lease(Message("m-2", "h-2", "", 1), 100.0, {"rec-1"})
-    holdings.add(first, [job])
-    holdings.add(second, [])
+    in_flight.add(first, [job])
+    in_flight.add(second, [])
 
-    assert holdings.let_go(first) == []
-    assert holdings.let_go(second) == [job]
-    assert holdings.jobs == {}
+    assert in_flight.let_go(first) == []
+    assert in_flight.let_go(second) == [job]
+    assert in_flight.jobs == {}
 
 
 def test_leases_that_cannot_be_written_down_are_told_once_and_not_fatal(tmp_path: Path, spool: Spool) -> None:
     said: list[object] = []
-    holdings = InFlight(LeaseJournal(tmp_path / "leases", "b"), spool, OutageReporter(said.append))
+    in_flight = InFlight(LeaseJournal(tmp_path / "leases", "b"), spool, OutageReporter(said.append))
     (tmp_path / "leases").rmdir()
 
     for name in ("m-1", "m-2"):
-        holdings.add(Lease(Message(name, "h", "", 1), 100.0), [])
+        in_flight.add(Lease(Message(name, "h", "", 1), 100.0), [])
     (tmp_path / "leases").mkdir()
-    holdings.save(holdings.leases["m-1"])
+    in_flight.save(in_flight.leases["m-1"])
 
     assert [(type(one), one.where, bool(one.detail)) for one in said if isinstance(one, Trouble)] == [
         (Trouble, "spool", True),

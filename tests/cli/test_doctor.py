@@ -82,23 +82,23 @@ def test_what_a_child_found_is_passed_on_and_chatter_is_not(tmp_path: Path) -> N
     line = {"check": "queue", "state": "warn", "detail": "no GetItem", "cure": "grant it"}
     program = f"print('chatter')\nprint('''{json.dumps(line)}''')"
 
-    with printing(tmp_path, program) as errand:
-        found = list(findings_of("backend", errand, lambda: None))
+    with printing(tmp_path, program) as helper:
+        found = list(findings_of("backend", helper, lambda: None))
 
     assert found == [Finding("queue", "warn", "no GetItem", "grant it")]
 
 
 def test_a_child_that_dies_without_a_word_is_a_failure(tmp_path: Path) -> None:
-    with printing(tmp_path, "import os; os.kill(os.getpid(), 9)") as errand:
-        found = list(findings_of("backend", errand, lambda: None))
+    with printing(tmp_path, "import os; os.kill(os.getpid(), 9)") as helper:
+        found = list(findings_of("backend", helper, lambda: None))
 
     assert [finding.state for finding in found] == ["fail"]
     assert "killed by SIGKILL" in found[0].detail
 
 
 def test_a_child_that_breaks_is_told_in_its_own_words(tmp_path: Path) -> None:
-    with printing(tmp_path, "raise SystemExit('the driver is missing')") as errand:
-        found = list(findings_of("gpus", errand, lambda: None))
+    with printing(tmp_path, "raise SystemExit('the driver is missing')") as helper:
+        found = list(findings_of("gpus", helper, lambda: None))
 
     assert found[0].detail == "the driver is missing"
 
@@ -109,9 +109,9 @@ def test_a_child_that_hangs_is_a_failure_and_gone_afterwards(tmp_path: Path) -> 
     def enough() -> None:
         raise CommandFailed("no answer within 60 s")
 
-    with printing(tmp_path, "import threading; threading.Event().wait()") as errand:
-        found = list(findings_of("gpus", errand, enough))
-        pid = errand.pid
+    with printing(tmp_path, "import threading; threading.Event().wait()") as helper:
+        found = list(findings_of("gpus", helper, enough))
+        pid = helper.pid
 
     assert [(finding.state, finding.detail) for finding in found] == [("fail", "no answer within 60 s")]
     with pytest.raises(ProcessLookupError):
@@ -131,8 +131,8 @@ def test_a_check_that_breaks_off_halfway_is_a_failure(tmp_path: Path, program: s
     """The broker's checks were missing after a traceback, and the doctor found nothing wrong."""
     line = json.dumps({"check": "queue", "state": "ok", "detail": "answers"})
 
-    with printing(tmp_path, f"LINE = {line!r}\n{program}") as errand:
-        found = list(findings_of("backend", errand, lambda: None))
+    with printing(tmp_path, f"LINE = {line!r}\n{program}") as helper:
+        found = list(findings_of("backend", helper, lambda: None))
 
     assert found[-1].state == "fail"
     assert says in found[-1].detail
@@ -141,8 +141,8 @@ def test_a_check_that_breaks_off_halfway_is_a_failure(tmp_path: Path, program: s
 
 def test_a_search_for_the_model_that_ends_without_an_answer_is_a_failure(tmp_path: Path) -> None:
     """It was taken for a model that is not here yet, which is a warning."""
-    with printing(tmp_path, "raise ImportError('no huggingface_hub')") as errand:
-        (found,) = of_model(Settings(), errand, lambda: None)
+    with printing(tmp_path, "raise ImportError('no huggingface_hub')") as helper:
+        (found,) = of_model(Settings(), helper, lambda: None)
 
     assert (found.check, found.state) == ("model", "fail")
     assert "no huggingface_hub" in found.detail

@@ -132,8 +132,8 @@ def test_a_drained_service_is_a_warning_that_says_how_to_go_on(status_of: Make) 
 
 
 def test_what_does_not_answer_the_service_is_a_failure(status_of: Make) -> None:
-    troubles = {"troubles": {"table": "AccessDenied"}, "troubles_s": {"table": 60.0}}
-    supervisor = {**status_of()["supervisor"], **troubles}
+    outages = {"troubles": {"table": "AccessDenied"}, "troubles_s": {"table": 60.0}}
+    supervisor = {**status_of()["supervisor"], **outages}
 
     assert [found[:2] for found in states(status_of(supervisor=supervisor))] == [
         ("fail", "table: AccessDenied")

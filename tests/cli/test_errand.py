@@ -27,9 +27,9 @@ def child(tmp_path: Path, program: str, name: str = "errand_child") -> HelperPro
 def test_lines_come_as_they_are_written_and_chatter_is_passed_over(tmp_path: Path) -> None:
     program = 'print(\'{"event": "queued"}\'); print("chatter"); print("[1]"); print(\'{"event": "done"}\')'
 
-    with child(tmp_path, program) as errand:
-        lines = list(errand.lines())
-        code = errand.finish()
+    with child(tmp_path, program) as helper:
+        lines = list(helper.lines())
+        code = helper.finish()
 
     assert (lines, code) == ([{"event": "queued"}, {"event": "done"}], 0)
 
@@ -48,8 +48,8 @@ while not os.path.exists({str(tmp_path / "go")!r}):
     threading.Event().wait(0.01)
 print('{{"event": "done"}}')
 """
-    with child(tmp_path, program) as errand:
-        assert list(errand.lines(look)) == [{"event": "done"}]
+    with child(tmp_path, program) as helper:
+        assert list(helper.lines(look)) == [{"event": "done"}]
 
     assert looks >= 1
 
@@ -62,27 +62,27 @@ def test_a_request_reaches_the_child_letter_by_letter(tmp_path: Path) -> None:
     )
     env = {"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"]}
 
-    with HelperProcess("errand_child", ["verb"], env, request=request) as errand:
-        lines = list(errand.lines())
-        errand.finish()
+    with HelperProcess("errand_child", ["verb"], env, request=request) as helper:
+        lines = list(helper.lines())
+        helper.finish()
 
     assert lines == [{"ids": request["ids"]}]
 
 
 def test_a_failure_is_told_in_the_childs_last_words(tmp_path: Path) -> None:
-    with child(tmp_path, "raise SystemExit('the queue is not there')") as errand:
-        assert list(errand.lines()) == []
+    with child(tmp_path, "raise SystemExit('the queue is not there')") as helper:
+        assert list(helper.lines()) == []
         with pytest.raises(CommandFailed, match="the queue is not there") as caught:
-            errand.finish()
+            helper.finish()
 
     assert caught.value.code == 1
 
 
 def test_wrong_settings_stay_wrong_settings(tmp_path: Path) -> None:
-    with child(tmp_path, "raise SystemExit(78)") as errand:
-        list(errand.lines())
+    with child(tmp_path, "raise SystemExit(78)") as helper:
+        list(helper.lines())
         with pytest.raises(CommandFailed, match=r"errand_child verb: exit 78 \(settings wrong\)") as caught:
-            errand.finish()
+            helper.finish()
 
     assert caught.value.code == 78
 
@@ -96,11 +96,11 @@ def test_leaving_the_block_ends_a_child_that_ignores_the_polite_way(
         "print('{}', flush=True); threading.Event().wait()"
     )
 
-    with child(tmp_path, program) as errand:
-        assert next(errand.lines()) == {}
+    with child(tmp_path, program) as helper:
+        assert next(helper.lines()) == {}
 
     with pytest.raises(ProcessLookupError):
-        os.kill(errand.pid, 0)
+        os.kill(helper.pid, 0)
 
 
 def test_a_child_is_found_even_where_the_user_has_a_folder_of_that_name(tmp_path: Path) -> None:
@@ -109,10 +109,10 @@ def test_a_child_is_found_even_where_the_user_has_a_folder_of_that_name(tmp_path
         "raise SystemExit('not this one')", encoding="utf-8"
     )
 
-    with HelperProcess("supervisor.gpuwatch", ["dance"], {"PATH": os.environ["PATH"]}) as errand:
-        list(errand.lines())
+    with HelperProcess("supervisor.gpuwatch", ["dance"], {"PATH": os.environ["PATH"]}) as helper:
+        list(helper.lines())
         with pytest.raises(CommandFailed, match=r"python -m supervisor\.gpuwatch"):
-            errand.finish()
+            helper.finish()
 
 
 @pytest.mark.skipif(

@@ -56,8 +56,8 @@ def test_a_held_slot_says_why_below_its_line(status_of: Make, worker: Make) -> N
 
 
 def test_each_further_fault_has_a_line_of_its_own_at_the_head(status_of: Make, worker: Make) -> None:
-    troubles = {"troubles": {"table": "AccessDenied"}, "troubles_s": {"table": 95.0}}
-    supervisor = {**status_of()["supervisor"], **troubles}
+    outages = {"troubles": {"table": "AccessDenied"}, "troubles_s": {"table": 95.0}}
+    supervisor = {**status_of()["supervisor"], **outages}
 
     lines = status_text(status_of(supervisor=supervisor, slots=[worker(state="held")])).splitlines()
 

@@ -49,8 +49,8 @@ def test_a_drained_service_says_how_to_go_on(status_of: Make) -> None:
 @pytest.mark.parametrize("where", ["table", "settings"])
 def test_what_does_not_answer_is_named_though_workers_are_ready(status_of: Make, where: str) -> None:
     """Of settings that AWS refuses (another table in the service than in this shell) nothing was said."""
-    troubles = {"troubles": {where: "AccessDenied"}, "troubles_s": {where: 60.0}}
-    supervisor = {**status_of()["supervisor"], **troubles}
+    outages = {"troubles": {where: "AccessDenied"}, "troubles_s": {where: 60.0}}
+    supervisor = {**status_of()["supervisor"], **outages}
 
     assert why_waiting(status_of(supervisor=supervisor)) == f"{where}: AccessDenied. {LEAVE}"
 

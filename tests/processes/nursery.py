@@ -77,7 +77,7 @@ class Nursery:
     """Starts scripts as children and leaves none behind."""
 
     def __init__(self, folder: Path, loop: asyncio.AbstractEventLoop) -> None:
-        self.ears = Ears()
+        self.listener = Ears()
         self._folder = folder
         self._loop = loop
         self._children: list[Child] = []
@@ -87,17 +87,17 @@ class Nursery:
     ) -> Child:
         path = self._folder / f"{name}.py"
         path.write_text(HEAD + textwrap.dedent(script), encoding="utf-8")
-        recipe = ChildSpec(name, command or [sys.executable, str(path)], environment(), m.FROM_WORKER, lock)
-        child = Child(recipe, self.ears, self._loop)
+        spec = ChildSpec(name, command or [sys.executable, str(path)], environment(), m.FROM_WORKER, lock)
+        child = Child(spec, self.listener, self._loop)
         self._children.append(child)
         return child
 
     async def until(self, fact: Callable[[], Any], limit_s: float = LIMIT_S) -> Any:
-        return await wait_in_loop(fact, lambda: f"a fact; so far: {self.ears.story[-5:]}", limit_s)
+        return await wait_in_loop(fact, lambda: f"a fact; so far: {self.listener.story[-5:]}", limit_s)
 
     async def until_dead(self, name: str = "w0") -> int:
-        await self.until(lambda: name in self.ears.died_with)
-        return self.ears.died_with[name]
+        await self.until(lambda: name in self.listener.died_with)
+        return self.listener.died_with[name]
 
     async def close(self) -> None:
         for child in self._children:

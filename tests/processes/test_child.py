@@ -30,9 +30,9 @@ def test_messages_go_both_ways_in_order(play: Callable[[Play], None]) -> None:
         )
         for n in range(300):
             child.send(m.StopJob(f"job{n}", "x" * 2000))
-        await nursery.until(lambda: len(nursery.ears.of("heard")) == 301)
+        await nursery.until(lambda: len(nursery.listener.of("heard")) == 301)
 
-        first, *rest = nursery.ears.of("heard")
+        first, *rest = nursery.listener.of("heard")
         assert first == m.Up("warm")
         assert rest == [m.Staged(f"job{n}", float(n), 0.0) for n in range(300)]
         child.close_link()
@@ -54,11 +54,11 @@ def test_last_words_are_heard_before_the_death(play: Callable[[Play], None]) -> 
         )
         assert await nursery.until_dead() == 3
 
-        ears = nursery.ears
-        assert ears.of("heard") == [m.Staged(f"job{n}", 1.0, 1.0) for n in range(500)]
-        assert ears.of("printed") == ["the end is near", "and it has no newline"]
-        assert ears.story[-1] == ("died", 3)
-        assert ears.of("broke") == []
+        listener = nursery.listener
+        assert listener.of("heard") == [m.Staged(f"job{n}", 1.0, 1.0) for n in range(500)]
+        assert listener.of("printed") == ["the end is near", "and it has no newline"]
+        assert listener.story[-1] == ("died", 3)
+        assert listener.of("broke") == []
 
     play(story)
 
@@ -68,10 +68,10 @@ def test_empty_line_as_first_word_is_no_message(play: Callable[[Play], None]) ->
 
     async def story(nursery: Nursery) -> None:
         nursery.start("link.sendall(b'\\n')\nrest()")
-        (told,) = await nursery.until(lambda: nursery.ears.of("broke"))
+        (told,) = await nursery.until(lambda: nursery.listener.of("broke"))
 
         assert "it sent what is no message" in told
-        assert nursery.ears.of("heard") == []
+        assert nursery.listener.of("heard") == []
 
     play(story)
 
@@ -102,14 +102,14 @@ def test_child_that_sends_no_message_is_cut_off_and_told_of(
             rest()
             """
         )
-        (told,) = await nursery.until(lambda: nursery.ears.of("broke"))
+        (told,) = await nursery.until(lambda: nursery.listener.of("broke"))
 
         assert why in told
-        assert nursery.ears.of("heard") == [m.Up("warm")]  # nothing after the break is believed
+        assert nursery.listener.of("heard") == [m.Up("warm")]  # nothing after the break is believed
         child.send(m.StopJob("a", "no matter"))  # sending to it is harmless
         child.signal(signal.SIGKILL)
         assert await nursery.until_dead() == -9
-        assert len(nursery.ears.of("broke")) == 1
+        assert len(nursery.listener.of("broke")) == 1
 
     play(story)
 
@@ -117,20 +117,20 @@ def test_child_that_sends_no_message_is_cut_off_and_told_of(
 def test_child_that_never_reads_is_cut_off_and_holds_nobody_up(play: Callable[[Play], None]) -> None:
     async def story(nursery: Nursery) -> None:
         child = nursery.start('say(m.Up("warm")); rest()')
-        await nursery.until(lambda: nursery.ears.of("heard"))
+        await nursery.until(lambda: nursery.listener.of("heard"))
         word = m.StopJob("a", "x" * 60_000)
         size_bytes = len(m.write(word))
 
         count = 0
-        while not nursery.ears.of("broke"):
+        while not nursery.listener.of("broke"):
             child.send(word)
             count += 1
             assert count < 1000
 
-        assert nursery.ears.of("broke") == ["it does not read its messages"]
+        assert nursery.listener.of("broke") == ["it does not read its messages"]
         assert count * size_bytes >= ch.WRITE_BYTES_MOST
         child.send(word)
-        assert len(nursery.ears.of("broke")) == 1
+        assert len(nursery.listener.of("broke")) == 1
 
     play(story)
 
@@ -140,9 +140,9 @@ def test_child_that_closes_its_link_but_lives_on_is_told_of(play: Callable[[Play
     async def story(nursery: Nursery) -> None:
         nursery.start('say(m.Up("warm")); link.close(); rest()')
 
-        await nursery.until(lambda: nursery.ears.of("broke"))
+        await nursery.until(lambda: nursery.listener.of("broke"))
 
-        assert nursery.ears.of("broke") == ["it closed its link but goes on living"]
+        assert nursery.listener.of("broke") == ["it closed its link but goes on living"]
 
     play(story)
 
@@ -160,16 +160,16 @@ def test_flood_of_output_leaves_the_loop_time_for_others(play: Callable[[Play], 
                 os.write(1, b"x" * 500 + b"\\n" + b"y" * 60000)
             """
         )
-        await nursery.until(lambda: nursery.ears.of("printed"))
-        most, heard = 0, len(nursery.ears.of("printed"))
+        await nursery.until(lambda: nursery.listener.of("printed"))
+        most, heard = 0, len(nursery.listener.of("printed"))
         while heard < 200:
             await asyncio.sleep(0)  # one turn of the loop
-            before, heard = heard, len(nursery.ears.of("printed"))
+            before, heard = heard, len(nursery.listener.of("printed"))
             most = max(most, heard - before)
 
         # A read's worth each turn: two lines of the shorter kind, one of the longer, and a rest.
         assert most <= 10, "others had to wait for this many lines"
-        assert max(len(line) for line in nursery.ears.of("printed")) <= child_output.LINE_BYTES
+        assert max(len(line) for line in nursery.listener.of("printed")) <= child_output.LINE_BYTES
         child.signal(signal.SIGKILL)
         assert await nursery.until_dead() == -9
 
@@ -181,7 +181,7 @@ def test_bytes_that_are_no_text_are_passed_on_as_far_as_they_go(play: Callable[[
         nursery.start('os.write(1, b"caf\\xe9\\n\\n   \\n"); os.write(2, b"bad\\n"); os._exit(0)')
         await nursery.until_dead()
 
-        assert nursery.ears.of("printed") == ["caf\ufffd", "bad"]
+        assert nursery.listener.of("printed") == ["caf\ufffd", "bad"]
 
     play(story)
 
@@ -199,7 +199,7 @@ def test_flood_by_a_stray_grandchild_does_not_hold_the_reaping_up(
             super().printed(name, line)
 
     async def story(nursery: Nursery) -> None:
-        nursery.ears = SlowEars()
+        nursery.listener = SlowEars()
         nursery.start(
             """
             pid = fork_stray()
@@ -213,8 +213,8 @@ def test_flood_by_a_stray_grandchild_does_not_hold_the_reaping_up(
             os._exit(4)
             """
         )
-        await nursery.until(lambda: nursery.ears.of("heard"))
-        strays.append(int(nursery.ears.of("heard")[0].job_id))
+        await nursery.until(lambda: nursery.listener.of("heard"))
+        strays.append(int(nursery.listener.of("heard")[0].job_id))
 
         assert await nursery.until_dead() == 4
         await nursery.until(lambda: not is_alive(strays[0]))  # its pipe has no reader any more

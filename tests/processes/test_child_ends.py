@@ -37,7 +37,7 @@ def test_death_is_told_even_if_the_last_words_were_too_much_for_who_heard_them(
 
     async def story(nursery: Nursery) -> None:
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
-        nursery.ears = WeakEars()
+        nursery.listener = WeakEars()
         before = open_descriptors()
         nursery.start("", command=["/bin/sh", "-c", "printf [[[[; exit 5"])
 
@@ -70,7 +70,7 @@ def test_child_whose_exit_status_somebody_else_took_has_ended_all_the_same(
         nursery.start("print('bye'); os._exit(3)")
 
         assert await nursery.until_dead() == STATUS_UNKNOWN
-        assert nursery.ears.story == [("printed", "bye"), ("died", STATUS_UNKNOWN)]
+        assert nursery.listener.story == [("printed", "bye"), ("died", STATUS_UNKNOWN)]
 
     try:
         play(story)
@@ -119,8 +119,8 @@ def test_process_group_ends_with_its_child(play: Callable[[Play], None], strays:
             {"rest()" if how == "killed" else "os._exit(0)"}
             """
         )
-        await nursery.until(lambda: nursery.ears.of("heard"))
-        strays.append(int(nursery.ears.of("heard")[0].job_id))
+        await nursery.until(lambda: nursery.listener.of("heard"))
+        strays.append(int(nursery.listener.of("heard")[0].job_id))
         if how == "killed":
             child.signal(signal.SIGKILL)
         await nursery.until_dead()
@@ -152,7 +152,7 @@ def test_place_is_taken_until_the_last_process_of_the_life_before_is_gone(
             lock,
         )
         await nursery.until_dead("first")
-        strays.append(int(nursery.ears.of("heard")[0].job_id))
+        strays.append(int(nursery.listener.of("heard")[0].job_id))
 
         before = open_descriptors()
         with pytest.raises(PlaceTaken, match=rf"\b{first.pid}\b"):
@@ -264,14 +264,14 @@ def test_without_pidfds_a_death_is_heard_of_through_sigchld(
             children.append(nursery.start("", "neighbour", command=["/bin/sleep", "60"]))
             if signum:
                 children.append(nursery.start('say(m.Up("warm")); rest()'))
-                await nursery.until(lambda: nursery.ears.of("heard"))
+                await nursery.until(lambda: nursery.listener.of("heard"))
                 children[-1].signal(signum)
             else:
                 children.append(nursery.start('say(m.Up("warm")); os._exit(7)'))
 
             assert await nursery.until_dead() == (-signum or 7)
-            assert nursery.ears.of("heard") == [m.Up("warm")]
-            assert list(nursery.ears.died_with) == ["w0"]
+            assert nursery.listener.of("heard") == [m.Up("warm")]
+            assert list(nursery.listener.died_with) == ["w0"]
             children[0].signal(signal.SIGKILL)
             await nursery.until_dead("neighbour")
         finally:

@@ -56,10 +56,10 @@ def test_death_of_another_child_is_heard_and_timers_come_while_a_child_floods(
     play: Callable[[Play], None], flood: str
 ) -> None:
     async def story(nursery: Nursery) -> None:
-        nursery.ears = BusyEars()
+        nursery.listener = BusyEars()
         loop = asyncio.get_running_loop()
         nursery.start(flood, "flooder")
-        await nursery.until(lambda: len(nursery.ears.story) > 2_000)
+        await nursery.until(lambda: len(nursery.listener.story) > 2_000)
         other = nursery.start("rest()", "other")
         fed: list[float] = []
 
@@ -68,15 +68,15 @@ def test_death_of_another_child_is_heard_and_timers_come_while_a_child_floods(
             loop.call_later(0.1, feed)
 
         feed()
-        heard = len(nursery.ears.story)
+        heard = len(nursery.listener.story)
         await nursery.until(lambda: len(fed) >= 20)
         other.signal(signal.SIGKILL)
         assert await nursery.until_dead("other") == -9
 
         most_s = max(after - before for before, after in zip(fed, fed[1:]))
         print(f"longest gap between feeds of 0.1 s: {most_s:.3f} s")
-        assert len(nursery.ears.story) > heard, "the flood was over before the other child died"
-        assert "flooder" not in nursery.ears.died_with
+        assert len(nursery.listener.story) > heard, "the flood was over before the other child died"
+        assert "flooder" not in nursery.listener.died_with
 
     play(story)
 
@@ -123,7 +123,7 @@ def test_lines_over_the_allowance_are_counted_and_the_last_words_kept(
         )
         assert await nursery.until_dead() == 6
 
-        printed = nursery.ears.of("printed")
+        printed = nursery.listener.of("printed")
         assert printed[0] == "first"
         assert printed[-1] == "Library libcublas.so.12 is not found"
         assert len(printed) < count / 2
@@ -146,7 +146,7 @@ def test_what_a_flooding_child_leaves_in_its_socket_holds_its_successor_up_only_
             child.reap()
 
         assert await nursery.until_dead() == -9
-        assert len(nursery.ears.of("heard")) == LAST_MESSAGES_MOST
+        assert len(nursery.listener.of("heard")) == LAST_MESSAGES_MOST
         assert "messages dropped" in caplog.text
 
     play(story)
@@ -159,7 +159,7 @@ def test_few_lines_are_never_dropped(play: Callable[[Play], None], caplog: pytes
         nursery.start(f"os.write(1, b'y\\n' * {lines}); os._exit(0)")
         await nursery.until_dead()
 
-        assert len(nursery.ears.of("printed")) == lines
+        assert len(nursery.listener.of("printed")) == lines
         assert "dropped" not in caplog.text
 
     play(story)

@@ -93,7 +93,7 @@ def test_a_dead_child_that_a_debugger_holds_costs_no_turns_of_the_loop(
             monkeypatch.setattr(os, "waitid", counted)
             await asyncio.sleep(1)
             assert 1 <= len(asked) <= 10
-            assert not nursery.ears.died_with
+            assert not nursery.listener.died_with
         assert await nursery.until_dead() == -signal.SIGKILL
 
     play(story)

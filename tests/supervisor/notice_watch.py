@@ -52,12 +52,14 @@ class Watch:
     def __init__(self, fake: Optional[FakeImds], settings: NoticesSettings, pace: PollPace) -> None:
         environ = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": fake.endpoint} if fake else {}
         self.fake = fake
-        self.ears = Ears()
+        self.listener = Ears()
         self.slept_s = 0.0
-        self.notices = NoticeWatch(Settings(notices=settings), environ, self.ears, pace, lambda: self.slept_s)
+        self.notices = NoticeWatch(
+            Settings(notices=settings), environ, self.listener, pace, lambda: self.slept_s
+        )
 
     async def until(self, fact: Callable[[], object]) -> None:
-        await wait_in_loop(fact, lambda: f"a fact; heard: {self.ears.heard}")
+        await wait_in_loop(fact, lambda: f"a fact; heard: {self.listener.heard}")
 
     async def rounds(self, count: int) -> None:
         """Let it ask about everything so many times more."""
@@ -83,6 +85,6 @@ def watched(
             await story(watch)  # type: ignore[misc]  # a coroutine function, as the name of the parameter says
         finally:
             watch.notices.stop()
-        return watch.ears
+        return watch.listener
 
     return asyncio.run(run())

@@ -97,13 +97,13 @@ def pool_with(state: sl.SlotState, reason: str = "") -> Pool:
     return pool
 
 
-def announcer(systemd: Systemd, pool: Pool, **environ: str) -> SystemdStatus:
+def systemd_status(systemd: Systemd, pool: Pool, **environ: str) -> SystemdStatus:
     return SystemdStatus(Notifier({**systemd.environ, **environ}), pool, lambda: gist(pool, NOW_S, NOW_S - 5))
 
 
 def test_ready_is_said_once_and_not_before_a_worker_is_ready(systemd: Systemd) -> None:
     pool = pool_with(sl.SlotState.STARTING)
-    mine = announcer(systemd, pool)
+    mine = systemd_status(systemd, pool)
 
     mine.tell()
     before = systemd.heard()
@@ -120,14 +120,14 @@ def test_a_start_that_is_drained_is_ready(systemd: Systemd) -> None:
     pool = pool_with(sl.SlotState.STOPPED)
     pool.mode = ev.Mode.DRAINED
 
-    announcer(systemd, pool).tell()
+    systemd_status(systemd, pool).tell()
 
     assert "READY=1" in systemd.heard()
 
 
 def test_status_is_said_only_when_it_changed(systemd: Systemd) -> None:
     pool = pool_with(sl.SlotState.STARTING)
-    mine = announcer(systemd, pool)
+    mine = systemd_status(systemd, pool)
 
     mine.tell()
     mine.tell()
@@ -144,7 +144,7 @@ def test_more_time_is_asked_for_again_and_again_while_loading_and_not_afterwards
     systemd: Systemd, loop: Loop
 ) -> None:
     pool = pool_with(sl.SlotState.STARTING)
-    mine = announcer(systemd, pool)
+    mine = systemd_status(systemd, pool)
 
     mine.begin()
     loop.pass_s(60)
@@ -163,7 +163,7 @@ def test_more_time_is_asked_for_again_and_again_while_work_is_finished(
     systemd: Systemd, loop: Loop, mode: ev.Mode
 ) -> None:
     pool = pool_with(sl.SlotState.READY)
-    mine = announcer(systemd, pool)
+    mine = systemd_status(systemd, pool)
     mine.begin()
     mine.tell()
     systemd.heard()
@@ -175,7 +175,7 @@ def test_more_time_is_asked_for_again_and_again_while_work_is_finished(
 
 
 def test_stopping_is_said_once(systemd: Systemd) -> None:
-    mine = announcer(systemd, pool_with(sl.SlotState.READY))
+    mine = systemd_status(systemd, pool_with(sl.SlotState.READY))
 
     mine.stopping()
     mine.stopping()
@@ -184,7 +184,7 @@ def test_stopping_is_said_once(systemd: Systemd) -> None:
 
 
 def test_a_reload_begins_with_its_moment_and_ends_ready(systemd: Systemd) -> None:
-    mine = announcer(systemd, pool_with(sl.SlotState.READY))
+    mine = systemd_status(systemd, pool_with(sl.SlotState.READY))
     mine.reloaded()
     early = systemd.heard()
     mine.tell()
@@ -200,7 +200,7 @@ def test_a_reload_begins_with_its_moment_and_ends_ready(systemd: Systemd) -> Non
 
 
 def test_watchdog_is_fed_well_within_its_time(systemd: Systemd, loop: Loop) -> None:
-    announcer(systemd, pool_with(sl.SlotState.READY), WATCHDOG_USEC="8000000").begin()
+    systemd_status(systemd, pool_with(sl.SlotState.READY), WATCHDOG_USEC="8000000").begin()
 
     loop.pass_s(16)
 
@@ -210,7 +210,7 @@ def test_watchdog_is_fed_well_within_its_time(systemd: Systemd, loop: Loop) -> N
 def test_watchdog_is_not_fed_by_a_loop_that_crawls(
     systemd: Systemd, loop: Loop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    announcer(systemd, pool_with(sl.SlotState.READY), WATCHDOG_USEC="8000000").begin()
+    systemd_status(systemd, pool_with(sl.SlotState.READY), WATCHDOG_USEC="8000000").begin()
     loop.pass_s(2, late_s=4.5)
     systemd.heard()
 
@@ -224,7 +224,7 @@ def test_watchdog_is_not_fed_by_a_loop_that_crawls(
 
 def test_one_late_wake_is_a_pause_and_the_watchdog_is_fed_at_once(systemd: Systemd, loop: Loop) -> None:
     """After a pause of the machine it may be overdue, and systemd ends us before the next look."""
-    announcer(systemd, pool_with(sl.SlotState.READY), WATCHDOG_USEC="8000000").begin()
+    systemd_status(systemd, pool_with(sl.SlotState.READY), WATCHDOG_USEC="8000000").begin()
     systemd.heard()
 
     loop.pass_s(2, late_s=60)
@@ -236,7 +236,7 @@ def test_one_late_wake_is_a_pause_and_the_watchdog_is_fed_at_once(systemd: Syste
 
 
 def test_after_a_pause_the_watchdog_is_fed_before_anything_is_decided(systemd: Systemd, loop: Loop) -> None:
-    mine = announcer(systemd, pool_with(sl.SlotState.READY), WATCHDOG_USEC="8000000")
+    mine = systemd_status(systemd, pool_with(sl.SlotState.READY), WATCHDOG_USEC="8000000")
     mine.begin()
     systemd.heard()
 
@@ -294,7 +294,7 @@ def test_status_names_the_slot_that_needs_a_person_before_one_that_waits() -> No
 def test_systemd_shows_what_does_not_answer_once_it_has_lasted() -> None:
     """`systemctl status` said "running: 2 of 2 workers ready" while DynamoDB refused everything."""
     pool = pool_with(sl.SlotState.READY)
-    pool.troubles.begin("table", "AccessDenied on UpdateItem", NOW_S)
+    pool.outages.begin("table", "AccessDenied on UpdateItem", NOW_S)
 
     early = status_line(gist(pool, NOW_S + 5, 0.0), 1)
     late = status_line(gist(pool, NOW_S + 60, 0.0), 1)

@@ -25,7 +25,7 @@ def test_a_fault_that_holds_stops_one_worker_and_its_job_is_finished_elsewhere()
     assert host.slot(sick).reason == f"XID 79: broken. {CURE}"
     host.run_until(lambda: host.ended_as(m.Ending.DONE) == ["a"])
     assert host.slots_of("a") == [sick, well]
-    assert not host.pool.ledger.entries
+    assert not host.pool.jobs.entries
     host.run(3600)
     assert host.state(sick) == "held", "nothing but proof or a person ends it"
 
@@ -37,7 +37,7 @@ def test_a_job_is_not_suspected_for_its_devices_sake() -> None:
 
     fault(host, 0, (79,), m.Act.HOLD)
 
-    assert [entry.suspect for entry in host.pool.ledger.entries.values()] in ([], [False])
+    assert [entry.suspect for entry in host.pool.jobs.entries.values()] in ([], [False])
 
 
 def test_a_fault_that_restarts_costs_the_worker_a_life_and_the_device_nothing() -> None:
@@ -49,7 +49,7 @@ def test_a_fault_that_restarts_costs_the_worker_a_life_and_the_device_nothing() 
     host.run_until(lambda: host.state("w0") == "ready")
     assert host.slot("w0").pid != pid
     assert (host.slot("w0").failures, host.slot("w1").failures) == (1, 0)
-    assert host.pool.care.holds == {}
+    assert host.pool.device_holds.holds == {}
 
 
 def test_a_worker_that_went_for_its_devices_sake_is_back_when_the_fault_was_its_own() -> None:
@@ -115,7 +115,7 @@ def test_faults_that_are_old_or_different_do_not_add_up() -> None:
         fault(host, 0, (xid,), m.Act.RESTART, most_count=2, within_s=3600.0)
         host.run(pause_s)
 
-    assert host.pool.care.holds == {}
+    assert host.pool.device_holds.holds == {}
 
 
 def test_a_recovery_action_holds_and_its_end_heals_without_a_hand() -> None:
@@ -204,7 +204,7 @@ def test_a_device_that_is_held_again_and_again_waits_for_a_person() -> None:
         host.run(30)
 
     assert host.state("w0") == "held"
-    assert host.pool.care.holds["GPU-0"].proof.value == "hand"
+    assert host.pool.device_holds.holds["GPU-0"].proof.value == "hand"
 
 
 def test_parts_of_one_gpu_share_its_faults() -> None:

@@ -39,7 +39,7 @@ def test_worker_whose_exit_status_is_unknown_is_replaced_and_its_job_goes_on_unc
     host.run(1)
 
     assert (host.slot("w0").restarts, host.slot("w0").failures) == (1, 1)
-    assert not host.pool.ledger.entries["a"].suspect
+    assert not host.pool.jobs.entries["a"].suspect
     assert host.run(60).ended_as(m.Ending.DONE) == ["a"]
 
 
@@ -52,7 +52,7 @@ def test_worker_that_does_not_die_keeps_no_recording() -> None:
 
     assert host.slot("w0").signalled == "lost"
     assert host.endings == [("a", m.Ending.FAILED)]  # as the puppet has it; the broker tries it again
-    assert host.pool.ledger.entries == {}
+    assert host.pool.jobs.entries == {}
     (told,) = [message for message in host.broker.heard if isinstance(message, m.Fail)]
     assert told.failure is m.Failure.STALL
 

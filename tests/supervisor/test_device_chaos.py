@@ -57,7 +57,7 @@ def strike(host: Host, what: str, n: int, how: Any) -> None:
 def held_without_worker(host: Host) -> None:
     """What must hold at every moment: no worker lives long on a device that is held."""
     for member in host.pool.workers():
-        hold = host.pool.care.holds.get(member.device)
+        hold = host.pool.device_holds.holds.get(member.device)
         if hold is not None and not hold.gently:
             assert member.slot.state not in (SlotState.READY, SlotState.DRAINING), member.slot
 

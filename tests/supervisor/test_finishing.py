@@ -128,7 +128,7 @@ def test_job_that_becomes_slower_than_it_seemed_is_put_down_after_all() -> None:
     assert put_down(host, "w0") == []
 
     host.worker("w0").stuck = True  # its progress goes on, in the test's beats; the job never ends
-    host.pool.ledger.entries["a"].audio_s = 5_000.0
+    host.pool.jobs.entries["a"].audio_s = 5_000.0
     host.tells_progress = False
     host.run(3)
 
@@ -171,7 +171,7 @@ def test_speed_of_a_job_that_carries_on_is_what_it_did_here_not_what_others_had_
 
 def test_first_second_of_a_job_says_nothing_about_its_speed() -> None:
     host = Host(workers=1).begin("a", takes_s=600).run_until_has("w0").run(3)
-    entry = host.pool.ledger.entries["a"]
+    entry = host.pool.jobs.entries["a"]
     entry.began_at_s, entry.began_from_s, entry.done_s = host.now_s - 1.0, 0.0, 300.0
 
     host.drain(within_s=110)

@@ -10,32 +10,32 @@ from tests.supervisor.puppets import card
 
 
 def given(*job_ids: str, slot: str = "w0") -> JobTable:
-    ledger = JobTable()
+    jobs = JobTable()
     for job_id in job_ids:
-        ledger.give(ledger.ready(card(job_id)), slot, 5.0)
-    return ledger
+        jobs.give(jobs.ready(card(job_id)), slot, 5.0)
+    return jobs
 
 
-def give_back(ledger: JobTable, job_id: str) -> JobEntry:
+def give_back(jobs: JobTable, job_id: str) -> JobEntry:
     """The job is with the worker again, after a death."""
-    entry = ledger.entries[job_id]
+    entry = jobs.entries[job_id]
     assert entry.stage is Stage.WAITING
-    ledger.give(entry, "w0", 6.0)
+    jobs.give(entry, "w0", 6.0)
     return entry
 
 
 @pytest.mark.parametrize("death", [Death.CRASH, Death.STALL])
 def test_first_death_makes_a_suspect_and_two_more_alone_end_it(death: Death) -> None:
-    ledger = given("a")
+    jobs = given("a")
 
-    assert ledger.take_back("w0", death) == []
-    entry = give_back(ledger, "a")
+    assert jobs.take_back("w0", death) == []
+    entry = give_back(jobs, "a")
     assert (entry.suspect, entry.crashes_alone) == (True, 0)
 
-    assert ledger.take_back("w0", death) == []
-    assert give_back(ledger, "a").crashes_alone == 1
+    assert jobs.take_back("w0", death) == []
+    assert give_back(jobs, "a").crashes_alone == 1
 
-    (fail,) = ledger.take_back("w0", death)
+    (fail,) = jobs.take_back("w0", death)
     assert fail == m.Fail(
         "a",
         m.Failure.CRASH,
@@ -46,85 +46,85 @@ def test_first_death_makes_a_suspect_and_two_more_alone_end_it(death: Death) -> 
 
 
 def test_deaths_in_company_never_add_up() -> None:
-    ledger = given("a", "b")
+    jobs = given("a", "b")
     for _ in range(20):
-        assert ledger.take_back("w0", Death.CRASH) == []
+        assert jobs.take_back("w0", Death.CRASH) == []
         for job_id in ("a", "b"):
-            assert give_back(ledger, job_id).crashes_alone == 0
+            assert give_back(jobs, job_id).crashes_alone == 0
 
 
 def test_death_by_order_changes_nothing_but_the_place() -> None:
-    ledger = given("a")
+    jobs = given("a")
     for _ in range(20):
-        assert ledger.take_back("w0", Death.ORDERED) == []
-        entry = give_back(ledger, "a")
+        assert jobs.take_back("w0", Death.ORDERED) == []
+        entry = give_back(jobs, "a")
     assert (entry.suspect, entry.crashes_alone, entry.outside_kills) == (False, 0, 0)
 
 
 def test_kills_from_outside_are_free_up_to_ten_and_count_as_crashes_from_then_on() -> None:
-    ledger = given("a")
+    jobs = given("a")
     for _ in range(OUTSIDE_KILLS_MOST):
-        assert ledger.take_back("w0", Death.KILLED_OUTSIDE) == []
-        assert not give_back(ledger, "a").suspect
+        assert jobs.take_back("w0", Death.KILLED_OUTSIDE) == []
+        assert not give_back(jobs, "a").suspect
 
-    assert ledger.take_back("w0", Death.KILLED_OUTSIDE) == []
-    assert give_back(ledger, "a").suspect
-    assert ledger.take_back("w0", Death.KILLED_OUTSIDE) == []
-    give_back(ledger, "a")
-    assert len(ledger.take_back("w0", Death.KILLED_OUTSIDE)) == 1
+    assert jobs.take_back("w0", Death.KILLED_OUTSIDE) == []
+    assert give_back(jobs, "a").suspect
+    assert jobs.take_back("w0", Death.KILLED_OUTSIDE) == []
+    give_back(jobs, "a")
+    assert len(jobs.take_back("w0", Death.KILLED_OUTSIDE)) == 1
 
 
 def test_kill_from_outside_of_a_suspect_is_free_as_well() -> None:
-    ledger = given("a")
-    ledger.take_back("w0", Death.CRASH)
-    give_back(ledger, "a")
+    jobs = given("a")
+    jobs.take_back("w0", Death.CRASH)
+    give_back(jobs, "a")
 
-    ledger.take_back("w0", Death.KILLED_OUTSIDE)
+    jobs.take_back("w0", Death.KILLED_OUTSIDE)
 
-    assert ledger.entries["a"].crashes_alone == 0
+    assert jobs.entries["a"].crashes_alone == 0
 
 
 def test_only_the_dead_workers_jobs_are_taken_back() -> None:
-    ledger = given("a")
-    ledger.give(ledger.ready(card("b")), "w1", 5.0)
+    jobs = given("a")
+    jobs.give(jobs.ready(card("b")), "w1", 5.0)
 
-    ledger.take_back("w0", Death.CRASH)
+    jobs.take_back("w0", Death.CRASH)
 
-    assert [entry.card.job_id for entry in ledger.waiting()] == ["a"]
-    assert [entry.card.job_id for entry in ledger.given_to("w1")] == ["b"]
+    assert [entry.card.job_id for entry in jobs.waiting()] == ["a"]
+    assert [entry.card.job_id for entry in jobs.given_to("w1")] == ["b"]
 
 
 @pytest.mark.parametrize(
     "word", [m.Commit("a"), m.Fail("a", m.Failure.REJECTED, "x"), m.Release("a", "drain")]
 )
 def test_what_the_broker_was_told_stands_whatever_becomes_of_the_worker(word: m.ToBroker) -> None:
-    ledger = given("a")
-    ledger.end(ledger.entries["a"], word)
+    jobs = given("a")
+    jobs.end(jobs.entries["a"], word)
 
-    assert ledger.take_back("w0", Death.CRASH) == []
+    assert jobs.take_back("w0", Death.CRASH) == []
 
-    assert ledger.entries["a"].pending == word
-    assert ledger.waiting() == ledger.given_to("w0") == []
+    assert jobs.entries["a"].pending == word
+    assert jobs.waiting() == jobs.given_to("w0") == []
 
 
 def test_suspect_is_told_to_run_alone() -> None:
-    ledger = given("a")
-    ledger.take_back("w0", Death.CRASH)
+    jobs = given("a")
+    jobs.take_back("w0", Death.CRASH)
 
-    assert ledger.give(ledger.entries["a"], "w1", 7.0) == m.Job(card("a"), alone=True)
-    assert ledger.give(ledger.ready(card("b")), "w2", 7.0) == m.Job(card("b"), alone=False)
+    assert jobs.give(jobs.entries["a"], "w1", 7.0) == m.Job(card("a"), alone=True)
+    assert jobs.give(jobs.ready(card("b")), "w2", 7.0) == m.Job(card("b"), alone=False)
 
 
 def test_progress_counts_from_the_worker_that_has_the_job_and_from_no_other() -> None:
-    ledger = given("a")
+    jobs = given("a")
     half = m.Progress("a", "transcribing", 30.0, 60.0)
 
-    ledger.progress("w1", half, 100.0)
-    assert ledger.entries["a"].progress_ratio == 0.0
-    ledger.progress("w0", half, 100.0)
-    assert ledger.entries["a"].progress_ratio == 0.5
-    ledger.progress("w0", m.Progress("unknown", "transcribing", 1.0, 1.0), 100.0)
-    assert set(ledger.entries) == {"a"}
+    jobs.progress("w1", half, 100.0)
+    assert jobs.entries["a"].progress_ratio == 0.0
+    jobs.progress("w0", half, 100.0)
+    assert jobs.entries["a"].progress_ratio == 0.5
+    jobs.progress("w0", m.Progress("unknown", "transcribing", 1.0, 1.0), 100.0)
+    assert set(jobs.entries) == {"a"}
 
 
 @pytest.mark.parametrize(
@@ -140,58 +140,58 @@ def test_progress_counts_from_the_worker_that_has_the_job_and_from_no_other() ->
 def test_progress_is_a_share_of_the_transcription(
     phase: str, done_s: float, audio_s: float, ratio: float
 ) -> None:
-    ledger = given("a")
+    jobs = given("a")
 
-    ledger.progress("w0", m.Progress("a", phase, done_s, audio_s), 100.0)
+    jobs.progress("w0", m.Progress("a", phase, done_s, audio_s), 100.0)
 
-    assert ledger.entries["a"].progress_ratio == ratio
-    assert ledger.entries["a"].phase_ratio == (min(1.0, done_s / audio_s) if audio_s else 0.0)
+    assert jobs.entries["a"].progress_ratio == ratio
+    assert jobs.entries["a"].phase_ratio == (min(1.0, done_s / audio_s) if audio_s else 0.0)
 
 
 def test_progress_begins_anew_with_the_next_worker() -> None:
-    ledger = given("a")
-    ledger.progress("w0", m.Progress("a", "transcribing", 30.0, 60.0), 100.0)
-    ledger.take_back("w0", Death.CRASH)
+    jobs = given("a")
+    jobs.progress("w0", m.Progress("a", "transcribing", 30.0, 60.0), 100.0)
+    jobs.take_back("w0", Death.CRASH)
 
-    ledger.give(ledger.entries["a"], "w1", 9.0)
+    jobs.give(jobs.entries["a"], "w1", 9.0)
 
-    assert (ledger.entries["a"].progress_ratio, ledger.entries["a"].given_at_s) == (0.0, 9.0)
+    assert (jobs.entries["a"].progress_ratio, jobs.entries["a"].given_at_s) == (0.0, 9.0)
 
 
 def test_job_that_comes_staged_waits_for_nothing_but_its_commit() -> None:
-    ledger = JobTable()
-    entry = ledger.ready(card("a", staged=True))
+    jobs = JobTable()
+    entry = jobs.ready(card("a", staged=True))
 
-    assert (entry.stage, entry.pending, ledger.waiting()) == (Stage.STAGED, m.Commit("a", attempt=1), [])
+    assert (entry.stage, entry.pending, jobs.waiting()) == (Stage.STAGED, m.Commit("a", attempt=1), [])
     assert entry.progress_ratio == 1.0
 
 
 def test_job_met_again_keeps_its_place_and_its_charges() -> None:
-    ledger = given("a")
-    ledger.entries["a"].suspect = True
+    jobs = given("a")
+    jobs.entries["a"].suspect = True
 
-    again = ledger.ready(card("a", takes_s=99))
+    again = jobs.ready(card("a", takes_s=99))
 
     assert (again.stage, again.slot, again.suspect) == (Stage.GIVEN, "w0", True)
     assert again.card.audio_bytes == 99
 
 
 def test_samples_of_jobs_that_workers_have_are_counted_by_what_was_decoded() -> None:
-    ledger = given("a")
-    ledger.progress("w0", m.Progress("a", "decoding", 12.0, 0.0), 100.0)  # no length is known before the end
-    assert ledger.samples_bytes() == 12 * 32_000
+    jobs = given("a")
+    jobs.progress("w0", m.Progress("a", "decoding", 12.0, 0.0), 100.0)  # no length is known before the end
+    assert jobs.samples_bytes() == 12 * 32_000
 
-    ledger.progress("w0", m.Progress("a", "transcribing", 5.0, 60.0), 100.0)
-    assert ledger.samples_bytes() == 60 * 32_000
+    jobs.progress("w0", m.Progress("a", "transcribing", 5.0, 60.0), 100.0)
+    assert jobs.samples_bytes() == 60 * 32_000
 
-    ledger.take_back("w0", Death.CRASH)
-    assert ledger.samples_bytes() == 0
+    jobs.take_back("w0", Death.CRASH)
+    assert jobs.samples_bytes() == 0
 
 
 def test_job_that_was_asked_back_may_be_asked_back_from_its_next_slot_too() -> None:
-    ledger = given("a")
-    ledger.entries["a"].asked_back_at_s = 5.0
+    jobs = given("a")
+    jobs.entries["a"].asked_back_at_s = 5.0
 
-    ledger.give(ledger.entries["a"], "w1", 9.0)
+    jobs.give(jobs.entries["a"], "w1", 9.0)
 
-    assert ledger.entries["a"].asked_back_at_s is None
+    assert jobs.entries["a"].asked_back_at_s is None

@@ -148,15 +148,15 @@ def test_next_process_begins_with_what_fits() -> None:
     )
     pool = Pool()
     pool.devices = m.Devices(())
-    effects: Any = SimpleNamespace(recipes={}, children={})
-    crew = Provisioner(settings, {}, pool, effects, make_worker)
-    crew.fetches[MODEL].path = "/models/tiny.en"
-    crew.staff()
+    effects: Any = SimpleNamespace(child_specs={}, children={})
+    provisioner = Provisioner(settings, {}, pool, effects, make_worker)
+    provisioner.fetches[MODEL].path = "/models/tiny.en"
+    provisioner.staff()
     assert [place.batch_size for place in made] == [8]
 
     pool.memory.learn_rows("", "tiny.en", 2)
     pool.memory.step_down("", "tiny.en", "cpu", "float32")
-    crew.refit("cpu0")
+    provisioner.refit("cpu0")
 
     assert [(place.batch_size, place.compute_type) for place in made] == [(8, ""), (2, "int8")]
-    assert effects.recipes == {"cpu0": made[-1]}
+    assert effects.child_specs == {"cpu0": made[-1]}

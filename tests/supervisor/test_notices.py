@@ -27,7 +27,7 @@ def fake() -> Iterator[FakeImds]:
 def test_no_notice_lets_workers_begin_after_the_first_round(fake: FakeImds) -> None:
     async def story(watch: Watch) -> None:
         assert not watch.notices.settled
-        await watch.until(lambda: watch.ears.heard)
+        await watch.until(lambda: watch.listener.heard)
         await watch.rounds(3)
         assert watch.notices.picture(clock.now_s()) is None
 
@@ -58,8 +58,8 @@ def test_a_live_notice_is_told_before_workers_may_begin(fake: FakeImds) -> None:
     async def story(watch: Watch) -> None:
         await watch.until(lambda: watch.notices.settled)
 
-    ears = watched(fake, story)
-    assert ears.words == ["spot terminate", "settled"]
+    listener = watched(fake, story)
+    assert listener.words == ["spot terminate", "settled"]
 
 
 def test_a_notice_is_told_once_with_what_it_leaves(fake: FakeImds, caplog: pytest.LogCaptureFixture) -> None:
@@ -68,9 +68,9 @@ def test_a_notice_is_told_once_with_what_it_leaves(fake: FakeImds, caplog: pytes
     async def story(watch: Watch) -> None:
         await watch.rounds(1)
         fake.tell(Kind.SPOT, "stop", in_s=60)
-        await watch.until(lambda: watch.ears.notices)
+        await watch.until(lambda: watch.listener.notices)
         await watch.rounds(5)
-        left_s = watch.ears.notices[0].deadline_at_s - clock.now_s()
+        left_s = watch.listener.notices[0].deadline_at_s - clock.now_s()
         assert 50 < left_s <= 60
         shown = watch.notices.picture(clock.now_s())
         assert shown is not None
@@ -89,8 +89,8 @@ def test_a_clock_that_is_wrong_by_an_hour_does_not_change_what_is_left(fake: Fak
     fake.tell(Kind.SPOT, in_s=60)
 
     async def story(watch: Watch) -> None:
-        await watch.until(lambda: watch.ears.notices)
-        assert 50 < watch.ears.notices[0].deadline_at_s - clock.now_s() <= 61
+        await watch.until(lambda: watch.listener.notices)
+        assert 50 < watch.listener.notices[0].deadline_at_s - clock.now_s() <= 61
 
     watched(fake, story)
 
@@ -99,8 +99,8 @@ def test_a_notice_in_the_past_leaves_nothing(fake: FakeImds) -> None:
     fake.tell(Kind.SPOT, in_s=-3_600)
 
     async def story(watch: Watch) -> None:
-        await watch.until(lambda: watch.ears.notices)
-        assert watch.ears.notices[0].deadline_at_s <= clock.now_s()
+        await watch.until(lambda: watch.listener.notices)
+        assert watch.listener.notices[0].deadline_at_s <= clock.now_s()
 
     assert watched(fake, story).words[0] == "spot terminate"
 
@@ -115,7 +115,7 @@ def test_a_machine_that_hibernated_and_is_back_is_told_of(
 
     async def story(watch: Watch) -> None:
         fake.tell(Kind.SPOT, action)
-        await watch.until(lambda: watch.ears.notices)
+        await watch.until(lambda: watch.listener.notices)
         watch.slept_s += slept_s
         fake.withdraw(Kind.SPOT)
         await watch.rounds(3)
@@ -128,9 +128,9 @@ def test_a_changed_notice_is_told_again_and_a_withdrawn_one_stays_known(
 ) -> None:
     async def story(watch: Watch) -> None:
         fake.tell(Kind.SPOT, in_s=100)
-        await watch.until(lambda: len(watch.ears.notices) == 1)
+        await watch.until(lambda: len(watch.listener.notices) == 1)
         fake.tell(Kind.SPOT, in_s=50)
-        await watch.until(lambda: len(watch.ears.notices) == 2)
+        await watch.until(lambda: len(watch.listener.notices) == 2)
         fake.withdraw(Kind.SPOT)
         await watch.rounds(3)
         shown = watch.notices.picture(clock.now_s())
@@ -169,9 +169,9 @@ def test_garbage_about_one_thing_hides_no_other(fake: FakeImds) -> None:
     async def story(watch: Watch) -> None:
         await watch.rounds(3)
 
-    ears = watched(fake, story)
-    assert ears.words == ["asg terminate", "trouble", "settled"]
-    assert PATHS[Kind.SPOT] in str(ears.heard[1])
+    listener = watched(fake, story)
+    assert listener.words == ["asg terminate", "trouble", "settled"]
+    assert PATHS[Kind.SPOT] in str(listener.heard[1])
 
 
 def test_garbage_after_a_notice_withdraws_nothing(fake: FakeImds) -> None:
@@ -211,9 +211,9 @@ def test_trouble_is_told_once_workers_begin_and_a_notice_behind_it_is_heard_at_l
         await watch.until(lambda: watch.notices.settled)
         asked = len(fake.requests)
         await watch.until(lambda: len(fake.requests) > asked + 4)
-        assert watch.ears.words == ["trouble", "settled"]
+        assert watch.listener.words == ["trouble", "settled"]
         fake.fault = ImdsFault.NONE
-        await watch.until(lambda: "well" in watch.ears.words)
+        await watch.until(lambda: "well" in watch.listener.words)
 
     assert watched(fake, story).words == ["trouble", "settled", "asg terminate", "well"]
     said = [record.message for record in caplog.records]
@@ -226,18 +226,18 @@ def test_a_mistake_of_ours_ends_neither_the_watch_nor_the_start(
     fake.tell(Kind.SPOT)
 
     async def story(watch: Watch) -> None:
-        await watch.until(lambda: "trouble" in watch.ears.words)
+        await watch.until(lambda: "trouble" in watch.listener.words)
         monkeypatch.undo()
-        await watch.until(lambda: "well" in watch.ears.words)
+        await watch.until(lambda: "well" in watch.listener.words)
 
     def mistaken(*args: object) -> None:
         raise KeyError("never thought of")
 
     monkeypatch.setattr("supervisor.notices.watch.read", mistaken)
 
-    ears = watched(fake, story)
-    assert ears.words == ["trouble", "settled", "spot terminate", "well"]
-    assert "never thought of" in str(ears.heard[0])
+    listener = watched(fake, story)
+    assert listener.words == ["trouble", "settled", "spot terminate", "well"]
+    assert "never thought of" in str(listener.heard[0])
 
 
 def test_a_service_that_hangs_holds_workers_up_no_longer_than_the_gate(fake: FakeImds) -> None:
@@ -272,13 +272,13 @@ def test_where_there_is_nothing_to_watch_workers_begin_at_once_and_one_line_says
     monkeypatch.setattr("supervisor.notices.imds.is_ec2", lambda: False)  # the tests' own host may be one
 
     async def run() -> Ears:
-        ears = Ears()
-        notices = NoticeWatch(Settings(notices=settings), environ, ears)
+        listener = Ears()
+        notices = NoticeWatch(Settings(notices=settings), environ, listener)
         notices.start()
         assert notices.settled
         assert len(asyncio.all_tasks()) == 1
         notices.stop()
-        return ears
+        return listener
 
     assert asyncio.run(run()).heard == ["settled"]
     (record,) = caplog.records
@@ -296,9 +296,9 @@ def test_a_drill_goes_the_way_of_a_real_notice_and_ends_with_resume() -> None:
         watch.notices.resumed()
         assert watch.notices.picture(clock.now_s()) is None
 
-    ears = watched(None, story, NoticesSettings(enabled="off"))
-    assert ears.words == ["settled", "spot terminate"]
-    assert ears.notices[0].why.startswith("drill: spot terminate at ")
+    listener = watched(None, story, NoticesSettings(enabled="off"))
+    assert listener.words == ["settled", "spot terminate"]
+    assert listener.notices[0].why.startswith("drill: spot terminate at ")
 
 
 @pytest.mark.parametrize(

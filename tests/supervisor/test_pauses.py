@@ -39,7 +39,7 @@ def test_three_pauses_of_40_s_kill_nobody_and_charge_nothing(how: str) -> None:
     for _ in range(3):
         interrupt(host, how, 40)
         host.run(5)
-        assert not any(entry.suspect for entry in host.pool.ledger.entries.values())
+        assert not any(entry.suspect for entry in host.pool.jobs.entries.values())
 
     assert (host.signals, pids(host), host.pool.totals.crashed) == ([], before, 0)
     host.run(200)
@@ -151,7 +151,7 @@ def test_running_job_is_weighed_by_its_speed_while_it_could_run() -> None:
     """90 s of 120 s are left when it thaws: at its own speed that is in time."""
     host = Host(workers=1).begin("a", takes_s=100).run(25)
     host.freeze(300)
-    (entry,) = host.pool.ledger.entries.values()
+    (entry,) = host.pool.jobs.entries.values()
 
     host.drain(within_s=110)
     host.run(5)

@@ -49,13 +49,13 @@ def test_stop_names_the_attempt_and_the_later_one_is_given_out() -> None:
 )
 def test_late_word_of_an_earlier_attempt_changes_nothing(late: Any) -> None:
     host = worked_on_again()
-    entry = host.pool.ledger.entries["a"]
+    entry = host.pool.jobs.entries["a"]
     before = replace(entry)
     said_to_broker = len(host.broker.heard)
 
     host.worker("w0").say(late)
 
-    assert host.pool.ledger.entries["a"] == before
+    assert host.pool.jobs.entries["a"] == before
     assert entry.stage is Stage.GIVEN
     assert host.broker.heard[said_to_broker:] == []
 
@@ -76,7 +76,7 @@ def test_job_that_is_claimed_anew_without_a_word_of_its_loss_is_stopped_and_give
     host.broker.say(m.Ready(again))
 
     assert m.StopJob("a", "it was claimed anew", attempt=1) in host.worker("w0").heard
-    assert host.pool.ledger.entries["a"].card.attempt == 2
+    assert host.pool.jobs.entries["a"].card.attempt == 2
 
 
 def test_ready_that_is_said_again_by_a_brokers_heir_leaves_the_job_with_its_worker() -> None:

@@ -33,7 +33,7 @@ def test_worker_does_not_notice_that_the_broker_was_replaced() -> None:
 
 def test_job_that_waits_in_line_outlives_the_broker() -> None:
     host = Host(workers=1).begin("a", "b", takes_s=30).run(10)
-    assert [entry.card.job_id for entry in host.pool.ledger.waiting()] == ["b"]
+    assert [entry.card.job_id for entry in host.pool.jobs.waiting()] == ["b"]
 
     host.kill("broker")
 
@@ -48,7 +48,7 @@ def test_transcript_finished_without_a_broker_is_committed_by_the_heir() -> None
 
     host.run(15)
     assert (host.staged, host.endings) == ({"a"}, [])
-    assert host.pool.ledger.entries["a"].stage is Stage.STAGED
+    assert host.pool.jobs.entries["a"].stage is Stage.STAGED
 
     host.run(20)
     assert host.endings == [("a", m.Ending.DONE)]
@@ -98,7 +98,7 @@ def test_job_whose_lease_did_not_outlive_the_broker_is_stopped_at_its_worker() -
 
     stops = [word.job_id for word in host.worker(loser).heard if isinstance(word, m.StopJob)]
     assert (stops, host.has(loser), host.has(keeper)) == (["a"], [], ["b"])
-    assert set(host.pool.ledger.entries) == {"b"}
+    assert set(host.pool.jobs.entries) == {"b"}
 
 
 def test_heir_is_told_how_many_jobs_are_wanted() -> None:
@@ -147,10 +147,10 @@ def test_trouble_outside_is_shown_while_it_lasts() -> None:
     host = Host(workers=1).begin().run(10)
 
     host.broker.say(m.Trouble("queue", "no answer from sqs"))
-    assert host.pool.troubles == {"queue": "no answer from sqs"}
+    assert host.pool.outages == {"queue": "no answer from sqs"}
 
     host.broker.say(m.Trouble("queue", ""))
-    assert host.pool.troubles == {}
+    assert host.pool.outages == {}
 
 
 @pytest.mark.parametrize("stage", [Stage.WAITING, Stage.GIVEN, Stage.STAGED, Stage.ENDING])
@@ -159,7 +159,7 @@ def test_job_in_any_stage_ends_once_though_the_broker_dies_then(stage: Stage) ->
     host = Host(workers=1)
     host.failures["bad"] = m.Failure.FAILURE
     host.begin("a", "bad", "b", takes_s=15)
-    host.run_until(lambda: any(e.stage is stage for e in host.pool.ledger.entries.values()))
+    host.run_until(lambda: any(e.stage is stage for e in host.pool.jobs.entries.values()))
 
     host.kill("broker")
     host.run(200)
@@ -179,7 +179,7 @@ def test_ready_again_for_a_job_at_work_brings_its_newer_card_and_no_second_worke
     host.broker.say(m.Ready(newer))
 
     assert len(host.slots_of("a")) == 1
-    assert host.pool.ledger.entries["a"].card == newer
+    assert host.pool.jobs.entries["a"].card == newer
 
 
 def test_what_a_dead_supervisor_left_waits_for_workers_that_are_still_to_come() -> None:

@@ -58,7 +58,7 @@ def check(host: Host) -> None:
     finals = Counter(job_id for job_id, how in host.endings if how is not m.Ending.RELEASED)
     assert not [job_id for job_id, count in finals.items() if count > 1], host.endings
     if host.state("broker") == "ready":
-        assert set(host.pool.ledger.entries) <= set(host.leases)
+        assert set(host.pool.jobs.entries) <= set(host.leases)
 
 
 @settings(max_examples=150)
@@ -76,7 +76,7 @@ def test_every_job_ends_once_whatever_dies_on_the_way(
     host.run_until(lambda: ended(host) == set(JOBS), 2000, step_s=2)
 
     check(host)
-    assert host.pool.ledger.entries == {}
+    assert host.pool.jobs.entries == {}
 
 
 @settings(max_examples=150)

@@ -30,7 +30,7 @@ def test_jobs_go_from_the_queue_to_done_once_each() -> None:
     host = Host(workers=2).begin(*"abcdef").run(120)
 
     assert host.ended_as(m.Ending.DONE) == list("abcdef")
-    assert (len(host.begins), host.leases, host.pool.ledger.entries) == (6, {}, {})
+    assert (len(host.begins), host.leases, host.pool.jobs.entries) == (6, {}, {})
     assert host.pool.totals == ev.Totals(done=6)
     assert sum(w.done for w in host.pool.workers()) == 6
     assert sum(w.audio_s_done for w in host.pool.workers()) == 60.0
@@ -98,7 +98,7 @@ def test_lease_that_is_lost_stops_the_job_and_frees_the_worker() -> None:
     host.broker.say(m.Lost("a", "another worker has it"))
 
     assert m.StopJob("a", "another worker has it", attempt=1) in host.worker("w0").heard
-    assert (host.has("w0"), host.pool.ledger.entries) == ([], {})
+    assert (host.has("w0"), host.pool.jobs.entries) == ([], {})
     host.enqueue("b")
     assert host.run(30).ended_as(m.Ending.DONE) == ["b"]
 
@@ -116,7 +116,7 @@ def test_broker_is_asked_for_free_places_and_the_read_ahead() -> None:
 
     host.enqueue("b", "c", "d", takes_s=100)
     host.run(2)
-    assert (host.broker.wanted, len(host.pool.ledger.waiting()), len(host.queue)) == (0, 1, 1)
+    assert (host.broker.wanted, len(host.pool.jobs.waiting()), len(host.queue)) == (0, 1, 1)
 
 
 def test_nothing_is_asked_for_before_a_worker_is_ready() -> None:
@@ -177,7 +177,7 @@ def test_job_waits_for_the_restart_where_there_is_no_other_slot() -> None:
     host = Host(workers=1).begin("a", takes_s=30).run(10)
 
     host.kill("w0")
-    assert [entry.card.job_id for entry in host.pool.ledger.waiting()] == ["a"]
+    assert [entry.card.job_id for entry in host.pool.jobs.waiting()] == ["a"]
 
     assert host.run(60).endings == [("a", m.Ending.DONE)]
     assert host.slots_of("a") == ["w0", "w0"]
@@ -200,7 +200,7 @@ def test_job_is_not_charged_for_a_device_that_breaks() -> None:
 
     host.kill(host.slots_of("a")[0], Exit.DEVICE_BROKEN)
 
-    assert not host.pool.ledger.entries["a"].suspect
+    assert not host.pool.jobs.entries["a"].suspect
     assert len(host.slots_of("a")) == 2
 
 
@@ -223,7 +223,7 @@ def test_late_words_about_a_job_that_somebody_else_has_change_nothing() -> None:
     for word in words:
         host.post(Heard(first, word))
 
-    entry = host.pool.ledger.entries["a"]
+    entry = host.pool.jobs.entries["a"]
     assert (entry.slot, entry.stage.value) == (second, "given")
     assert entry.audio_s != 10.0
     assert (host.endings, host.pool.members[first].done, host.checkpoints) == ([], 0, [])
@@ -293,12 +293,12 @@ def test_kill_from_outside_is_not_charged_ten_times() -> None:
         host.run_until(lambda: host.has("w0"))
         host.run(60)
         host.kill("w0")
-        entry = host.pool.ledger.entries["a"]
+        entry = host.pool.jobs.entries["a"]
         assert (entry.outside_kills, entry.suspect) == (n, False)
 
     host.run_until(lambda: host.has("w0"))
     host.kill("w0")
-    assert host.pool.ledger.entries["a"].suspect
+    assert host.pool.jobs.entries["a"].suspect
     for _ in range(2):
         host.run_until(lambda: host.has("w0"))
         host.kill("w0")
@@ -310,7 +310,7 @@ def test_kill_by_the_kernel_for_want_of_memory_is_charged() -> None:
 
     host.kill("w0", -9, out_of_memory=True)
 
-    assert host.pool.ledger.entries["a"].suspect
+    assert host.pool.jobs.entries["a"].suspect
 
 
 @pytest.mark.parametrize("how", ["silent", "stuck"])
@@ -322,7 +322,7 @@ def test_recording_that_stalls_its_worker_is_charged_like_a_crash(how: str) -> N
     assert host.signals == [("w0", signal.SIGUSR2)]  # all stacks into a file
     host.run(3)
     assert host.signals == [("w0", signal.SIGUSR2), ("w0", signal.SIGKILL)]
-    assert host.pool.ledger.entries["bad"].suspect
+    assert host.pool.jobs.entries["bad"].suspect
 
     assert host.run(1200).endings == [("bad", m.Ending.FAILED)]
 
@@ -333,7 +333,7 @@ def test_restart_by_order_charges_nothing() -> None:
         host.post(ev.SlotEvent("w0", sl.Kill("restart asked for")))
         host.run(10)
 
-    entry = host.pool.ledger.entries["a"]
+    entry = host.pool.jobs.entries["a"]
     assert (entry.suspect, entry.outside_kills, len(host.slots_of("a"))) == (False, 0, 6)
 
 
@@ -345,4 +345,4 @@ def test_crash_while_draining_is_charged_like_any_other() -> None:
 
     host.kill(first, SEGV)
 
-    assert host.pool.ledger.entries["a"].suspect
+    assert host.pool.jobs.entries["a"].suspect

@@ -20,7 +20,7 @@ def alive(host: Host) -> list[str]:
 
 def test_a_dead_workers_heir_is_started_before_the_pool_thinks_of_anything_else() -> None:
     host = Host(workers=2).begin("a").run(8)
-    entry = host.pool.ledger.entries["a"]
+    entry = host.pool.jobs.entries["a"]
     dead = entry.slot
 
     steps = host.pool.steps(ev.Died(dead, -11, 0.5), host.now_s)

@@ -20,15 +20,15 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 def test_a_pause_is_told_in_its_whole_length_and_once(set_clock: Callable[[float], None]) -> None:
-    pulse = PauseDetector(lambda: None)
+    pause_detector = PauseDetector(lambda: None)
 
-    assert pulse.missed_s(101.0) == 0.0
-    assert pulse.missed_s(141.0) == 40.0
-    assert pulse.missed_s(141.5) == 0.0
+    assert pause_detector.missed_s(101.0) == 0.0
+    assert pause_detector.missed_s(141.0) == 40.0
+    assert pause_detector.missed_s(141.5) == 0.0
 
 
 def test_what_a_busy_machine_does_to_a_loop_is_no_pause(set_clock: Callable[[float], None]) -> None:
-    pulse = PauseDetector(lambda: None)
+    pause_detector = PauseDetector(lambda: None)
 
-    assert pulse.missed_s(100.0 + PULSE_S + LATE_S) == 0.0
-    assert pulse.missed_s(106.5) == 3.5
+    assert pause_detector.missed_s(100.0 + PULSE_S + LATE_S) == 0.0
+    assert pause_detector.missed_s(106.5) == 3.5

@@ -34,8 +34,8 @@ def test_a_drain_says_which_jobs_may_finish_and_which_are_suspended_at_once() ->
 
     reply = control_replies.of_drain(host.pool, (), 60)
 
-    suspended = sum(entry.drain_choice == "put-down" for entry in host.pool.ledger.entries.values())
-    finishing = sum(entry.drain_choice == "finish" for entry in host.pool.ledger.entries.values())
+    suspended = sum(entry.drain_choice == "put-down" for entry in host.pool.jobs.entries.values())
+    finishing = sum(entry.drain_choice == "finish" for entry in host.pool.jobs.entries.values())
     assert suspended == 1
     assert ("1 running job may finish within 55 s" in reply) == (finishing == 1)
     assert "1 running job can't finish in 55 s: suspended now, to go back to the queue" in reply

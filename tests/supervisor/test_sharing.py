@@ -19,7 +19,7 @@ def says(host: Host, slot: str, message: Any) -> None:
     host.post(Heard(slot, message))
 
 
-def sharing(workers: int = 3, parts_left: int = 2) -> Host:
+def split_helpers(workers: int = 3, parts_left: int = 2) -> Host:
     """A host on which w0, or whichever got it, has a long recording with parts to share."""
     host = Host(workers=workers).begin("long", takes_s=LONG_S).run(10)
     says(host, owner(host), m.Parts("long", parts_left))
@@ -46,9 +46,9 @@ def owner_of(host: Host, job_id: str) -> str:
 
 
 def test_idle_slots_are_asked_to_help_as_far_as_there_are_parts() -> None:
-    assert len(helpers(sharing(workers=4, parts_left=2))) == 2
-    assert len(helpers(sharing(workers=2, parts_left=5))) == 1
-    assert helpers(sharing(workers=3, parts_left=0)) == []
+    assert len(helpers(split_helpers(workers=4, parts_left=2))) == 2
+    assert len(helpers(split_helpers(workers=2, parts_left=5))) == 1
+    assert helpers(split_helpers(workers=3, parts_left=0)) == []
 
 
 def test_slot_with_a_recording_of_its_own_is_not_asked() -> None:
@@ -78,7 +78,7 @@ def test_slot_with_another_engine_is_not_asked() -> None:
 
 
 def test_helper_that_found_nothing_more_is_free_and_may_be_asked_again() -> None:
-    host = sharing(workers=2, parts_left=1)
+    host = split_helpers(workers=2, parts_left=1)
     (helper,) = helpers(host)
 
     says(host, helper, m.Helped("long"))
@@ -89,7 +89,7 @@ def test_helper_that_found_nothing_more_is_free_and_may_be_asked_again() -> None
 
 
 def test_helpers_are_called_off_when_the_recording_is_done() -> None:
-    host = sharing(workers=2, parts_left=1)
+    host = split_helpers(workers=2, parts_left=1)
     (helper,) = helpers(host)
 
     host.run(LONG_S)
@@ -99,7 +99,7 @@ def test_helpers_are_called_off_when_the_recording_is_done() -> None:
 
 
 def test_helpers_death_leaves_the_recording_where_it_is_and_its_heir_is_asked() -> None:
-    host = sharing(workers=2, parts_left=1)
+    host = split_helpers(workers=2, parts_left=1)
     (helper,) = helpers(host)
 
     host.processes[helper].end(-9)
@@ -111,7 +111,7 @@ def test_helpers_death_leaves_the_recording_where_it_is_and_its_heir_is_asked() 
 
 
 def test_recording_that_costs_helper_after_helper_is_left_to_its_own_worker() -> None:
-    host = sharing(workers=2, parts_left=1)
+    host = split_helpers(workers=2, parts_left=1)
     (helper,) = helpers(host)
 
     asked = 0
@@ -129,7 +129,7 @@ def test_recording_that_costs_helper_after_helper_is_left_to_its_own_worker() ->
 
 def test_helper_gets_the_recording_itself_only_when_it_is_through_with_its_part() -> None:
     """Its owner's death once made its helper the owner at once: two lanes with one job's orders."""
-    host = sharing(workers=2, parts_left=1)
+    host = split_helpers(workers=2, parts_left=1)
     first, (helper,) = owner(host), helpers(host)
     host.starts_fail.add(first)
 
@@ -146,7 +146,7 @@ def test_helper_gets_the_recording_itself_only_when_it_is_through_with_its_part(
 
 
 def test_owners_death_calls_its_helpers_off_and_the_recording_goes_to_another() -> None:
-    host = sharing(workers=2, parts_left=1)
+    host = split_helpers(workers=2, parts_left=1)
     first, (helper,) = owner(host), helpers(host)
 
     host.processes[first].end(-9)

@@ -142,7 +142,7 @@ def with_garbage(path: Path, source: Path, at_ratio: float, size_bytes: int = 4_
     return path
 
 
-def tape(pcm: Optional[Pcm] = None) -> PcmFile:
+def pcm_file(pcm: Optional[Pcm] = None) -> PcmFile:
     """A tape on this machine's disk, empty or with samples."""
     made = PcmFile(Path(tempfile.gettempdir()))
     if pcm is not None:
@@ -152,6 +152,6 @@ def tape(pcm: Optional[Pcm] = None) -> PcmFile:
 
 def samples_of(path: Path) -> Pcm:
     """Decode a file as the worker does."""
-    with tape() as made:
+    with pcm_file() as made:
         decode.decode(path, made, 3_600.0, lambda done_s, audio_s: None)
         return np.asarray(made.read(0, len(made)) * 32_768.0).astype(np.int16)

@@ -22,14 +22,14 @@ MAX_S = 600.0
 
 
 def decoded(path: Path, max_audio_s: float = MAX_S) -> Sound:
-    with recordings.tape() as tape:
-        return decode.decode(path, tape, max_audio_s, lambda done_s, audio_s: None)
+    with recordings.pcm_file() as pcm_file:
+        return decode.decode(path, pcm_file, max_audio_s, lambda done_s, audio_s: None)
 
 
 def samples_of(path: Path) -> tuple[Samples, Sound]:
-    with recordings.tape() as tape:
-        sound = decode.decode(path, tape, MAX_S, lambda done_s, audio_s: None)
-        return tape.read(0, len(tape)), sound
+    with recordings.pcm_file() as pcm_file:
+        sound = decode.decode(path, pcm_file, MAX_S, lambda done_s, audio_s: None)
+        return pcm_file.read(0, len(pcm_file)), sound
 
 
 def rejection(path: Path, max_audio_s: float = MAX_S) -> str:
@@ -86,8 +86,8 @@ def test_samples_equal_faster_whispers_for_speech(clip: Clip) -> None:
 def test_progress_tells_seconds_decoded_of_seconds_announced(tmp_path: Path) -> None:
     told: list[tuple[float, float]] = []
 
-    with recordings.tape() as tape:
-        decode.decode(wav(tmp_path / "audio", tone(90.0)), tape, MAX_S, lambda *facts: told.append(facts))
+    with recordings.pcm_file() as pcm_file:
+        decode.decode(wav(tmp_path / "audio", tone(90.0)), pcm_file, MAX_S, lambda *facts: told.append(facts))
 
     assert [audio_s for _, audio_s in told] == [90.0] * len(told)
     assert sorted(told) == told

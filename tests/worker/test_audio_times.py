@@ -23,9 +23,9 @@ WITH_ZERO = [
 
 
 def decoded(path: Path, max_audio_s: float = 600.0) -> tuple[Samples, Sound]:
-    with recordings.tape() as tape:
-        sound = decode.decode(path, tape, max_audio_s, lambda done_s, audio_s: None)
-        return tape.read(0, len(tape)), sound
+    with recordings.pcm_file() as pcm_file:
+        sound = decode.decode(path, pcm_file, max_audio_s, lambda done_s, audio_s: None)
+        return pcm_file.read(0, len(pcm_file)), sound
 
 
 def loud_s(samples: Samples) -> tuple[float, float]:

@@ -297,8 +297,8 @@ def test_estimate_from_the_bit_rate_neither_refuses_nor_warns(tmp_path: Path, ki
     path.write_bytes(quiet + write(tmp_path / "loud", kind, [Track(seconds=4.0)]).read_bytes())
     told: list[float] = []
 
-    with recordings.tape() as tape:
-        sound = decode.decode(path, tape, 60.0, lambda done_s, audio_s: told.append(audio_s))
+    with recordings.pcm_file() as pcm_file:
+        sound = decode.decode(path, pcm_file, 60.0, lambda done_s, audio_s: told.append(audio_s))
 
     assert sound.audio_s == pytest.approx(44.0, abs=0.5)
     assert "announces" not in " ".join(sound.warnings)

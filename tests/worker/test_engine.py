@@ -85,8 +85,8 @@ def heard(
 
     def work() -> None:
         try:
-            with batch.lane() as lane, recordings.tape(pcm) as tape:
-                run = recogniser.transcribe(tape, options, lane, mark)
+            with batch.lane() as lane, recordings.pcm_file(pcm) as pcm_file:
+                run = recogniser.transcribe(pcm_file, options, lane, mark)
                 for s in run.segments:
                     words = [(w.start_s, w.end_s, w.text) for w in s.words]
                     texts.append((s.id, s.start_s, s.end_s, s.text, s.avg_logprob, words))

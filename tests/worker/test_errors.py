@@ -74,7 +74,7 @@ class BrokenEngine:
     def prompts(self, options: Any) -> Prompts:
         return Prompts(0, 0, 448, is_conditioned=False)
 
-    def prepare(self, tape: Any, options: Any, lane: Any, reach: Any) -> Any:
+    def prepare(self, pcm_file: Any, options: Any, lane: Any, reach: Any) -> Any:
         raise self.error
 
 
@@ -94,11 +94,11 @@ def test_job_in_a_broken_engine_is_given_up_and_only_a_sick_device_ends_the_work
     settings, link = settings_in(tmp_path), WorkerLink(theirs, die=pytest.fail)
     worker = Worker(settings, link, die=pytest.fail)
     engine: Any = BrokenEngine(RuntimeError(text))
-    tools = WorkerContext(settings, engine, Batch(engine, rows=1), {}, ProgressBoard(), link.send)
+    context = WorkerContext(settings, engine, Batch(engine, rows=1), {}, ProgressBoard(), link.send)
 
     with ours, theirs:
         with pytest.raises(DeviceBroken) if ends else contextlib.nullcontext():
-            worker.do(Job(job), worker._board.await_job(job.job_id, job.attempt), tools)
+            worker.do(Job(job), worker._board.await_job(job.job_id, job.attempt), context)
         line = ours.recv(65_536)
 
     told = messages.read(line.rstrip(b"\n"), messages.FROM_WORKER)

@@ -78,8 +78,8 @@ def together(recogniser: Recogniser, jobs: Sequence[tuple[Any, Options]], rows: 
 
 def _text(recogniser: Recogniser, sound: Any, options: Options, lane: Any) -> Any:
     try:
-        with recordings.tape(sound) as tape:
-            run = recogniser.transcribe(tape, options, lane)
+        with recordings.pcm_file(sound) as pcm_file:
+            run = recogniser.transcribe(pcm_file, options, lane)
             return [(segment.id, segment.start_s, segment.end_s, segment.text) for segment in run.segments]
     except Exception as error:
         return error

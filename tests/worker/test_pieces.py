@@ -64,8 +64,8 @@ def sound_of(length: int) -> Pcm:
 def test_features_of_a_long_recording_are_computed_in_blocks_and_equal_all_the_same() -> None:
     extractor, pcm = FeatureExtractor(), sound_of(LONG_SAMPLES)
 
-    with recordings.tape(pcm) as tape:
-        ours = LogMel(extractor, tape, nothing)
+    with recordings.pcm_file(pcm) as pcm_file:
+        ours = LogMel(extractor, pcm_file, nothing)
         theirs = extractor(floats(pcm))
         frames = theirs.shape[1]
 
@@ -78,8 +78,8 @@ def test_features_of_a_long_recording_are_computed_in_blocks_and_equal_all_the_s
 def test_features_equal_those_of_the_whole_recording(length: int) -> None:
     extractor, pcm = FeatureExtractor(), sound_of(length)
 
-    with recordings.tape(pcm) as tape:
-        ours = LogMel(extractor, tape, nothing)
+    with recordings.pcm_file(pcm) as pcm_file:
+        ours = LogMel(extractor, pcm_file, nothing)
         theirs = extractor(floats(pcm))
         frames = theirs.shape[1]
         third = frames // 3
@@ -93,8 +93,8 @@ def test_features_equal_those_of_the_whole_recording(length: int) -> None:
 def test_features_of_a_recording_without_speech_are_those_of_nothing() -> None:
     extractor = FeatureExtractor()
 
-    with recordings.tape(noise(1.0)) as tape:
-        ours = LogMel(extractor, Speech(tape, []), nothing)
+    with recordings.pcm_file(noise(1.0)) as pcm_file:
+        ours = LogMel(extractor, Speech(pcm_file, []), nothing)
 
     theirs = extractor(np.zeros(0, dtype=np.float32))
     assert np.array_equal(ours[:, 0 : theirs.shape[1]], theirs)
@@ -103,8 +103,8 @@ def test_features_of_a_recording_without_speech_are_those_of_nothing() -> None:
 def test_features_of_large_models_have_128_bands() -> None:
     extractor, pcm = FeatureExtractor(feature_size=128), sound_of(40 * RATE_HZ)
 
-    with recordings.tape(pcm) as tape:
-        ours = LogMel(extractor, tape, nothing)
+    with recordings.pcm_file(pcm) as pcm_file:
+        ours = LogMel(extractor, pcm_file, nothing)
 
         assert ours.shape[0] == 128
         assert np.array_equal(ours[:, 0 : ours.shape[1]], extractor(floats(pcm)))
@@ -115,8 +115,8 @@ def test_voice_is_found_as_in_the_whole_recording(length: int) -> None:
     detector = faster_whisper.vad.get_vad_model()
     pcm = np.concatenate([recordings.samples_of(clip.path) for clip in recordings.samples()])[:length]
 
-    with recordings.tape(pcm) as tape:
-        ours = voice_probabilities(detector.session, tape, nothing)
+    with recordings.pcm_file(pcm) as pcm_file:
+        ours = voice_probabilities(detector.session, pcm_file, nothing)
 
     padded = np.pad(floats(pcm), (0, 512 - length % 512))
     assert np.array_equal(ours, detector(padded))
@@ -127,8 +127,8 @@ def test_stretches_are_read_as_if_they_were_one_recording() -> None:
     stretches = [{"start": at, "end": at + 700} for at in range(100, 30_000, 1_100)]
     joined = floats(np.concatenate([pcm[one["start"] : one["end"]] for one in stretches]))
 
-    with recordings.tape(pcm) as tape:
-        speech = Speech(tape, stretches)
+    with recordings.pcm_file(pcm) as pcm_file:
+        speech = Speech(pcm_file, stretches)
 
         assert len(speech) == len(joined)
         assert np.array_equal(speech.read(0, len(speech)), joined)
@@ -143,12 +143,12 @@ def test_tape_gives_what_was_written_and_leaves_no_file(tmp_path: object) -> Non
     from workerproc.audio.pcm_file import PcmFile
 
     folder, pcm = Path(str(tmp_path)), noise(1.0)
-    with PcmFile(folder) as tape:
-        tape.append(pcm[:100])
-        tape.append(pcm[100:])
+    with PcmFile(folder) as pcm_file:
+        pcm_file.append(pcm[:100])
+        pcm_file.append(pcm[100:])
 
         assert list(folder.iterdir()) == []
-        assert (len(tape), tape.length_s) == (len(pcm), 1.0)
-        assert np.array_equal(tape.read(50, 150), floats(pcm[50:150]))
-        assert len(tape.read(len(pcm) - 5, len(pcm) + 5)) == 5
-        assert len(tape.read(len(pcm) + 5, len(pcm) + 9)) == 0
+        assert (len(pcm_file), pcm_file.length_s) == (len(pcm), 1.0)
+        assert np.array_equal(pcm_file.read(50, 150), floats(pcm[50:150]))
+        assert len(pcm_file.read(len(pcm) - 5, len(pcm) + 5)) == 5
+        assert len(pcm_file.read(len(pcm) + 5, len(pcm) + 9)) == 0

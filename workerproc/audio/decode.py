@@ -73,7 +73,7 @@ class _Forward:
         self.read = opened.read
 
 
-def decode(path: Path, tape: PcmFile, max_audio_s: float, tell: Tell) -> Sound:
+def decode(path: Path, pcm_file: PcmFile, max_audio_s: float, tell: Tell) -> Sound:
     """Decode a file onto an empty tape. Raises `AudioRejected` with a sentence for people, or OSError.
 
     `tell` is called after each packet; what it raises ends the decoding.
@@ -85,26 +85,26 @@ def decode(path: Path, tape: PcmFile, max_audio_s: float, tell: Tell) -> Sound:
         with AudioReader(io.FileIO(path)) as opened, _opened(opened, file) as container:
             found = tracks.in_order(container)
             count = len(found)
-            warnings = list(_decode_track(container, found[number], file, tape, max_audio_s, tell, tally))
-        if tape.peak <= _SILENT_BELOW and number + 1 < count:
+            warnings = list(_decode_track(container, found[number], file, pcm_file, max_audio_s, tell, tally))
+        if pcm_file.peak <= _SILENT_BELOW and number + 1 < count:
             number, scale = number + 1, 1.0
         elif scale == 1.0 and loudness.scale_for(tally.peak):
             scale = loudness.scale_for(tally.peak) or 1.0
         else:
             break
-        tape.clear()
+        pcm_file.clear()
     if scale != 1.0:
         warnings.append(loudness.warning(tally.peak, scale))
     # The resampler holds memory until its cycle is collected (SYSTRAN/faster-whisper#390).
     gc.collect()
-    return Sound(tape.length_s, (*warnings, *_of_tracks(count, number)))
+    return Sound(pcm_file.length_s, (*warnings, *_of_tracks(count, number)))
 
 
 def _decode_track(
     container: InputContainer,
     track: AudioStream,
     file: AudioFile,
-    tape: PcmFile,
+    pcm_file: PcmFile,
     max_audio_s: float,
     tell: Tell,
     tally: _Tally,
@@ -117,13 +117,13 @@ def _decode_track(
     timeline = Timeline(tracks.zero_s(container, file.head))
     for chunk in _on_time(_frames(container, track, tally), tally, timeline):
         if isinstance(chunk, float):
-            tape.append_silence(min(chunk, max(0.0, max_audio_s - tape.length_s) + 1.0))
+            pcm_file.append_silence(min(chunk, max(0.0, max_audio_s - pcm_file.length_s) + 1.0))
         else:
-            tape.append(chunk)
-        if tape.length_s > max_audio_s:
-            raise AudioRejected(_too_long(tape.length_s, max_audio_s, "at least "))
-        tell(tape.length_s, max(expected_s, tape.length_s) if expected_s else 0.0)
-    audio_s = tape.length_s
+            pcm_file.append(chunk)
+        if pcm_file.length_s > max_audio_s:
+            raise AudioRejected(_too_long(pcm_file.length_s, max_audio_s, "at least "))
+        tell(pcm_file.length_s, max(expected_s, pcm_file.length_s) if expected_s else 0.0)
+    audio_s = pcm_file.length_s
     if not audio_s:
         if tally.bad_packets:
             raise AudioRejected(f"none of the {tally.packets} packets of audio in this file can be decoded")

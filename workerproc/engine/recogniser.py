@@ -58,7 +58,7 @@ _FIELDS = [field.name for field in dataclasses.fields(faster_whisper.transcribe.
 class Prepared:
     """What is found out once for a whole recording, before its windows or those of its parts."""
 
-    tape: PcmFile
+    pcm_file: PcmFile
     options: Options
     stretches: _Stretches  # of speech, in samples; None where nothing is left out
     pauses: list[Stretch]  # all silences in and between them, however short
@@ -140,19 +140,19 @@ class Recogniser:
 
     def transcribe(
         self,
-        tape: PcmFile,
+        pcm_file: PcmFile,
         options: Options,
         lane: Lane,
         mark: Optional[ResumePoint] = None,
         at_mark: Callable[[ResumePoint], None] = lambda mark: None,
     ) -> Run:
         """Begin a recording, or go on with it: `prepare` and `run` in one."""
-        prepared = self.prepare(tape, options, lane, mark.language if mark else None)
+        prepared = self.prepare(pcm_file, options, lane, mark.language if mark else None)
         return self.run(prepared, prepared.stretches, lane, mark, at_mark)
 
     def prepare(
         self,
-        tape: PcmFile,
+        pcm_file: PcmFile,
         options: Options,
         lane: Lane,
         language: Optional[str] = None,
@@ -166,21 +166,21 @@ class Recogniser:
 
         def further(by_s: float) -> None:
             nonlocal passed_s
-            passed_s = min(passed_s + by_s / 2, tape.length_s)
+            passed_s = min(passed_s + by_s / 2, pcm_file.length_s)
             reach(passed_s) if reach is not None else self._step()
 
-        stretches, pauses, warnings = self._stretches(tape, options, lambda: further(STRETCH_S))
-        waveform = tape if stretches is None else Speech(tape, stretches)
+        stretches, pauses, warnings = self._stretches(pcm_file, options, lambda: further(STRETCH_S))
+        waveform = pcm_file if stretches is None else Speech(pcm_file, stretches)
         features = LogMel(self._model.feature_extractor, waveform, lambda: further(BLOCK_S))
         found = language or self._language(self._job_model(lane, options, ResumePoint()), features, options)
-        return Prepared(tape, options, stretches, pauses, features, found, warnings)
+        return Prepared(pcm_file, options, stretches, pauses, features, found, warnings)
 
-    def prepare_with(self, tape: PcmFile, options: Options, known: VadCache) -> Prepared:
+    def prepare_with(self, pcm_file: PcmFile, options: Options, known: VadCache) -> Prepared:
         """Do as `prepare`, with what another worker of this engine found in this recording."""
-        waveform = Speech(tape, known.stretches)
+        waveform = Speech(pcm_file, known.stretches)
         features = LogMel(self._model.feature_extractor, waveform, self._step, known.floor)
         language, warnings = known.language, known.warnings
-        return Prepared(tape, options, known.stretches, known.pauses, features, language, warnings)
+        return Prepared(pcm_file, options, known.stretches, known.pauses, features, language, warnings)
 
     def run(
         self,
@@ -198,7 +198,7 @@ class Recogniser:
         """
         options, features = prepared.options, prepared.features
         if part is not None and part is not prepared.stretches:
-            speech = Speech(prepared.tape, part)
+            speech = Speech(prepared.pcm_file, part)
             features = LogMel(self._model.feature_extractor, speech, self._step, features.floor)
         mark = dataclasses.replace(mark or ResumePoint(), language=prepared.language)
         model = self._job_model(lane, options, mark)
@@ -225,13 +225,13 @@ class Recogniser:
         return _Marking.of(self._model, native, mark)
 
     def _stretches(
-        self, tape: PcmFile, options: Options, step: Step
+        self, pcm_file: PcmFile, options: Options, step: Step
     ) -> tuple[_Stretches, list[Stretch], tuple[str, ...]]:
         """Find where somebody speaks, and where somebody pauses; None where nothing is to be left out."""
         if not options.vad_filter:
             return None, [], ()
         session = faster_whisper.vad.get_vad_model().session
-        known = Known(len(tape), voice_probabilities(session, tape, step))
+        known = Known(len(pcm_file), voice_probabilities(session, pcm_file, step))
         vad = dataclasses.asdict(options.vad_parameters)
         vad["max_speech_duration_s"] = vad["max_speech_duration_s"] or math.inf
         with_known = with_detector(faster_whisper.vad.get_speech_timestamps)

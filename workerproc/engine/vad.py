@@ -23,20 +23,20 @@ _STRETCH = 1_000  # windows
 STRETCH_S = _STRETCH * WINDOW / RATE_HZ
 
 
-def voice_probabilities(session: Any, tape: PcmFile, step: Callable[[], None]) -> npt.NDArray[np.float32]:
+def voice_probabilities(session: Any, pcm_file: PcmFile, step: Callable[[], None]) -> npt.NDArray[np.float32]:
     """Give for each window of 512 samples how likely somebody speaks in it, shape (windows, 1).
 
     `session` is the detector's ONNX session; `step` is called after each stretch.
     """
     # faster-whisper always pads, by a whole window where none is missing, and clears the last context.
-    windows = len(tape) // WINDOW + 1
+    windows = len(pcm_file) // WINDOW + 1
     hidden = cell = np.zeros(_STATE, dtype=np.float32)
     before = np.zeros(_CONTEXT, dtype=np.float32)
     found = []
     for first in range(0, windows, _STRETCH):
         count = min(_STRETCH, windows - first)
         heard = np.zeros(count * WINDOW, dtype=np.float32)
-        samples = tape.read(first * WINDOW, (first + count) * WINDOW)
+        samples = pcm_file.read(first * WINDOW, (first + count) * WINDOW)
         heard[: len(samples)] = samples
         rows = heard.reshape(count, WINDOW)
         if first + count == windows:
@@ -54,9 +54,9 @@ def voice_probabilities(session: Any, tape: PcmFile, step: Callable[[], None]) -
 class Speech:
     """The kept stretches of a tape, one behind the other, as if there was nothing between them."""
 
-    def __init__(self, tape: PcmFile, stretches: Sequence[Mapping[str, int]]) -> None:
+    def __init__(self, pcm_file: PcmFile, stretches: Sequence[Mapping[str, int]]) -> None:
         """`stretches` have `start` and `end` in samples of the tape, in order."""
-        self._tape = tape
+        self._pcm_file = pcm_file
         self._starts = [stretch["start"] for stretch in stretches]
         self._ends_here = np.cumsum([stretch["end"] - stretch["start"] for stretch in stretches]).tolist()
 
@@ -73,7 +73,7 @@ class Speech:
             began_here = self._ends_here[n - 1] if n else 0
             until = min(end, self._ends_here[n])
             offset = self._starts[n] - began_here
-            pieces.append(self._tape.read(at + offset, until + offset))
+            pieces.append(self._pcm_file.read(at + offset, until + offset))
             at = until
         return np.concatenate(pieces)
 

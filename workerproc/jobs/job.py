@@ -31,29 +31,29 @@ from workerproc.transcripts.transcript import Recognised, Segment
 Cut = Sequence[list[split_points.Stretch]]
 
 
-def transcribe_job(job: Job, tools: WorkerContext) -> Staged:
+def transcribe_job(job: Job, context: WorkerContext) -> Staged:
     """Take one job from its audio to a staged transcript; give the message that says so.
 
     Begins where an earlier worker's checkpoint ends.
     """
     card, began_at_s = job.card, clock.now_s()
-    wish = _options(card, tools)
-    lost = [*tools.recogniser.prompts(wish).warnings(), *_drawn_words(wish)]
-    checkpoints = Checkpoints(card, tools.settings, wish, tools.engine, tools.say)
+    wish = _options(card, context)
+    lost = [*context.recogniser.prompts(wish).warnings(), *_drawn_words(wish)]
+    checkpoints = Checkpoints(card, context.settings, wish, context.engine, context.say)
 
-    with tools.batch.lane() as lane, PcmFile(Path(card.folder)) as tape:
-        sound = _decoded(card, tape, tools)
+    with context.batch.lane() as lane, PcmFile(Path(card.folder)) as pcm_file:
+        sound = _decoded(card, pcm_file, context)
         decoded_at_s = clock.now_s()
-        prepared = _prepared(tape, wish, lane, checkpoints, tools)
+        prepared = _prepared(pcm_file, wish, lane, checkpoints, context)
         lost += prepared.warnings
         cut = _cut(card, prepared, checkpoints)
         if len(cut) > 1:
             lane.leave()  # the parts have lanes of their own
-            segments = _split(card, prepared, cut, checkpoints, tools, lane.age).finish(
-                job.sharers, checkpoints, lambda left: tools.say(Parts(card.job_id, left, card.attempt))
+            segments = _split(card, prepared, cut, checkpoints, context, lane.age).finish(
+                job.sharers, checkpoints, lambda left: context.say(Parts(card.job_id, left, card.attempt))
             )
         else:
-            segments = _listen(prepared, lane, checkpoints, tools, lost.append)
+            segments = _listen(prepared, lane, checkpoints, context, lost.append)
     if plausible.is_invented(segments, sound.audio_s):
         segments = []
         lost.append(f"{sound.audio_s:.2f} s are too short for the text that the model made of them: left out")
@@ -63,60 +63,60 @@ def transcribe_job(job: Job, tools: WorkerContext) -> Staged:
     )
     timings = {"decode_s": decoded_at_s - began_at_s, "transcribe_s": clock.now_s() - decoded_at_s}
     warnings = (*sound.warnings, *lost)
-    origin = _origin(card, tools, wish, warnings, timings, checkpoints.resumed_from_s)
+    origin = _origin(card, context, wish, warnings, timings, checkpoints.resumed_from_s)
     document = transcript.build(origin, heard)
 
-    tools.board.reach("writing", sound.audio_s, sound.audio_s)
+    context.board.reach("writing", sound.audio_s, sound.audio_s)
     took_s = clock.now_s() - began_at_s
     staging.stage(Path(card.folder), card.job_id, card.attempt, document, took_s)
     return Staged(card.job_id, sound.audio_s, took_s, card.attempt)
 
 
-def help_with(wanted: Help, tools: WorkerContext) -> None:
+def help_with(wanted: Help, context: WorkerContext) -> None:
     """Work on parts of a recording that another worker has, until none is to be had."""
     card = wanted.card
-    wish = _options(card, tools)
-    checkpoints = Checkpoints(card, tools.settings, wish, tools.engine, tools.say)
-    with tools.batch.lane() as lane, PcmFile(Path(card.folder)) as tape:
-        _decoded(card, tape, tools)
-        prepared = _prepared(tape, wish, lane, checkpoints, tools)
+    wish = _options(card, context)
+    checkpoints = Checkpoints(card, context.settings, wish, context.engine, context.say)
+    with context.batch.lane() as lane, PcmFile(Path(card.folder)) as pcm_file:
+        _decoded(card, pcm_file, context)
+        prepared = _prepared(pcm_file, wish, lane, checkpoints, context)
         cut = _cut(card, prepared, checkpoints)
         if len(cut) > 1:
             lane.leave()
-            tools.board.reach("transcribing", 0.0, tape.length_s)
-            _split(card, prepared, cut, checkpoints, tools, lane.age).help(wanted.sharers)
+            context.board.reach("transcribing", 0.0, pcm_file.length_s)
+            _split(card, prepared, cut, checkpoints, context, lane.age).help(wanted.sharers)
 
 
-def _decoded(card: JobCard, tape: PcmFile, tools: WorkerContext) -> Sound:
+def _decoded(card: JobCard, pcm_file: PcmFile, context: WorkerContext) -> Sound:
     return decode.decode(
         Path(card.folder) / "audio",
-        tape,
-        tools.settings.max_audio_s,
-        lambda done_s, audio_s: tools.board.reach("decoding", done_s, audio_s),
+        pcm_file,
+        context.settings.max_audio_s,
+        lambda done_s, audio_s: context.board.reach("decoding", done_s, audio_s),
     )
 
 
 def _prepared(
-    tape: PcmFile, wish: Options, lane: Lane, checkpoints: Checkpoints, tools: WorkerContext
+    pcm_file: PcmFile, wish: Options, lane: Lane, checkpoints: Checkpoints, context: WorkerContext
 ) -> Prepared:
     known = vad_cache.read(checkpoints.folder, checkpoints.present_work) if wish.vad_filter else None
     if known is not None:
-        return tools.recogniser.prepare_with(tape, wish, known)
-    audio_s = tape.length_s
-    tools.board.reach("listening", 0.0, audio_s)
-    return tools.recogniser.prepare(
-        tape, wish, lane, reach=lambda done_s: tools.board.reach("listening", done_s, audio_s)
+        return context.recogniser.prepare_with(pcm_file, wish, known)
+    audio_s = pcm_file.length_s
+    context.board.reach("listening", 0.0, audio_s)
+    return context.recogniser.prepare(
+        pcm_file, wish, lane, reach=lambda done_s: context.board.reach("listening", done_s, audio_s)
     )
 
 
-def _options(card: JobCard, tools: WorkerContext) -> Options:
+def _options(card: JobCard, context: WorkerContext) -> Options:
     """Give the service's options with the job's own in their place."""
     try:
-        wish = job_options.changed(tools.settings.options, card.options)
+        wish = job_options.changed(context.settings.options, card.options)
     except job_options.BadOption as error:
         raise AudioRejected(str(error)) from error
     wish = dataclasses.replace(wish, language=card.language or wish.language)
-    unfit = tools.recogniser.unfit(wish)
+    unfit = context.recogniser.unfit(wish)
     if unfit is not None:
         raise AudioRejected(f"options.{unfit}")
     return wish
@@ -141,7 +141,7 @@ def _cut(card: JobCard, prepared: Prepared, checkpoints: Checkpoints) -> Cut:
 
 
 def _split(
-    card: JobCard, prepared: Prepared, cut: Cut, checkpoints: Checkpoints, tools: WorkerContext, age: int
+    card: JobCard, prepared: Prepared, cut: Cut, checkpoints: Checkpoints, context: WorkerContext, age: int
 ) -> Split:
     """Make others able to work on parts, and take up what is done of them."""
     if prepared.stretches and not (checkpoints.folder / vad_cache.FILE).exists():
@@ -149,7 +149,7 @@ def _split(
         told = VadCache(prepared.stretches, prepared.pauses, prepared.language, floor, warnings)
         vad_cache.write(checkpoints.folder, checkpoints.present_work(), told)
     work = split_file.of_parts(checkpoints.present_work(), split_points.begins(cut))
-    split = Split(card, prepared, cut, work, tools, age)
+    split = Split(card, prepared, cut, work, context, age)
     split.take_up(checkpoints)
     return split
 
@@ -158,11 +158,11 @@ def _listen(
     prepared: Prepared,
     lane: Lane,
     checkpoints: Checkpoints,
-    tools: WorkerContext,
+    context: WorkerContext,
     warn: Callable[[str], None],
 ) -> list[Segment]:
     """Run the engine over the samples, from where an earlier worker stopped; here the job may be stopped."""
-    found, board, audio_s = checkpoints.find(), tools.board, prepared.tape.length_s
+    found, board, audio_s = checkpoints.find(), context.board, prepared.pcm_file.length_s
     segments: list[Segment] = list(found.segments) if found is not None else []
     board.reach("transcribing", min(checkpoints.resumed_from_s, audio_s), audio_s)
 
@@ -171,7 +171,7 @@ def _listen(
         board.begin_window()
 
     mark = found.mark if found is not None else None
-    run = tools.recogniser.run(prepared, prepared.stretches, lane, mark, at_mark)
+    run = context.recogniser.run(prepared, prepared.stretches, lane, mark, at_mark)
     try:
         for segment in run.segments:
             segments.append(segment)
@@ -199,7 +199,7 @@ def _lost_text(wish: Options, sparse_s: float) -> Iterator[str]:
 
 def _origin(
     card: JobCard,
-    tools: WorkerContext,
+    context: WorkerContext,
     wish: Options,
     warnings: tuple[str, ...],
     timings: Mapping[str, float],
@@ -209,11 +209,11 @@ def _origin(
         recording_id=card.recording_id,
         user_id=card.user_id,
         device_id=card.device_id,
-        model=tools.settings.model,
+        model=context.settings.model,
         transcribed_at=clock.iso_utc(clock.wall_unix_s()),
         attempt=card.attempt,
-        engine=tools.engine,
-        options=_plain(wish, tools.settings.profile),
+        engine=context.engine,
+        options=_plain(wish, context.settings.profile),
         warnings=warnings,
         resumed_from_s=resumed_from_s,
         timings=timings,

@@ -43,7 +43,13 @@ class Split:
     """A recording that was cut, as one worker sees it."""
 
     def __init__(
-        self, card: JobCard, prepared: Prepared, cut: Cut, work: WorkIdentity, tools: WorkerContext, age: int
+        self,
+        card: JobCard,
+        prepared: Prepared,
+        cut: Cut,
+        work: WorkIdentity,
+        context: WorkerContext,
+        age: int,
     ) -> None:
         """`cut` has two parts at least; `work` names what decides the text; `age` is the job's lane's.
 
@@ -54,8 +60,8 @@ class Split:
         self._cut = cut
         self._work = work
         self._age = age
-        self._tools = tools
-        self._ticket = tools.board.mine  # of the thread that makes this, which has the job
+        self._context = context
+        self._ticket = context.board.mine  # of the thread that makes this, which has the job
         self._parts = SplitParts(Path(card.folder), work, len(cut))
         self._reached_s = [0.0] * len(cut)
         self._kept_s = [0.0] * len(cut)  # in checkpoints of the parts
@@ -129,12 +135,12 @@ class Split:
         if not self._parts.is_whole:
             self._parts.ask(0)
             time.sleep(_LOOK_S)
-            self._tools.board.heed()
+            self._context.board.heed()
 
     def _work_off(self, sharers: int, look: Callable[[], None]) -> None:
         """Take parts until there is none to take, several at a time: so there is something to give."""
         share = -(-len(self._cut) // max(1, sharers))
-        threads = max(1, min(share, max(_SIDE_BY_SIDE, self._tools.batch.rows)))
+        threads = max(1, min(share, max(_SIDE_BY_SIDE, self._context.batch.rows)))
         with concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="part") as pool:
             running = [pool.submit(self._take_parts) for _ in range(threads)]
             patience_s = _LOOK_S  # others hear at once what there is to take
@@ -154,7 +160,7 @@ class Split:
             raise error
 
     def _take_parts(self) -> None:
-        self._tools.board.join(self._ticket)
+        self._context.board.join(self._ticket)
         try:
             while not self._broken.is_set():
                 taken = self._parts.take()
@@ -195,7 +201,7 @@ class Split:
         try:
             self._parts.ask(1)
             time.sleep(_LOOK_S)
-            self._tools.board.heed()
+            self._context.board.heed()
             return True
         finally:
             self._is_asking = False
@@ -209,22 +215,22 @@ class Split:
 
         def at_mark(mark: ResumePoint) -> None:
             nonlocal kept_at_s
-            if clock.now_s() - kept_at_s >= self._tools.settings.checkpoint_s:
+            if clock.now_s() - kept_at_s >= self._context.settings.checkpoint_s:
                 kept_at_s = clock.now_s()
                 self._put(number, mark, segments, is_done=False)
-            self._tools.board.begin_window()
+            self._context.board.begin_window()
             if self._broken.is_set():
                 raise _Broken
             if self._must_give_back():
                 raise _GivenBack
 
-        with self._tools.batch.lane(self._age) as lane:
-            run = self._tools.recogniser.run(self._prepared, self._cut[number], lane, mark, at_mark)
+        with self._context.batch.lane(self._age) as lane:
+            run = self._context.recogniser.run(self._prepared, self._cut[number], lane, mark, at_mark)
             try:
                 for segment in run.segments:
                     segments.append(segment)
                     self._reached_s[number] = segment.end_s - self._begins_s(number)
-                    self._tools.board.step()
+                    self._context.board.step()
             except (JobPutDown, _Broken, _GivenBack):
                 self._put(number, run.mark, segments, is_done=False)
                 raise
@@ -247,8 +253,8 @@ class Split:
         return segments
 
     def _tell_progress(self) -> None:
-        audio_s = self._prepared.tape.length_s
-        self._tools.board.reach("transcribing", min(self.done_s, audio_s), audio_s)
+        audio_s = self._prepared.pcm_file.length_s
+        self._context.board.reach("transcribing", min(self.done_s, audio_s), audio_s)
 
     def _begins_s(self, number: int) -> float:
         return self._cut[number][0]["start"] / RATE_HZ if number else 0.0
@@ -256,7 +262,7 @@ class Split:
     def _length_s(self, number: int) -> float:
         """How much of the recording a part stands for: from its beginning to the next one's."""
         is_last = number + 1 == len(self._cut)
-        ends_s = self._prepared.tape.length_s if is_last else self._begins_s(number + 1)
+        ends_s = self._prepared.pcm_file.length_s if is_last else self._begins_s(number + 1)
         return ends_s - self._begins_s(number)
 
 

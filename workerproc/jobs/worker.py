@@ -229,7 +229,7 @@ class Worker:
         """Take jobs one by one until the worker leaves, or breaks."""
         from workerproc.jobs.context import WorkerContext
 
-        tools = WorkerContext(self._settings, recogniser, batch, self._engine, self._board, self._link.send)
+        context = WorkerContext(self._settings, recogniser, batch, self._engine, self._board, self._link.send)
         try:
             while True:
                 wanted = self._inbox.get()
@@ -237,9 +237,9 @@ class Worker:
                     return
                 message, ticket = wanted
                 if isinstance(message, Help):
-                    self._help(message, ticket, tools)
+                    self._help(message, ticket, context)
                 else:
-                    self.do(message, ticket, tools)
+                    self.do(message, ticket, context)
                     self._jobs_ended += 1
                 self._tell_room(batch)
         except BaseException as error:  # noqa: BLE001  # the main thread raises it
@@ -274,7 +274,7 @@ class Worker:
                 log.info("worker makes way", extra={"reason": why})
         return self._way_is_made
 
-    def do(self, job: Job, ticket: Ticket, tools: WorkerContext) -> None:
+    def do(self, job: Job, ticket: Ticket, context: WorkerContext) -> None:
         """Do one job and say what became of it. Nothing escapes but `DeviceBroken`."""
         from workerproc.jobs.job import transcribe_job
 
@@ -283,7 +283,7 @@ class Worker:
         try:
             self._board.begin(ticket)
             log.debug("job begun", extra=facts)
-            staged = transcribe_job(job, tools)
+            staged = transcribe_job(job, context)
         except errors.JobPutDown:
             self._link.send(Stopped(card.job_id, card.attempt))
             log.info("job put down", extra=facts)
@@ -299,7 +299,7 @@ class Worker:
         finally:
             self._board.end(ticket)
 
-    def _help(self, wanted: Help, ticket: Ticket, tools: WorkerContext) -> None:
+    def _help(self, wanted: Help, ticket: Ticket, context: WorkerContext) -> None:
         """Work on another worker's recording; whatever goes wrong here, that worker does the rest."""
         from workerproc.jobs.job import help_with
 
@@ -307,7 +307,7 @@ class Worker:
         facts = {"job_id": card.job_id, "attempt": card.attempt}
         try:
             self._board.begin(ticket)
-            help_with(wanted, tools)
+            help_with(wanted, context)
             log.info("helped", extra=facts)
         except errors.JobStopped:
             log.info("help is over", extra=facts)

@@ -21,12 +21,12 @@ from supervisor.broker.rules.lease_timing import is_kept
 class InFlight:
     """All leases by message id, all live jobs by job id."""
 
-    def __init__(self, files: LeaseJournal, spool: Spool, troubles: OutageReporter) -> None:
+    def __init__(self, files: LeaseJournal, spool: Spool, outages: OutageReporter) -> None:
         self.leases: dict[str, Lease] = {}
         self.jobs: dict[str, LiveJob] = {}
         self._files = files
         self._spool = spool
-        self._troubles = troubles
+        self._outages = outages
         self._is_unsaved = False
 
     def add(self, lease: Lease, jobs: Iterable[LiveJob]) -> None:
@@ -44,11 +44,11 @@ class InFlight:
         except OSError as error:
             # An heir then knows less and the job comes back later: told, not fatal.
             self._is_unsaved = True
-            self._troubles.begin(TryLater("spool", f"leases can't be written down: {error.strerror}"))
+            self._outages.begin(TryLater("spool", f"leases can't be written down: {error.strerror}"))
             return
         if self._is_unsaved:
             self._is_unsaved = False
-            self._troubles.over("spool")
+            self._outages.over("spool")
 
     def move(self, job: LiveJob, phase: Phase, now_s: float, is_saved: bool = True) -> None:
         """Begin a phase of a job and write it down."""

@@ -24,25 +24,25 @@ _COUNT_SOON_S = 0.25  # the embedded queue: a count costs little
 class Counting:
     """Counts by and by, and soon where something changed."""
 
-    def __init__(self, tools: BrokerContext, receiver: Receiver) -> None:
-        self._tools = tools
+    def __init__(self, context: BrokerContext, receiver: Receiver) -> None:
+        self._context = context
         self._receiver = receiver
         self._last = Counts(None, None)
         self._is_due = False
 
     def begin(self) -> None:
         self._by_and_by()
-        self._tools.crew.after(BEAT_S, self._beat)
+        self._context.executor.after(BEAT_S, self._beat)
 
     def soon(self) -> None:
-        self._after(_COUNT_SOON_S if self._tools.backend.kind == "local" else _COUNT_S / 2)
+        self._after(_COUNT_SOON_S if self._context.backend.kind == "local" else _COUNT_S / 2)
 
     def _by_and_by(self) -> None:
         self._after(0.0)
-        self._tools.crew.after(_COUNT_S, self._by_and_by)
+        self._context.executor.after(_COUNT_S, self._by_and_by)
 
     def _beat(self) -> None:
-        self._tools.crew.after(BEAT_S, self._beat)
+        self._context.executor.after(BEAT_S, self._beat)
         self._tell()
 
     def _after(self, wait_s: float) -> None:
@@ -50,18 +50,18 @@ class Counting:
         if self._is_due:
             return
         self._is_due = True
-        count = self._tools.backend.beat_queue.counts
-        self._tools.crew.after(wait_s, lambda: self._tools.crew.do(COUNT, count, self._counted))
+        count = self._context.backend.beat_queue.counts
+        self._context.executor.after(wait_s, lambda: self._context.executor.do(COUNT, count, self._counted))
 
     def _counted(self, outcome: Union[Counts, BrokerError]) -> None:
         self._is_due = False
         self._last = outcome if isinstance(outcome, Counts) else Counts(None, None)
         if isinstance(outcome, Forbidden):
-            self._tools.losses.tell(*permissions.COUNT)
+            self._context.missing.tell(*permissions.COUNT)
         elif isinstance(outcome, Misconfigured) and self._receiver.is_proved:
-            self._tools.troubles.begin(outcome)
+            self._context.outages.begin(outcome)
         self._tell()
 
     def _tell(self) -> None:
-        on_the_way = self._tools.holdings.on_the_way()
-        self._tools.say(QueueState(self._last.waiting, self._last.in_flight, on_the_way))
+        on_the_way = self._context.in_flight.on_the_way()
+        self._context.say(QueueState(self._last.waiting, self._last.in_flight, on_the_way))

@@ -31,33 +31,33 @@ def is_same_work(one: JobRequest, other: JobRequest) -> bool:
 class Duplicates:
     """Compares what further messages are about with what is in work."""
 
-    def __init__(self, tools: BrokerContext, outlet: Settlement) -> None:
-        self._tools = tools
-        self._holdings = tools.holdings
-        self._outlet = outlet
+    def __init__(self, context: BrokerContext, settlement: Settlement) -> None:
+        self._context = context
+        self._in_flight = context.in_flight
+        self._settlement = settlement
 
     def compare(self, held: Lease, job: LiveJob, asked: Source) -> None:
         """Find out whether the audio that this message is about is what the job has fetched."""
         if asked.version or asked.etag:
             # An event of S3 says itself which bytes it means. Not at once: its message is being taken in.
-            self._tools.crew.after(0.0, lambda: self._compared(held, job, asked, asked))
+            self._context.executor.after(0.0, lambda: self._compared(held, job, asked, asked))
             return
-        objects = self._tools.backend.objects
+        objects = self._context.backend.objects
 
         def look() -> Source:
             found = objects.look(asked.bucket, asked.key)
             return asked if found is None else replace(asked, version=found.version, etag=found.etag)
 
-        self._tools.crew.do(QUICK, look, lambda outcome: self._compared(held, job, asked, outcome))
+        self._context.executor.do(QUICK, look, lambda outcome: self._compared(held, job, asked, outcome))
 
     def _compared(
         self, held: Lease, job: LiveJob, asked: Source, outcome: Union[Source, BrokerError]
     ) -> None:
-        leases = self._holdings.leases_of(job)
-        if held not in leases or self._holdings.jobs.get(job.id) is not job or len(leases) == 1:
+        leases = self._in_flight.leases_of(job)
+        if held not in leases or self._in_flight.jobs.get(job.id) is not job or len(leases) == 1:
             return  # one of them is over
         if isinstance(outcome, BrokerError) or job.source is None:
-            self._tools.crew.after(_AGAIN_S, lambda: self.compare(held, job, asked))
+            self._context.executor.after(_AGAIN_S, lambda: self.compare(held, job, asked))
             return
         if job.source.is_same(outcome):
             return
@@ -65,6 +65,6 @@ class Duplicates:
         held.open.discard(job.id)
         why = "other audio of this name is being worked on"
         held.settled[job.id] = Settled(Ending.RELEASED, why, PUT_BACK_S)
-        self._holdings.save(held)
+        self._in_flight.save(held)
         if not held.open:
-            self._outlet.close(held)
+            self._settlement.close(held)

@@ -38,62 +38,62 @@ class Intake:
     """Takes messages in and makes jobs of them."""
 
     def __init__(
-        self, tools: BrokerContext, outlet: Settlement, policy: EnvelopePolicy, max_receives: int
+        self, context: BrokerContext, settlement: Settlement, policy: EnvelopePolicy, max_receives: int
     ) -> None:
-        self._tools = tools
-        self._holdings = tools.holdings
-        self._outlet = outlet
-        self._duplicates = Duplicates(tools, outlet)
+        self._context = context
+        self._in_flight = context.in_flight
+        self._settlement = settlement
+        self._duplicates = Duplicates(context, settlement)
         self._policy = policy
         self._max_receives = max_receives
         self._refused = RefusedAudio()
 
     def take(self, message: Message, deadline_at_s: float) -> None:
         """Begin with one delivery."""
-        known = self._holdings.leases.get(message.id)
+        known = self._in_flight.leases.get(message.id)
         if known is not None:
             self._take_again(known, message, deadline_at_s)
             return
-        received_at_s = deadline_at_s - self._tools.lease_s
-        extend_at_s = clock.now_s() + self._tools.lease_s / 3
+        received_at_s = deadline_at_s - self._context.lease_s
+        extend_at_s = clock.now_s() + self._context.lease_s / 3
         held = Lease(message, deadline_at_s, extend_at_s=extend_at_s, received_at_s=received_at_s)
-        if self._tools.is_leaving:
+        if self._context.is_leaving:
             held.settled["-"] = Settled(Ending.RELEASED)
-            self._holdings.add(held, ())
-            self._outlet.close(held)
+            self._in_flight.add(held, ())
+            self._settlement.close(held)
             return
         self._open(held, parse(message.body, self._policy))
 
     def begin_waiting(self) -> None:
         """Begin jobs that wait in a message of many, as far as there are places for them."""
-        while self._tools.wanted > self._holdings.on_the_way() and not self._tools.is_leaving:
-            job = self._holdings.next_waiting()
+        while self._context.wanted > self._in_flight.on_the_way() and not self._context.is_leaving:
+            job = self._in_flight.next_waiting()
             if job is None:
                 return
             self.claim(job)
 
     def claim(self, job: LiveJob) -> None:
         """Ask for the record; also the way on for a job whose last broker died before that."""
-        tools = self._tools
+        context = self._context
         job.begun_at_s = job.begun_at_s or clock.now_s()
-        kept, message = self._outlet.failed_job(job, ""), tools.message_of(job)
+        kept, message = self._settlement.failed_job(job, ""), context.message_of(job)
         if job.phase is not Phase.CLAIMING:
-            self._holdings.move(job, Phase.CLAIMING, clock.now_s())
-        tools.step(
+            self._in_flight.move(job, Phase.CLAIMING, clock.now_s())
+        context.step(
             job,
             Phase.CLAIMING,
             QUICK,
             lambda: self._claim_once(job.request, job.hold, message, kept),
             lambda outcome: self._claimed(job, outcome),
             ("table", "spool"),
-            tools.lease_s,
+            context.lease_s,
         )
 
     def _claim_once(
         self, request: JobRequest, hold: RecordHold, message: MessageLease, kept: FailedJob
     ) -> Union[Claimed, Busy, Finished, GivenUp]:
         """Take over what an earlier life left in the spool, or claim anew; runs in a lane."""
-        records, spool, key = self._tools.backend.records, self._tools.spool, request.record_key
+        records, spool, key = self._context.backend.records, self._context.spool, request.record_key
         left = spool.left_attempt(key)
         if left is not None:
             taken = commit.take_over(records, request, hold, left, message)
@@ -101,35 +101,35 @@ class Intake:
                 spool.take_up(key)
                 return taken
             spool.drop(key)
-        answer = commit.claim(records, self._tools.backend.objects, request, hold, message)
+        answer = commit.claim(records, self._context.backend.objects, request, hold, message)
         if isinstance(answer, GivenUp):
             # Whoever wrote that may have died before it told the people of this host, and cleared up.
-            backend = self._tools.backend
+            backend = self._context.backend
             checkpoint_store.forget_failed(records, backend.objects, backend.transcripts_bucket, request)
-            self._tools.failed_jobs.keep_found(replace(kept, reason=answer.reason))
+            self._context.failed_jobs.keep_found(replace(kept, reason=answer.reason))
         if isinstance(answer, Claimed) and answer.is_again:
-            self._tools.failed_jobs.forget(request.job_id)  # what failed was other audio, or is tried anew
+            self._context.failed_jobs.forget(request.job_id)  # what failed was other audio, or is tried anew
         return answer
 
     def announce(self, job: LiveJob) -> None:
         """Tell the supervisor that the job can be worked on, or only needs its commit."""
         request = job.request
         if not job.announced:
-            self._tools.wanted = max(0, self._tools.wanted - 1)
+            self._context.wanted = max(0, self._context.wanted - 1)
         job.announced = True
         job.kept_at_s = clock.now_s()
-        self._holdings.move(job, Phase.READY, clock.now_s())
-        self._tools.say(
+        self._in_flight.move(job, Phase.READY, clock.now_s())
+        self._context.say(
             Ready(
                 JobCard(
                     job.id,
                     job.attempt,
-                    str(self._tools.spool.folder(request.record_key)),
+                    str(self._context.spool.folder(request.record_key)),
                     job.audio_bytes,
                     request.recording_id,
                     request.user_id,
                     request.device_id,
-                    self._tools.spool.is_staged(request.record_key, job.attempt),
+                    self._context.spool.is_staged(request.record_key, job.attempt),
                     request.language,
                     request.options,
                 )
@@ -139,9 +139,9 @@ class Intake:
     def _take_again(self, known: Lease, message: Message, deadline_at_s: float) -> None:
         """Adopt the newer handle: the old one is worth nothing any more."""
         known.message, known.deadline_at_s = message, deadline_at_s
-        known.received_at_s = deadline_at_s - self._tools.lease_s
+        known.received_at_s = deadline_at_s - self._context.lease_s
         known.is_gone = False  # whatever the queue said of it
-        self._holdings.save(known)
+        self._in_flight.save(known)
         log.warning("message came again while we hold it", extra={"receives": message.receives})
 
     def _open(self, held: Lease, parsed: Parsed) -> None:
@@ -151,9 +151,9 @@ class Intake:
             log.info("message ignored", extra={"message_id": held.id, "reason": reason})
         fresh, again = [], []
         for request in parsed.jobs:
-            live = self._holdings.jobs.get(request.job_id)
+            live = self._in_flight.jobs.get(request.job_id)
             if live is None:
-                hold = RecordHold(uuid.uuid4().hex, self._tools.owner)
+                hold = RecordHold(uuid.uuid4().hex, self._context.owner)
                 fresh.append(LiveJob(request, hold, Phase.WAITING, since_s=clock.now_s()))
             elif is_same_work(live.request, request):
                 held.open.add(live.id)  # sent twice: both messages end with the one job
@@ -170,7 +170,7 @@ class Intake:
                 for place, found in rejected.items()
             }
         )
-        self._holdings.add(held, fresh)
+        self._in_flight.add(held, fresh)
         for place, found in rejected.items():
             self._reject(held, place, found)
         for live, source in again:
@@ -179,75 +179,75 @@ class Intake:
             self.claim(job)
         self.begin_waiting()
         if not held.open:
-            self._outlet.close(held)
+            self._settlement.close(held)
 
     def _claimed(self, job: LiveJob, outcome: Union[Claimed, Busy, Finished, GivenUp, BrokerError]) -> None:
         if isinstance(outcome, Claimed):
             job.attempt, job.failures, job.pointer = outcome.attempt, outcome.failures, outcome.pointer
             job.cuts = outcome.cuts
             job.resumed_s = outcome.pointer.done_s if outcome.pointer is not None else 0.0
-            job.renew_at_s = clock.now_s() + lease_timing.renew_after_s(self._tools.lease_s)
-            receives = self._holdings.receives(job)
+            job.renew_at_s = clock.now_s() + lease_timing.renew_after_s(self._context.lease_s)
+            receives = self._in_flight.receives(job)
             job_log.step("record claimed", job, failures=job.failures, receives=receives)
             if receives > self._max_receives:
                 verdict = decide_too_many(receives, self._max_receives, outcome.last_reason)
-                self._outlet.end(job, verdict, Failure.REJECTED)
+                self._settlement.end(job, verdict, Failure.REJECTED)
             elif outcome.is_staged:
                 log.info("result of an earlier life found", extra={"job_id": job.id, "attempt": job.attempt})
                 self.announce(job)
             else:
                 self._fetch(job)
         elif isinstance(outcome, Finished):
-            self._outlet.settle(job, Settled(Ending.DONE), is_news=False)
+            self._settlement.settle(job, Settled(Ending.DONE), is_news=False)
         elif isinstance(outcome, GivenUp):
-            self._outlet.settle(job, Settled(Ending.FAILED, outcome.reason), is_news=False)
+            self._settlement.settle(job, Settled(Ending.FAILED, outcome.reason), is_news=False)
         elif isinstance(outcome, Busy):
-            self._outlet.settle(job, Settled(Ending.RELEASED, "another host has it", outcome.after_s))
+            self._settlement.settle(job, Settled(Ending.RELEASED, "another host has it", outcome.after_s))
         elif isinstance(outcome, (JobRejected, Unexplained)):
-            self._outlet.end(job, verdict_on(outcome, self._holdings.receives(job)), failure_of(outcome))
+            self._settlement.end(job, verdict_on(outcome, self._in_flight.receives(job)), failure_of(outcome))
         else:
-            wait_s = lease_timing.give_back_s(self._holdings.receives(job), self._tools.chance())
-            self._outlet.settle(job, Settled(Ending.RELEASED, str(outcome), wait_s))
+            wait_s = lease_timing.give_back_s(self._in_flight.receives(job), self._context.chance())
+            self._settlement.settle(job, Settled(Ending.RELEASED, str(outcome), wait_s))
 
     def _fetch(self, job: LiveJob) -> None:
-        tools = self._tools
+        context = self._context
         # Not written down: an heir begins a fetch where it begins a claim.
-        self._holdings.move(job, Phase.FETCHING, clock.now_s(), is_saved=False)
-        if tools.is_leaving:
-            self._outlet.release(job, "the service is leaving")
+        self._in_flight.move(job, Phase.FETCHING, clock.now_s(), is_saved=False)
+        if context.is_leaving:
+            self._settlement.release(job, "the service is leaving")
             return
         self._try_to_fetch(job)
 
     def _try_to_fetch(self, job: LiveJob) -> None:
-        tools, seen, tries = self._tools, list[ObjectFacts](), job.tries
+        context, seen, tries = self._context, list[ObjectFacts](), job.tries
 
         def look() -> None:
             """Give the place of a question that hangs to another: its answer may take a minute and more."""
-            is_open = self._holdings.is_at(job, Phase.FETCHING) and job.tries == tries and not seen
-            if is_open and tools.holdings.aside() < fairness.ASIDE_MOST:
+            is_open = self._in_flight.is_at(job, Phase.FETCHING) and job.tries == tries and not seen
+            if is_open and context.in_flight.aside() < fairness.ASIDE_MOST:
                 job.is_aside = True
 
-        tools.crew.after(fairness.UNANSWERED_S, look)
-        tools.step(
+        context.executor.after(fairness.UNANSWERED_S, look)
+        context.step(
             job,
             Phase.FETCHING,
             FETCH,
             lambda: self._fetch_once(job, seen),
             lambda outcome: self._fetched(job, outcome, seen),
             ("audio", "spool"),
-            tools.lease_s,
+            context.lease_s,
             hopeless=(Forbidden,),
         )
 
     def _fetch_once(self, job: LiveJob, seen: list[ObjectFacts]) -> ObjectFacts:
         """Bring the audio into the spool, and what an earlier attempt had reached; runs in a lane."""
-        tools, request = self._tools, job.request
-        spool, key = tools.spool, request.record_key
+        context, request = self._context, job.request
+        spool, key = context.spool, request.record_key
         folder = spool.empty(key)
         # The name is this hold's own: a late fetch of a lost job can't rename a newer one's file.
         part = folder / f"part-{job.hold.token}"
-        if job.pointer is not None and tools.shares:
-            objects, bucket = tools.backend.objects, tools.backend.transcripts_bucket
+        if job.pointer is not None and context.shares:
+            objects, bucket = context.backend.objects, context.backend.transcripts_bucket
             reason = checkpoint_store.bring(objects, bucket, request, job.pointer, job.failures, folder)
             if reason:
                 log.warning("job starts over", extra={"job_id": job.id, "reason": reason})
@@ -259,7 +259,7 @@ class Intake:
             spool.admit(key, facts.size_bytes)
 
         source = request.source
-        facts = tools.backend.objects.fetch(source.bucket, source.key, part, admit, source.version)
+        facts = context.backend.objects.fetch(source.bucket, source.key, part, admit, source.version)
         _rename(part, folder / AUDIO)
         return facts
 
@@ -274,42 +274,42 @@ class Intake:
             where = {"bucket": source.bucket, "key": source.key}
             job_log.step("audio fetched", job, size_bytes=outcome.size_bytes, **where)
             self._refused.read_one(clock.now_s())
-            self._tools.troubles.over(refused_audio.WHERE)
+            self._context.outages.over(refused_audio.WHERE)
             self.announce(job)
             return
         if isinstance(outcome, Forbidden) and self._keeps_refused(job, outcome):
             return
-        verdict = verdict_on(outcome, self._holdings.receives(job))
+        verdict = verdict_on(outcome, self._in_flight.receives(job))
         if isinstance(outcome, Forbidden) and self._refused.is_everybodys(clock.now_s()):
             verdict = refused_audio.give_way(outcome.detail)
         if verdict.is_final:
-            self._tools.troubles.over("audio")  # it was this key's alone
-        self._outlet.end(job, verdict, failure_of(outcome))
+            self._context.outages.over("audio")  # it was this key's alone
+        self._settlement.end(job, verdict, failure_of(outcome))
 
     def _keeps_refused(self, job: LiveJob, error: Forbidden) -> bool:
         """Keep a job aside where all audio seems to be refused; where many are kept, receive no more."""
-        tools = self._tools
+        context = self._context
         self._refused.refuse(job.id)
-        if not self._refused.is_everybodys(clock.now_s()) or tools.is_leaving:
+        if not self._refused.is_everybodys(clock.now_s()) or context.is_leaving:
             return False
-        trouble = refused_audio.all_refused(tools.backend.raw_bucket, error.detail)
-        job.is_aside = job.is_aside or tools.holdings.aside() < fairness.ASIDE_MOST
-        tell = tools.troubles.warn if job.is_aside else tools.troubles.begin
+        trouble = refused_audio.all_refused(context.backend.raw_bucket, error.detail)
+        job.is_aside = job.is_aside or context.in_flight.aside() < fairness.ASIDE_MOST
+        tell = context.outages.warn if job.is_aside else context.outages.begin
         tell(trouble)
         if clock.now_s() - job.since_s >= refused_audio.HOLD_S:
             return False
         job.tries += 1
 
         def again() -> None:
-            if self._holdings.is_at(job, Phase.FETCHING):
+            if self._in_flight.is_at(job, Phase.FETCHING):
                 self._try_to_fetch(job)
 
-        tools.crew.after(lease_timing.back_off_s(job.tries, tools.chance()), again)
+        context.executor.after(lease_timing.back_off_s(job.tries, context.chance()), again)
         return True
 
     def _reject(self, held: Lease, place: str, found: Rejected) -> None:
         """Say FAILED where there is a record, keep the message's text for people."""
-        tools = self._tools
+        context = self._context
         message = held.message
         kept = FailedJob(
             found.recording_id or message.id,
@@ -322,26 +322,26 @@ class Intake:
         )
 
         def write_down() -> None:
-            tools.failed_jobs.keep(kept)
-            commit.reject(tools.backend.records, found)
+            context.failed_jobs.keep(kept)
+            commit.reject(context.backend.records, found)
 
         def written(outcome: Union[BrokerError, None]) -> None:
-            if tools.holdings.leases.get(held.id) is not held:
+            if context.in_flight.leases.get(held.id) is not held:
                 return
             if isinstance(outcome, TryLater):
-                tools.troubles.begin(outcome)
+                context.outages.begin(outcome)
                 held.tries += 1
-                tools.crew.after(
-                    lease_timing.back_off_s(held.tries, tools.chance()),
-                    lambda: tools.crew.do(QUICK, write_down, written),
+                context.executor.after(
+                    lease_timing.back_off_s(held.tries, context.chance()),
+                    lambda: context.executor.do(QUICK, write_down, written),
                 )
                 return
             held.open.discard(place)
             job_log.rejected(kept.id, kept.user_id, found.reason)
             if not held.open:
-                self._outlet.close(held)
+                self._settlement.close(held)
 
-        tools.crew.do(QUICK, write_down, written)
+        context.executor.do(QUICK, write_down, written)
 
 
 def _rename(part: Path, to: Path) -> None:

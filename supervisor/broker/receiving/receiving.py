@@ -24,21 +24,21 @@ _RECEIVE = ("queue", "receive")
 class Receiver:
     """Asks the queue, one question at a time; every method runs in the main thread."""
 
-    def __init__(self, tools: BrokerContext, intake: Intake) -> None:
+    def __init__(self, context: BrokerContext, intake: Intake) -> None:
         self.is_asking = False  # a question is open: a proof or a poll
         self.is_proved = False
-        self._tools = tools
+        self._context = context
         self._intake = intake
         self._is_resting = False  # between two questions
         self._tries = 0
-        tools.troubles.on_misconfigured = self._stop
+        context.outages.on_misconfigured = self._stop
 
     def prove(self) -> None:
         """Prove what the settings name, and learn what the queue permits; then poll."""
-        if self._tools.is_leaving:
+        if self._context.is_leaving:
             return
         self.is_asking = True
-        backend = self._tools.backend
+        backend = self._context.backend
 
         def ask() -> tuple[bool, Optional[int]]:
             backend.prove()
@@ -46,31 +46,31 @@ class Receiver:
             try:
                 return can_hold, backend.beat_queue.receives_most()
             except Forbidden:
-                self._tools.losses.tell(*permissions.COUNT)
+                self._context.missing.tell(*permissions.COUNT)
                 return can_hold, None
 
-        self._tools.crew.do(POLL, ask, self._proved)
+        self._context.executor.do(POLL, ask, self._proved)
 
     def poll(self) -> None:
         """Ask for what is wanted and not yet on the way, unless a question is open."""
-        tools = self._tools
-        if self.is_asking or self._is_resting or tools.is_leaving:
+        context = self._context
+        if self.is_asking or self._is_resting or context.is_leaving:
             return
         if not self.is_proved:
             self._rest_before_proof()
             return
-        coming = tools.holdings.on_the_way() + tools.holdings.waiting()
-        count = min(tools.wanted - coming, tools.backend.batch_count)
+        coming = context.in_flight.on_the_way() + context.in_flight.waiting()
+        count = min(context.wanted - coming, context.backend.batch_count)
         if count < 1:
             return
         self.is_asking = True
-        backend, lease_s = tools.backend, tools.lease_s
+        backend, lease_s = context.backend, context.lease_s
 
         def receive() -> tuple[float, list[Message]]:
             asked_at_s = clock.now_s()
             return asked_at_s, backend.queue.receive(count, lease_s, backend.poll_s)
 
-        tools.crew.do(POLL, receive, self._received)
+        context.executor.do(POLL, receive, self._received)
 
     def _stop(self) -> None:
         self.is_proved = False
@@ -78,24 +78,24 @@ class Receiver:
     def _proved(self, outcome: Union[tuple[bool, Optional[int]], BrokerError]) -> None:
         self.is_asking = False
         if isinstance(outcome, Misconfigured):
-            self._tools.troubles.disproved(outcome)
+            self._context.outages.disproved(outcome)
             self._rest_before_proof()
             return
         if isinstance(outcome, BrokerError):
             self._failed(outcome, self.prove)
             return
         self._tries = 0
-        self._tools.troubles.over("queue")
-        self.is_proved = self._tools.troubles.proved(self._unproved())
-        self._tools.can_hold, self._tools.receives_most = outcome
-        if not self._tools.can_hold:
-            self._tools.lease_s = self._tools.backend.long_visibility_s
-            self._tools.losses.tell(*permissions.HOLD)
+        self._context.outages.over("queue")
+        self.is_proved = self._context.outages.proved(self._unproved())
+        self._context.can_hold, self._context.receives_most = outcome
+        if not self._context.can_hold:
+            self._context.lease_s = self._context.backend.long_visibility_s
+            self._context.missing.tell(*permissions.HOLD)
         self.poll()
 
     def _unproved(self) -> tuple[str, ...]:
         """Name the places of which only the work itself can tell: receiving, and writing transcripts."""
-        phases = {job.phase for job in self._tools.holdings.jobs.values()}
+        phases = {job.phase for job in self._context.in_flight.jobs.values()}
         by_jobs = {Phase.COMMITTING: "transcripts", Phase.FETCHING: refused_audio.WHERE}
         return ("receive", *(where for phase, where in by_jobs.items() if phase in phases))
 
@@ -105,11 +105,11 @@ class Receiver:
             self._failed(outcome, self.poll)
             return
         self._tries = 0
-        self._tools.troubles.over(*_RECEIVE)
+        self._context.outages.over(*_RECEIVE)
         asked_at_s, messages = outcome
         for message in messages:
-            self._intake.take(message, asked_at_s + self._tools.lease_s)
-        rest_s = asked_at_s + self._tools.backend.rest_s - clock.now_s()
+            self._intake.take(message, asked_at_s + self._context.lease_s)
+        rest_s = asked_at_s + self._context.backend.rest_s - clock.now_s()
         if messages or rest_s <= 0:
             self.poll()
         else:
@@ -121,16 +121,16 @@ class Receiver:
             then()
 
         self._is_resting = True
-        self._tools.crew.after(wait_s, rested)
+        self._context.executor.after(wait_s, rested)
 
     def _rest_before_proof(self) -> None:
-        self._rest(PROVE_AGAIN_S * (0.75 + 0.5 * self._tools.chance()), self.prove)
+        self._rest(PROVE_AGAIN_S * (0.75 + 0.5 * self._context.chance()), self.prove)
 
     def _failed(self, error: BrokerError, again: Callable[[], None]) -> None:
         if isinstance(error, TryLater):
-            self._tools.troubles.begin(error)
+            self._context.outages.begin(error)
         if isinstance(error, Misconfigured):
             self._rest_before_proof()
             return
         self._tries += 1
-        self._rest(lease_timing.back_off_s(self._tries, self._tools.chance()), again)
+        self._rest(lease_timing.back_off_s(self._tries, self._context.chance()), again)

@@ -36,8 +36,8 @@ class _Way:
 class CheckpointUpload:
     """Shares checkpoints as far as settings and permissions go."""
 
-    def __init__(self, tools: BrokerContext) -> None:
-        self._tools = tools
+    def __init__(self, context: BrokerContext) -> None:
+        self._context = context
         self._ways: dict[str, _Way] = {}  # by job id
         self._is_tried = False  # whether we may
         self._not_before_s = 0.0
@@ -60,15 +60,15 @@ class CheckpointUpload:
             then()
         elif way.then is None:
             way.then = then
-            self._tools.crew.after(PATIENCE_S, lambda: self._go_on(way))
+            self._context.executor.after(PATIENCE_S, lambda: self._go_on(way))
 
     def _may_share(self) -> bool:
-        return self._tools.shares and clock.now_s() >= self._not_before_s
+        return self._context.shares and clock.now_s() >= self._not_before_s
 
     def _begin(self, way: _Way, done_s: float) -> None:
-        tools, job = self._tools, way.job
-        backend, is_tried = tools.backend, self._is_tried
-        folder, before = tools.spool.folder(job.request.record_key), job.pointer
+        context, job = self._context, way.job
+        backend, is_tried = context.backend, self._is_tried
+        folder, before = context.spool.folder(job.request.record_key), job.pointer
 
         def share() -> Pointer:
             if not is_tried:
@@ -84,26 +84,26 @@ class CheckpointUpload:
                 before,
             )
 
-        tools.crew.do(COMMIT, share, lambda outcome: self._ended(way, outcome))
+        context.executor.do(COMMIT, share, lambda outcome: self._ended(way, outcome))
 
     def _ended(self, way: _Way, outcome: Union[Pointer, BrokerError]) -> None:
-        job, tools = way.job, self._tools
+        job, context = way.job, self._context
         facts = {"job_id": job.id, "attempt": job.attempt}
         if isinstance(outcome, Pointer):
             self._is_tried = True
             job.pointer = outcome
-            for held in tools.holdings.leases_of(job):
-                tools.holdings.save(held)
+            for held in context.in_flight.leases_of(job):
+                context.in_flight.save(held)
             log.info("checkpoint shared", extra={**facts, "done_s": round(outcome.done_s, 2)})
         elif isinstance(outcome, Forbidden):
             self._not_before_s = clock.now_s() + _AGAIN_S
-            tools.losses.tell(*permissions.CHECKPOINTS)
+            context.missing.tell(*permissions.CHECKPOINTS)
         elif isinstance(outcome, LeaseLost):
             job.renew_at_s = clock.now_s()  # the next look finds out what became of the record
         elif isinstance(outcome, TryLater):
             log.warning("checkpoint not shared", extra={**facts, "reason": outcome.detail})
         done_s, way.next_done_s = way.next_done_s, None
-        is_ours = tools.holdings.is_at(job, Phase.READY)
+        is_ours = context.in_flight.is_at(job, Phase.READY)
         if done_s is not None and is_ours and self._may_share() and not isinstance(outcome, LeaseLost):
             self._begin(way, done_s)
             return
@@ -113,5 +113,5 @@ class CheckpointUpload:
 
     def _go_on(self, way: _Way) -> None:
         then, way.then = way.then, None
-        if then is not None and self._tools.holdings.is_at(way.job, Phase.READY):
+        if then is not None and self._context.in_flight.is_at(way.job, Phase.READY):
             then()

@@ -28,11 +28,11 @@ class BrokerContext:
     """One set for the whole desk. `is_leaving`: take nothing more in."""
 
     backend: Backend
-    crew: Executor
-    holdings: InFlight
+    executor: Executor
+    in_flight: InFlight
     spool: Spool
     failed_jobs: FailedJobs
-    troubles: OutageReporter
+    outages: OutageReporter
     say: Callable[[FromBroker], None]
     owner: str
     lease_s: float
@@ -40,7 +40,7 @@ class BrokerContext:
     can_hold: bool = True
     shares: bool = True  # checkpoints, with other hosts
     receives_most: Optional[int] = None  # after so many deliveries the queue buries a message
-    losses: MissingPermissions = field(default_factory=MissingPermissions)
+    missing: MissingPermissions = field(default_factory=MissingPermissions)
     is_leaving: bool = False
     wanted: int = 0  # jobs that the supervisor would take now
     chance: Callable[[], float] = random.random
@@ -64,30 +64,30 @@ class BrokerContext:
         """
 
         def ended(outcome: Union[T, BrokerError]) -> None:
-            if not self.holdings.is_at(job, phase):
+            if not self.in_flight.is_at(job, phase):
                 self._clean_after(job)
                 return
             if not isinstance(outcome, TryLater):
-                self.troubles.over(*places, "broker")
+                self.outages.over(*places, "broker")
                 then(outcome)
                 return
             if fairness.is_its_own(outcome):
                 job_log.step("the job can't get on", job, reason=outcome.detail)
             else:
-                self.troubles.begin(outcome)
+                self.outages.begin(outcome)
             if self._gives_up(job, outcome, patience_s, hopeless):
                 then(outcome)
                 return
             job.tries += 1
-            others_get_on, aside = self.troubles.works(outcome.where), self.holdings.aside()
+            others_get_on, aside = self.outages.works(outcome.where), self.in_flight.aside()
             job.is_aside = job.is_aside or fairness.stands_aside(outcome, job.tries, others_get_on, aside)
-            self.crew.after(lease_timing.back_off_s(job.tries, self.chance()), again)
+            self.executor.after(lease_timing.back_off_s(job.tries, self.chance()), again)
 
         def again() -> None:
-            if self.holdings.is_at(job, phase):
-                self.crew.do(AGAIN if job.is_aside else lane, call, ended)
+            if self.in_flight.is_at(job, phase):
+                self.executor.do(AGAIN if job.is_aside else lane, call, ended)
 
-        self.crew.do(lane, call, ended)
+        self.executor.do(lane, call, ended)
 
     def _gives_up(
         self, job: LiveJob, error: TryLater, patience_s: float, hopeless: tuple[type[BrokerError], ...]
@@ -99,10 +99,10 @@ class BrokerContext:
 
     def message_of(self, job: LiveJob) -> MessageLease:
         """Give a way to read the latest deadline of the job's messages from any thread."""
-        leases: list[Lease] = self.holdings.leases_of(job)
+        leases: list[Lease] = self.in_flight.leases_of(job)
         return MessageLease(lambda: max((one.deadline_at_s for one in leases), default=0.0), self.lease_s)
 
     def _clean_after(self, job: LiveJob) -> None:
         """A late fetch may have written after its job's folder went."""
-        if job.id not in self.holdings.jobs:
+        if job.id not in self.in_flight.jobs:
             self.spool.leave(job.request.record_key)

@@ -37,31 +37,31 @@ _AGAIN_MOST_S = 5.0  # a beat that failed is tried again soon: the lease runs
 class LeaseRenewal:
     """Looks at every lease twice a second and beats for those that are due."""
 
-    def __init__(self, tools: BrokerContext, outlet: Settlement) -> None:
-        self._tools = tools
-        self._holdings = tools.holdings
-        self._outlet = outlet
+    def __init__(self, context: BrokerContext, settlement: Settlement) -> None:
+        self._context = context
+        self._in_flight = context.in_flight
+        self._settlement = settlement
 
     def tick(self) -> None:
         """One look at everything held, then again by and by."""
-        self._tools.crew.after(TICK_S, self.tick)
+        self._context.executor.after(TICK_S, self.tick)
         self.look()
 
     def look(self) -> None:
         """Let go what is over, extend and renew what is due."""
         now_s = clock.now_s()
-        for held in list(self._holdings.leases.values()):
+        for held in list(self._in_flight.leases.values()):
             if held.is_gone:
                 self._hold_alone(held, now_s)
             elif lease_timing.is_over(held.deadline_at_s, now_s):
                 self.lose(held, "its time in the queue ran out")
             elif not held.is_worn and lease_timing.is_worn(
-                held.received_at_s, self._tools.hold_most_s, now_s
+                held.received_at_s, self._context.hold_most_s, now_s
             ):
                 self._begin_anew(held)
-        if self._tools.can_hold:
+        if self._context.can_hold:
             self._extend_due(now_s)
-        for job in list(self._holdings.jobs.values()):
+        for job in list(self._in_flight.jobs.values()):
             is_due = job.renew_at_s <= now_s and not job.is_renewing
             if is_due and job.phase in _RENEWED and self._moves(job, now_s):
                 self._renew(job, now_s)
@@ -69,12 +69,12 @@ class LeaseRenewal:
     def lose(self, held: Lease, why: str) -> None:
         """Let a lease go without touching its handle; tell of the jobs that go with it."""
         if not held.open:
-            self._outlet.forget(held)  # its jobs ended well: only the message's end is left to chance
+            self._settlement.forget(held)  # its jobs ended well: only the message's end is left to chance
             return
-        for job in self._holdings.let_go(held):
+        for job in self._in_flight.let_go(held):
             log.warning("lease lost", extra={"job_id": job.id, "attempt": job.attempt, "reason": why})
             if job.announced:
-                self._tools.say(Lost(job.id, why))
+                self._context.say(Lost(job.id, why))
             if job.phase in (Phase.FETCHING, Phase.READY):
                 self._free(job)
 
@@ -84,23 +84,23 @@ class LeaseRenewal:
         Should another host have it all the same, it finds the record held.
         """
         held.is_gone = True
-        jobs = self._holdings.jobs_of(held)
-        if not any(self._holdings.is_without_message(job) for job in jobs):
+        jobs = self._in_flight.jobs_of(held)
+        if not any(self._in_flight.is_without_message(job) for job in jobs):
             self.lose(held, why)  # all of them have another message
             return
         facts = {"message_id": held.id, "jobs": ", ".join(sorted(held.open)), "reason": why}
         log.warning("message was removed from the queue; its jobs go on, held by their records", extra=facts)
-        self._holdings.save(held)
+        self._in_flight.save(held)
 
     def _hold_alone(self, held: Lease, now_s: float) -> None:
         """Hold a removed message's jobs by their records; end them once nobody works on them any more."""
-        if self._holdings.is_moving(held, now_s):
+        if self._in_flight.is_moving(held, now_s):
             if held.extend_at_s <= now_s:
-                self._prolong(held, now_s, self._tools.lease_s)
+                self._prolong(held, now_s, self._context.lease_s)
         elif lease_timing.is_over(held.deadline_at_s, now_s):
-            for job in self._holdings.jobs_of(held):
+            for job in self._in_flight.jobs_of(held):
                 if job.phase in (Phase.WAITING, Phase.FETCHING, Phase.READY):
-                    self._outlet.release(job, "Nobody works on it any more.")
+                    self._settlement.release(job, "Nobody works on it any more.")
 
     def _begin_anew(self, held: Lease) -> None:
         """Give a message back before the queue takes it away; the next receipt's time begins anew.
@@ -110,20 +110,20 @@ class LeaseRenewal:
         """
         held.is_worn = True
         log.warning("message held as long as the queue allows", extra={"jobs": len(held.open)})
-        self._outlet.release_waiting(held, _TOO_LONG)
-        for job in self._holdings.jobs_of(held):
+        self._settlement.release_waiting(held, _TOO_LONG)
+        for job in self._in_flight.jobs_of(held):
             if job.phase not in (Phase.FETCHING, Phase.READY):
                 continue
             if job.pointer is not None and job.pointer.done_s > job.resumed_s:
-                self._outlet.release(job, _CARRIES_ON)
+                self._settlement.release(job, _CARRIES_ON)
             else:
-                self._outlet.fail(job, Failure.FAILURE, _TOO_LONG)
+                self._settlement.fail(job, Failure.FAILURE, _TOO_LONG)
 
     def _free(self, job: LiveJob) -> None:
         """Let other hosts claim the record at once; harmless where it is no longer ours."""
         verdict = RetryDecision(False, "", counts="remReleases")
-        records = self._tools.backend.beat_records
-        self._tools.crew.do(
+        records = self._context.backend.beat_records
+        self._context.executor.do(
             QUICK,
             lambda: commit.end(
                 records, job.request.record_key, job.hold, verdict, job.source or job.request.source
@@ -132,19 +132,19 @@ class LeaseRenewal:
         )
 
     def _moves(self, job: LiveJob, now_s: float) -> bool:
-        return any(self._holdings.is_moving(held, now_s) for held in self._holdings.leases_of(job))
+        return any(self._in_flight.is_moving(held, now_s) for held in self._in_flight.leases_of(job))
 
     def _extend_due(self, now_s: float) -> None:
         due = [
             held
-            for held in self._holdings.leases.values()
+            for held in self._in_flight.leases.values()
             if held.extend_at_s <= now_s
             and not (held.is_extending or held.is_gone)
-            and self._holdings.is_moving(held, now_s)
+            and self._in_flight.is_moving(held, now_s)
         ]
-        lease_s = self._tools.lease_s
+        lease_s = self._context.lease_s
         rest_s = {
-            held.id: lease_timing.extend_by_s(held.received_at_s, self._tools.hold_most_s, lease_s, now_s)
+            held.id: lease_timing.extend_by_s(held.received_at_s, self._context.hold_most_s, lease_s, now_s)
             for held in due
         }
         whole = [held for held in due if rest_s[held.id] == lease_s]
@@ -155,7 +155,7 @@ class LeaseRenewal:
                 self._extend([held], rest_s[held.id])
 
     def _extend(self, batch: Sequence[Lease], by_s: float) -> None:
-        queue = self._tools.backend.beat_queue
+        queue = self._context.backend.beat_queue
         handles = {held.id: held.message.handle for held in batch}
         for held in batch:
             held.is_extending = True
@@ -167,10 +167,10 @@ class LeaseRenewal:
         def extended(outcome: Union[tuple[float, Mapping[str, str]], BrokerError]) -> None:
             for held in batch:
                 held.is_extending = False
-                if self._holdings.leases.get(held.id) is held:
+                if self._in_flight.leases.get(held.id) is held:
                     self._extended(held, handles[held.id], by_s, outcome)
 
-        self._tools.crew.do(BEAT, extend, extended)
+        self._context.executor.do(BEAT, extend, extended)
 
     def _extended(
         self,
@@ -179,13 +179,13 @@ class LeaseRenewal:
         by_s: float,
         outcome: Union[tuple[float, Mapping[str, str]], BrokerError],
     ) -> None:
-        tools = self._tools
+        context = self._context
         if isinstance(outcome, BrokerError):
             self._extend_again(held, outcome)
             return
         asked_at_s, refused = outcome
         if NOT_NOW not in refused.values():
-            tools.troubles.over("queue")
+            context.outages.over("queue")
         if handle != held.message.handle:
             return  # a newer delivery was adopted meanwhile; its own turn comes
         if refused.get(handle) == NOT_NOW:
@@ -204,43 +204,45 @@ class LeaseRenewal:
 
     def _extend_again(self, held: Lease, error: BrokerError) -> None:
         if isinstance(error, TryLater):
-            self._tools.troubles.begin(error)
+            self._context.outages.begin(error)
         held.tries += 1
-        wait_s = lease_timing.back_off_s(held.tries, self._tools.chance(), most_s=_AGAIN_MOST_S)
+        wait_s = lease_timing.back_off_s(held.tries, self._context.chance(), most_s=_AGAIN_MOST_S)
         held.extend_at_s = clock.now_s() + wait_s
 
     def _prolong(self, held: Lease, from_s: float, by_s: float) -> None:
         held.deadline_at_s = from_s + by_s
-        held.extend_at_s = lease_timing.extend_at_s(from_s, by_s, self._tools.chance())
-        self._holdings.save(held)
-        for job in self._holdings.jobs_of(held):
+        held.extend_at_s = lease_timing.extend_at_s(from_s, by_s, self._context.chance())
+        self._in_flight.save(held)
+        for job in self._in_flight.jobs_of(held):
             job.renew_at_s = 0.0  # the record says now what was granted
 
     def _renew(self, job: LiveJob, now_s: float) -> None:
-        records = self._tools.backend.beat_records
-        job.renew_at_s = now_s + lease_timing.renew_after_s(self._tools.lease_s)
+        records = self._context.backend.beat_records
+        job.renew_at_s = now_s + lease_timing.renew_after_s(self._context.lease_s)
         job.is_renewing = True
 
         def renewed(outcome: Union[BrokerError, None]) -> None:
             job.is_renewing = False
-            if self._holdings.jobs.get(job.id) is not job:
+            if self._in_flight.jobs.get(job.id) is not job:
                 return
             if isinstance(outcome, TryLater):
-                self._tools.troubles.begin(outcome)
+                self._context.outages.begin(outcome)
                 job.renew_at_s = clock.now_s() + _AGAIN_MOST_S
             elif isinstance(outcome, LeaseLost) and job.phase in (Phase.FETCHING, Phase.READY):
                 self._outrun(job, str(outcome))
             elif outcome is None:
                 job_log.step("record's lease renewed", job)
 
-        key, folder = job.request.record_key, self._tools.spool.folder(job.request.record_key)
-        message = self._tools.message_of(job)
-        self._tools.crew.do(RENEW, lambda: commit.renew(records, key, job.hold, folder, message), renewed)
+        key, folder = job.request.record_key, self._context.spool.folder(job.request.record_key)
+        message = self._context.message_of(job)
+        self._context.executor.do(
+            RENEW, lambda: commit.renew(records, key, job.hold, folder, message), renewed
+        )
 
     def _outrun(self, job: LiveJob, why: str) -> None:
         """Somebody took the record over: stop, and leave the message alone too."""
         log.warning("record taken over", extra={"job_id": job.id, "attempt": job.attempt})
         if job.announced:
-            self._tools.say(Lost(job.id, why))
+            self._context.say(Lost(job.id, why))
             job.announced = False
-        self._outlet.settle(job, Settled(Ending.DROPPED, why))
+        self._settlement.settle(job, Settled(Ending.DROPPED, why))

@@ -33,17 +33,17 @@ _AFTER_RECORD_S = 5.0  # a copy comes only when its record is free
 class Settlement:
     """Brings jobs to their end, and messages once all their jobs are there."""
 
-    def __init__(self, tools: BrokerContext) -> None:
-        self._tools = tools
-        self._holdings = tools.holdings
+    def __init__(self, context: BrokerContext) -> None:
+        self._context = context
+        self._in_flight = context.in_flight
 
     def commit(self, job: LiveJob) -> None:
         """Publish the job's result; also the way on for a job whose last broker died in it."""
-        tools = self._tools
-        self._holdings.move(job, Phase.COMMITTING, clock.now_s())
+        context = self._context
+        self._in_flight.move(job, Phase.COMMITTING, clock.now_s())
         job_log.step("publishing the transcript", job)
-        message = tools.message_of(job)
-        tools.step(
+        message = context.message_of(job)
+        context.step(
             job,
             Phase.COMMITTING,
             COMMIT,
@@ -55,41 +55,41 @@ class Settlement:
 
     def fail(self, job: LiveJob, failure: Failure, detail: str) -> None:
         """Deal with a failed attempt as its class demands."""
-        verdict = decide(failure, detail, job.failures, self._holdings.receives(job))
+        verdict = decide(failure, detail, job.failures, self._in_flight.receives(job))
         self.end(job, verdict, failure)
 
     def failed_job(self, job: LiveJob, reason: str, error: str = "") -> FailedJob:
         """Say what people are told of a failed job."""
-        message = self._holdings.leases_of(job)[0].message
+        message = self._in_flight.leases_of(job)[0].message
         return FailedJob(job.id, job.request.user_id, message.id, reason, error, job.attempt, message.body)
 
     def release(self, job: LiveJob, why: str) -> None:
         """Give the job back, to be had by anybody at once; what waits behind it goes back too."""
-        for held in self._holdings.leases_of(job):
+        for held in self._in_flight.leases_of(job):
             self.release_waiting(held, why)
         if job.phase is not Phase.WAITING:
             self.end(job, RetryDecision(False, why, counts="remReleases"), None)
 
     def release_waiting(self, held: Lease, why: str) -> None:
         """Give back those of a message's jobs that were not begun: no record knows of them yet."""
-        for closing in self._holdings.settle_waiting(held, Settled(Ending.RELEASED, why)):
+        for closing in self._in_flight.settle_waiting(held, Settled(Ending.RELEASED, why)):
             self.close(closing)
 
     def end(self, job: LiveJob, verdict: RetryDecision, failure: Union[Failure, None]) -> None:
         """Write the verdict into the record, then settle. The record first: what is free in
         the queue but claimed in the table would come in vain."""
-        tools = self._tools
-        self._holdings.move(job, Phase.ENDING, clock.now_s())
+        context = self._context
+        self._in_flight.move(job, Phase.ENDING, clock.now_s())
         kept = self.failed_job(job, "", failure.value if failure else "")
-        leases = self._holdings.leases_of(job) if self._holdings.is_without_message(job) else []
+        leases = self._in_flight.leases_of(job) if self._in_flight.is_without_message(job) else []
 
         def write_down() -> RetryDecision:
-            if not verdict.is_final and not _send_anew(tools, leases, verdict.after_s):
+            if not verdict.is_final and not _send_anew(context, leases, verdict.after_s):
                 return write(RetryDecision(True, f"{sentence(verdict.reason)} {_REMOVED}"))
             return write(verdict)
 
         def write(verdict: RetryDecision) -> RetryDecision:
-            source, backend = job.source or job.request.source, tools.backend
+            source, backend = job.source or job.request.source, context.backend
             try:
                 commit.end(backend.beat_records, job.request.record_key, job.hold, verdict, source)
             except JobRejected as error:
@@ -101,10 +101,10 @@ class Settlement:
                     bucket = backend.transcripts_bucket
                     checkpoint_store.forget_failed(backend.beat_records, backend.objects, bucket, job.request)
             if verdict.is_final:
-                tools.failed_jobs.keep(replace(kept, reason=verdict.reason))
+                context.failed_jobs.keep(replace(kept, reason=verdict.reason))
             return verdict
 
-        tools.step(
+        context.step(
             job,
             Phase.ENDING,
             QUICK,
@@ -113,7 +113,7 @@ class Settlement:
                 job, outcome if isinstance(outcome, RetryDecision) else verdict, failure, outcome
             ),
             ("table", "spool"),
-            tools.lease_s,
+            context.lease_s,
         )
 
     def settle(self, job: LiveJob, how: Settled, audio_s: float = 0.0, is_news: bool = True) -> None:
@@ -123,14 +123,14 @@ class Settlement:
         """
         # A recording that failed before any worker could have it counts all the same.
         is_told = job.announced or how.ending is Ending.FAILED
-        closing = self._holdings.settle(job, how, audio_s if is_told else None)
+        closing = self._in_flight.settle(job, how, audio_s if is_told else None)
         if not closing:
-            self._tools.spool.clear(job.request.record_key)
+            self._context.spool.clear(job.request.record_key)
         if is_told and not closing:
-            self._tools.say(Done(job.id, how.ending, how.reason, audio_s))
+            self._context.say(Done(job.id, how.ending, how.reason, audio_s))
         for held in closing:
             self.close(held)
-        attempt = job.attempt if self._tools.backend.immutable_keys else None
+        attempt = job.attempt if self._context.backend.immutable_keys else None
         transcript_key = job.request.transcript_key("json", attempt) if is_news else ""
         job_log.ended(job, how, audio_s, transcript_key, is_news)
 
@@ -139,24 +139,24 @@ class Settlement:
         action, handle = self._action(held), held.message.handle
 
         def closed(outcome: Union[BrokerError, None]) -> None:
-            if self._holdings.leases.get(held.id) is not held:
+            if self._in_flight.leases.get(held.id) is not held:
                 return
             if isinstance(outcome, TryLater):
-                self._tools.troubles.begin(outcome)
+                self._context.outages.begin(outcome)
                 if not lease_timing.is_over(held.deadline_at_s, clock.now_s()):
                     held.tries += 1
-                    wait_s = lease_timing.back_off_s(held.tries, self._tools.chance())
-                    self._tools.crew.after(wait_s, lambda: self._close_again(held))
+                    wait_s = lease_timing.back_off_s(held.tries, self._context.chance())
+                    self._context.executor.after(wait_s, lambda: self._close_again(held))
                     return
             else:
-                self._tools.troubles.over("queue")
+                self._context.outages.over("queue")
                 if held.message.handle != handle:
                     # Our own poll had it again at once, before we knew that it was given back.
                     self.close(held)
                     return
             self.forget(held)
 
-        self._tools.crew.do(QUICK, action, closed)
+        self._context.executor.do(QUICK, action, closed)
 
     def forget(self, held: Lease) -> None:
         """Send what is still to be told of a settled lease, let it go, and remove what its jobs left.
@@ -165,21 +165,21 @@ class Settlement:
         """
         for job_id, audio_s in held.tell.items():
             how = held.settled[job_id]
-            self._tools.say(Done(job_id, how.ending, how.reason, audio_s))
-        self._holdings.let_go(held)
+            self._context.say(Done(job_id, how.ending, how.reason, audio_s))
+        self._in_flight.let_go(held)
         # Removing files takes as long as all else here: nobody need wait for it.
         for key in held.clears:
-            self._tools.spool.clear(key)
+            self._context.spool.clear(key)
 
     def _close_again(self, held: Lease) -> None:
-        if self._holdings.leases.get(held.id) is held:
+        if self._in_flight.leases.get(held.id) is held:
             self.close(held)
 
     def _publish(self, job: LiveJob, message: MessageLease) -> Result:
         """One try at the whole commit; runs in a lane."""
-        tools, key = self._tools, job.request.record_key
-        result = tools.spool.staged(key, job.attempt)
-        folder: Path = tools.spool.folder(key)
+        context, key = self._context, job.request.record_key
+        result = context.spool.staged(key, job.attempt)
+        folder: Path = context.spool.folder(key)
         work = CommitWork(
             job.request,
             job.hold,
@@ -187,10 +187,10 @@ class Settlement:
             job.source or job.request.source,
             folder,
             result,
-            tools.backend.transcripts_bucket,
-            tools.backend.immutable_keys,
+            context.backend.transcripts_bucket,
+            context.backend.immutable_keys,
         )
-        commit.publish(tools.backend.records, tools.backend.objects, work, message)
+        commit.publish(context.backend.records, context.backend.objects, work, message)
         return result
 
     def _committed(self, job: LiveJob, outcome: Union[Result, BrokerError]) -> None:
@@ -201,7 +201,7 @@ class Settlement:
         elif isinstance(outcome, ResultBroken):
             self.fail(job, Failure.FAILURE, str(outcome))
         else:
-            self.end(job, verdict_on(outcome, self._holdings.receives(job)), failure_of(outcome))
+            self.end(job, verdict_on(outcome, self._in_flight.receives(job)), failure_of(outcome))
 
     def _ended(
         self,
@@ -215,14 +215,14 @@ class Settlement:
         elif not verdict.is_final:
             self.settle(job, Settled(Ending.RELEASED, verdict.reason, verdict.after_s))
         elif isinstance(outcome, TryLater):
-            wait_s = lease_timing.give_back_s(self._holdings.receives(job), self._tools.chance())
+            wait_s = lease_timing.give_back_s(self._in_flight.receives(job), self._context.chance())
             self.settle(job, Settled(Ending.RELEASED, outcome.detail, wait_s))  # it will fail again
         else:
             error = failure.value if failure else ""
             self.settle(job, Settled(Ending.FAILED, verdict.reason, attempt=job.attempt, error=error))
 
     def _action(self, held: Lease) -> Callable[[], None]:
-        queue = self._tools.backend.beat_queue
+        queue = self._context.backend.beat_queue
         message = held.message
         ends = list(held.settled.values())
         back = [how.after_s for how in ends if how.ending is Ending.RELEASED]
@@ -232,46 +232,46 @@ class Settlement:
             return lambda: None  # somebody else's by now: not ours to touch
         if back:
             log.debug("returning the message to the queue", extra={**facts, "visible_in_s": min(back)})
-            return lambda: _give_back(self._tools, held, min(back))
+            return lambda: _give_back(self._context, held, min(back))
         failed = [how for how in ends if how.ending is Ending.FAILED]
         if failed:
             log.debug("moving the message to the dead-letter queue", extra=facts)
-            return lambda: _bury(self._tools, held, failed[0])
+            return lambda: _bury(self._context, held, failed[0])
         log.debug("deleting the message", extra=facts)
         return lambda: queue.delete(message.handle)
 
 
-def _give_back(tools: BrokerContext, held: Lease, after_s: float) -> None:
+def _give_back(context: BrokerContext, held: Lease, after_s: float) -> None:
     """Let the message be seen again; by a copy where the queue would not deliver it again."""
-    queue, message = tools.backend.beat_queue, held.message
+    queue, message = context.backend.beat_queue, held.message
     if held.is_gone:
-        if not _send_anew(tools, [held], after_s):  # of many jobs, some of which had not begun
+        if not _send_anew(context, [held], after_s):  # of many jobs, some of which had not begun
             kept = FailedJob(message.id, "", message.id, _REMOVED, "released", 0, message.body)
-            tools.failed_jobs.keep(kept)
+            context.failed_jobs.keep(kept)
         return
-    if held.is_worn or lease_timing.runs_out(message.receive_count, tools.receives_most):
+    if held.is_worn or lease_timing.runs_out(message.receive_count, context.receives_most):
         held.is_copied = held.is_copied or queue.send_copy(message, after_s)
         if held.is_copied:
             queue.delete(message.handle)
             return
-        tools.losses.tell(*permissions.SEND)
-    if tools.can_hold:
+        context.missing.tell(*permissions.SEND)
+    if context.can_hold:
         queue.release(message.handle, after_s)
 
 
-def _send_anew(tools: BrokerContext, leases: Sequence[Lease], after_s: float) -> bool:
+def _send_anew(context: BrokerContext, leases: Sequence[Lease], after_s: float) -> bool:
     """Put messages that somebody removed in anew, each once: nothing else would bring their jobs again."""
     for held in leases:
         wait_s = max(after_s, _AFTER_RECORD_S)
-        held.is_copied = held.is_copied or tools.backend.beat_queue.send_copy(held.message, wait_s)
+        held.is_copied = held.is_copied or context.backend.beat_queue.send_copy(held.message, wait_s)
         if not held.is_copied:
-            tools.losses.tell(*permissions.SEND)
+            context.missing.tell(*permissions.SEND)
             return False
     return True
 
 
-def _bury(tools: BrokerContext, held: Lease, how: Settled) -> None:
+def _bury(context: BrokerContext, held: Lease, how: Settled) -> None:
     facts = {"remAttempt": str(how.attempt), "remHost": platform.node(), "remError": how.error}
-    if not tools.backend.beat_queue.bury(held.message, how.reason, facts):
-        tools.losses.tell(*permissions.BURY)
+    if not context.backend.beat_queue.bury(held.message, how.reason, facts):
+        context.missing.tell(*permissions.BURY)
         log.info("failed message left to the queue's own redrive", extra={"receives": held.message.receives})

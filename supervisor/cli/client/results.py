@@ -24,10 +24,10 @@ def transcript_as(form: str, event: Mapping[str, Any]) -> str:
         return Path(str(path)).read_text(encoding="utf-8")
     with (
         open(str(event.get("json_path")), "rb") as transcript,
-        HelperProcess("workerproc", ["format", form], for_engine(os.environ), stdin=transcript) as errand,
+        HelperProcess("workerproc", ["format", form], for_engine(os.environ), stdin=transcript) as helper,
     ):
-        text = errand.output().decode("utf-8")
-        errand.finish()
+        text = helper.output().decode("utf-8")
+        helper.finish()
     return text
 
 

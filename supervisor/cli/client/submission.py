@@ -57,12 +57,12 @@ def events(
     count = 0
     with HelperProcess(
         "supervisor.broker", ["submit"], for_broker(loaded, environ), request=request
-    ) as errand:
-        for event in errand.lines(between):
+    ) as helper:
+        for event in helper.lines(between):
             count += 1
             yield {**event, "file": names.get(str(event.get("file")), str(event.get("file")))}
         # Exit 1 with events says only what the events said already.
-        errand.finish(fine=(Exit.OK, Exit.FAILED) if count else (Exit.OK,))
+        helper.finish(fine=(Exit.OK, Exit.FAILED) if count else (Exit.OK,))
 
 
 def status_or_none(in_force: Settings, environ: Mapping[str, str]) -> Any:

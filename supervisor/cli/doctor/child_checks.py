@@ -27,7 +27,7 @@ def _nothing(_line: Mapping[str, Any]) -> None:
 
 def findings_of(
     check: str,
-    errand: HelperProcess,
+    helper: HelperProcess,
     limit: Callable[[], None],
     hear: Callable[[Mapping[str, Any]], None] = _nothing,
 ) -> Iterator[Finding]:
@@ -37,22 +37,22 @@ def findings_of(
     """
     states = []
     try:
-        for line in errand.lines(limit):
+        for line in helper.lines(limit):
             if "check" in line:
                 found = finding_from(line)
                 states.append(found.state)
                 yield found
             else:
                 hear(line)
-        code = errand.finish(fine=(Exit.OK, Exit.FAILED) if states else (Exit.OK,))
+        code = helper.finish(fine=(Exit.OK, Exit.FAILED) if states else (Exit.OK,))
     except CommandFailed as error:
         yield _incomplete(check, str(error))
         return
     # Python exits with 1 after a traceback, too: then some of the checks were never made.
     if not states:
         yield _incomplete(check, "the check found nothing to say")
-    elif TRACEBACK in errand.complaint(whole=True) or (code == Exit.FAILED and "fail" not in states):
-        yield _incomplete(check, f"the check broke off: {errand.complaint() or 'it does not say why'}")
+    elif TRACEBACK in helper.complaint(whole=True) or (code == Exit.FAILED and "fail" not in states):
+        yield _incomplete(check, f"the check broke off: {helper.complaint() or 'it does not say why'}")
 
 
 def _incomplete(check: str, why: str) -> Finding:
@@ -86,8 +86,8 @@ def of_model(in_force: Settings, fetch: HelperProcess, limit: Callable[[], None]
         yield _absent_model(in_force.transcription.model, answers[-1], os.environ)
     wanted = child_bootstrap.dump_settings(default_options(in_force.transcription))
     named = ["--model-path", path, "--options", wanted] if path else []
-    with HelperProcess("workerproc", ["check", *named], for_engine(os.environ, offline=True)) as errand:
-        yield from findings_of("engine", errand, limit)
+    with HelperProcess("workerproc", ["check", *named], for_engine(os.environ, offline=True)) as helper:
+        yield from findings_of("engine", helper, limit)
 
 
 def _absent_model(model: str, answer: Mapping[str, Any], environ: Mapping[str, str]) -> Finding:

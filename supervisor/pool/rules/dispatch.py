@@ -11,29 +11,31 @@ from supervisor.pool.state.slot_types import SlotState
 from supervisor.pool.state.state import PoolState
 
 
-def hand_out(state: PoolState, sharing: SplitHelpers, now_s: float) -> None:
+def hand_out(state: PoolState, split_helpers: SplitHelpers, now_s: float) -> None:
     """Give waiting jobs, oldest first, to the ready workers with the most room."""
     ready = [w for w in state.workers() if w.slot.state is SlotState.READY and w.free > 0]
     if not ready:
         return
-    for entry in state.ledger.waiting():
+    for entry in state.jobs.waiting():
         ready.sort(key=lambda w: -w.free)
-        place = next((w for w in ready if w.free > 0 and _suits(state, sharing, w, entry)), None)
+        place = next((w for w in ready if w.free > 0 and _suits(state, split_helpers, w, entry)), None)
         if place is None:
             continue
-        sharers = sharing.sharers(state, place)
+        sharers = split_helpers.sharers(state, place)
         place.free = 0 if entry.suspect else place.free - 1
-        state.send(place.slot.name, state.ledger.give(entry, place.slot.name, now_s, sharers))
+        state.send(place.slot.name, state.jobs.give(entry, place.slot.name, now_s, sharers))
         facts = {"job_id": entry.card.job_id, "attempt": entry.card.attempt, "slot": place.slot.name}
         state.note("debug", "job given to a slot", {**facts, "alone": entry.suspect})
 
 
-def _suits(state: PoolState, sharing: SplitHelpers, member: Member, entry: JobEntry) -> bool:
+def _suits(state: PoolState, split_helpers: SplitHelpers, member: Member, entry: JobEntry) -> bool:
     """A suspect runs alone, and beside a suspect runs nothing."""
     name = member.slot.name
-    if sharing.helps_with(name, entry.card.job_id) or (entry.suspect and sharing.is_helping(name)):
+    if split_helpers.helps_with(name, entry.card.job_id) or (
+        entry.suspect and split_helpers.is_helping(name)
+    ):
         return False
-    beside = state.ledger.given_to(name)
+    beside = state.jobs.given_to(name)
     return not beside or not (entry.suspect or any(other.suspect for other in beside))
 
 
@@ -43,7 +45,7 @@ def tell_wanted(state: PoolState) -> None:
     wanted = 0
     if state.mode is Mode.RUNNING and ready:
         ahead = read_ahead.ahead(ready, state.read_ahead)
-        wanted = max(0, sum(w.free for w in ready) + ahead - len(state.ledger.waiting()))
+        wanted = max(0, sum(w.free for w in ready) + ahead - len(state.jobs.waiting()))
     broker = state.members.get(BROKER)
     if broker is not None and broker.slot.state is SlotState.READY and wanted != state.wanted:
         state.wanted = wanted

@@ -64,7 +64,7 @@ class DrainDecisions:
             self.wake_at_s = None
             return
         is_due = self.wake_at_s is None or now_s >= self.wake_at_s
-        begun = [(w, entry) for w in leaving for entry in state.ledger.given_to(w.slot.name)]
+        begun = [(w, entry) for w in leaving for entry in state.jobs.given_to(w.slot.name)]
         open_ones = [(w, entry) for w, entry in begun if entry.drain_choice is not DrainChoice.PUT_DOWN]
         for worker, entry in open_ones:
             if is_due or entry.drain_choice is None:

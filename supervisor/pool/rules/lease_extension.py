@@ -26,14 +26,14 @@ class LeaseExtension:
 
     def settle(self, state: PoolState, now_s: float) -> None:
         """Send the list when it is due; none while there are no jobs."""
-        if not state.ledger.entries:
+        if not state.jobs.entries:
             self.wake_at_s = None
         elif self.wake_at_s is None:
             self.wake_at_s = now_s + EXTEND_EVERY_S
         elif now_s >= self.wake_at_s:
             self.wake_at_s = now_s + EXTEND_EVERY_S
-            kept = [id_ for id_, entry in state.ledger.entries.items() if _is_kept(state, entry, now_s)]
-            state.send(BROKER, m.Keep(tuple(kept), state.ledger.samples_bytes()))
+            kept = [id_ for id_, entry in state.jobs.entries.items() if _is_kept(state, entry, now_s)]
+            state.send(BROKER, m.Keep(tuple(kept), state.jobs.samples_bytes()))
 
 
 def _is_kept(state: PoolState, entry: JobEntry, now_s: float) -> bool:

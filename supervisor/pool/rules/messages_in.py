@@ -28,10 +28,10 @@ _FRESH_START_WITHIN_S = 300.0
 class ChildMessages:
     """Lets what children say have its effect on the pool."""
 
-    def __init__(self, state: PoolState, care: DeviceHolds, sharing: SplitHelpers) -> None:
+    def __init__(self, state: PoolState, device_holds: DeviceHolds, split_helpers: SplitHelpers) -> None:
         self._state = state
-        self._care = care
-        self._sharing = sharing
+        self._device_holds = device_holds
+        self._split_helpers = split_helpers
 
     def take(self, member: Member, message: Any, now_s: float) -> None:
         """Take a message from `member`'s child: one of FROM_WORKER, FROM_BROKER, FROM_GPUWATCH."""
@@ -47,7 +47,7 @@ class ChildMessages:
     def _on_room(self, member: Member, message: m.Room, now_s: float) -> None:
         on_the_way = 0
         if message.holding is not None:
-            on_the_way = max(0, len(self._state.ledger.given_to(member.slot.name)) - message.holding)
+            on_the_way = max(0, len(self._state.jobs.given_to(member.slot.name)) - message.holding)
         free = min(message.free, 10_000)
         member.places = free + (message.holding or 0)
         member.free = max(0, free - on_the_way)
@@ -63,7 +63,7 @@ class ChildMessages:
         self._state.decide(member, sl.Heartbeat(moved, *still_most(message.jobs, member.policy)), now_s)
         member.moves = message.moves
         for progress in message.jobs:
-            self._state.ledger.progress(member.slot.name, progress, now_s)
+            self._state.jobs.progress(member.slot.name, progress, now_s)
 
     def _on_staged(self, member: Member, message: m.Staged, now_s: float) -> None:
         entry = self._entry_of(member, message)
@@ -75,7 +75,7 @@ class ChildMessages:
         member.job_s = read_ahead.measured(member.job_s, message.took_s)
         entry.audio_s = message.audio_s
         self._state.decide(member, sl.FinishedJob(), now_s)
-        self._state.send(BROKER, self._state.ledger.end(entry, m.Commit(message.job_id, entry.card.attempt)))
+        self._state.send(BROKER, self._state.jobs.end(entry, m.Commit(message.job_id, entry.card.attempt)))
 
     def _on_failed(self, member: Member, message: m.Failed, now_s: float) -> None:
         entry = self._entry_of(member, message)
@@ -85,7 +85,7 @@ class ChildMessages:
         if message.failure is m.Failure.REJECTED:
             self._state.decide(member, sl.FinishedJob(), now_s)  # it judged the audio: the slot works
         fail = m.Fail(message.job_id, message.failure, message.detail, entry.card.attempt)
-        self._state.send(BROKER, self._state.ledger.end(entry, fail))
+        self._state.send(BROKER, self._state.jobs.end(entry, fail))
         if message.failure is m.Failure.OUT_OF_MEMORY and member.slot.state is SlotState.READY:
             kind, compute_type = (member.facts.get(name, "") for name in ("device", "compute_type"))
             self._state.memory.step_down(*_engine_of(member), kind, compute_type)
@@ -109,7 +109,7 @@ class ChildMessages:
     def _on_stopped(self, member: Member, message: m.Stopped, now_s: float) -> None:
         entry = self._entry_of(member, message)
         if entry is not None:
-            self._state.ledger.put_back(entry)
+            self._state.jobs.put_back(entry)
 
     def _on_parts(self, member: Member, message: m.Parts, now_s: float) -> None:
         entry = self._entry_of(member, message)
@@ -117,27 +117,27 @@ class ChildMessages:
             entry.parts_left = message.left
 
     def _on_helped(self, member: Member, message: m.Helped, now_s: float) -> None:
-        self._sharing.ended(member.slot.name, message.job_id, message.attempt)
+        self._split_helpers.ended(member.slot.name, message.job_id, message.attempt)
 
     def _on_ready(self, member: Member, message: m.Ready, now_s: float) -> None:
-        known = self._state.ledger.entries.get(message.card.job_id)
+        known = self._state.jobs.entries.get(message.card.job_id)
         if known is not None and known.card.attempt != message.card.attempt:
             self._state.forget(known.card.job_id, "it was claimed anew")
-        entry = self._state.ledger.ready(message.card)
+        entry = self._state.jobs.ready(message.card)
         facts = {"job_id": message.card.job_id, "attempt": message.card.attempt}
         self._state.note("debug", "job is ready for a slot", facts)
         if entry.pending is not None:
             self._state.send(BROKER, entry.pending)
 
     def _on_adopted(self, member: Member, message: m.Adopted, now_s: float) -> None:
-        for job_id in set(self._state.ledger.entries) - set(message.job_ids):
+        for job_id in set(self._state.jobs.entries) - set(message.job_ids):
             self._state.forget(job_id, "its lease did not outlive the broker")
 
     def _on_lost(self, member: Member, message: m.Lost, now_s: float) -> None:
         self._state.forget(message.job_id, message.why)
 
     def _on_done(self, member: Member, message: m.Done, now_s: float) -> None:
-        entry = self._state.ledger.remove(message.job_id)
+        entry = self._state.jobs.remove(message.job_id)
         if entry is not None and entry.stage is Stage.GIVEN:
             self._state.send(
                 entry.slot,
@@ -156,33 +156,33 @@ class ChildMessages:
         self._state.decide(member, sl.Heartbeat(), now_s)
         facts = {"where": message.where, "detail": message.detail}
         if message.detail:
-            self._state.troubles.begin(message.where, message.detail, now_s)
+            self._state.outages.begin(message.where, message.detail, now_s)
             # Of settings, AWS has answered: it refuses them, and only a person can correct them.
             refused = message.where == PROVEN
             self._state.note(
                 "error", "AWS refuses the settings" if refused else "service does not answer", facts
             )
-        elif self._state.troubles.end(message.where):
+        elif self._state.outages.end(message.where):
             told = "AWS accepts the settings" if message.where == PROVEN else "service answers again"
             self._state.note("info", told, facts)
 
     def _on_devices(self, member: Member, message: m.Devices, now_s: float) -> None:
-        self._care.hear_devices(self._state, message, now_s)
+        self._device_holds.hear_devices(self._state, message, now_s)
         self._state.decide(member, sl.BecameReady(), now_s)
         self._state.decide(member, sl.Heartbeat(), now_s)
 
     def _on_xid(self, member: Member, message: m.Xid, now_s: float) -> None:
-        self._care.hear_xid(message)
+        self._device_holds.hear_xid(message)
         self._state.note(
             "warning", "the driver told a fault", {"device_uuid": message.uuid, "xid": message.xid}
         )
 
     def _on_fault(self, member: Member, message: m.Fault, now_s: float) -> None:
-        self._care.hear_fault(self._state, message, now_s)
+        self._device_holds.hear_fault(self._state, message, now_s)
 
     def _entry_of(self, member: Member, message: Any) -> Optional[JobEntry]:
         """The job, if that worker really has it, in the attempt of which it speaks."""
-        return self._state.ledger.of_worker(member.slot.name, message.job_id, message.attempt)
+        return self._state.jobs.of_worker(member.slot.name, message.job_id, message.attempt)
 
 
 def _engine_of(member: Member) -> tuple[str, str]:

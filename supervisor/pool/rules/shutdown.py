@@ -140,15 +140,15 @@ class Shutdown:
         """Nobody is left: all is well if no job is left either."""
         if self._gave_up:
             return EndProcess(Exit.FAILED, self._gave_up)
-        if not state.ledger.entries:
+        if not state.jobs.entries:
             return EndProcess(Exit.OK, "stopped")
-        left = f"{len(state.ledger.entries)} jobs not given back; the queue shows them again later"
+        left = f"{len(state.jobs.entries)} jobs not given back; the queue shows them again later"
         return EndProcess(Exit.FAILED, left)
 
     def _broker_is_missed(self, state: PoolState) -> bool:
         """A broker that died while stopping still owes commits and releases: its heir does them."""
         broker = state.members.get(BROKER)
-        owed = any(entry.pending is not None for entry in state.ledger.entries.values())
+        owed = any(entry.pending is not None for entry in state.jobs.entries.values())
         resting = broker is not None and broker.slot.state is SlotState.STOPPED
         return owed and resting and broker is not None and broker.slot.restarts < self._restarts_allowed
 

@@ -45,15 +45,15 @@ class SplitHelpers:
     def settle(self, state: PoolState) -> None:
         """Ask idle slots to help where there are parts to take; call helpers off whose job is over."""
         for slot, card in self._helping.items():
-            entry = state.ledger.of_attempt(card.job_id, card.attempt)
+            entry = state.jobs.of_attempt(card.job_id, card.attempt)
             is_ready = state.members[slot].slot.state is SlotState.READY
             if slot not in self._called_off and not (_is_shared(entry) and is_ready):
                 self._called_off.add(slot)
                 why = "no help is needed any more"
                 state.send(slot, m.PutDown(card.job_id, why, attempt=card.attempt))
-        if state.ledger.waiting():
+        if state.jobs.waiting():
             return
-        for entry in state.ledger.entries.values():
+        for entry in state.jobs.entries.values():
             if not _is_shared(entry) or not entry.parts_left:
                 continue
             owner = state.members[entry.slot]
@@ -75,7 +75,7 @@ class SplitHelpers:
         """A helper is gone."""
         card = self._helping.pop(slot, None)
         self._called_off.discard(slot)
-        entry = state.ledger.of_attempt(card.job_id, card.attempt) if card is not None else None
+        entry = state.jobs.of_attempt(card.job_id, card.attempt) if card is not None else None
         if entry is not None and not is_ordered:
             entry.helpers_lost += 1
 
@@ -86,7 +86,7 @@ class SplitHelpers:
             if w.slot.state is SlotState.READY
             and w.free > 0
             and not self.is_helping(w.slot.name)
-            and not state.ledger.given_to(w.slot.name)
+            and not state.jobs.given_to(w.slot.name)
         ]
 
 

@@ -15,9 +15,9 @@ class StartQueue:
     def __init__(self, loading_most: int) -> None:
         self._loading_most = loading_most
 
-    def start_next(self, state: PoolState, care: DeviceHolds, now_s: float) -> None:
+    def start_next(self, state: PoolState, device_holds: DeviceHolds, now_s: float) -> None:
         """Start the next workers in line whose device is clean."""
-        may = [n for n in state.to_load if care.may_start(state, state.members[n], now_s)]
+        may = [n for n in state.to_load if device_holds.may_start(state, state.members[n], now_s)]
         for member in [state.members[name] for name in state.to_load]:
             if member.slot.state is SlotState.STARTING:
                 continue

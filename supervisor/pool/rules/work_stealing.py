@@ -19,17 +19,17 @@ from supervisor.pool.state.state import PoolState
 _ANSWER_S = 2.0  # a worker that says nothing for so long keeps the job
 
 
-def spread(state: PoolState, sharing: SplitHelpers, now_s: float) -> None:
+def spread(state: PoolState, split_helpers: SplitHelpers, now_s: float) -> None:
     """Ask for one job, where that makes things more even; its coming asks for the next."""
-    entries = state.ledger.entries.values()
-    if not entries or state.ledger.waiting():
+    entries = state.jobs.entries.values()
+    if not entries or state.jobs.waiting():
         return
     on_the_way = [entry for entry in entries if _is_on_the_way(entry, now_s)]
     workers = [w for w in state.workers() if w.slot.state is SlotState.READY]
-    busy = {w.slot.name: len(state.ledger.given_to(w.slot.name)) for w in workers}
+    busy = {w.slot.name: len(state.jobs.given_to(w.slot.name)) for w in workers}
     for entry in on_the_way:
         busy[entry.slot] = busy.get(entry.slot, 0) - 1
-    takers = [w for w in workers if w.free > 0 and not sharing.is_helping(w.slot.name)]
+    takers = [w for w in workers if w.free > 0 and not split_helpers.is_helping(w.slot.name)]
     if not takers:
         return
     least = min(busy[w.slot.name] for w in takers) + len(on_the_way)
@@ -53,7 +53,7 @@ def _youngest(state: PoolState, giver: Member) -> Optional[JobEntry]:
     """The job that was given last, of those that have shown nothing and were not asked for."""
     jobs = [
         entry
-        for entry in state.ledger.given_to(giver.slot.name)
+        for entry in state.jobs.given_to(giver.slot.name)
         if entry.asked_back_at_s is None and not (entry.done_s or entry.suspect or entry.drain_choice)
     ]
     return sorted(jobs, key=lambda entry: entry.given_at_s)[-1] if jobs else None

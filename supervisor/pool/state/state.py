@@ -39,7 +39,7 @@ class PoolState:
 
     def __init__(self, read_ahead: int = 1) -> None:
         self.members: dict[str, Member] = {}
-        self.ledger = JobTable()
+        self.jobs = JobTable()
         self.totals = Totals()
         self.mode = Mode.RUNNING
         self.deadline_at_s: Optional[float] = None
@@ -47,7 +47,7 @@ class PoolState:
         self.queue: Optional[m.QueueState] = None
         self.devices: Optional[m.Devices] = None
         self.memory = OomFallback()
-        self.troubles = Outages()
+        self.outages = Outages()
         self.read_ahead = read_ahead
         self.wanted = 0
         self.to_load: list[str] = []  # workers whose start waits for others to get ready
@@ -108,7 +108,7 @@ class PoolState:
 
     def forget(self, job_id: str, why: str) -> None:
         """Strike a job that is not ours any more, and stop the worker that has it."""
-        entry = self.ledger.remove(job_id)
+        entry = self.jobs.remove(job_id)
         if entry is None:
             return
         if entry.stage is Stage.GIVEN:
@@ -136,9 +136,9 @@ class PoolState:
     def metadata_outage(self, detail: str, now_s: float) -> None:
         """Say what is wrong with the metadata service; empty: nothing any more."""
         if detail:
-            self.troubles.begin(METADATA, detail, now_s)
+            self.outages.begin(METADATA, detail, now_s)
         else:
-            self.troubles.end(METADATA)
+            self.outages.end(METADATA)
 
     def end(self, action: EndProcess) -> None:
         """End the supervisor."""
@@ -156,9 +156,9 @@ class PoolState:
         slot = member.slot
         hung = slot.at_fault and not member.by_device
         failure = m.Failure.STALL if hung else m.Failure.SICK_DEVICE
-        for entry in self.ledger.given_to(slot.name):
+        for entry in self.jobs.given_to(slot.name):
             card = entry.card
-            self.send(BROKER, self.ledger.end(entry, m.Fail(card.job_id, failure, slot.reason, card.attempt)))
+            self.send(BROKER, self.jobs.end(entry, m.Fail(card.job_id, failure, slot.reason, card.attempt)))
             self.note("warning", "job taken back from a process that does not die", {"job_id": card.job_id})
 
 
