@@ -103,7 +103,10 @@ class Dispatcher:
         """Give everything back within two seconds; a commit under way may use them up."""
         if self._is_orphan:
             return
-        log.warning("the supervisor is gone", extra={"jobs": len(self._in_flight.jobs)})
+        log.warning(
+            "supervisor process is gone; returning jobs to the queue",
+            extra={"event": "supervisor-gone", "jobs": len(self._in_flight.jobs)},
+        )
         self._is_orphan = self._context.is_leaving = True
         self._context.executor.after(_ORPHAN_S, self._end)
         self._give_back(_OURS_TO_GIVE, "the supervisor is gone")
@@ -148,7 +151,9 @@ class Dispatcher:
                 self._settlement.close(held)
         self._context.say(Adopted(tuple(sorted(known))))
         if known:
-            log.info("adopted what a dead broker held", extra={"jobs": len(known)})
+            log.info(
+                "leases of the previous broker adopted", extra={"event": "leases-adopted", "jobs": len(known)}
+            )
 
     def _find_the_end(self, job: LiveJob) -> None:
         """Go on with a job whose last broker died while it ended it: was that written down?
@@ -209,12 +214,18 @@ class Dispatcher:
             return
         if job.phase is not Phase.READY:
             log.info(
-                "word on a job that is under way already", extra={"job_id": job.id, "phase": job.phase.value}
+                "ignoring late message for a job already in progress",
+                extra={"event": "message-out-of-turn", "job_id": job.id, "phase": job.phase.value},
             )
         elif message.attempt not in (0, job.attempt):
             log.info(
-                "late word on an earlier attempt is ignored",
-                extra={"job_id": job.id, "attempt": job.attempt, "of_attempt": message.attempt},
+                "ignoring late message of an earlier attempt",
+                extra={
+                    "event": "message-of-earlier-attempt",
+                    "job_id": job.id,
+                    "attempt": job.attempt,
+                    "of_attempt": message.attempt,
+                },
             )
         elif isinstance(message, Commit):
             self._settlement.commit(job)

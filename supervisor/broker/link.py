@@ -44,7 +44,13 @@ class BrokerLink:
                 for line in lines.feed(data):
                     heard(read(line, TO_BROKER))
         except framing.BadLine as error:
-            log.error("the supervisor's message makes no sense", extra={"reason": str(error)})
+            log.error(
+                "invalid message from the supervisor",
+                extra={"event": "supervisor-message-invalid", "reason": str(error)},
+            )
         except OSError as error:
-            log.warning("the link broke", extra={"reason": str(error)})
+            log.warning(
+                "connection to the supervisor broken",
+                extra={"event": "supervisor-link-broken", "reason": str(error)},
+            )
         ended()

@@ -54,10 +54,13 @@ def serve() -> None:
             dispatcher.turn()
         os.close(lock)
     except (BrokerError, OSError) as error:
-        log.error("the broker can't serve", extra={"reason": str(error)})
+        log.error("broker cannot start", extra={"event": "broker-cannot-serve", "reason": str(error)})
         logline.die_quietly(Exit.FAILED, writer)
     except Exception as error:  # a library's own errors, and ours: the interpreter would wait for threads
-        log.exception("the broker ended on an error", extra={"reason": f"{type(error).__name__}: {error}"})
+        log.exception(
+            "broker ended on an unexpected error",
+            extra={"event": "broker-failed", "reason": f"{type(error).__name__}: {error}"},
+        )
         logline.die_quietly(Exit.FAILED, writer)
     # Threads may still wait for an answer that nobody needs any more.
     logline.die_quietly(Exit.OK, writer)

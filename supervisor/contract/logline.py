@@ -3,7 +3,8 @@
 Records go into a bounded queue; one thread writes them. A pipe that nobody reads then
 costs lost lines, which are counted and told, and never a stalled loop. Text on a
 terminal, one JSON object a line otherwise (children always write JSON: the supervisor
-reads and passes their lines on).
+reads and passes their lines on). Every line has an `event` key, which stays when its sentence changes;
+text leaves it out.
 """
 
 from __future__ import annotations
@@ -92,6 +93,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         facts = fields_of(record)
+        facts.pop("event", None)  # a key for programs, which read JSON
         process = str(facts.pop("child", self._process))
         tail = " ".join(f"{key}={value}" for key, value in facts.items())
         level = "" if record.levelno == logging.INFO else f"{record.levelname} "
@@ -141,7 +143,14 @@ class WriterThread(logging.Handler):
         try:
             return self.format(record)
         except Exception as error:  # noqa: BLE001  # a fact's __str__ may raise anything; logging must not
-            return self.format(_note("log line can't be written", original=str(record.msg), why=repr(error)))
+            return self.format(
+                _note(
+                    "log line cannot be written",
+                    event="log-line-unwritable",
+                    original=str(record.msg),
+                    why=repr(error),
+                )
+            )
 
     def _write_all(self) -> None:
         told = 0
@@ -149,7 +158,9 @@ class WriterThread(logging.Handler):
             line = self._lines.get()
             if self.dropped_count > told:
                 now = self.dropped_count
-                if self._write(self.format(_note("log lines dropped", count=now - told))):
+                if self._write(
+                    self.format(_note("log lines dropped", event="log-lines-dropped", count=now - told))
+                ):
                     told = now
             if line is None:
                 return

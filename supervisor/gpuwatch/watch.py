@@ -184,7 +184,7 @@ def _look(watch: Watch, link: socket.socket, failed: threading.Event) -> None:
         return  # the other thread sees the end of the link as well, and leaves
     except Exception:  # outermost in this thread
         # A fault of ours. Ending the link wakes the other thread, which ends the process.
-        log.exception("watching failed")
+        log.exception("GPU monitoring failed", extra={"event": "gpuwatch-failed"})
         failed.set()
         link.shutdown(socket.SHUT_RDWR)
 

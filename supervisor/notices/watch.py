@@ -124,7 +124,11 @@ class NoticeWatch:
         off = why_off(self._own, self._environ)
         if off is not None:
             level = logging.WARNING if off.is_mistake else logging.INFO
-            log.log(level, "no watch for notices", extra={"reason": off.reason, "cure": off.cure})
+            log.log(
+                level,
+                "EC2 interruption monitoring off",
+                extra={"event": "notice-watch-off", "reason": off.reason, "cure": off.cure},
+            )
             self._settle()
             return
         asyncio.get_running_loop().call_later(self._pace.gate_most_s, self._settle)
@@ -209,8 +213,8 @@ class NoticeWatch:
             self._hears.awoke(slept)
         elif is_withdrawn:
             log.warning(
-                "notice is no longer told; what was drained stays so until `rem-supervisor resume`",
-                extra={"kind": kind.value},
+                "interruption notice withdrawn; workers stay drained until `rem-supervisor resume`",
+                extra={"event": "notice-withdrawn", "kind": kind.value},
             )
 
     def _slept_through(self) -> Optional[Notice]:
@@ -223,8 +227,10 @@ class NoticeWatch:
     def _tell(self, notice: Notice) -> None:
         left_s = max(0.0, notice.deadline_at_s - clock.now_s())
         facts = {"kind": notice.kind.value, "action": notice.action, "at": notice.time or None}
-        sentence = "notice taken up, a drill" if notice.is_drill else "notice taken up"
-        log.warning(sentence, extra={**facts, "within_s": round(left_s, 1)})
+        log.warning(
+            "interruption notice received (drill)" if notice.is_drill else "interruption notice received",
+            extra={"event": "notice-received", **facts, "within_s": round(left_s, 1)},
+        )
         self._hears.noticed(notice)
 
     def _tell_trouble(self, failed: Optional[ImdsFailed]) -> None:
@@ -235,10 +241,11 @@ class NoticeWatch:
         self._trouble = trouble
         if failed is not None:
             log.warning(
-                "notices can't be read", extra={"trouble": failed.trouble.value, "detail": str(failed)}
+                "interruption notices cannot be read",
+                extra={"event": "notices-unreadable", "trouble": failed.trouble.value, "detail": str(failed)},
             )
         else:
-            log.info("notices can be read again")
+            log.info("interruption notices can be read again", extra={"event": "notices-readable"})
         self._hears.notices_in_trouble(str(failed) if failed is not None else "")
 
     def _settle(self) -> None:

@@ -121,7 +121,7 @@ class Pool(PoolState):
     def _end_drain(self) -> None:
         if self.mode is Mode.DRAINING and not any(w.slot.state in sl.ALIVE for w in self.workers()):
             self.mode, self.deadline_at_s = Mode.DRAINED, None  # met: a later stop has its own
-            self.note("info", "drained", {})
+            self.note("info", "drained", {"event": "drained"})
 
     # --- events -----------------------------------------------------------------------
 
@@ -166,7 +166,7 @@ class Pool(PoolState):
             self.send(BROKER, fail)
         for entry in entries:
             facts = {"slot": member.slot.name, "job_id": entry.card.job_id, "death": death.value}
-            self.note("warning", "job taken back from a dead worker", facts)
+            self.note("warning", "job taken back from a dead worker", {"event": "job-taken-back", **facts})
         return not suspected
 
     def _on_drain(self, event: DrainSlots, now_s: float) -> None:
@@ -216,7 +216,11 @@ class Pool(PoolState):
         """
         names = [member.slot.name for member in self.members.values() if member.slot.state in sl.ALIVE]
         facts = {"lost_s": round(event.lost_s, 1), "slots": ", ".join(names)}
-        self.note("warning", "the supervisor was paused: no child is judged by that time", facts)
+        self.note(
+            "warning",
+            "supervisor was paused; that time counts against no child process",
+            {"event": "supervisor-paused", **facts},
+        )
         for member in self.members.values():
             member.heard_at_s += event.lost_s
             self.decide(member, sl.Unheard(event.lost_s), now_s)

@@ -213,7 +213,10 @@ class Child:
         dropped = self._heard.finish(LAST_READS_MOST, LAST_MESSAGES_MOST)
         if dropped:
             facts = {"child": self.name, "messages": dropped}
-            log.warning("messages dropped: a child left more than is read after its death", extra=facts)
+            log.warning(
+                "messages dropped: a process left more than is read after its end",
+                extra={"event": "child-messages-dropped", **facts},
+            )
         self._output.finish()
 
     def _let_go(self) -> None:

@@ -90,7 +90,10 @@ class ChildOutput:
             self._telling.cancel()
             self._telling = None
             facts = {"child": self._name, "lines": self._dropped_count}
-            log.warning("lines dropped: a child prints more than is logged", extra=facts)
+            log.warning(
+                "output dropped: a process prints more than is logged",
+                extra={"event": "child-lines-dropped", **facts},
+            )
             self._dropped_count = 0
 
     def _pass_on(self, line: bytes) -> None:

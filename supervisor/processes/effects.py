@@ -73,7 +73,7 @@ class Effects:
             if survivor.slot != spared:
                 stray_processes.end(survivor, life)
                 facts = {"slot": survivor.slot, "pid": survivor.pid, "former_life": life != self.life}
-                log.warning("a process that outlived its worker or supervisor is killed", extra=facts)
+                log.warning("stray process killed", extra={"event": "stray-process-killed", **facts})
 
     def _wait_for_none_of(self, name: str) -> None:
         """Raise `PlaceTaken` while anything of the former process's group lives on."""
@@ -95,7 +95,7 @@ class Effects:
             self._send(name, leave)
         else:
             facts = {"slot": name, "device_uuid": command.device_uuid or None, "what": command.text}
-            log.error("a person should look", extra=facts)
+            log.error("operator attention needed", extra={"event": "operator-attention", **facts})
 
     def _leave_behind(self, name: str) -> None:
         """Hear a child no more. Should it end after all, it is reaped and its slot told."""
@@ -103,7 +103,10 @@ class Effects:
 
         def end() -> None:
             self.left_behind.remove(child)
-            log.info("a process that was left behind has ended", extra={"slot": name, "pid": child.pid})
+            log.info(
+                "process that survived SIGKILL has ended",
+                extra={"event": "unkillable-process-ended", "slot": name, "pid": child.pid},
+            )
             self._post(ev.SlotEvent(name, sl.Buried()))
 
         self.left_behind.append(child)

@@ -17,7 +17,7 @@ def pass_on(name: str, line: str) -> None:
     except (ValueError, RecursionError):
         facts = None
     if not isinstance(facts, dict):
-        log.info("child printed", extra={"child": name, "line": line})
+        log.info("output of a child process", extra={"event": "child-output", "child": name, "line": line})
         return
     level = logging.getLevelName(str(facts.pop("level", "info")).upper())
     sentence = str(facts.pop("message", ""))

@@ -89,11 +89,17 @@ class CrashReporter:
         try:
             record = self._crashes.keep(record)
         except OSError as error:
-            log.warning("crash record not written", extra={"slot": record.slot, "reason": str(error)})
+            log.warning(
+                "crash record not written",
+                extra={"event": "crash-record-not-written", "slot": record.slot, "reason": str(error)},
+            )
         facts = {"slot": record.slot, "pid": record.pid, "death": record.death, "ended": record.ended}
         more = {"out_of_memory": record.out_of_memory, "jobs": ", ".join(record.jobs)}
         if record.xids:
             more["xids"] = ", ".join(map(str, record.xids))
         if record.device and record.device["uuid"]:
             more["device_uuid"] = record.device["uuid"]
-        log.warning("child died", extra={**facts, **more, "stacks": record.stacks_path})
+        log.warning(
+            "child process exited unexpectedly",
+            extra={"event": "child-exited", **facts, **more, "stacks": record.stacks_path},
+        )

@@ -110,14 +110,19 @@ class Service:
         self.crash_reporter.say()
         ended = {"state": "stopped", "exit_code": int(end.code), "reason": end.why}
         self._status_file.write(clock.now_s(), ended)
-        log.info("service stopped", extra={"reason": end.why, "code": int(end.code)})
+        log.info(
+            "service stopped", extra={"event": "service-stopped", "reason": end.why, "code": int(end.code)}
+        )
         return end.code
 
     def stop(self, why: str) -> None:
         """Finish or give back everything, then end. A second call: now."""
         again = self.pool.mode is ev.Mode.STOPPING
         within_s = SECOND_STOP_S if again else self.loaded.settings.supervisor.drain_s
-        log.info("stopping", extra={"reason": why, "within_s": within_s, "at_once": again})
+        log.info(
+            "stopping",
+            extra={"event": "service-stopping", "reason": why, "within_s": within_s, "at_once": again},
+        )
         self.systemd_status.stopping()
         self.provisioner.stop_fetching()
         self.post(ev.Stop(clock.now_s() + within_s, f"stop ({why})"))
@@ -125,7 +130,10 @@ class Service:
     def _on_state_lost(self) -> None:
         """End as failed: whoever uses the state directory's path now does not reach this service."""
         why = f"the state directory {self.state.path} was removed or replaced"
-        log.error("state directory lost", extra={"path": str(self.state.path), "reason": why})
+        log.error(
+            "state directory lost",
+            extra={"event": "state-directory-lost", "path": str(self.state.path), "reason": why},
+        )
         self.systemd_status.stopping()
         self.provisioner.stop_fetching()
         self.post(ev.Stop(clock.now_s() + GIVE_UP_WITHIN_S, why, fails=True))
@@ -253,7 +261,10 @@ class Service:
     def awoke(self, notice: Notice) -> None:
         """Back from hibernation: take work again, unless something else stopped it."""
         is_the_cause = self.pool.why == notice.why
-        log.info("back from hibernation", extra={"at": notice.time or None, "takes_work": is_the_cause})
+        log.info(
+            "resumed after hibernation",
+            extra={"event": "hibernation-ended", "at": notice.time or None, "takes_work": is_the_cause},
+        )
         if is_the_cause:
             self.post(ev.Resume(()))
 
@@ -269,7 +280,10 @@ class Service:
         try:
             self.reload()
         except SettingsWrong as error:
-            log.error("settings are wrong, the old ones stay in force", extra={"mistakes": str(error)})
+            log.error(
+                "invalid settings; the previous ones stay in effect",
+                extra={"event": "reload-refused", "mistakes": str(error)},
+            )
 
     def _end_former_life(self) -> None:
         """End what the last supervisor on this state directory left; its broker has time to give back."""
@@ -279,7 +293,10 @@ class Service:
         try:
             self.state.write(stray_processes.LIFE_FILE, {"life": self.effects.life})
         except OSError as error:
-            log.warning("the next start won't know what we leave", extra={"reason": str(error)})
+            log.warning(
+                "could not save instance id; stray processes will not be cleaned up at the next start",
+                extra={"event": "instance-id-not-saved", "reason": str(error)},
+            )
 
     def _hire(self) -> None:
         """Make the slots that always exist and start them; fetch the model meanwhile."""

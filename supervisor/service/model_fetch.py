@@ -42,7 +42,9 @@ class ModelFetch:
         event = _event_of(line)
         if event is None:
             self._printed.append(line[:500])
-            log.info("model fetch says", extra={"line": line[:500]})
+            log.info(
+                "output of the model download", extra={"event": "model-fetch-output", "line": line[:500]}
+            )
             return
         kind = event.get("event")
         if kind == "progress":
@@ -50,7 +52,13 @@ class ModelFetch:
         elif kind == "ready":
             self.path = str(event.get("path", ""))
             log.info(
-                "model found", extra={"model": self.model, "path": self.path, "source": event.get("source")}
+                "model found",
+                extra={
+                    "event": "model-found",
+                    "model": self.model,
+                    "path": self.path,
+                    "source": event.get("source"),
+                },
             )
         elif kind == "failed":
             self.failure = f"{event.get('reason', 'unknown')}. {event.get('cure', '')}".strip()
@@ -66,12 +74,20 @@ class ModelFetch:
         self._printed.clear()
         self.failures += 1
         if self.is_final:
-            log.error("model is not available", extra={"model": self.model, "reason": self.failure})
+            log.error(
+                "model not available",
+                extra={"event": "model-unavailable", "model": self.model, "reason": self.failure},
+            )
             return None
         wait_s = float(min(RETRY_MOST_S, RETRY_FIRST_S * 2 ** min(self.failures - 1, 10)))
         log.error(
-            "model is not available",
-            extra={"model": self.model, "reason": self.failure, "retry_after_s": wait_s},
+            "model not available",
+            extra={
+                "event": "model-unavailable",
+                "model": self.model,
+                "reason": self.failure,
+                "retry_after_s": wait_s,
+            },
         )
         return wait_s
 
@@ -88,7 +104,13 @@ class ModelFetch:
         if percent // 10 > self._told_percent // 10:
             self._told_percent = percent
             log.info(
-                "fetching the model", extra={"model": self.model, "percent": percent, "total_bytes": total}
+                "downloading the model",
+                extra={
+                    "event": "model-fetch-started",
+                    "model": self.model,
+                    "percent": percent,
+                    "total_bytes": total,
+                },
             )
 
 

@@ -94,7 +94,10 @@ class Provisioner:
         self._effects.child_specs[name] = child_specs.model_fetch(name, fetch.model, self._environ)
         failed = self._effects.start(name)
         if failed:
-            log.error("the model fetch can't be started", extra={"reason": failed.why})
+            log.error(
+                "model download cannot be started",
+                extra={"event": "model-fetch-failed", "reason": failed.why},
+            )
 
     def fetch_again(self) -> list[str]:
         """Start the fetches that failed, now that a person asked; give their models' names."""
@@ -202,7 +205,9 @@ class Provisioner:
         if plan.problem and text != self._problem:
             level = logging.WARNING if plan.places else logging.ERROR
             log.log(
-                level, "devices are not as they should be", extra={"problem": plan.problem, "cure": plan.cure}
+                level,
+                "GPU configuration error",
+                extra={"event": "gpu-configuration", "problem": plan.problem, "cure": plan.cure},
             )
         self._problem = text
 

@@ -39,7 +39,10 @@ class Reload:
         asked_again = provisioner.fetch_again()  # after a new model has taken the place of the old one
         if asked_again:
             words.insert(0, f"looking for model {', '.join(asked_again)} again")
-        log.info("settings read again", extra={"changed": ", ".join(keys), "restart_for": ", ".join(late)})
+        log.info(
+            "settings reloaded",
+            extra={"event": "settings-reloaded", "changed": ", ".join(keys), "restart_for": ", ".join(late)},
+        )
         return "; ".join(words or ["nothing has changed"])
 
     def roll(self, names: Iterable[str]) -> None:
@@ -53,7 +56,10 @@ class Reload:
         was = self._roll.failed
         name = self._roll.step(slots, clock.now_s())
         if self._roll.failed != was and self._roll.failed:
-            log.error("reload stopped at the first failure", extra={"reason": self._roll.failed})
+            log.error(
+                "reload stopped at the first slot that failed",
+                extra={"event": "reload-stopped", "reason": self._roll.failed},
+            )
         if not name:
             return None
         return provisioner.renewal(name, clock.now_s() + self.loaded.settings.supervisor.drain_s)

@@ -104,11 +104,18 @@ def log_start(loaded: Loaded, socket: str) -> None:
         "state_dir": own.state_dir,
         "socket": socket,
     }
-    log.info("service started", extra=facts)
+    log.info("service started", extra={"event": "service-started", **facts})
     for note in loaded.notes:
-        log.warning("setting ignored or read differently", extra={"note": note})
+        log.warning(
+            "setting ignored or interpreted differently", extra={"event": "setting-note", "note": note}
+        )
     for key in known_keys():
         origin = loaded.origins.get(key, "default")
-        log.debug("setting", extra={"key": key, "value": value_of(own, key), "from": origin})
+        log.debug(
+            "setting", extra={"event": "setting", "key": key, "value": value_of(own, key), "from": origin}
+        )
     for option, value in process_start.harmful_limits():
-        log.warning("a limit was inherited that may end processes", extra={"limit": option, "value": value})
+        log.warning(
+            "inherited resource limit may end processes",
+            extra={"event": "inherited-limit", "limit": option, "value": value},
+        )

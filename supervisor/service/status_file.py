@@ -62,7 +62,9 @@ class StatusFile:
                 picture = {**picture, "supervisor": {**picture.get("supervisor", {}), **ended}}
             self._state.write(STATUS_FILE, picture)
         except OSError as error:
-            log.warning("status file not written", extra={"reason": str(error)})
+            log.warning(
+                "status file not written", extra={"event": "status-file-not-written", "reason": str(error)}
+            )
 
     def look_if_due(self, now_s: float) -> None:
         """See now and then whether the state directory still is ours, and say so once when it is not."""

@@ -98,7 +98,9 @@ class SystemdStatus:
             wait_s = min(wait_s, LOOK_AGAIN_S)
         if is_late and self._was_late:
             facts = {"late_s": round(late_s, 3), "watchdog_s": interval_s}
-            log.warning("the loop lags, systemd's watchdog is not fed", extra=facts)
+            log.warning(
+                "event loop lags; systemd watchdog not notified", extra={"event": "event-loop-lag", **facts}
+            )
         else:
             self._notifier.alive()
         self._was_late = is_late

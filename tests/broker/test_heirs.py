@@ -83,7 +83,7 @@ def test_late_word_on_another_attempt_changes_nothing(world: World, job: Any, la
         card = broker.take_one()
 
         broker.say(late)
-        broker.logged("late word on an earlier attempt is ignored")
+        broker.logged("ignoring late message of an earlier attempt")
         stage(card)
         broker.say(Commit("rec-1", card.attempt))
 

@@ -15,7 +15,7 @@ import pytest
 from supervisor.contract import logline
 
 
-def record(message: str = "slot moved", **facts: Any) -> logging.LogRecord:
+def record(message: str = "slot state changed", **facts: Any) -> logging.LogRecord:
     return logging.makeLogRecord({"msg": message, "levelno": logging.INFO, "levelname": "INFO", **facts})
 
 
@@ -34,7 +34,7 @@ def test_a_json_line_carries_sentence_and_facts_apart() -> None:
     assert line.pop("time").endswith("Z")
     assert line == {
         "level": "info",
-        "message": "slot moved",
+        "message": "slot state changed",
         "process": "supervisor",
         "slot": "gpu0",
         "pid": 7,
@@ -62,7 +62,7 @@ class Unspeakable:
 def test_json_stays_valid_and_bounded_whatever_the_facts_are(facts: dict[str, Any]) -> None:
     line = as_json(record(**facts))
 
-    assert line["message"] == "slot moved"
+    assert line["message"] == "slot state changed"
     assert line["level"] == "info"
 
 
@@ -132,7 +132,7 @@ def test_a_flood_into_a_full_pipe_never_blocks_and_every_lost_line_is_counted() 
     stopper.join()
 
     told = sum(line["count"] for line in seen if line["message"] == "log lines dropped")
-    written = sum(1 for line in seen if line["message"] == "slot moved")
+    written = sum(1 for line in seen if line["message"] == "slot state changed")
     assert dropped > 0
     assert told == dropped
     assert written + dropped == logged

@@ -56,7 +56,7 @@ def lines_of(service: Service, sentence: str, job: str) -> list[dict[str, Any]]:
 
 def carried_on(service: Service, job: str) -> list[float]:
     """From where workers went on with this job."""
-    return [line["from_s"] for line in lines_of(service, "job carries on", job)]
+    return [line["from_s"] for line in lines_of(service, "job resumed from checkpoint", job)]
 
 
 def holder(service: Service, job: str) -> Optional[int]:
@@ -169,7 +169,7 @@ def test_host_that_stops_hands_its_work_to_another_which_carries_on(
         job = shared.send(audio)
         wait_for(lambda: lines_of(first, "checkpoint shared", job), "a checkpoint in the bucket", LIMIT_S)
         assert first.stop() == 0
-    *_, weighed = lines_of(first, "running job is weighed", job)
+    *_, weighed = lines_of(first, "drain decision", job)
     reached_s = lines_of(first, "checkpoint shared", job)[-1]["done_s"]
 
     with running(tmp_path / "other", **environ) as second:

@@ -71,7 +71,14 @@ def test_eight_gpus_of_which_one_breaks_in_the_middle_of_a_job(
         assert record["device"]["uuid"] == nvml.uuid(broken)
         assert set(record["jobs"]) <= set(jobs)
         died = wait_for(
-            lambda: next((line for line in log_lines(service, "child died") if line.get("xids")), None),
+            lambda: next(
+                (
+                    line
+                    for line in log_lines(service, "child process exited unexpectedly")
+                    if line.get("xids")
+                ),
+                None,
+            ),
             "the line about its death",
         )
         assert (died["xids"], died["device_uuid"]) == ("79", nvml.uuid(broken))
@@ -268,7 +275,7 @@ def test_settings_choose_devices_models_and_faults(tmp_path: Path, nvml: FakeNvm
 
         nvml.xid(0, 79)
 
-        judged = wait_for(lambda: log_lines(service, "fault judged"), "the verdict")
+        judged = wait_for(lambda: log_lines(service, "GPU fault"), "the verdict")
         assert judged[0]["act"] == "ignore"
         assert {one["state"] for one in service.slots()} == {"ready"}
 

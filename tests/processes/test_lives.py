@@ -55,7 +55,7 @@ def test_crash_leaves_one_record_with_all_that_is_known(tmp_path: Path) -> None:
     assert record["jobs"] == [job]
     kept = [json.loads(path.read_text()) for path in (tmp_path / "s" / "crashes").glob("*.json")]
     assert [one["pid"] for one in kept] == [slot["pid"]]
-    assert "worker is ready" in " ".join(kept[0]["last_lines"])
+    assert "worker ready" in " ".join(kept[0]["last_lines"])
 
 
 def test_worker_that_dies_at_once_is_held_with_the_reason_and_released_by_hand(tmp_path: Path) -> None:

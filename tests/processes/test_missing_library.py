@@ -45,10 +45,10 @@ def test_a_worker_that_lacks_cudnn_is_held_with_the_cure_and_its_neighbour_works
         assert (held["hold"], held["restarts"], held["pid"]) == ("settings", 0, None)
         assert slot(service, "gpu0")["restarts"] == 0
         assert (service.status() or {})["totals"]["crashed"] == 1
-        wait_for(lambda: log_lines(service, "child died"), "the line about its death")
-        assert len(log_lines(service, "child died")) == 1
+        wait_for(lambda: log_lines(service, "child process exited unexpectedly"), "the line about its death")
+        assert len(log_lines(service, "child process exited unexpectedly")) == 1
 
         # Nothing was installed: the same again, and the command says so.
         assert service.command("release", "gpu1").returncode == 1
-        wait_for(lambda: len(log_lines(service, "child died")) == 2, "a second life")
+        wait_for(lambda: len(log_lines(service, "child process exited unexpectedly")) == 2, "a second life")
         assert "libcudnn_ops" in wait_state(service, "gpu1", "held")["reason"]

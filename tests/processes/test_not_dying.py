@@ -33,11 +33,11 @@ def test_a_hanging_watch_that_does_not_die_is_left_behind_reported_and_reaped_wh
         worker, stuck = slot(service, "gpu0")["pid"], service.pid_of("gpuwatch")
         with debugger.holding(stuck):
             nvml.set({"delay.*": 600_000})
-            wait_for(lambda: log_lines(service, "a person should look"), "the alarm")
+            wait_for(lambda: log_lines(service, "operator attention needed"), "the alarm")
             nvml.set({"delay.*": None})
             wait_for(lambda: watch_of(service)["state"] == "ready", "the next watch")
 
-            alarm = log_lines(service, "a person should look")[0]
+            alarm = log_lines(service, "operator attention needed")[0]
             assert (alarm["slot"], alarm["what"]) == (
                 "gpuwatch", f"pid {stuck} does not die after SIGKILL and is left behind",
             )  # fmt: skip
@@ -61,7 +61,7 @@ def test_a_worker_that_does_not_die_is_reported_with_its_device_and_the_others_g
         stuck, other = slot(service, "gpu0")["pid"], slot(service, "gpu1")["pid"]
         with debugger.holding(stuck):
             nvml.set({"gpu0.recovery": 1})
-            alarm = wait_for(lambda: log_lines(service, "a person should look"), "the alarm")[0]
+            alarm = wait_for(lambda: log_lines(service, "operator attention needed"), "the alarm")[0]
 
             text = f"pid {stuck} does not die after SIGKILL; its device is not used again"
             assert (alarm["slot"], alarm["device_uuid"], alarm["what"]) == ("gpu0", nvml.uuid(0), text)

@@ -77,7 +77,7 @@ def test_terminate_in_mid_job_ends_in_drained_and_the_job_is_finished(
     assert record["remAttempt"] == 1
     assert drained["reason"].startswith("spot terminate at ")
     assert (drained["notice"]["kind"], drained["notice"]["drill"]) == ("spot", False)
-    assert service.log.count('"message": "notice taken up"') == 1
+    assert service.log.count('"message": "interruption notice received"') == 1
     assert service.log.count('"message": "drained"') == 1
     assert service.process.returncode == 0
 
@@ -184,7 +184,7 @@ def test_spot_asg_and_sigterm_at_once_are_one_drain_to_the_earliest_deadline(
         assert 10 < time.monotonic() - began_s < 20
         assert stopping["state"] in ("draining", "stopping")
         assert stopping["drain_deadline_s"] <= 20
-        assert service.log.count('"message": "notice taken up"') == 2
+        assert service.log.count('"message": "interruption notice received"') == 2
         assert service.log.count('"message": "stopping"') == 1
 
     assert code == 0

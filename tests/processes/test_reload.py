@@ -102,7 +102,7 @@ def test_another_model_is_taken_up_and_one_that_is_none_stops_the_roll(tmp_path:
 
         settings_of(service, f"[transcription]\nmodel = '{bad}'\n[devices]\ncpu_slots = 2\n")
         service.command("reload")
-        wait_for(lambda: "reload stopped at the first failure" in service.log, "the roll to stop")
+        wait_for(lambda: "reload stopped at the first slot that failed" in service.log, "the roll to stop")
         left = pids(service)
 
     assert named == str(good)

@@ -108,7 +108,7 @@ def is_shared(service: Service, job: str) -> bool:
 
 def helpers_through(service: Service, job: str) -> int:
     """How many helpers said of this job that they are through with it: a dead one never does."""
-    said = ('"helped"', '"help is over"')
+    said = ('"helped"', '"part of a recording cancelled"')
     return sum(job in line and any(word in line for word in said) for line in service.log.splitlines())
 
 

@@ -33,7 +33,7 @@ def test_the_drivers_own_library_comes_with_the_driver() -> None:
 
 
 def error(reason: str) -> str:
-    return json.dumps({"level": "error", "message": "device can't be used", "reason": reason})
+    return json.dumps({"level": "error", "message": "device cannot be used", "reason": reason})
 
 
 def test_a_worker_that_gives_up_says_why() -> None:

@@ -94,7 +94,7 @@ def test_fetch_that_only_a_person_can_cure_is_not_tried_again_until_somebody_ask
 
     assert again_s is None
     assert fetch.path == ""
-    assert [record.getMessage() for record in caplog.records] == ["model is not available"]
+    assert [record.getMessage() for record in caplog.records] == ["model not available"]
     assert (fetch.ask_again(), fetch.ask_again()) == (True, False)
 
 

@@ -80,7 +80,7 @@ def test_a_notice_is_told_once_with_what_it_leaves(fake: FakeImds, caplog: pytes
 
     assert watched(fake, story).words == ["settled", "spot stop"]
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == [
-        "notice taken up"
+        "interruption notice received"
     ]
 
 
@@ -138,7 +138,7 @@ def test_a_changed_notice_is_told_again_and_a_withdrawn_one_stays_known(
         assert shown["withdrawn"] is True
 
     assert watched(fake, story).words.count("spot terminate") == 2
-    assert [record.message for record in caplog.records].count("notice taken up") == 2
+    assert [record.message for record in caplog.records].count("interruption notice received") == 2
     assert len([record for record in caplog.records if "no longer told" in record.message]) == 1
 
 
@@ -217,7 +217,11 @@ def test_trouble_is_told_once_workers_begin_and_a_notice_behind_it_is_heard_at_l
 
     assert watched(fake, story).words == ["trouble", "settled", "asg terminate", "well"]
     said = [record.message for record in caplog.records]
-    assert said == ["notices can't be read", "notice taken up", "notices can be read again"]
+    assert said == [
+        "interruption notices cannot be read",
+        "interruption notice received",
+        "interruption notices can be read again",
+    ]
 
 
 def test_a_mistake_of_ours_ends_neither_the_watch_nor_the_start(

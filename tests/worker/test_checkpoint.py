@@ -198,7 +198,7 @@ def test_anything_else_starts_over(folder: Path, change: str, caplog: pytest.Log
 
     assert checkpoints(folder, [], **changes).find() is None
 
-    assert [record.message for record in caplog.records] == ["job starts over"]
+    assert [record.message for record in caplog.records] == ["job starts from the beginning"]
 
 
 def test_checkpoints_are_written_as_often_as_set_and_only_after_progress(
@@ -262,7 +262,7 @@ def test_parts_that_were_packed_for_other_work_start_over(
 
     assert checkpoints(folder, []).find_parts(WORK) == []
 
-    assert [record.message for record in caplog.records] == ["job starts over"]
+    assert [record.message for record in caplog.records] == ["job starts from the beginning"]
 
 
 def test_parts_are_kept_once_for_each_change(folder: Path) -> None:
@@ -322,5 +322,5 @@ def test_full_disk_costs_the_checkpoint_and_not_the_job(
     checkpoints(folder, told).keep(MARK, SEGMENTS)
 
     assert told == []
-    assert "checkpoint can't be written" in caplog.messages
+    assert "checkpoint cannot be written" in caplog.messages
     assert sorted(path.name for path in folder.iterdir()) == ["audio", "model"]

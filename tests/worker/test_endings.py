@@ -46,7 +46,7 @@ def test_drained_worker_finishes_its_job_and_takes_no_other(tmp_path: Path) -> N
         assert worker.ends() == Exit.OK
         sentences = [line["message"] for line in worker.log_lines()]
         # Heard while the recording was still being worked on.
-        assert sentences.index("worker leaves") < sentences.index("job staged")
+        assert sentences.index("worker exiting") < sentences.index("transcription finished")
         assert [path.name for path in (tmp_path / "late").iterdir()] == ["audio"]
 
 
@@ -61,7 +61,7 @@ def test_second_sigterm_changes_nothing(tmp_path: Path) -> None:
 
         assert worker.next(Staged).job_id == "job-1"
         assert worker.ends() == Exit.OK
-        assert [line["message"] for line in worker.log_lines()].count("worker leaves") == 1
+        assert [line["message"] for line in worker.log_lines()].count("worker exiting") == 1
 
 
 def test_idle_worker_leaves_at_once_and_the_terminals_sigint_is_not_its_affair(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_message_that_makes_no_sense_ends_the_worker_with_a_reason(tmp_path: Pat
             assert len(line) > 1_048_576  # it may be gone before it has read all of that
 
         assert worker.ends() == Exit.PROTOCOL
-        assert worker.log_lines()[-1]["message"] == "message makes no sense"
+        assert worker.log_lines()[-1]["message"] == "invalid message"
 
 
 def empty_folder(folder: Path) -> dict[str, Any]:
@@ -228,7 +228,7 @@ def test_model_that_can_not_be_used_is_one_clear_line_and_an_exit_code(
         assert worker.ends() == code
 
         lines = worker.log_lines()
-        assert [line["message"] for line in lines] == ["model can't be used"]
+        assert [line["message"] for line in lines] == ["model cannot be used"]
         assert words in lines[0]["reason"]
         assert "\n" not in lines[0]["reason"]
         assert worker.log().count("\n") == 1
@@ -239,7 +239,7 @@ def test_gpu_that_is_not_there_is_the_devices_fault(tmp_path: Path) -> None:
     with worker_in(tmp_path, device="cuda", compute_type="float16") as worker:
         assert worker.ends() == Exit.DEVICE_BROKEN
 
-        assert [line["message"] for line in worker.log_lines()] == ["device can't be used"]
+        assert [line["message"] for line in worker.log_lines()] == ["device cannot be used"]
 
 
 def test_sigusr2_writes_all_stacks_and_costs_nothing(tmp_path: Path) -> None:

@@ -56,4 +56,8 @@ def test_worker_at_its_bound_finishes_what_it_has_and_asks_for_a_successor(tmp_p
         assert worker.ends() == Exit.RECYCLE
         rooms = [message for message in worker.heard if isinstance(message, Room)]
         assert rooms[-1].free == 0
-        assert [line["reason"] for line in worker.log_lines() if line["message"] == "worker makes way"]
+        assert [
+            line["reason"]
+            for line in worker.log_lines()
+            if line["message"] == "worker recycling: a fresh process replaces it"
+        ]

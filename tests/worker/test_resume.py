@@ -68,7 +68,7 @@ def test_put_down_and_carried_on_by_others_it_says_the_same(
     with worker_in(tmp_path / "second", **changes) as worker:
         worker.ready()
         ending = worker.do(job)
-        carried_on = worker.logged("job carries on")
+        carried_on = worker.logged("job resumed from checkpoint")
 
     whole, resumed = document(tmp_path / "whole"), document(tmp_path / "job")
     assert isinstance(ending, Staged)
@@ -90,7 +90,7 @@ def test_other_options_start_over_and_the_log_says_why(tmp_path: Path, long_spee
         worker.ready()
         worker.send(Job(job))
         told = worker.next(Checkpoint)
-        over = worker.logged("job starts over")
+        over = worker.logged("job starts from the beginning")
 
     assert "option condition_on_previous_text was false, now it is true" in over["reason"]
     assert told.done_s < 60.0

@@ -87,7 +87,7 @@ def test_worker_that_has_all_parts_gives_one_to_a_helper_that_has_none(
         assert owner.next(Parts).left == 1  # of the two that run there
         helper.send(Help(job))
 
-        owner.logged("part goes to another worker", job_id=job.job_id)
+        owner.logged("part of a recording reassigned to another worker", job_id=job.job_id)
         owner.next(Staged)
         helper.next(Helped)
 

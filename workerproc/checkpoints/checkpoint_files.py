@@ -64,10 +64,15 @@ class Checkpoints:
         except (BadCheckpoint, OSError) as error:
             found, reason = None, str(error)
         if reason is not None:
-            log.warning("job starts over", extra={**facts, "reason": reason})
+            log.warning(
+                "job starts from the beginning", extra={"event": "job-restarted", **facts, "reason": reason}
+            )
             return None
         if found is not None:
-            log.info("job carries on", extra={**facts, "from_s": round(found.done_s, 2)})
+            log.info(
+                "job resumed from checkpoint",
+                extra={"event": "job-resumed", **facts, "from_s": round(found.done_s, 2)},
+            )
             self._written = found.mark
             self.resumed_from_s = found.done_s
         return found
@@ -103,7 +108,10 @@ class Checkpoints:
         except FileNotFoundError:
             return []
         except (BadCheckpoint, OSError) as error:
-            log.warning("job starts over", extra={**facts, "reason": str(error)})
+            log.warning(
+                "job starts from the beginning",
+                extra={"event": "job-restarted", **facts, "reason": str(error)},
+            )
             return []
         return found
 
@@ -112,7 +120,10 @@ class Checkpoints:
         self.resumed_from_s = done_s
         if done_s:
             facts = {"job_id": self._card.job_id, "attempt": self._card.attempt}
-            log.info("job carries on", extra={**facts, "from_s": round(done_s, 2)})
+            log.info(
+                "job resumed from checkpoint",
+                extra={"event": "job-resumed", **facts, "from_s": round(done_s, 2)},
+            )
 
     def look_parts(self, packed: Callable[[], bytes], done_s: float) -> None:
         """Keep the parts' packed checkpoints where it is time for that."""
@@ -140,7 +151,7 @@ class Checkpoints:
             write_beside(self._path, data)
         except OSError as error:
             facts = {"job_id": self._card.job_id, "reason": str(error)}
-            log.warning("checkpoint can't be written", extra=facts)
+            log.warning("checkpoint cannot be written", extra={"event": "checkpoint-not-written", **facts})
             return False
         return True
 

@@ -49,7 +49,10 @@ def write(folder: Path, work: WorkIdentity, at: Sequence[int]) -> None:
     try:
         write_beside(folder / FILE, data)
     except OSError as error:
-        log.warning("cuts can't be written", extra={"reason": os.strerror(error.errno or 0)})
+        log.warning(
+            "split points cannot be written",
+            extra={"event": "split-points-not-written", "reason": os.strerror(error.errno or 0)},
+        )
 
 
 def forget(folder: Path) -> None:
@@ -57,7 +60,10 @@ def forget(folder: Path) -> None:
     try:
         (folder / FILE).unlink(missing_ok=True)
     except OSError as error:
-        log.warning("cuts can't be removed", extra={"reason": os.strerror(error.errno or 0)})
+        log.warning(
+            "split points cannot be removed",
+            extra={"event": "split-points-not-removed", "reason": os.strerror(error.errno or 0)},
+        )
 
 
 def of_parts(work: WorkIdentity, at: Sequence[int]) -> WorkIdentity:

@@ -98,7 +98,10 @@ class SplitParts:
             except FileNotFoundError:
                 continue
             except (BadCheckpoint, OSError) as error:
-                log.warning("part starts over", extra={"part": number, "reason": str(error)})
+                log.warning(
+                    "part of a recording starts from the beginning",
+                    extra={"event": "segment-restarted", "part": number, "reason": str(error)},
+                )
                 continue
             if checkpoint.unusable(found, self._work) is None:
                 return found

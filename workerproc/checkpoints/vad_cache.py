@@ -52,7 +52,10 @@ def read(folder: Path, work: Callable[[], WorkIdentity]) -> Optional[VadCache]:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        log.warning("findings can't be read", extra={"reason": type(error).__name__})
+        log.warning(
+            "voice detection cache cannot be read",
+            extra={"event": "vad-cache-unreadable", "reason": type(error).__name__},
+        )
         return None
 
 
@@ -69,7 +72,10 @@ def write(folder: Path, work: WorkIdentity, found: VadCache) -> None:
     try:
         write_beside(folder / FILE, json.dumps(plain).encode())
     except OSError as error:
-        log.warning("findings can't be written", extra={"reason": os.strerror(error.errno or 0)})
+        log.warning(
+            "voice detection cache cannot be written",
+            extra={"event": "vad-cache-not-written", "reason": os.strerror(error.errno or 0)},
+        )
 
 
 def _plain(stretches: list[Stretch]) -> list[list[int]]:

@@ -171,7 +171,10 @@ class Split:
                 with taken, self._one_more():
                     self._run(taken)
         except _GivenBack:
-            log.info("part goes to another worker", extra={"job_id": self._card.job_id})
+            log.info(
+                "part of a recording reassigned to another worker",
+                extra={"event": "segment-reassigned", "job_id": self._card.job_id},
+            )
         except BaseException:
             self._broken.set()
             raise

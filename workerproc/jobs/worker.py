@@ -61,19 +61,31 @@ def be_worker(settings: WorkerSettings) -> NoReturn:
     try:
         worker.live()
     except errors.ModelBroken as error:
-        log.error("model can't be used", extra={"reason": str(error), "model": settings.model})
+        log.error(
+            "model cannot be used",
+            extra={"event": "model-unusable", "reason": str(error), "model": settings.model},
+        )
         die(Exit.MODEL_BROKEN)
     except errors.SettingsUnfit as error:
-        log.error("settings don't fit the model", extra={"reason": str(error), "model": settings.model})
+        log.error(
+            "settings do not fit the model",
+            extra={"event": "settings-unfit", "reason": str(error), "model": settings.model},
+        )
         die(Exit.SETTINGS_WRONG)
     except errors.MemoryLacking as error:
-        log.error("model does not fit into memory", extra={"reason": str(error), "model": settings.model})
+        log.error(
+            "model does not fit into memory",
+            extra={"event": "model-out-of-memory", "reason": str(error), "model": settings.model},
+        )
         die(Exit.OUT_OF_MEMORY)
     except errors.DeviceBroken as error:
-        log.error("device can't be used", extra={"reason": str(error), "device": settings.device})
+        log.error(
+            "device cannot be used",
+            extra={"event": "device-unusable", "reason": str(error), "device": settings.device},
+        )
         die(Exit.DEVICE_BROKEN)
     except Exception:  # the interpreter's own way out may hang in a native library
-        log.exception("worker broke")
+        log.exception("worker ended on an unexpected error", extra={"event": "worker-failed"})
         die(Exit.FAILED)
     die(Exit.OK)
 
@@ -139,13 +151,16 @@ class Worker:
             self._stirred.set()
         elif isinstance(message, StopJob):
             if self._board.stop(message.job_id, message.attempt):
-                log.info("job is to be forgotten", extra={"job_id": message.job_id, "reason": message.why})
+                log.info(
+                    "job stop requested",
+                    extra={"event": "job-stop-requested", "job_id": message.job_id, "reason": message.why},
+                )
                 self._stir_lanes()
         elif isinstance(message, PutDown):
             order = self._board.spare if message.unbegun_only else self._board.put_down
             if order(message.job_id, message.attempt):
                 facts = {"job_id": message.job_id, "reason": message.why}
-                log.info("job is to be put down", extra=facts)
+                log.info("suspending job", extra={"event": "job-suspend-requested", **facts})
                 self._stir_lanes()
         else:
             _: Drain = message
@@ -160,7 +175,7 @@ class Worker:
         if self._leaving.is_set():
             return
         self._leaving.set()
-        log.info("worker leaves", extra={"reason": reason})
+        log.info("worker exiting", extra={"event": "worker-exiting", "reason": reason})
         if self._board.has_nothing_to_finish:
             self._die(Exit.OK)
         for _ in range(self._places(self._settings.batch_size)):
@@ -220,7 +235,7 @@ class Worker:
         self._engine = {**self._engine, "device": settings.device, "compute_type": recogniser.compute_type}
         self._board.enter("idle")
         self._link.send(Up(f"{settings.model} on {settings.device} ({recogniser.compute_type})", facts))
-        log.info("worker is ready", extra=facts)
+        log.info("worker ready", extra={"event": "worker-ready", **facts})
         return recogniser
 
     # --- the lanes' threads
@@ -271,7 +286,10 @@ class Worker:
             why = recycling.reason(self._bounds, self._jobs_ended, age_s, recycling.resident_bytes())
             if why is not None:
                 self._way_is_made = True
-                log.info("worker makes way", extra={"reason": why})
+                log.info(
+                    "worker recycling: a fresh process replaces it",
+                    extra={"event": "worker-recycled", "reason": why},
+                )
         return self._way_is_made
 
     def do(self, job: Job, ticket: Ticket, context: WorkerContext) -> None:
@@ -282,19 +300,25 @@ class Worker:
         facts = {"job_id": card.job_id, "attempt": card.attempt}
         try:
             self._board.begin(ticket)
-            log.debug("job begun", extra=facts)
+            log.debug("transcription started", extra={"event": "job-begun", **facts})
             staged = transcribe_job(job, context)
         except errors.JobPutDown:
             self._link.send(Stopped(card.job_id, card.attempt))
-            log.info("job put down", extra=facts)
+            log.info("job suspended (checkpoint saved)", extra={"event": "job-suspended", **facts})
         except errors.JobStopped:
-            log.info("job stopped", extra=facts)
+            log.info("job stopped", extra={"event": "job-stopped", **facts})
         except Exception as error:  # noqa: BLE001  # whatever a recording does to the engine, the worker goes on
             self._give_up(card, error, facts)
         else:
             self._link.send(staged)
             log.info(
-                "job staged", extra={**facts, "audio_s": staged.audio_s, "took_s": round(staged.took_s, 3)}
+                "transcription finished",
+                extra={
+                    "event": "job-staged",
+                    **facts,
+                    "audio_s": staged.audio_s,
+                    "took_s": round(staged.took_s, 3),
+                },
             )
         finally:
             self._board.end(ticket)
@@ -308,11 +332,15 @@ class Worker:
         try:
             self._board.begin(ticket)
             help_with(wanted, context)
-            log.info("helped", extra=facts)
+            log.info("part of a recording completed", extra={"event": "segment-completed", **facts})
         except errors.JobStopped:
-            log.info("help is over", extra=facts)
+            log.info("part of a recording cancelled", extra={"event": "segment-cancelled", **facts})
         except Exception as error:
-            log.warning("help failed", extra={**facts, "reason": errors.sentence(error)}, exc_info=error)
+            log.warning(
+                "part of a recording failed",
+                extra={"event": "segment-failed", **facts, "reason": errors.sentence(error)},
+                exc_info=error,
+            )
             if errors.classify(error) is Failure.SICK_DEVICE:
                 raise errors.DeviceBroken(errors.sentence(error)) from error
         finally:
@@ -322,11 +350,13 @@ class Worker:
     def _give_up(self, card: JobCard, error: Exception, facts: dict[str, object]) -> None:
         failure, reason = errors.classify(error), errors.sentence(error)
         if failure is Failure.REJECTED:
-            log.warning("job rejected", extra={**facts, "reason": reason})
+            log.warning("recording rejected", extra={"event": "job-rejected", **facts, "reason": reason})
         else:
             # The recording may be tried again: the broker says ERROR where it has failed for good.
             log.warning(
-                "attempt failed", extra={**facts, "failure": failure.value, "reason": reason}, exc_info=error
+                "attempt failed",
+                extra={"event": "attempt-failed", **facts, "failure": failure.value, "reason": reason},
+                exc_info=error,
             )
         self._link.send(Failed(card.job_id, failure, reason, card.attempt))
         if failure is Failure.SICK_DEVICE:

@@ -58,5 +58,5 @@ class WorkerLink:
                 for line in lines.feed(data):
                     hear(messages.read(line, messages.TO_WORKER))
             except framing.BadLine as error:
-                log.error("message makes no sense", extra={"reason": str(error)})
+                log.error("invalid message", extra={"event": "message-invalid", "reason": str(error)})
                 self._die(Exit.PROTOCOL)

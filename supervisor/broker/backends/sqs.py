@@ -223,7 +223,10 @@ class SqsQueue:
             # That queue is no job's need. Asked once is enough.
             self._dead = DeadLetters(True)
             why = str(error.__cause__)[:300]
-            log.warning("dead-letter queue can't be used", extra={"queue": url, "reason": why})
+            log.warning(
+                "dead-letter queue can't be used",
+                extra={"event": "dead-letter-queue-unusable", "queue": url, "reason": why},
+            )
             return False
         return True
 

@@ -109,7 +109,10 @@ def clear(objects: ObjectStore, bucket: str, request: JobRequest) -> None:
             objects.delete(bucket, key)
     except (Forbidden, JobRejected) as error:
         # Not a reason to fail: the transcript is there. The right was there when the first was written.
-        log.warning("checkpoints not removed", extra={"job_id": request.job_id, "reason": str(error)})
+        log.warning(
+            "checkpoints not removed",
+            extra={"event": "checkpoints-not-removed", "job_id": request.job_id, "reason": str(error)},
+        )
 
 
 def forget_failed(records: RecordTable, objects: ObjectStore, bucket: str, request: JobRequest) -> None:

@@ -15,10 +15,10 @@ from supervisor.contract.wire.messages import Ending
 log = logging.getLogger(__name__)
 
 
-def step(sentence: str, job: LiveJob, **more: Any) -> None:
+def step(event: str, sentence: str, job: LiveJob, **more: Any) -> None:
     """Log one step of a job, for LOG_LEVEL=DEBUG."""
     if log.isEnabledFor(logging.DEBUG):
-        log.debug(sentence, extra={"job_id": job.id, "attempt": job.attempt, **more})
+        log.debug(sentence, extra={"event": event, "job_id": job.id, "attempt": job.attempt, **more})
 
 
 def ended(job: LiveJob, how: Settled, audio_s: float, transcript_key: str, is_news: bool = True) -> None:
@@ -41,16 +41,20 @@ def ended(job: LiveJob, how: Settled, audio_s: float, transcript_key: str, is_ne
     if how.reason:
         facts["reason"] = how.reason
     failed = how.ending is Ending.FAILED
-    log.log(logging.ERROR if failed and is_news else logging.INFO, "job ended", extra=facts)
+    log.log(
+        logging.ERROR if failed and is_news else logging.INFO,
+        "job ended",
+        extra={"event": "job-ended", **facts},
+    )
 
 
 def unwritten(job: LiveJob, reason: str) -> None:
     """Log that a job's record could not be told how it ended."""
     facts = {"job_id": job.id, "attempt": job.attempt, "reason": reason}
-    log.error("the record could not be updated", extra=facts)
+    log.error("record could not be updated", extra={"event": "record-not-updated", **facts})
 
 
 def rejected(job_id: str, user_id: str, reason: str) -> None:
     """Log a message that can't be a job: it failed for good before it began."""
     facts = {"job_id": job_id, "outcome": Ending.FAILED.value, "user_id": user_id, "reason": reason}
-    log.error("message rejected", extra=facts)
+    log.error("message rejected", extra={"event": "message-rejected", **facts})

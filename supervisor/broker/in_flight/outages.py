@@ -25,7 +25,9 @@ class MissingPermissions:
         """Tell of a missing permission unless it is known."""
         if right not in self._known:
             self._known.add(right)
-            log.warning("permission missing", extra={"missing": right, "costs": costs})
+            log.warning(
+                "permission missing", extra={"event": "permission-missing", "missing": right, "costs": costs}
+            )
 
 
 class OutageReporter:

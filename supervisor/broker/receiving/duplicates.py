@@ -61,7 +61,10 @@ class Duplicates:
             return
         if job.source.is_same(outcome):
             return
-        log.info("audio uploaded anew while it is transcribed", extra={"job_id": job.id})
+        log.info(
+            "audio was uploaded again during transcription",
+            extra={"event": "audio-replaced", "job_id": job.id},
+        )
         held.open.discard(job.id)
         why = "other audio of this name is being worked on"
         held.settled[job.id] = Settled(Ending.RELEASED, why, PUT_BACK_S)

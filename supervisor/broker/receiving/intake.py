@@ -142,13 +142,25 @@ class Intake:
         known.received_at_s = deadline_at_s - self._context.lease_s
         known.is_gone = False  # whatever the queue said of it
         self._in_flight.save(known)
-        log.warning("message came again while we hold it", extra={"receives": message.receives})
+        log.warning(
+            "message delivered again while its job is in progress",
+            extra={"event": "message-delivered-twice", "receives": message.receives},
+        )
 
     def _open(self, held: Lease, parsed: Parsed) -> None:
         facts = {"message_id": held.id, "receives": held.message.receives}
-        log.debug("message received", extra={**facts, "jobs": ", ".join(job.job_id for job in parsed.jobs)})
+        log.debug(
+            "message received",
+            extra={
+                "event": "message-received",
+                **facts,
+                "jobs": ", ".join(job.job_id for job in parsed.jobs),
+            },
+        )
         for reason in parsed.ignored:
-            log.info("message ignored", extra={"message_id": held.id, "reason": reason})
+            log.info(
+                "message ignored", extra={"event": "message-ignored", "message_id": held.id, "reason": reason}
+            )
         fresh, again = [], []
         for request in parsed.jobs:
             live = self._in_flight.jobs.get(request.job_id)
@@ -188,12 +200,15 @@ class Intake:
             job.resumed_s = outcome.pointer.done_s if outcome.pointer is not None else 0.0
             job.renew_at_s = clock.now_s() + lease_timing.renew_after_s(self._context.lease_s)
             receives = self._in_flight.receives(job)
-            job_log.step("record claimed", job, failures=job.failures, receives=receives)
+            job_log.step("record-claimed", "record claimed", job, failures=job.failures, receives=receives)
             if receives > self._max_receives:
                 verdict = decide_too_many(receives, self._max_receives, outcome.last_reason)
                 self._settlement.end(job, verdict, Failure.REJECTED)
             elif outcome.is_staged:
-                log.info("result of an earlier life found", extra={"job_id": job.id, "attempt": job.attempt})
+                log.info(
+                    "finished transcript of an earlier process found",
+                    extra={"event": "staged-result-found", "job_id": job.id, "attempt": job.attempt},
+                )
                 self.announce(job)
             else:
                 self._fetch(job)
@@ -250,7 +265,10 @@ class Intake:
             objects, bucket = context.backend.objects, context.backend.transcripts_bucket
             reason = checkpoint_store.bring(objects, bucket, request, job.pointer, job.failures, folder)
             if reason:
-                log.warning("job starts over", extra={"job_id": job.id, "reason": reason})
+                log.warning(
+                    "job starts from the beginning",
+                    extra={"event": "job-restarted", "job_id": job.id, "reason": reason},
+                )
         if job.cuts is not None:
             split_points.bring(job.cuts, folder)
 
@@ -272,7 +290,7 @@ class Intake:
         if isinstance(outcome, ObjectFacts):
             job.audio_bytes = outcome.size_bytes
             where = {"bucket": source.bucket, "key": source.key}
-            job_log.step("audio fetched", job, size_bytes=outcome.size_bytes, **where)
+            job_log.step("audio-fetched", "audio fetched", job, size_bytes=outcome.size_bytes, **where)
             self._refused.read_one(clock.now_s())
             self._context.outages.over(refused_audio.WHERE)
             self.announce(job)

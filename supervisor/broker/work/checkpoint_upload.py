@@ -94,14 +94,20 @@ class CheckpointUpload:
             job.pointer = outcome
             for held in context.in_flight.leases_of(job):
                 context.in_flight.save(held)
-            log.info("checkpoint shared", extra={**facts, "done_s": round(outcome.done_s, 2)})
+            log.info(
+                "checkpoint shared",
+                extra={"event": "checkpoint-shared", **facts, "done_s": round(outcome.done_s, 2)},
+            )
         elif isinstance(outcome, Forbidden):
             self._not_before_s = clock.now_s() + _AGAIN_S
             context.missing.tell(*permissions.CHECKPOINTS)
         elif isinstance(outcome, LeaseLost):
             job.renew_at_s = clock.now_s()  # the next look finds out what became of the record
         elif isinstance(outcome, TryLater):
-            log.warning("checkpoint not shared", extra={**facts, "reason": outcome.detail})
+            log.warning(
+                "checkpoint not shared",
+                extra={"event": "checkpoint-not-shared", **facts, "reason": outcome.detail},
+            )
         done_s, way.next_done_s = way.next_done_s, None
         is_ours = context.in_flight.is_at(job, Phase.READY)
         if done_s is not None and is_ours and self._may_share() and not isinstance(outcome, LeaseLost):

@@ -138,14 +138,17 @@ def publish(records: RecordTable, objects: ObjectStore, work: CommitWork, messag
     fenced = _fenced(records, work, message)
     if fenced is None:
         return
-    log.debug("record fenced for the commit", extra=work.names)
+    log.debug("record fenced for the commit", extra={"event": "record-fenced", **work.names})
     for suffix in ("txt", "json"):
         _check_deadline(message)
         with necessary("s3:PutObject"):
             objects.put(
                 work.bucket, work.key_of(suffix), work.folder / f"transcript.{suffix}", CONTENT_TYPES[suffix]
             )
-        log.debug("transcript object written", extra={**work.names, "key": work.key_of(suffix)})
+        log.debug(
+            "transcript object written",
+            extra={"event": "transcript-written", **work.names, "key": work.key_of(suffix)},
+        )
     if "remCheckpoint" in fenced:
         # Before the last word: who dies between the two leaves nothing behind for ever.
         checkpoint_store.clear(objects, work.bucket, work.request)
@@ -160,7 +163,7 @@ def publish(records: RecordTable, objects: ObjectStore, work: CommitWork, messag
     answer = records.update(work.request.record_key, change)
     if not isinstance(answer, Applied) and not _is_our_own(answer.item, work):
         raise LeaseLost("the record was taken over during the commit")
-    log.debug("record completed", extra=work.names)
+    log.debug("record completed", extra={"event": "record-completed", **work.names})
 
 
 def renew(

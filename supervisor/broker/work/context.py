@@ -72,7 +72,9 @@ class BrokerContext:
                 then(outcome)
                 return
             if fairness.is_its_own(outcome):
-                job_log.step("the job can't get on", job, reason=outcome.detail)
+                job_log.step(
+                    "job-delayed", "job delayed by an error that may pass", job, reason=outcome.detail
+                )
             else:
                 self.outages.begin(outcome)
             if self._gives_up(job, outcome, patience_s, hopeless):

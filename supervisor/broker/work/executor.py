@@ -70,7 +70,7 @@ class Executor:
         except BrokerError as error:
             outcome = error
         except Exception as error:  # the outermost frame of a lane: the desk must hear of everything
-            log.exception("unexpected error in a lane")
+            log.exception("unexpected error in a call", extra={"event": "executor-error"})
             outcome = TryLater("broker", f"unexpected {type(error).__name__}")
         self._inbox.put(lambda: then(outcome))
 
@@ -80,4 +80,4 @@ def _deal_with(event: Event) -> None:
     try:
         event()
     except Exception:  # the outermost frame of the main thread
-        log.exception("unexpected error at the desk")
+        log.exception("unexpected error in the dispatcher", extra={"event": "dispatcher-error"})

@@ -72,7 +72,10 @@ class LeaseRenewal:
             self._settlement.forget(held)  # its jobs ended well: only the message's end is left to chance
             return
         for job in self._in_flight.let_go(held):
-            log.warning("lease lost", extra={"job_id": job.id, "attempt": job.attempt, "reason": why})
+            log.warning(
+                "lease lost",
+                extra={"event": "lease-lost", "job_id": job.id, "attempt": job.attempt, "reason": why},
+            )
             if job.announced:
                 self._context.say(Lost(job.id, why))
             if job.phase in (Phase.FETCHING, Phase.READY):
@@ -89,7 +92,10 @@ class LeaseRenewal:
             self.lose(held, why)  # all of them have another message
             return
         facts = {"message_id": held.id, "jobs": ", ".join(sorted(held.open)), "reason": why}
-        log.warning("message was removed from the queue; its jobs go on, held by their records", extra=facts)
+        log.warning(
+            "message was removed from the queue; its jobs continue under their records",
+            extra={"event": "message-removed", **facts},
+        )
         self._in_flight.save(held)
 
     def _hold_alone(self, held: Lease, now_s: float) -> None:
@@ -109,7 +115,10 @@ class LeaseRenewal:
         that did not counts as failed once, for what did not end in all this time may never end.
         """
         held.is_worn = True
-        log.warning("message held as long as the queue allows", extra={"jobs": len(held.open)})
+        log.warning(
+            "message held for the longest time that the queue allows",
+            extra={"event": "message-hold-limit", "jobs": len(held.open)},
+        )
         self._settlement.release_waiting(held, _TOO_LONG)
         for job in self._in_flight.jobs_of(held):
             if job.phase not in (Phase.FETCHING, Phase.READY):
@@ -200,7 +209,7 @@ class LeaseRenewal:
         held.tries = 0
         self._prolong(held, asked_at_s, by_s)
         facts = {"message_id": held.id, "by_s": by_s, "jobs": ", ".join(sorted(held.open))}
-        log.debug("visibility timeout extended", extra=facts)
+        log.debug("visibility timeout extended", extra={"event": "visibility-extended", **facts})
 
     def _extend_again(self, held: Lease, error: BrokerError) -> None:
         if isinstance(error, TryLater):
@@ -231,7 +240,7 @@ class LeaseRenewal:
             elif isinstance(outcome, LeaseLost) and job.phase in (Phase.FETCHING, Phase.READY):
                 self._outrun(job, str(outcome))
             elif outcome is None:
-                job_log.step("record's lease renewed", job)
+                job_log.step("record-lease-renewed", "record's lease renewed", job)
 
         key, folder = job.request.record_key, self._context.spool.folder(job.request.record_key)
         message = self._context.message_of(job)
@@ -241,7 +250,10 @@ class LeaseRenewal:
 
     def _outrun(self, job: LiveJob, why: str) -> None:
         """Somebody took the record over: stop, and leave the message alone too."""
-        log.warning("record taken over", extra={"job_id": job.id, "attempt": job.attempt})
+        log.warning(
+            "record was taken over by another host",
+            extra={"event": "record-taken-over", "job_id": job.id, "attempt": job.attempt},
+        )
         if job.announced:
             self._context.say(Lost(job.id, why))
             job.announced = False

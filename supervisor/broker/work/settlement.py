@@ -41,7 +41,7 @@ class Settlement:
         """Publish the job's result; also the way on for a job whose last broker died in it."""
         context = self._context
         self._in_flight.move(job, Phase.COMMITTING, clock.now_s())
-        job_log.step("publishing the transcript", job)
+        job_log.step("transcript-publishing", "publishing the transcript", job)
         message = context.message_of(job)
         context.step(
             job,
@@ -228,16 +228,24 @@ class Settlement:
         back = [how.after_s for how in ends if how.ending is Ending.RELEASED]
         facts = {"message_id": message.id, "receives": message.receives}
         if any(how.ending is Ending.DROPPED for how in ends):
-            log.debug("message left alone: another host has it", extra=facts)
+            log.debug(
+                "message not touched: another host has it", extra={"event": "message-left-alone", **facts}
+            )
             return lambda: None  # somebody else's by now: not ours to touch
         if back:
-            log.debug("returning the message to the queue", extra={**facts, "visible_in_s": min(back)})
+            log.debug(
+                "returning the message to the queue",
+                extra={"event": "message-returned", **facts, "visible_in_s": min(back)},
+            )
             return lambda: _give_back(self._context, held, min(back))
         failed = [how for how in ends if how.ending is Ending.FAILED]
         if failed:
-            log.debug("moving the message to the dead-letter queue", extra=facts)
+            log.debug(
+                "moving the message to the dead-letter queue",
+                extra={"event": "message-dead-lettered", **facts},
+            )
             return lambda: _bury(self._context, held, failed[0])
-        log.debug("deleting the message", extra=facts)
+        log.debug("deleting the message", extra={"event": "message-deleting", **facts})
         return lambda: queue.delete(message.handle)
 
 
@@ -274,4 +282,7 @@ def _bury(context: BrokerContext, held: Lease, how: Settled) -> None:
     facts = {"remAttempt": str(how.attempt), "remHost": platform.node(), "remError": how.error}
     if not context.backend.beat_queue.bury(held.message, how.reason, facts):
         context.missing.tell(*permissions.BURY)
-        log.info("failed message left to the queue's own redrive", extra={"receives": held.message.receives})
+        log.info(
+            "failed message left to the queue's redrive policy",
+            extra={"event": "message-left-to-redrive", "receives": held.message.receives},
+        )

@@ -85,7 +85,11 @@ class DeviceHolds:
         facts = {"device_uuid": fault.uuid, "act": fault.act.value, "reason": fault.why}
         if fault.act is m.Act.HOLD:  # what only restarts a worker leaves nobody anything to do
             facts["cure"] = fault.cure
-        state.note(level, "fault judged", {**facts, "slots": ", ".join(w.slot.name for w in on_it)})
+        state.note(
+            level,
+            "GPU fault",
+            {"event": "gpu-fault", **facts, "slots": ", ".join(w.slot.name for w in on_it)},
+        )
         if fault.act is m.Act.HOLD:
             for uuid in {w.device for w in on_it}:
                 by_hand = fault.by_hand or self._held_too_often(uuid, now_s)
@@ -212,13 +216,13 @@ class DeviceHolds:
         elif held is not None and looked_at_s > held.since_s and _is_proven(held, gpu):
             del self.holds[uuid]
             facts = {"device_uuid": uuid, "was": held.why, "held_s": round(now_s - held.since_s, 1)}
-            state.note("info", "device is well again", facts)
+            state.note("info", "GPU is healthy again", {"event": "device-released", **facts})
 
     def _hold(self, state: PoolState, uuid: str, hold: DeviceHold) -> None:
         self.holds[uuid] = hold
         self._held_at_s.setdefault(uuid, deque(maxlen=HOLDS_MOST)).append(hold.since_s)
         facts = {"device_uuid": uuid, "reason": hold.why, "cure": hold.cure, "until": hold.proof.value}
-        state.note("error", "device is held", facts)
+        state.note("error", "GPU held", {"event": "device-held", **facts})
 
     def _keep_held(self, state: PoolState, member: Member, hold: DeviceHold, now_s: float) -> None:
         slot = member.slot

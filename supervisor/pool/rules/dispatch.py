@@ -25,7 +25,9 @@ def hand_out(state: PoolState, split_helpers: SplitHelpers, now_s: float) -> Non
         place.free = 0 if entry.suspect else place.free - 1
         state.send(place.slot.name, state.jobs.give(entry, place.slot.name, now_s, sharers))
         facts = {"job_id": entry.card.job_id, "attempt": entry.card.attempt, "slot": place.slot.name}
-        state.note("debug", "job given to a slot", {**facts, "alone": entry.suspect})
+        state.note(
+            "debug", "job dispatched to a slot", {"event": "job-dispatched", **facts, "alone": entry.suspect}
+        )
 
 
 def _suits(state: PoolState, split_helpers: SplitHelpers, member: Member, entry: JobEntry) -> bool:

@@ -81,7 +81,7 @@ def _judge(state: PoolState, worker: Member, entry: JobEntry, now_s: float) -> N
         return
     entry.drain_choice = verdict.choice
     facts = {"job_id": entry.card.job_id, "slot": worker.slot.name, "choice": verdict.choice.value}
-    state.note("info", "running job is weighed", {**facts, "reason": verdict.why})
+    state.note("info", "drain decision", {"event": "drain-decision", **facts, "reason": verdict.why})
     if verdict.choice is DrainChoice.PUT_DOWN:
         state.send(worker.slot.name, m.PutDown(entry.card.job_id, verdict.why, attempt=entry.card.attempt))
 

@@ -98,13 +98,17 @@ class ChildMessages:
     def _note_memory(self, member: Member) -> None:
         self._state.refit(member)
         words = self._state.memory.rung(*_engine_of(member)).words
-        self._state.note("warning", "a worker ran out of memory", {"slot": member.slot.name, "now": words})
+        self._state.note(
+            "warning",
+            "worker ran out of memory",
+            {"event": "worker-out-of-memory", "slot": member.slot.name, "now": words},
+        )
 
     def _on_checkpoint(self, member: Member, message: m.Checkpoint, now_s: float) -> None:
         if self._entry_of(member, message) is not None:
             self._state.send(BROKER, message)
             facts = {"job_id": message.job_id, "slot": member.slot.name, "done_s": round(message.done_s, 2)}
-            self._state.note("debug", "checkpoint written", facts)
+            self._state.note("debug", "checkpoint written", {"event": "checkpoint-written", **facts})
 
     def _on_stopped(self, member: Member, message: m.Stopped, now_s: float) -> None:
         entry = self._entry_of(member, message)
@@ -125,7 +129,7 @@ class ChildMessages:
             self._state.forget(known.card.job_id, "it was claimed anew")
         entry = self._state.jobs.ready(message.card)
         facts = {"job_id": message.card.job_id, "attempt": message.card.attempt}
-        self._state.note("debug", "job is ready for a slot", facts)
+        self._state.note("debug", "job ready for a slot", {"event": "job-ready", **facts})
         if entry.pending is not None:
             self._state.send(BROKER, entry.pending)
 
@@ -159,12 +163,13 @@ class ChildMessages:
             self._state.outages.begin(message.where, message.detail, now_s)
             # Of settings, AWS has answered: it refuses them, and only a person can correct them.
             refused = message.where == PROVEN
-            self._state.note(
-                "error", "AWS refuses the settings" if refused else "service does not answer", facts
-            )
+            told = "AWS refuses the settings" if refused else "service does not answer"
+            event = "settings-refused" if refused else "outage-begins"
+            self._state.note("error", told, {"event": event, **facts})
         elif self._state.outages.end(message.where):
             told = "AWS accepts the settings" if message.where == PROVEN else "service answers again"
-            self._state.note("info", told, facts)
+            event = "settings-accepted" if message.where == PROVEN else "outage-ends"
+            self._state.note("info", told, {"event": event, **facts})
 
     def _on_devices(self, member: Member, message: m.Devices, now_s: float) -> None:
         self._device_holds.hear_devices(self._state, message, now_s)
@@ -174,7 +179,9 @@ class ChildMessages:
     def _on_xid(self, member: Member, message: m.Xid, now_s: float) -> None:
         self._device_holds.hear_xid(message)
         self._state.note(
-            "warning", "the driver told a fault", {"device_uuid": message.uuid, "xid": message.xid}
+            "warning",
+            "GPU driver reported an XID error",
+            {"event": "xid-reported", "device_uuid": message.uuid, "xid": message.xid},
         )
 
     def _on_fault(self, member: Member, message: m.Fault, now_s: float) -> None:

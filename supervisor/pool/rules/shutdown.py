@@ -110,7 +110,7 @@ class Shutdown:
         """End the process as failed, after giving back what can be given back."""
         if not self._gave_up:
             self._gave_up = why
-            state.note("error", "the service gives up", {"reason": why})
+            state.note("error", "service gives up", {"event": "service-gives-up", "reason": why})
             self.stop(state, Stop(now_s + GIVE_UP_WITHIN_S, why), now_s)
 
     def _finish_stop(self, state: PoolState, now_s: float) -> None:

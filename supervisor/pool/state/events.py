@@ -200,7 +200,12 @@ def move_note(was: Slot, now: Slot) -> Note:
     """Say that a slot moved: an error where it is held, a warning where we coped."""
     coped = now.state is SlotState.BACKOFF or (now.state is SlotState.KILLING and now.at_fault)
     level = "error" if now.state is SlotState.HELD else "warning" if coped else "info"
-    facts = {"slot": now.name, "was": was.state.value, "now": now.state.value}
+    facts = {
+        "event": "slot-state-changed",
+        "slot": now.name,
+        "was": was.state.value,
+        "now": now.state.value,
+    }
     if now.reason:
         facts["reason"] = now.reason
-    return Note(level, "slot moved", {**facts, "pid": now.pid or was.pid})
+    return Note(level, "slot state changed", {**facts, "pid": now.pid or was.pid})

@@ -113,7 +113,11 @@ class PoolState:
             return
         if entry.stage is Stage.GIVEN:
             self.send(entry.slot, m.StopJob(job_id, why, entry.card.attempt))
-        self.note("warning", "job is no longer ours", {"job_id": job_id, "reason": why})
+        self.note(
+            "warning",
+            "job no longer belongs to this host",
+            {"event": "job-lost", "job_id": job_id, "reason": why},
+        )
 
     def send(self, name: str, message: m.Message) -> None:
         """Send a message to the child in that slot, if there is one."""
@@ -159,7 +163,11 @@ class PoolState:
         for entry in self.jobs.given_to(slot.name):
             card = entry.card
             self.send(BROKER, self.jobs.end(entry, m.Fail(card.job_id, failure, slot.reason, card.attempt)))
-            self.note("warning", "job taken back from a process that does not die", {"job_id": card.job_id})
+            self.note(
+                "warning",
+                "job taken back from a process that survived SIGKILL",
+                {"event": "job-taken-back-unkillable", "job_id": card.job_id},
+            )
 
 
 def _with_device(command: sl.ProcessCommand, member: Member) -> sl.ProcessCommand:
