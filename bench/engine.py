@@ -270,7 +270,7 @@ def memory_row(bench: Bench) -> list[Row]:
 
 def ready_row(bench: Bench) -> list[Row]:
     """From exec to a worker's word that it is ready, against doing the same by hand."""
-    from tests.worker.process import worker_in
+    from tests.workerproc.process import worker_in
 
     def ours() -> float:
         began_s = time.perf_counter()

@@ -42,9 +42,9 @@ from supervisor.contract.wire.messages import (  # noqa: E402
 )
 from tests.broker.aws_servers import AwsServer, deploy, run_server  # noqa: E402
 from tests.broker.harness import BrokerProcess, local_settings  # noqa: E402
-from tests.processes.rem_service import Service, clean_environment, wait_for  # noqa: E402
-from tests.processes.senders import AwsSender, LocalSender, Sender  # noqa: E402
-from tests.worker import recordings  # noqa: E402
+from tests.end_to_end.running_service import Service, clean_environment, wait_for  # noqa: E402
+from tests.end_to_end.senders import AwsSender, LocalSender, Sender  # noqa: E402
+from tests.workerproc import recordings  # noqa: E402
 
 AUDIO_BYTES = 1_000_000
 LONG_S = 900.0

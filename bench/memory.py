@@ -27,7 +27,7 @@ sys.path.insert(0, str(TOP))
 import report  # noqa: E402
 
 from supervisor.contract.wire.messages import Failed, Job, Staged  # noqa: E402
-from tests.worker import process, recordings  # noqa: E402
+from tests.workerproc import process, recordings  # noqa: E402
 
 PICTURE = TOP / "bench" / "memory.svg"
 RATE_HZ = 16_000

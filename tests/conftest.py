@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Optional
 
 import pytest
 
-from tests import leftovers
+from tests.support import leftovers
 
 if TYPE_CHECKING:
     from tests.broker.aws_servers import AwsServer

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import leftovers
+from tests.support import leftovers
 
 LEAKING_FILE = """
 import subprocess

@@ -19,8 +19,8 @@ from typing import Any
 import boto3
 
 from supervisor.settings.schema import AwsSettings, BackendSettings, QueueSettings, Settings
-from tests import leftovers
-from tests.waiting import wait_for
+from tests.support import leftovers
+from tests.support.waiting import wait_for
 
 REGION = "eu-central-1"
 _COMMANDS = {

@@ -29,8 +29,8 @@ from supervisor.contract.wire.messages import (
     Wanted,
 )
 from supervisor.settings.schema import BackendSettings, LocalSettings, QueueSettings, Settings
-from tests import leftovers
-from tests.waiting import wait_for as until
+from tests.support import leftovers
+from tests.support.waiting import wait_for as until
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from tests.processes.rem_service import SAMPLES
+from tests.end_to_end.running_service import SAMPLES
 
 RATE_HZ = 16_000
 

@@ -10,7 +10,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import Optional
 
-from tests.processes.rem_service import Service
+from tests.end_to_end.running_service import Service
 
 VICTIMS = ("worker", "worker", "worker", "broker", "broker", "gpuwatch", "supervisor", "everything")
 LONGEST_STOP_S = 30.0  # longer than the lease and the silence that the soak sets

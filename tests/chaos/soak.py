@@ -27,8 +27,8 @@ from tests.broker.aws_servers import deploy, run_server
 from tests.chaos.clips import cut_clips
 from tests.chaos.faults import FaultProxy
 from tests.chaos.monkey import Monkey
-from tests.processes.rem_service import Service, clean_environment, wait_for
-from tests.processes.senders import AwsSender, finished, transcript_of
+from tests.end_to_end.running_service import Service, clean_environment, wait_for
+from tests.end_to_end.senders import AwsSender, finished, transcript_of
 
 CLIPS = 12
 HEARINGS = 3  # in peace, of each clip

@@ -17,7 +17,7 @@ import pytest
 from supervisor.cli.main import main
 from supervisor.service.state_dir import StateDir
 from supervisor.service.status_file import StatusFile
-from tests import leftovers
+from tests.support import leftovers
 
 Answering = Callable[[dict[str, Any]], list[dict[str, Any]]]
 Make = Callable[..., dict[str, Any]]

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import leftovers
-from tests.waiting import wait_for
-from tests.worker import loopback_hub
-from tests.worker.process import model_path
+from tests.support import leftovers
+from tests.support.waiting import wait_for
+from tests.workerproc import loopback_hub
+from tests.workerproc.process import model_path
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow

@@ -15,8 +15,8 @@ import pytest
 
 from supervisor.cli.demo.demo import SAMPLES
 from supervisor.cli.main import main
-from tests import leftovers
-from tests.processes.rem_service import Service, running, wait_for
+from tests.end_to_end.running_service import Service, running, wait_for
+from tests.support import leftovers
 
 ROOT = Path(__file__).resolve().parents[2]
 HARBOUR = str(SAMPLES / "harbour.wav")

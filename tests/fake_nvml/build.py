@@ -12,7 +12,7 @@ from typing import Optional
 
 import pytest
 
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 SOURCE = Path(__file__).resolve().parent / "fake_nvml.c"
 EVENTS = SOURCE.with_name("events.c")  # a part of it

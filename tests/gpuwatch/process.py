@@ -14,7 +14,7 @@ from supervisor.contract import child_bootstrap, clock
 from supervisor.contract.child_bootstrap import GpuwatchSettings
 from supervisor.contract.wire import framing, messages
 from supervisor.contract.wire.messages import Devices, Fault, Look
-from tests import leftovers
+from tests.support import leftovers
 
 TOP = Path(__file__).resolve().parents[2]
 LIMIT_S = 60.0

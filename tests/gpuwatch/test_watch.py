@@ -21,7 +21,7 @@ from supervisor.contract.wire import framing, messages
 from supervisor.contract.wire.messages import Device, Devices, Up, Xid
 from supervisor.gpuwatch import check, pci, watch
 from supervisor.gpuwatch.report import GpuReport, devices_of
-from tests import leftovers
+from tests.support import leftovers
 
 A = Device("GPU-a", "A10", 0)
 

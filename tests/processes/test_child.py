@@ -13,7 +13,7 @@ from supervisor.contract.wire import framing
 from supervisor.contract.wire import messages as m
 from supervisor.processes import child as ch
 from supervisor.processes import child_output
-from tests.processes.nursery import Ears, Nursery, Play, is_alive
+from tests.end_to_end.child_stage import Ears, Nursery, Play, is_alive
 
 # --- talking ----------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from supervisor.contract.wire import messages as m
 from supervisor.processes import child as ch
 from supervisor.processes.child import Child
 from supervisor.processes.spawning import PlaceTaken
-from tests.processes.nursery import Ears, Nursery, Play, is_alive, open_descriptors
+from tests.end_to_end.child_stage import Ears, Nursery, Play, is_alive, open_descriptors
 
 # --- ending -----------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import Callable
 import pytest
 
 from supervisor.processes.spawning import spawn
-from tests.processes.nursery import REPOSITORY, Nursery, Play
+from tests.end_to_end.child_stage import REPOSITORY, Nursery, Play
 
 LISTS_DESCRIPTORS = (
     "import os; print(sorted(int(n) for n in os.listdir('/dev/fd') if os.path.exists(f'/dev/fd/{n}')))"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import leftovers
+from tests.support import leftovers
 from tests.systemd.machine import CannotBoot, Machine, booted, why_not
 from tests.systemd.unit import Unit
 

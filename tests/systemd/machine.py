@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Optional
 
-from tests.processes.rem_service import wait_for
+from tests.end_to_end.running_service import wait_for
 from tests.systemd.root_folder import (
     LIBPYTHON,
     LIBRARIES,

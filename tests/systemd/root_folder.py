@@ -15,7 +15,7 @@ from pathlib import Path
 
 import av
 
-from tests.processes.rem_service import REPOSITORY
+from tests.end_to_end.running_service import REPOSITORY
 
 HOME = Path("/opt/rem-supervisor")
 PYTHON_HOME = Path("/opt/python")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.processes.rem_service import wait_for
+from tests.end_to_end.running_service import wait_for
 from tests.systemd.machine import Machine
 from tests.systemd.root_folder import HOME
 from tests.systemd.unit import NAME, Unit

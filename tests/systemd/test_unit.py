@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes.rem_service import wait_for
+from tests.end_to_end.running_service import wait_for
 from tests.systemd.unit import NAME, SAMPLES, STATE, Unit
 
 # Each test starts a service, most of them twice, and each start loads a model.

@@ -10,8 +10,8 @@ import subprocess
 from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar
 
-from tests.processes.rem_service import wait_for
-from tests.processes.senders import LocalSender, transcript_of
+from tests.end_to_end.running_service import wait_for
+from tests.end_to_end.senders import LocalSender, transcript_of
 from tests.systemd.machine import Machine
 from tests.systemd.root_folder import HOME, LIBPYTHON
 
