@@ -44,7 +44,8 @@ LOOP = """
 import json, os, sys, threading, time
 from pathlib import Path
 from supervisor.contract.job_options import of_profile
-from workerproc import audio, row_choice
+from workerproc.audio import decode
+from workerproc.engine import batch_tuning
 from workerproc.engine.batch import Batch
 from workerproc.engine.native import tokens_in
 from workerproc.engine.recogniser import Recogniser
@@ -56,7 +57,7 @@ recogniser = Recogniser(model, device, kind, 1, lambda: None)
 recogniser.warm_up()
 tapes = [PcmFile(folder) for _ in paths]
 for path, tape in zip(paths, tapes):
-    audio.decode(Path(path), tape, 1e6, lambda done_s, audio_s: None)
+    decode.decode(Path(path), tape, 1e6, lambda done_s, audio_s: None)
 class Timed:  # what of a turn the engine's own calls take: no loop can be faster
     native_s = 0.0
     def make(self, kind, requests):
@@ -66,7 +67,7 @@ class Timed:  # what of a turn the engine's own calls take: no loop can be faste
         return answers
 timed = Timed()
 MOST = 4
-measured = row_choice.Measured(MOST)
+measured = batch_tuning.Measured(MOST)
 def once(rows):  # 0: as many as are cheapest by measure, as a worker on a CPU has it
     global measured
     timed.native_s = 0.0
@@ -154,7 +155,7 @@ OWN_PEAK = """
 import json, resource, sys, threading
 from pathlib import Path
 from supervisor.contract.job_options import of_profile
-from workerproc import audio
+from workerproc.audio import decode
 from workerproc.engine.batch import Batch
 from workerproc.engine.recogniser import Recogniser
 from workerproc.audio.pcm_file import PcmFile
@@ -164,7 +165,7 @@ for line in sys.stdin:
     batch = Batch(recogniser.native, 1, 1)
     def work():
         with batch.lane() as lane, PcmFile(Path(sys.argv[2]).parent) as tape:
-            audio.decode(Path(sys.argv[2]), tape, 1e6, lambda done_s, audio_s: None)
+            decode.decode(Path(sys.argv[2]), tape, 1e6, lambda done_s, audio_s: None)
             next(iter(recogniser.transcribe(tape, of_profile("fast"), lane).segments))
         batch.close()
     threading.Thread(target=work).start()

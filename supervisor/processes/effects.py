@@ -6,7 +6,8 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from typing import Optional
+from pathlib import Path
+from typing import Any, Optional
 
 from supervisor.contract.wire import messages as m
 from supervisor.pool.state import events as ev
@@ -17,6 +18,8 @@ from supervisor.processes.spawning import PlaceTaken
 from supervisor.processes.stray_processes import alive_in_group
 
 log = logging.getLogger(__name__)
+
+BROKER_LEAVES_S = 3.0  # one whose supervisor died gives everything back within two
 
 
 class Effects:
@@ -74,6 +77,22 @@ class Effects:
                 stray_processes.end(survivor, life)
                 facts = {"slot": survivor.slot, "pid": survivor.pid, "former_life": life != self.life}
                 log.warning("stray process killed", extra={"event": "stray-process-killed", **facts})
+
+    def end_former_life(self, state_path: Path, write: Callable[[str, dict[str, Any]], None]) -> None:
+        """End what the last supervisor on this state directory left; its broker has time to give back.
+
+        `write` writes a small file in the state directory.
+        """
+        former = stray_processes.former_life(state_path)
+        self.end_survivors(former, spared=ev.BROKER)
+        self._loop.call_later(BROKER_LEAVES_S, self.end_survivors, former)
+        try:
+            write(stray_processes.LIFE_FILE, {"life": self.life})
+        except OSError as error:
+            log.warning(
+                "could not save instance id; stray processes will not be cleaned up at the next start",
+                extra={"event": "instance-id-not-saved", "reason": str(error)},
+            )
 
     def _wait_for_none_of(self, name: str) -> None:
         """Raise `PlaceTaken` while anything of the former process's group lives on."""

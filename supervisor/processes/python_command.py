@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-PACKAGE_HOME = str(Path(__file__).resolve().parent.parent)
+PACKAGE_HOME = str(Path(__file__).resolve().parents[2])
 # What -P does. With -c Python itself imports nothing before this runs, and puts "" first.
 _WITHOUT_WORKING_FOLDER = (
     "import sys; del sys.path[0], sys.argv[0]; import runpy; "

@@ -25,7 +25,7 @@ from supervisor.pool.pool import Pool, is_mere_sign
 from supervisor.pool.rules.shutdown import GIVE_UP_WITHIN_S
 from supervisor.pool.state import events as ev
 from supervisor.pool.state import slot_types as sl
-from supervisor.processes import child_specs, stray_processes
+from supervisor.processes import child_specs
 from supervisor.processes.child import watch_without_pidfd
 from supervisor.processes.effects import Effects
 from supervisor.processes.oom_kills import OomEvidence
@@ -47,7 +47,6 @@ log = logging.getLogger(__name__)
 
 WAKE_MOST_S = 30.0  # loop timers stand still while the machine sleeps; the host clock does not
 SECOND_STOP_S = 5.0
-BROKER_LEAVES_S = 3.0  # one whose supervisor died gives everything back within two
 
 
 class Service:
@@ -98,7 +97,7 @@ class Service:
             self._loop.add_signal_handler(signum, self.stop, signal.Signals(signum).name)
         self._loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         self.notices.start()
-        self._end_former_life()
+        self.effects.end_former_life(self.state.path, self.state.write)
         self._hire()
         self.systemd_status.begin()
         self._pause_detector.begin()
@@ -283,19 +282,6 @@ class Service:
             log.error(
                 "invalid settings; the previous ones stay in effect",
                 extra={"event": "reload-refused", "mistakes": str(error)},
-            )
-
-    def _end_former_life(self) -> None:
-        """End what the last supervisor on this state directory left; its broker has time to give back."""
-        former = stray_processes.former_life(self.state.path)
-        self.effects.end_survivors(former, spared=ev.BROKER)
-        self._loop.call_later(BROKER_LEAVES_S, self.effects.end_survivors, former)
-        try:
-            self.state.write(stray_processes.LIFE_FILE, {"life": self.effects.life})
-        except OSError as error:
-            log.warning(
-                "could not save instance id; stray processes will not be cleaned up at the next start",
-                extra={"event": "instance-id-not-saved", "reason": str(error)},
             )
 
     def _hire(self) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,14 +38,6 @@ def state_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, short_folder: Pat
 @pytest.fixture
 def in_force(state_dir: Path) -> Settings:
     return Settings(state_dir=str(state_dir))
-
-
-@pytest.fixture
-def short_folder() -> Iterator[Path]:
-    """A folder whose name leaves room for a socket: pytest's own may be too long to bind."""
-    folder = Path(tempfile.mkdtemp(prefix="rem-"))
-    yield folder
-    shutil.rmtree(folder)
 
 
 class Peer:

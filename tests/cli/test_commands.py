@@ -333,7 +333,7 @@ def test_service_that_is_told_to_stop_while_it_reads_its_code_ends_with_0(
         "    def find_spec(self, name, *_):\n"
         f"        if name == 'asyncio': os.kill(os.getpid(), {int(signum)})\n"
         "sys.meta_path.insert(0, Stop())\n"
-        "from supervisor.cli import main\n"
+        "from supervisor.cli.main import main\n"
         "sys.exit(main(['run']))\n"
     )
 

@@ -48,7 +48,11 @@ def test_the_command_explains_the_clash_even_where_our_package_is_half_overwritt
     (tmp_path / "supervisor-4.3.0.dist-info").mkdir()
 
     done = subprocess.run(
-        [sys.executable, "-c", "import sys; from supervisor.cli import main; sys.exit(main(['status']))"],
+        [
+            sys.executable,
+            "-c",
+            "import sys; from supervisor.cli.main import main; sys.exit(main(['status']))",
+        ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,

@@ -104,7 +104,7 @@ def test_a_line_that_cannot_be_formatted_leaves_a_trace_and_no_exception() -> No
     writer.stop()
 
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert [line["message"] for line in lines] == ["log line can't be written"] * 2
+    assert [line["message"] for line in lines] == ["log line cannot be written"] * 2
     assert lines[0]["original"] == "%d jobs"
 
 

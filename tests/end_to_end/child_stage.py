@@ -21,8 +21,9 @@ LIMIT_S = 60.0
 
 HEAD = """
 import os, socket, sys, time
-from supervisor.contract import child_env, framing, messages as m
-link = child_env.link()
+from supervisor.contract import child_bootstrap
+from supervisor.contract.wire import framing, messages as m
+link = child_bootstrap.link()
 def say(*words):
     for word in words:
         link.sendall(m.write(word))

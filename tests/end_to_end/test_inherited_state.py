@@ -164,7 +164,7 @@ def ended_after_sigterm(tmp_path: Path, log_fd: int) -> int:
 # --- a working folder full of strangers -------------------------------------------------------
 
 # As the installed script does it; `python -m supervisor` would look into the working folder first.
-SCRIPT = "import sys; del sys.path[0]; from supervisor.cli import main; sys.exit(main())"
+SCRIPT = "import sys; del sys.path[0]; from supervisor.cli.main import main; sys.exit(main())"
 TRAP = "import os; os.write(2, b'a stranger was imported: ' + __file__.encode()); os._exit(99)\n"
 
 

@@ -139,7 +139,7 @@ def test_a_changed_notice_is_told_again_and_a_withdrawn_one_stays_known(
 
     assert watched(fake, story).words.count("spot terminate") == 2
     assert [record.message for record in caplog.records].count("interruption notice received") == 2
-    assert len([record for record in caplog.records if "no longer told" in record.message]) == 1
+    assert len([record for record in caplog.records if "withdrawn" in record.message]) == 1
 
 
 def test_each_kind_is_heard_beside_the_others(fake: FakeImds) -> None:

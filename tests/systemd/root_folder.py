@@ -73,7 +73,7 @@ def _install(home: Path) -> None:
     (programs / "python").symlink_to(python)
     (site / "rem.pth").write_text(f"{HOME}\n{LIBRARIES}\n", encoding="utf-8")
     command = programs / "rem-supervisor"
-    body = "import sys\nfrom supervisor.cli import main\nsys.exit(main())\n"
+    body = "import sys\nfrom supervisor.cli.main import main\nsys.exit(main())\n"
     command.write_text(f"#!{HOME}/.venv/bin/python\n{body}", encoding="utf-8")
     command.chmod(0o755)
     # A checkout may be closed to others; in /opt the service's user must be able to read it.

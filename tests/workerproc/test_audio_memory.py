@@ -20,14 +20,14 @@ MOST_BYTES = 300 * 1024**2  # the libraries alone take half of it
 DECODES = """
 import json, sys
 from pathlib import Path
-from workerproc import audio
+from workerproc.audio import decode
 from workerproc.audio.pcm_file import PcmFile
 
 told = ""
 with PcmFile(Path(sys.argv[1]).parent) as tape:
     try:
-        told = str(audio.decode(Path(sys.argv[1]), tape, 43_200.0, lambda done_s, audio_s: None).audio_s)
-    except audio.AudioRejected as error:
+        told = str(decode.decode(Path(sys.argv[1]), tape, 43_200.0, lambda done_s, audio_s: None).audio_s)
+    except decode.AudioRejected as error:
         told = str(error)
 peak = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]
 print(json.dumps({"told": told, "peak_bytes": int(peak[0].split()[1]) * 1024}))

@@ -13,7 +13,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Callable, NoReturn, Optional, Union
 
 from supervisor.contract import child_bootstrap, clock, logline
@@ -47,6 +47,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# What a worker can't go on with: what it says, the event, and its exit code.
+_ENDS: Mapping[type[BaseException], tuple[str, str, Exit]] = {
+    errors.ModelBroken: ("model cannot be used", "model-unusable", Exit.MODEL_BROKEN),
+    errors.SettingsUnfit: ("settings do not fit the model", "settings-unfit", Exit.SETTINGS_WRONG),
+    errors.MemoryLacking: ("model does not fit into memory", "model-out-of-memory", Exit.OUT_OF_MEMORY),
+    errors.DeviceBroken: ("device cannot be used", "device-unusable", Exit.DEVICE_BROKEN),
+}
+
 
 def be_worker(settings: WorkerSettings) -> NoReturn:
     """Live this process's whole life. Never returns."""
@@ -60,30 +68,11 @@ def be_worker(settings: WorkerSettings) -> NoReturn:
     worker = Worker(settings, WorkerLink(child_bootstrap.link(), die), die)
     try:
         worker.live()
-    except errors.ModelBroken as error:
-        log.error(
-            "model cannot be used",
-            extra={"event": "model-unusable", "reason": str(error), "model": settings.model},
-        )
-        die(Exit.MODEL_BROKEN)
-    except errors.SettingsUnfit as error:
-        log.error(
-            "settings do not fit the model",
-            extra={"event": "settings-unfit", "reason": str(error), "model": settings.model},
-        )
-        die(Exit.SETTINGS_WRONG)
-    except errors.MemoryLacking as error:
-        log.error(
-            "model does not fit into memory",
-            extra={"event": "model-out-of-memory", "reason": str(error), "model": settings.model},
-        )
-        die(Exit.OUT_OF_MEMORY)
-    except errors.DeviceBroken as error:
-        log.error(
-            "device cannot be used",
-            extra={"event": "device-unusable", "reason": str(error), "device": settings.device},
-        )
-        die(Exit.DEVICE_BROKEN)
+    except tuple(_ENDS) as error:
+        sentence, event, code = _ENDS[type(error)]
+        facts = {"reason": str(error), "model": settings.model, "device": settings.device}
+        log.error(sentence, extra={"event": event, **facts})
+        die(code)
     except Exception:  # the interpreter's own way out may hang in a native library
         log.exception("worker ended on an unexpected error", extra={"event": "worker-failed"})
         die(Exit.FAILED)
@@ -311,15 +300,8 @@ class Worker:
             self._give_up(card, error, facts)
         else:
             self._link.send(staged)
-            log.info(
-                "transcription finished",
-                extra={
-                    "event": "job-staged",
-                    **facts,
-                    "audio_s": staged.audio_s,
-                    "took_s": round(staged.took_s, 3),
-                },
-            )
+            figures = {"audio_s": staged.audio_s, "took_s": round(staged.took_s, 3)}
+            log.info("transcription finished", extra={"event": "job-staged", **facts, **figures})
         finally:
             self._board.end(ticket)
 

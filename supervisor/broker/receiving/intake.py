@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
 import uuid
 from dataclasses import replace
-from pathlib import Path
 from typing import Union
 
 from supervisor.broker.backends.failed_jobs import FailedJob
-from supervisor.broker.in_flight import checkpoint_store, job_log, split_points
+from supervisor.broker.in_flight import checkpoint_store, job_log
 from supervisor.broker.in_flight.in_flight_types import Lease, LiveJob, Phase, Settled
-from supervisor.broker.in_flight.spool import AUDIO
 from supervisor.broker.ports.errors import BrokerError, Forbidden, JobRejected, TryLater, Unexplained
 from supervisor.broker.ports.job_request import JobRequest, Parsed, Rejected, Source
 from supervisor.broker.ports.ports import Message, ObjectFacts
+from supervisor.broker.receiving.audio_fetch import fetch_audio
 from supervisor.broker.receiving.duplicates import PUT_BACK_S, Duplicates, is_same_work
 from supervisor.broker.rules import fairness, lease_timing, refused_audio
 from supervisor.broker.rules.envelope import EnvelopePolicy, parse
@@ -247,39 +245,12 @@ class Intake:
             job,
             Phase.FETCHING,
             FETCH,
-            lambda: self._fetch_once(job, seen),
+            lambda: fetch_audio(context, job, seen),
             lambda outcome: self._fetched(job, outcome, seen),
             ("audio", "spool"),
             context.lease_s,
             hopeless=(Forbidden,),
         )
-
-    def _fetch_once(self, job: LiveJob, seen: list[ObjectFacts]) -> ObjectFacts:
-        """Bring the audio into the spool, and what an earlier attempt had reached; runs in a lane."""
-        context, request = self._context, job.request
-        spool, key = context.spool, request.record_key
-        folder = spool.empty(key)
-        # The name is this hold's own: a late fetch of a lost job can't rename a newer one's file.
-        part = folder / f"part-{job.hold.token}"
-        if job.pointer is not None and context.shares:
-            objects, bucket = context.backend.objects, context.backend.transcripts_bucket
-            reason = checkpoint_store.bring(objects, bucket, request, job.pointer, job.failures, folder)
-            if reason:
-                log.warning(
-                    "job starts from the beginning",
-                    extra={"event": "job-restarted", "job_id": job.id, "reason": reason},
-                )
-        if job.cuts is not None:
-            split_points.bring(job.cuts, folder)
-
-        def admit(facts: ObjectFacts) -> None:
-            seen[:] = [facts]  # also of what is refused: a failure is that object's, not its name's
-            spool.admit(key, facts.size_bytes)
-
-        source = request.source
-        facts = context.backend.objects.fetch(source.bucket, source.key, part, admit, source.version)
-        _rename(part, folder / AUDIO)
-        return facts
 
     def _fetched(
         self, job: LiveJob, outcome: Union[ObjectFacts, BrokerError], seen: list[ObjectFacts]
@@ -360,10 +331,3 @@ class Intake:
                 self._settlement.close(held)
 
         context.executor.do(QUICK, write_down, written)
-
-
-def _rename(part: Path, to: Path) -> None:
-    try:
-        os.replace(part, to)
-    except OSError as error:
-        raise TryLater("spool", f"{to}: {error.strerror}") from error

@@ -28,7 +28,7 @@ from supervisor.contract import clock
 from supervisor.contract.degraded import ready_count, worker_slots
 from supervisor.contract.exits import Exit, describe
 
-SAMPLES = Path(__file__).resolve().parent.parent / "samples"
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 READY_WITHIN_S = 900.0  # a large model over a slow line; a service that fails ends by itself, long before
 
 

@@ -1,0 +1,54 @@
+"""Brings a job's audio, its checkpoint and its split points into the spool."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from supervisor.broker.in_flight import checkpoint_store, split_points
+from supervisor.broker.in_flight.in_flight_types import LiveJob
+from supervisor.broker.in_flight.spool import AUDIO
+from supervisor.broker.ports.errors import TryLater
+from supervisor.broker.ports.ports import ObjectFacts
+from supervisor.broker.work.context import BrokerContext
+
+log = logging.getLogger(__name__)
+
+
+def fetch_audio(context: BrokerContext, job: LiveJob, seen: list[ObjectFacts]) -> ObjectFacts:
+    """Bring the audio into the spool, and what an earlier attempt had reached. Runs in a lane.
+
+    `seen` gets the facts of the object, also of one that is refused.
+    """
+    request = job.request
+    spool, key = context.spool, request.record_key
+    folder = spool.empty(key)
+    # The name is this hold's own: a late fetch of a lost job can't rename a newer one's file.
+    part = folder / f"part-{job.hold.token}"
+    if job.pointer is not None and context.shares:
+        objects, bucket = context.backend.objects, context.backend.transcripts_bucket
+        reason = checkpoint_store.bring(objects, bucket, request, job.pointer, job.failures, folder)
+        if reason:
+            log.warning(
+                "job starts from the beginning",
+                extra={"event": "job-restarted", "job_id": job.id, "reason": reason},
+            )
+    if job.cuts is not None:
+        split_points.bring(job.cuts, folder)
+
+    def admit(facts: ObjectFacts) -> None:
+        seen[:] = [facts]  # also of what is refused: a failure is that object's, not its name's
+        spool.admit(key, facts.size_bytes)
+
+    source = request.source
+    facts = context.backend.objects.fetch(source.bucket, source.key, part, admit, source.version)
+    _rename(part, folder / AUDIO)
+    return facts
+
+
+def _rename(part: Path, to: Path) -> None:
+    try:
+        os.replace(part, to)
+    except OSError as error:
+        raise TryLater("spool", f"{to}: {error.strerror}") from error
