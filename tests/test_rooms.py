@@ -458,3 +458,27 @@ def test_the_supervisor_process_stays_small() -> None:
         if name.startswith(("supervisor.broker", "supervisor.gpuwatch", "workerproc"))
     ]
     assert seen["resident_bytes"] < 30_000_000
+
+
+IMPORT_CPU = """
+import json, resource, subprocess, sys
+def cpu_s(module):
+    best = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        best.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(best)
+print(json.dumps([cpu_s("asyncio"), cpu_s("supervisor.service.run")]))
+"""
+
+
+def test_the_supervisor_starts_in_a_small_multiple_of_what_asyncio_takes() -> None:
+    """The budget is 100 ms of one core where asyncio alone takes 25; machines differ, the ratio does not."""
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_CPU], cwd=TOP, check=True, capture_output=True, text=True, timeout=120
+    )
+    asyncio_s, ours_s = json.loads(done.stdout)
+
+    assert ours_s < 4 * asyncio_s

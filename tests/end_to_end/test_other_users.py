@@ -175,7 +175,10 @@ def test_a_broker_that_outlived_its_supervisor_is_found_though_it_hides_its_envi
     """The mark by which survivors are known stood in the environment alone."""
     with service_of_an_ordinary_user(folder) as (_, state):
         broker = pid_of(state, "broker")
-        finds = "import sys; from supervisor.processes import stray_processes; print(stray_processes.find(sys.argv[1]))"
+        finds = (
+            "import sys; from supervisor.processes import stray_processes; "
+            "print(stray_processes.find(sys.argv[1]))"
+        )
         life = json.loads((state / "life.json").read_text(encoding="utf-8"))["life"]
 
         done = subprocess.run(
