@@ -13,7 +13,7 @@ from tests.support import leftovers
 
 LEAKING_FILE = """
 import subprocess
-from tests import leftovers
+from tests.support import leftovers
 
 leftovers.GONE_WITHIN_S = leftovers.CLOSED_WITHIN_S = 0.0
 
@@ -73,7 +73,7 @@ def test_test_file_that_leaves_something_fails(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_process_that_a_test_started_is_gone_when_the_tests_are_killed() -> None:
     starts = (
-        "import subprocess, sys; from tests import leftovers; "
+        "import subprocess, sys; from tests.support import leftovers; "
         "print(subprocess.Popen(['sleep', '100'], preexec_fn=leftovers.die_with_tests).pid, flush=True); "
         "sys.stdin.read()"
     )

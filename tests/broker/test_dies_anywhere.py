@@ -99,9 +99,13 @@ def test_a_good_job_makes_the_calls_that_the_protocol_says(tmp_path: Path) -> No
         "records.update",  # complete
         "queue.delete",
     ]
-    assert {"queue.receive", "queue.can_hold", "LeaseFiles.save", "LeaseFiles.forget", "Spool.drop"} < set(
-        names
-    )
+    assert {
+        "queue.receive",
+        "queue.can_hold",
+        "LeaseJournal.save",
+        "LeaseJournal.forget",
+        "Spool.drop",
+    } < set(names)
     assert {"link.Ready", "link.Done", "link.Up", "link.Adopted"} < set(names)
 
 

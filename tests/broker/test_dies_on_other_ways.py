@@ -158,7 +158,7 @@ def is_beyond_us(names: list[str], number: int) -> bool:
     Nobody then knows that it must be copied, and SQS buries it by its own count: the price of
     maxReceiveCount = 3, of which `doctor` warns.
     """
-    is_first_word = names[number] == "LeaseFiles.save" and names[number - 1] == "queue.receive"
+    is_first_word = names[number] == "LeaseJournal.save" and names[number - 1] == "queue.receive"
     return is_first_word and names[:number].count("queue.release") == 2
 
 

@@ -14,10 +14,10 @@ import pytest
 TESTS = Path(__file__).resolve().parents[1]
 DEATHS, PEERS = "broker/test_interleavings_deaths.py", "broker/test_interleavings_peers.py"
 FAULTS, HOLD = "broker/test_interleavings_faults.py", "broker/test_long_hold.py"
-REAL, WORKER = "processes/test_interleavings.py", "processes/test_worker_killed.py"
-KILLS, CHECKPOINTS = "processes/test_kills.py", "broker/test_checkpoints.py"
-PAUSES = "processes/test_pauses.py"
-HOSTS, HOST = "broker/test_dead_hosts.py", "processes/test_dead_host.py"
+REAL, WORKER = "end_to_end/test_interleavings.py", "end_to_end/test_worker_killed.py"
+KILLS, CHECKPOINTS = "end_to_end/test_kills.py", "broker/test_checkpoints.py"
+PAUSES = "end_to_end/test_pauses.py"
+HOSTS, HOST = "broker/test_dead_hosts.py", "end_to_end/test_dead_host.py"
 AUDIO, REMOVED = "broker/test_new_audio.py", "broker/test_removed_messages.py"
 ANYWHERE = "broker/test_dies_anywhere.py"
 
@@ -59,7 +59,7 @@ STARRED: dict[str, tuple[str, ...]] = {
         f"{WORKER}::test_worker_killed_at_each_moment",
     ),
     "supervisor paused longer than a worker may be silent": (
-        "supervisor/test_pauses.py::test_three_pauses_of_40_s_kill_nobody_and_charge_nothing",
+        "pool/test_pauses.py::test_three_pauses_of_40_s_kill_nobody_and_charge_nothing",
         f"{PAUSES}::test_three_pauses_restart_no_worker_and_charge_no_recording",
     ),
     "everything paused longer than the visibility, then continued": (
@@ -166,7 +166,7 @@ IN_THE_MODEL: dict[str, tuple[str, ...]] = {
         f"{REMOVED}::test_broker_that_dies_at_any_call_after_a_purge_ends_the_job_once",
     ),
     "passing failure that never passes": (
-        "broker/test_circles.py::test_passing_failure_that_never_passes_fails_after_max_receives",
+        "broker/test_endless_returns.py::test_passing_failure_that_never_passes_fails_after_max_receives",
     ),
     "clock stepped by an hour": (f"{PEERS}::test_wall_clock_stepped_by_an_hour_in_mid_job",),
 }
@@ -181,7 +181,7 @@ def test_each_name_has_its_tests(name: str) -> None:
 
 @pytest.mark.parametrize("name", STARRED)
 def test_each_starred_name_has_one_of_real_processes(name: str) -> None:
-    assert any(shown.startswith("processes/") for shown in STARRED[name])
+    assert any(shown.startswith("end_to_end/") for shown in STARRED[name])
 
 
 @pytest.mark.parametrize("path", [DEATHS, REAL])

@@ -98,8 +98,8 @@ def test_service_whose_worker_floods_replaces_the_others_and_feeds_the_watchdog(
             fed = 0
             while fed < 8:
                 fed += systemd.recv(65_536) == b"WATCHDOG=1"
-            wait_for(lambda: "lines dropped" in service.log, "the line about it")
-            assert "the loop lags" not in service.log
+            wait_for(lambda: "output dropped" in service.log, "the line about it")
+            assert "event loop lags" not in service.log
     finally:
         systemd.close()
         shutil.rmtree(folder)
@@ -127,7 +127,7 @@ def test_lines_over_the_allowance_are_counted_and_the_last_words_kept(
         assert printed[0] == "first"
         assert printed[-1] == "Library libcublas.so.12 is not found"
         assert len(printed) < count / 2
-        told = [record for record in caplog.records if "lines dropped" in record.message]
+        told = [record for record in caplog.records if "output dropped" in record.message]
         dropped = sum(record.__dict__["lines"] for record in told)
         assert dropped + len(printed) - LAST_LINES_MOST <= count + 2 <= dropped + len(printed)
 

@@ -165,8 +165,8 @@ def test_a_withdrawn_notice_leaves_the_service_drained_and_says_so(fake: FakeImd
         )
         assert shown["kind"] == "spot"
         assert own(service)["state"] == "drained"
-        wait_for(lambda: "no longer told" in service.log, "the line about it")
-        assert service.log.count("no longer told") == 1
+        wait_for(lambda: "interruption notice withdrawn" in service.log, "the line about it")
+        assert service.log.count("interruption notice withdrawn") == 1
         assert service.command("resume").returncode == 0
         service.wait_ready()
 

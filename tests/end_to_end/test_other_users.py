@@ -186,4 +186,4 @@ def test_a_broker_that_outlived_its_supervisor_is_found_though_it_hides_its_envi
             cwd=REPOSITORY, **as_ordinary_user(),
         )  # fmt: skip
 
-    assert f"Survivor(pid={broker}, slot='broker')" in done.stdout
+    assert f"StrayProcess(pid={broker}, slot='broker')" in done.stdout

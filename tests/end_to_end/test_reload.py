@@ -57,7 +57,7 @@ def test_wrong_settings_are_refused_and_the_old_ones_stay(tmp_path: Path) -> Non
 
         told = service.command("reload")
         os.kill(service.process.pid, signal.SIGHUP)
-        wait_for(lambda: "the old ones stay in force" in service.log, "the log to tell of the mistakes")
+        wait_for(lambda: "the previous ones stay in effect" in service.log, "the log to tell of the mistakes")
 
         assert pids(service).items() >= before.items()
     assert told.returncode != 0

@@ -67,7 +67,7 @@ def test_deaths_of_helper_owner_and_supervisor_cost_neither_text_nor_a_second_tr
     assert len(peace["cuts"]) == 2
     assert [one["segments"] for one in found] == [peace["segments"]] * 2
     assert [one["cuts"] for one in found] == [peace["cuts"]] * 2
-    assert helpers == {peaceful: 1, helped: 1}, "the dead helper's heir was not asked"
+    assert helpers == {peaceful: 1, helped: 1}, "the dead helper's replacement was not asked"
     assert sender.record(helped)["remAttempt"] == 1
     assert {cuts_in(sender.record(job)) for job in (peaceful, helped, orphaned)} == {tuple(peace["cuts"])}
     assert found[1]["resumedFrom"] > 0
@@ -108,7 +108,7 @@ def is_shared(service: Service, job: str) -> bool:
 
 def helpers_through(service: Service, job: str) -> int:
     """How many helpers said of this job that they are through with it: a dead one never does."""
-    said = ('"helped"', '"part of a recording cancelled"')
+    said = ('"part of a recording completed"', '"part of a recording cancelled"')
     return sum(job in line and any(word in line for word in said) for line in service.log.splitlines())
 
 

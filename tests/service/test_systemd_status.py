@@ -218,7 +218,7 @@ def test_watchdog_is_not_fed_by_a_loop_that_crawls(
         loop.pass_s(2, late_s=4.5)
 
     assert "WATCHDOG=1" not in systemd.heard()
-    assert "the loop lags" in caplog.text
+    assert "event loop lags" in caplog.text
     assert caplog.records[0].__dict__["late_s"] == 4.5
 
 
