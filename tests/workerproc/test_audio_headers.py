@@ -225,3 +225,27 @@ def test_chunk_behind_the_samples_of_a_big_endian_wav_is_not_read(tmp_path: Path
     _, sound = decoded(tmp_path / "audio")
 
     assert (sound.audio_s, sound.warnings) == (3.0, ())
+
+
+@pytest.mark.parametrize(
+    ("tag", "bits", "form"), [(1, 16, ">i2"), (1, 24, ">i4"), (1, 32, ">i4"), (3, 32, ">f4"), (3, 64, ">f8")]
+)
+def test_samples_of_a_big_endian_wav_are_read_from_their_right_end(
+    tmp_path: Path, tag: int, bits: int, form: str
+) -> None:
+    """FFmpeg takes them for little-endian ones: speech became noise, and its transcript empty."""
+    heard = noise(3.0)
+    scale = 1 / 32_768 if tag == 3 else 2 ** (8 * np.dtype(form).itemsize - 16)
+    samples = (heard.astype(np.float64) * scale).astype(form).tobytes()
+    if bits == 24:
+        samples = b"".join(samples[at : at + 3] for at in range(0, len(samples), 4))
+    stereo = b"".join(samples[at : at + bits // 8] * 2 for at in range(0, len(samples), bits // 8))
+    fmt = struct.pack(">HHIIHH", tag, 2, RATE_HZ, RATE_HZ * bits // 4, bits // 4, bits)
+    chunks = ((b"fmt ", fmt), (b"data", stereo))
+    body = b"WAVE" + b"".join(struct.pack(">4sI", name, len(data)) + data for name, data in chunks)
+    (tmp_path / "audio").write_bytes(ID3 + struct.pack(">4sI", b"RIFX", len(body)) + body)
+
+    found, sound = decoded(tmp_path / "audio")
+
+    assert np.abs(found - heard / np.float32(32_768)).max() < 2 / 32_768
+    assert sound.warnings == ()

@@ -115,7 +115,7 @@ def _decode_track(
     expected_s = announced_s if announced_s and announced_s * _LEAST_BYTES_PER_S < file.size_bytes else 0.0
     _check_length(file, max_audio_s)
     timeline = Timeline(tracks.zero_s(container, file.head))
-    for chunk in _on_time(_frames(container, track, tally), tally, timeline):
+    for chunk in _on_time(_frames(container, track, file.head, tally), tally, timeline):
         if isinstance(chunk, float):
             pcm_file.append_silence(min(chunk, max(0.0, max_audio_s - pcm_file.length_s) + 1.0))
         else:
@@ -237,8 +237,11 @@ def _too_long(audio_s: float, max_audio_s: float, at_least: str = "") -> str:
     return f"the audio is {at_least}{audio_s:.0f} s long, more than {limit} allows"
 
 
-def _frames(container: InputContainer, track: AudioStream, tally: _Tally) -> Iterator[AudioFrame]:
+def _frames(
+    container: InputContainer, track: AudioStream, head: bytes, tally: _Tally
+) -> Iterator[AudioFrame]:
     """Give every frame that can be decoded, on and on behind those that can't."""
+    decoder = tracks.decoder(track, head)
     errors_in_a_row = 0
     while True:
         try:
@@ -247,7 +250,7 @@ def _frames(container: InputContainer, track: AudioStream, tally: _Tally) -> Ite
                 if not packet.is_discard:  # which is read, but not decoded
                     tally.end_at_bytes = max(tally.end_at_bytes, (packet.pos or 0) + packet.size)
                 try:
-                    yield from packet.decode()
+                    yield from decoder.decode(packet)
                     errors_in_a_row = 0
                 except av.error.EOFError:
                     return

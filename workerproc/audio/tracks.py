@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 import av
+from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
@@ -26,6 +27,7 @@ _COUNTED = frozenset({"wav", "flac", "aiff"})  # in samples: a lost one shows
 # Of a track that is not for listeners in general.
 _SPECIAL = Disposition.comment | Disposition.hearing_impaired | Disposition.visual_impaired
 _MATROSKA_DURATION = re.compile(rb"\x44\x89[\x84\x88]")  # the element's name and the size of a number
+_LITTLE_ENDIAN = re.compile(r"pcm_[a-z]\d+le")
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,20 @@ def _problem(track: AudioStream) -> str:
     if not 1 <= codec.channels <= _MAX_CHANNELS:
         return f"the file claims {codec.channels} channels: its header is damaged"
     return ""
+
+
+def decoder(track: AudioStream, head: bytes) -> AudioCodecContext:
+    """Give what decodes the track's packets; `head`: the file's first bytes.
+
+    FFmpeg reads the header of a big-endian WAV file (RIFX), and takes its samples for little-endian ones.
+    """
+    own: AudioCodecContext = track.codec_context
+    if head[:4] != b"RIFX" or not _LITTLE_ENDIAN.fullmatch(own.name):
+        return own
+    # PyAV's annotation knows decoders by their kind only.
+    made = cast(AudioCodecContext, av.CodecContext.create(f"{own.name[:-2]}be", "r"))
+    made.sample_rate, made.layout = own.sample_rate, own.layout
+    return made
 
 
 def zero_s(container: InputContainer, head: bytes) -> float:
