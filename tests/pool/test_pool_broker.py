@@ -6,6 +6,7 @@ import pytest
 
 from supervisor.contract.exits import Exit
 from supervisor.contract.wire import messages as m
+from supervisor.pool.state import events as ev
 from supervisor.pool.state import slot_types as sl
 from supervisor.pool.state.events import SlotEvent
 from supervisor.pool.state.jobs import Stage
@@ -151,6 +152,40 @@ def test_trouble_outside_is_shown_while_it_lasts() -> None:
 
     host.broker.say(m.Trouble("queue", ""))
     assert host.pool.outages == {}
+
+
+def errors_logged(host: Host, detail: str) -> int:
+    """Let the broker tell of refused settings; count the errors that this puts into the log."""
+    actions = host.pool.take(ev.Heard("broker", m.Trouble("settings", detail)), host.now_s)
+    return sum(isinstance(action, ev.Note) and action.level == "error" for action in actions)
+
+
+def test_reasons_that_are_found_in_turn_are_logged_once_each_while_the_trouble_lasts() -> None:
+    """The proof found GetItem refused, renewals UpdateItem too: two errors every 30 s, for hours."""
+    host = Host(workers=1).begin().run(10)
+    get, update = "GetItem: AccessDenied. Grant it.", "UpdateItem: AccessDenied. Grant it."
+
+    logged = 0
+    for _ in range(100):
+        logged += errors_logged(host, get)
+        logged += errors_logged(host, f"{get} {update}")
+        host.run(30)
+
+    assert logged == 2
+    assert host.pool.outages == {"settings": f"{get} {update}"}
+    assert errors_logged(host, f"{get} There is no such queue.") == 1
+
+
+def test_reason_that_comes_back_after_a_while_is_logged_again() -> None:
+    host = Host(workers=1).begin().run(10)
+
+    logged = [errors_logged(host, said) for said in ("A is refused.", "B is refused.")]
+    host.run(3_600)
+    logged.append(errors_logged(host, "B is refused. A is refused."))
+    errors_logged(host, "")
+    logged.append(errors_logged(host, "A is refused."))
+
+    assert logged == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("stage", [Stage.WAITING, Stage.GIVEN, Stage.STAGED, Stage.ENDING])

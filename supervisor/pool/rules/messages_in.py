@@ -160,7 +160,8 @@ class ChildMessages:
         self._state.decide(member, sl.Heartbeat(), now_s)
         facts = {"where": message.where, "detail": message.detail}
         if message.detail:
-            self._state.outages.begin(message.where, message.detail, now_s)
+            if not self._state.outages.begin(message.where, message.detail, now_s):
+                return
             # Of settings, AWS has answered: it refuses them, and only a person can correct them.
             refused = message.where == PROVEN
             told = "AWS refuses the settings" if refused else "service does not answer"
