@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from supervisor.broker.backends.failed_jobs import FailedJob, FailedJobs
 from supervisor.broker.ports.errors import JobRejected
 from supervisor.contract.wire.messages import Ending, Release
 from tests.broker.model import Host, assert_once, new_world
@@ -257,6 +259,83 @@ def test_disk_full_for_longer_than_the_lease(tmp_path: Path) -> None:
         assert_once(world)
         assert not {"remFailures", "remCrashes"} & set(world.item())
         assert host.lives == 1
+
+
+class FullDisk:
+    """The disk of the spool: full until somebody makes room."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.free_bytes = 0
+        monkeypatch.setattr(
+            "supervisor.broker.in_flight.spool.shutil.disk_usage",
+            lambda path: SimpleNamespace(free=self.free_bytes),
+        )
+
+
+def test_full_disk_is_told_until_a_fetch_finds_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Claims and ends of jobs, which prove nothing of the disk, declared it over: `status` said "running"."""
+    disk = FullDisk(monkeypatch)
+    with new_world(tmp_path) as world:
+        host = world.host(Plan(wanted=50))
+        for number in range(20):
+            world.send(f"rec-{number}")
+            world.run_for(20.0)
+        told = outages(host)
+        disk.free_bytes = 1 << 40
+
+        world.run(world.is_quiet)
+
+        assert told == ["spool began"]
+        assert outages(host) == ["spool began", "spool over"]
+        assert_once(world, *(f"rec-{number}" for number in range(20)))
+
+
+def test_full_disk_is_over_with_free_space_where_nothing_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = FullDisk(monkeypatch)
+    with new_world(tmp_path) as world:
+        host = world.host()
+        world.send()
+        world.run_for(20.0)
+        host.supervisor.outages.clear()
+        world.queue.messages.clear()
+        world.run_for(600.0)
+        told = outages(host)
+        disk.free_bytes = 1 << 40
+
+        world.run_for(60.0)
+
+        assert told == []
+        assert outages(host) == ["spool over"]
+
+
+def test_failure_that_can_not_be_written_down_is_told_until_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other jobs' ends in the record, or claims, say nothing of the list of failures on the disk."""
+    with new_world(tmp_path) as world:
+        host = world.host(Plan(wanted=50))
+
+        def gone() -> None:
+            raise JobRejected("There is no object.")
+
+        keep, no_space = FailedJobs.keep, iter([later("spool", "No space left on device")] * 6)
+
+        def keep_later(failed_jobs: FailedJobs, job: FailedJob) -> None:
+            next(no_space, lambda: None)()
+            keep(failed_jobs, job)
+
+        monkeypatch.setattr(FailedJobs, "keep", keep_later)
+        Script(world).before("objects.fetch", gone)
+        world.send("bad")
+        world.run(lambda: bool(outages(host)))
+        world.send("good")
+
+        world.run(world.is_quiet)
+
+        assert outages(host) == ["spool began", "spool over"]
+        assert_once(world, "good")
 
 
 def test_audio_that_goes_away_between_receives_is_failed_with_a_reason(tmp_path: Path) -> None:

@@ -44,11 +44,12 @@ class InFlight:
         except OSError as error:
             # An heir then knows less and the job comes back later: told, not fatal.
             self._is_unsaved = True
-            self._outages.begin(TryLater("spool", f"leases can't be written down: {error.strerror}"))
+            trouble = TryLater("spool", f"leases can't be written down: {error.strerror}")
+            self._outages.begin(trouble, by="leases")
             return
         if self._is_unsaved:
             self._is_unsaved = False
-            self._outages.over("spool")
+            self._outages.over("spool", by="leases")
 
     def move(self, job: LiveJob, phase: Phase, now_s: float, is_saved: bool = True) -> None:
         """Begin a phase of a job and write it down."""

@@ -13,6 +13,8 @@ from supervisor.contract.wire.messages import FromBroker, Trouble
 log = logging.getLogger(__name__)
 _MAX_CHARS = 1_000  # of one trouble
 _JUST_NOW_S = 30.0
+# Of a full disk, one write that fits says nothing about the next: who met it must get on.
+_PROVED_BY_THE_SAME = ("spool",)
 
 
 class MissingPermissions:
@@ -39,18 +41,20 @@ class OutageReporter:
     def __init__(self, say: Callable[[FromBroker], None]) -> None:
         self.on_misconfigured: Callable[[], None] = lambda: None
         self._say = say
-        self._known: set[str] = set()
+        self._known: dict[str, set[str]] = {}  # by place: who met it
         self._wrong: dict[str, str] = {}  # what a person must correct, by place
         self._worked_at_s: dict[str, float] = {}  # by place
 
-    def begin(self, error: TryLater) -> None:
-        """Tell of this trouble unless it is known."""
+    def begin(self, error: TryLater, by: str = "") -> None:
+        """Tell of this trouble unless it is known. `by`: who met it."""
         if isinstance(error, Misconfigured):
             self.on_misconfigured()
             self._correct_wrong({**self._wrong, error.where: error.detail})
-        elif error.where not in self._known:
-            self._known.add(error.where)
-            self._say(Trouble(error.where, error.detail[:_MAX_CHARS]))
+        else:
+            is_known = error.where in self._known
+            self._known.setdefault(error.where, set()).add(by)
+            if not is_known:
+                self._say(Trouble(error.where, error.detail[:_MAX_CHARS]))
 
     def warn(self, error: Misconfigured) -> None:
         """Tell what a person must probably correct, and go on receiving: the next job may show otherwise."""
@@ -60,14 +64,24 @@ class OutageReporter:
         """Tell what a failed proof found, in the place of all that was known before."""
         self._correct_wrong({error.where: error.detail})
 
-    def over(self, *places: str) -> None:
-        """Tell that these answer again, where they did not."""
+    def over(self, *places: str, by: str = "") -> None:
+        """Tell that these answer again, where they did not.
+
+        Anybody may say so of a service; of the spool only whoever met its trouble (`by`).
+        """
         for where in places:
             self._worked_at_s[where] = clock.now_s()
-            if where in self._known:
-                self._known.remove(where)
+            if where not in self._known:
+                continue
+            self._known[where].discard(by)
+            if where not in _PROVED_BY_THE_SAME or not self._known[where]:
+                del self._known[where]
                 self._say(Trouble(where, ""))
         self._correct_wrong({where: said for where, said in self._wrong.items() if where not in places})
+
+    def is_told(self, where: str, by: str) -> bool:
+        """Say whether this one's trouble lasts."""
+        return by in self._known.get(where, ())
 
     def works(self, where: str) -> bool:
         """Say whether this answered somebody just now."""

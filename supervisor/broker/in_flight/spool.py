@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from supervisor.contract import clock
 AUDIO, TEXT, JSON, STAGED = "audio", "transcript.txt", "transcript.json", "staged.json"
 CHECKPOINT = "checkpoint.json"
 _SPARE_BYTES = 64 * 1024**2  # left free on the disk for everybody else
+_PROOF_BYTES = 65_536
 _MAX_STAGED_BYTES = 64 * 1024
 _LEFT_MOST_S = 86_400.0
 _LEFT_MOST_COUNT = 1_000
@@ -51,6 +53,7 @@ class Spool:
         self._limit_bytes = limit_bytes
         self._max_file_bytes = max_file_bytes
         self._taken: dict[str, int] = {}  # folder name -> bytes of audio admitted
+        self._asked_bytes = 0  # of the audio that was to be fetched last
         self._samples_bytes = 0  # of recordings that are being transcribed
         self._left: dict[str, float] = {}  # folder name -> when its lease was lost, oldest first
         self._doomed: set[str] = set()  # folders of ended jobs, to be removed
@@ -85,14 +88,28 @@ class Spool:
                 " (spool.max_file_bytes)."
             )
         with self._guard:
-            taken = sum(self._taken.values()) - self._taken.get(self.folder(key).name, 0)
-            # Samples alone never keep the last recording out: it would wait for nobody.
-            in_use = taken + (self._samples_bytes if taken else 0)
-            if in_use + size_bytes > self._limit_bytes:
-                raise TryLater("spool", f"{self._root} is full: {in_use} of {self._limit_bytes} bytes in use")
-            if shutil.disk_usage(self._root).free < size_bytes + _SPARE_BYTES:
-                raise TryLater("spool", f"the disk of {self._root} is full")
+            self._asked_bytes = size_bytes
+            self._check_room(size_bytes, self.folder(key).name)
             self._taken[self.folder(key).name] = size_bytes
+
+    def _check_room(self, size_bytes: int, name: str = "") -> None:
+        taken = sum(self._taken.values()) - self._taken.get(name, 0)
+        # Samples alone never keep the last recording out: it would wait for nobody.
+        in_use = taken + (self._samples_bytes if taken else 0)
+        if in_use + size_bytes > self._limit_bytes:
+            raise TryLater("spool", f"{self._root} is full: {in_use} of {self._limit_bytes} bytes in use")
+        if shutil.disk_usage(self._root).free < size_bytes + _SPARE_BYTES:
+            raise TryLater("spool", f"the disk of {self._root} is full")
+
+    def prove_room(self) -> None:
+        """Prove that the audio that was to be fetched last would find room now. Raises TryLater."""
+        try:
+            with self._guard:
+                self._check_room(self._asked_bytes)
+            with tempfile.TemporaryFile(dir=self._root) as file:
+                file.write(bytes(_PROOF_BYTES))
+        except OSError as error:
+            raise TryLater("spool", f"{self._root}: {error.strerror}") from error
 
     def count_samples(self, size_bytes: int) -> None:
         """Let decoded samples, which workers keep in unnamed files here, count against the limit."""

@@ -314,11 +314,15 @@ class Intake:
             context.failed_jobs.keep(kept)
             commit.reject(context.backend.records, found)
 
+        by = f"refusal of {kept.id}"
+
         def written(outcome: Union[BrokerError, None]) -> None:
+            if not isinstance(outcome, TryLater):
+                context.outages.over("spool", by=by)
             if context.in_flight.leases.get(held.id) is not held:
                 return
             if isinstance(outcome, TryLater):
-                context.outages.begin(outcome)
+                context.outages.begin(outcome, by)
                 held.tries += 1
                 context.executor.after(
                     lease_timing.back_off_s(held.tries, context.chance()),

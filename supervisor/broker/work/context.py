@@ -16,11 +16,13 @@ from supervisor.broker.ports.backend import Backend
 from supervisor.broker.ports.errors import BrokerError, Misconfigured, TryLater
 from supervisor.broker.rules import fairness, lease_timing
 from supervisor.broker.work.commit import MessageLease
-from supervisor.broker.work.executor import AGAIN, Executor
+from supervisor.broker.work.executor import AGAIN, QUICK, Executor
 from supervisor.contract import clock
 from supervisor.contract.wire.messages import FromBroker
 
 T = TypeVar("T")
+_BY_FETCHES = "fetches"
+_ROOM_AGAIN_S = 10.0  # how long room that was made goes unnoticed while nothing is fetched
 
 
 @dataclass
@@ -44,6 +46,7 @@ class BrokerContext:
     is_leaving: bool = False
     wanted: int = 0  # jobs that the supervisor would take now
     chance: Callable[[], float] = random.random
+    _looks_for_room: bool = False
 
     def step(
         self,
@@ -63,12 +66,23 @@ class BrokerContext:
         was lost, or moved on, is dropped.
         """
 
+        # A fetch proves the spool for all fetches; of what else meets its trouble, each for itself.
+        by = _BY_FETCHES if phase is Phase.FETCHING else f"{phase.value} of {job.id}"
+
+        def moved_on() -> None:
+            if by != _BY_FETCHES:
+                self.outages.over("spool", by=by)
+
         def ended(outcome: Union[T, BrokerError]) -> None:
             if not self.in_flight.is_at(job, phase):
+                moved_on()
                 self._clean_after(job)
                 return
             if not isinstance(outcome, TryLater):
-                self.outages.over(*places, "broker")
+                moved_on()
+                refused = isinstance(outcome, BrokerError)  # which may be before a byte was written
+                proved = (where for where in places if not (refused and where == "spool"))
+                self.outages.over(*proved, "broker", by=by)
                 then(outcome)
                 return
             if fairness.is_its_own(outcome):
@@ -76,8 +90,10 @@ class BrokerContext:
                     "job-delayed", "job delayed by an error that may pass", job, reason=outcome.detail
                 )
             else:
-                self.outages.begin(outcome)
+                self.outages.begin(outcome, by)
+                self._look_for_room()
             if self._gives_up(job, outcome, patience_s, hopeless):
+                moved_on()
                 then(outcome)
                 return
             job.tries += 1
@@ -88,8 +104,31 @@ class BrokerContext:
         def again() -> None:
             if self.in_flight.is_at(job, phase):
                 self.executor.do(AGAIN if job.is_aside else lane, call, ended)
+            else:
+                moved_on()
 
         self.executor.do(lane, call, ended)
+
+    def _look_for_room(self) -> None:
+        """Have the end of a full disk told where no fetch comes that would show it."""
+        if self._looks_for_room or not self.outages.is_told("spool", _BY_FETCHES):
+            return
+        self._looks_for_room = True
+
+        def look() -> None:
+            phases = [job.phase for job in self.in_flight.jobs.values()]
+            if Phase.FETCHING in phases:
+                looked(TryLater("spool", "a fetch will show it"))
+            else:
+                self.executor.do(QUICK, self.spool.prove_room, looked)
+
+        def looked(outcome: Union[BrokerError, None]) -> None:
+            self._looks_for_room = False
+            if outcome is None:
+                self.outages.over("spool", by=_BY_FETCHES)
+            self._look_for_room()
+
+        self.executor.after(_ROOM_AGAIN_S, look)
 
     def _gives_up(
         self, job: LiveJob, error: TryLater, patience_s: float, hopeless: tuple[type[BrokerError], ...]
