@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,34 @@ def test_dead_letter_queue_that_may_be_written_to_is_named(deployment: Deploymen
     assert code == 0
     assert found[RIGHT]["state"] == "ok"
     assert f"{name_of(deployment)}-dlq" in found[RIGHT]["detail"]
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS"])
+def test_variable_that_sends_calls_to_where_nobody_listens_is_named_in_the_cure(
+    deployment: Deployment, tmp_path: Path, variable: str
+) -> None:
+    """Five failures advised to look at SQS_QUEUE_URL and others, none at the variable that was wrong."""
+    with socket.socket() as bound:  # and does not listen: connections are refused
+        bound.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+        code, found = look(deployment, tmp_path, {**deployment.server.environ, variable: nowhere})
+
+    is_for_all = variable == "AWS_ENDPOINT_URL"
+    assert code == 1
+    assert f"Check {variable}, " in found["queue"]["cure"]
+    assert found["table"]["state"] == ("fail" if is_for_all else "ok")
+    assert not is_for_all or variable in found["table"]["cure"]
+
+
+def test_wrong_bucket_of_transcripts_is_told_once(deployment: Deployment, tmp_path: Path) -> None:
+    deployment.server.client("s3").delete_bucket(Bucket=deployment.transcripts_bucket)
+
+    code, found = look(deployment, tmp_path, deployment.server.environ)
+
+    assert code == 1
+    assert [line["check"] for line in found.values() if line["state"] == "fail"] == ["transcripts"]
+    assert [line["state"] for name, line in found.items() if "checkpoints" in name] == ["skip"]
 
 
 def test_dead_letter_queue_that_is_not_there_fails_by_its_name(

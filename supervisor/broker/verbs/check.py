@@ -70,8 +70,13 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield from _look_at_queue(backend)
     yield _look_at_table(backend, settings)
     yield _look_at_audio(backend)
-    yield _about_transcripts(backend)
-    if backend.kind == "aws" and settings.spool.share_checkpoints:
+    transcripts = _about_transcripts(backend)
+    yield transcripts
+    if backend.kind != "aws" or not settings.spool.share_checkpoints:
+        return
+    if transcripts.state == "fail":
+        yield _skipped(f"permission {permissions.CHECKPOINTS[0]}", "without the bucket of transcripts")
+    else:
         yield _about_checkpoints(backend)
 
 
@@ -183,7 +188,9 @@ def _about_right(
     """Say whether a right that is not needed is granted; nothing where the question has no sense (None)."""
     name = f"permission {right}"
     if isinstance(granted, BrokerError):
-        yield Finding(name, "fail", f"no answer: {granted}", "Check the network and run this again.")
+        variable = _endpoint_variable(granted, "queue")
+        checked = f"{variable} and the network" if variable else "the network"
+        yield Finding(name, "fail", f"no answer: {granted}", f"Check {checked} and run this again.")
     elif granted:
         yield Finding(name, "ok", good)
     elif granted is False:
@@ -297,4 +304,15 @@ def _bad(check_name: str, error: BrokerError, rights: str, setting: str) -> Find
         return Finding(
             check_name, "fail", error.detail, f"Grant {rights} to this role, or correct its credentials."
         )
-    return Finding(check_name, "fail", str(error), f"Check {setting}, the region and the network.")
+    variable = _endpoint_variable(error, check_name)
+    first = f"{variable}, which says where this is sent, " if variable else ""
+    return Finding(check_name, "fail", str(error), f"Check {first}{setting}, the region and the network.")
+
+
+def _endpoint_variable(error: BrokerError, check_name: str) -> str:
+    """Name the variable that sent a call to some other address than AWS's; empty where there is none."""
+    if type(error.__cause__).__module__.split(".")[0] != "botocore":
+        return ""
+    service = {"queue": "SQS", "table": "DYNAMODB"}.get(check_name, "S3")
+    names = (f"AWS_ENDPOINT_URL_{service}", "AWS_ENDPOINT_URL")
+    return next((name for name in names if os.environ.get(name)), "")
