@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from typing import Optional
 
 from supervisor import __version__
 
 FORMATS = ("txt", "json", "srt", "vtt", "tsv")
 # What a simulated driver can want done; `unknown` is an older one, which tells nothing.
 RECOVERY_ACTIONS = ("none", "gpu-reset", "node-reboot", "drain-and-reset", "unknown")
+_IDS_WITH_A_DASH = "put ids that begin with - after --"
 _EXITS = "exit codes: 0 success, 1 error, 2 usage, 3 not running, 4 degraded, 78 invalid settings"
 
 
@@ -28,6 +31,16 @@ def parser() -> argparse.ArgumentParser:
     _drill_verb(verbs)
     _insight_verbs(verbs)
     return top
+
+
+def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+    """Read a command line. Exits as argparse does, with its words and a hint where they lead nowhere."""
+    top = parser()
+    args, unknown = top.parse_known_args(argv)
+    if unknown:
+        hint = _IDS_WITH_A_DASH if args.verb == "redrive" else ""
+        top.error(f"unrecognized arguments: {' '.join(unknown)}{hint and f' ({hint})'}")
+    return args
 
 
 _Verbs = argparse._SubParsersAction  # argparse gives the type no public name
@@ -116,9 +129,14 @@ def _job_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
         verbs,
         "redrive",
         "put failed jobs back into the queue",
-        "rem-supervisor redrive 2f6c0d1e\nrem-supervisor redrive --all",
+        "rem-supervisor redrive 2f6c0d1e\nrem-supervisor redrive --all\nrem-supervisor redrive -- -1f6c0d1e",
     )
-    redrive.add_argument("jobs", nargs="*", metavar="JOB", help="ids as `jobs --failed` shows them")
+    redrive.add_argument(
+        "jobs",
+        nargs="*",
+        metavar="JOB",
+        help=f"ids as `jobs --failed` shows them; {_IDS_WITH_A_DASH}",
+    )
     redrive.add_argument("--all", action="store_true", help="redrive every failed job")
 
 

@@ -37,10 +37,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if clash:
         return _complain(clash, Exit.FAILED)
     # Not before: after such a clash `supervisor/__init__.py` may be somebody else's.
-    from supervisor.cli.arguments import parser
+    from supervisor.cli.arguments import parse
 
     try:
-        args = parser().parse_args(argv)
+        args = parse(argv)
     except SystemExit as stop:  # argparse has said why: 2, or 0 after --help
         return int(stop.code or 0)
     try:

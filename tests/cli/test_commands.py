@@ -67,6 +67,17 @@ def test_wrong_arguments_exit_with_2_and_say_why(
     assert told.out == ""
 
 
+def test_id_that_begins_with_a_dash_is_told_its_place(capsys: pytest.CaptureFixture[str]) -> None:
+    """`redrive -x` said "unrecognized arguments: -x" and no more."""
+    assert main(["redrive", "-x"]) == 2
+    told = capsys.readouterr().err
+    assert main(["redrive", "--help"]) == 0
+
+    assert "unrecognized arguments: -x" in told
+    assert "begin with - after --" in told
+    assert "begin with - after --" in " ".join(capsys.readouterr().out.split())
+
+
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("rem-supervisor 0.")
