@@ -6,7 +6,9 @@ for clocks that disagree, hid it again.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -186,6 +188,29 @@ def test_answer_to_an_older_handle_says_nothing_of_the_newer_ones_deadline(tmp_p
         host.dispatcher._lease_renewal._extended(held, "an older handle", 60.0, (world.now_s + 1_000.0, {}))
 
         assert held.deadline_at_s == deadline_at_s
+
+
+def test_extension_that_was_asked_before_a_message_came_again_is_the_older_handles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer is held against the handle that was asked with, not the one that is there by then."""
+    with new_world(tmp_path) as world:
+        host = world.host(LONG)
+        world.send()
+        until_at(world, host)
+        assert host.dispatcher is not None
+        (held,) = host.dispatcher._in_flight.leases.values()
+        asked: list[Any] = []
+        monkeypatch.setattr(host.dispatcher._context.executor, "do", lambda *call: asked.append(call))
+        host.dispatcher._lease_renewal._extend([held], 1_000.0)
+        ((_, extend, extended),) = asked
+        outcome = extend()
+        held.message = dataclasses.replace(held.message, handle="a newer handle")
+        deadline_at_s = held.deadline_at_s
+
+        extended(outcome)
+
+        assert (held.deadline_at_s, held.is_extending) == (deadline_at_s, False)
 
 
 def test_arithmetic_of_the_promise() -> None:
