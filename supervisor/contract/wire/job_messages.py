@@ -12,7 +12,7 @@ from typing import Optional
 
 
 class Failure(str, enum.Enum):
-    """Why a job did not end in a transcript. What follows is decided in `broker/outcome.py`."""
+    """Why a job did not end in a transcript. What follows is decided in `broker/rules/retry_policy.py`."""
 
     REJECTED = "rejected"  # nobody can cure it: not audio, too long, no such key
     CRASH = "crash"  # the worker died while this job was alone in it
@@ -43,7 +43,7 @@ class JobCard:
     device_id: str
     staged: bool = False
     language: Optional[str] = None
-    options: str = ""  # a JSON object of those that the message asks for: contract/options.py
+    options: str = ""  # a JSON object of those that the message asks for: contract/job_options.py
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from supervisor.pool.state.slot_types import SlotState
 from supervisor.pool.state.state import PoolState
 
 EXTEND_EVERY_S = 5.0
-SILENT_MOST_S = 15.0  # a guess: a worker speaks every second while it works, every ten while it doesn't
+SILENT_MOST_S = 10.0  # a guess: a worker that has a job sends a heartbeat every two seconds
 
 
 class LeaseExtension:
