@@ -475,7 +475,7 @@ print(json.dumps([cpu_s("asyncio"), cpu_s("supervisor.service.run")]))
 
 
 def test_the_supervisor_starts_in_a_small_multiple_of_what_asyncio_takes() -> None:
-    """The budget is 100 ms of one core where asyncio alone takes 30; load moves the ratio less than the time."""
+    """The budget is 100 ms of one core where asyncio takes 30; load moves the ratio less than the time."""
     done = subprocess.run(
         [sys.executable, "-c", IMPORT_CPU], cwd=TOP, check=True, capture_output=True, text=True, timeout=120
     )
