@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Optional
 
 import av
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from tests.workerproc.containers import FRAGMENTED, Kind, Track, write
 from tests.workerproc.recordings import RATE_HZ, noise, wav_header
 from tests.workerproc.test_audio_times import decoded
+from workerproc.process.errors import AudioRejected
 
 ID3 = b"ID3\x03\0\0\0\0\x08\0" + b"TIT2\0\0\0\x06\0\0\0title" + b"\0" * 1_008  # a tag of 1,024 bytes
 
@@ -248,4 +250,60 @@ def test_samples_of_a_big_endian_wav_are_read_from_their_right_end(
     found, sound = decoded(tmp_path / "audio")
 
     assert np.abs(found - heard / np.float32(32_768)).max() < 2 / 32_768
+    assert sound.warnings == ()
+
+
+UNKNOWN = 0xFFFF_FFFF
+
+
+@pytest.mark.parametrize("before", [b"", ID3], ids=["plain", "tagged"])
+@pytest.mark.parametrize(
+    ("form", "count", "ssnd"),
+    [
+        (0, 0, 0),
+        (0, 0, 8),
+        (0, UNKNOWN, UNKNOWN),
+        (UNKNOWN, UNKNOWN, UNKNOWN),
+        (None, None, 0),
+        (0, None, None),
+    ],
+)
+def test_aiff_whose_sizes_nobody_came_back_to_write_is_read_whole(
+    tmp_path: Path, form: Optional[int], count: Optional[int], ssnd: Optional[int], before: bytes
+) -> None:
+    """FFmpeg refuses such a file, though the same in a WAV is read."""
+    data = whole(tmp_path / "whole", Kind("aiff", "pcm_s16be", 16_000))
+    places = (4, data.find(b"COMM") + 10, data.find(b"SSND") + 4)
+    for place, size in zip(places, (form, count, ssnd)):
+        if size is not None:
+            struct.pack_into(">I", data, place, size)
+    (tmp_path / "open").write_bytes(before + data)
+
+    plain, _ = decoded(tmp_path / "whole")
+    found, sound = decoded(tmp_path / "open")
+
+    assert np.array_equal(found, plain)
+    assert sound.warnings == ()
+
+
+def test_chunk_behind_an_aiff_without_samples_is_not_taken_for_samples(tmp_path: Path) -> None:
+    data = whole(tmp_path / "whole", Kind("aiff", "pcm_s16be", 16_000))
+    at = data.find(b"SSND")
+    remark = b"ANNO" + struct.pack(">I", 40_000) + b"remark !" * 5_000
+    (tmp_path / "empty").write_bytes(data[:at] + b"SSND" + struct.pack(">III", 8, 0, 0) + remark)
+
+    with pytest.raises(AudioRejected, match="length of zero"):
+        decoded(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("size", [0, UNKNOWN])
+def test_au_whose_size_is_not_stated_is_read_whole(tmp_path: Path, size: int) -> None:
+    data = whole(tmp_path / "whole", Kind("au", "pcm_s16be", 16_000))
+    struct.pack_into(">I", data, 8, size)
+    (tmp_path / "open").write_bytes(data)
+
+    plain, _ = decoded(tmp_path / "whole")
+    found, sound = decoded(tmp_path / "open")
+
+    assert np.array_equal(found, plain)
     assert sound.warnings == ()

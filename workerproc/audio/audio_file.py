@@ -43,6 +43,7 @@ class AudioFile:
     wav: Optional[headers.WavData] = None
     missed_s: float = 0.0  # of a WAV: samples behind the end that its header announces
     end_bytes: Optional[int] = None  # where it must end at the earliest, by its header
+    filled: tuple[tuple[int, bytes], ...] = ()  # sizes that the header leaves open: where, and what to read
     second_bytes: int = 0  # of further files that were put behind it
 
     @property
@@ -57,9 +58,26 @@ class AudioFile:
 
 
 class AudioReader(io.BufferedReader):
-    """An open file from some byte on, in which every offset can be sought."""
+    """An open file from some byte on, in which every offset can be sought.
+
+    Some bytes are read as others, for what a header leaves open (`AudioFile.filled`).
+    """
 
     begins_at_bytes = 0
+    filled: tuple[tuple[int, bytes], ...] = ()
+
+    def read(self, size: Optional[int] = -1, /) -> bytes:
+        """Read on."""
+        begin = self.tell() if self.filled else 0
+        data = super().read(size)
+        for at, other in self.filled:
+            if at + len(other) > begin and at < begin + len(data):
+                changed = bytearray(data)
+                for place, byte in enumerate(other, at - begin):
+                    if 0 <= place < len(data):
+                        changed[place] = byte
+                data = bytes(changed)
+        return data
 
     def seek(self, target: int, whence: int = 0, /) -> int:
         """Go to the end where a damaged size leads out of the numbers that a disk has."""
@@ -95,8 +113,11 @@ def look_at(path: Path) -> AudioFile:
             wav = headers.wav_data(read, size_bytes)
             missed_s = 0.0 if wav is None else headers.wav_holds_more_s(wav, read, size_bytes)
             end_bytes = headers.announced_end_bytes(read, size_bytes)
+            filled = headers.placeholders_filled(read, size_bytes)
             second_bytes = headers.second_file_bytes(read, size_bytes)
-            return AudioFile(path, size_bytes, head, begins_at_bytes, wav, missed_s, end_bytes, second_bytes)
+            return AudioFile(
+                path, size_bytes, head, begins_at_bytes, wav, missed_s, end_bytes, filled, second_bytes
+            )
     except FileNotFoundError:
         raise AudioRejected("there is no audio file: it was not fetched, or it was removed") from None
     except IsADirectoryError:

@@ -199,7 +199,7 @@ def _of_tracks(count: int, number: int) -> Iterator[str]:
 
 
 def _opened(opened: AudioReader, file: AudioFile) -> InputContainer:
-    opened.begins_at_bytes = file.begins_at_bytes
+    opened.begins_at_bytes, opened.filled = file.begins_at_bytes, file.filled
     opened.seek(0)
     options = {"protocol_whitelist": "none", "codec_whitelist": _ONLY_AUDIO}
     if file.missed_s or file.is_endless:

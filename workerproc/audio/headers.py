@@ -17,6 +17,7 @@ Read = Callable[[int, int], bytes]  # at which byte, how many: fewer at the end 
 UNKNOWN_FROM_BYTES = 0x7EFF_0000  # SoX: 0x7F000000 in AIFF
 TAIL_BYTES = 1_048_576  # looked through for samples behind an announced end
 _UNKNOWN_64_BIT = 1 << 62
+_MOST_32_BIT = 0x7FFF_FFFF
 _RIFF = (b"RIFF", b"RF64", b"BW64", b"RIFX")
 _FILE_NAMES = frozenset({*_RIFF, b"FORM", b"caff", b"riff"})
 _PCM_TAGS = frozenset({1, 3, 6, 7})  # whole numbers, floats, A-law, mu-law: each sample has its bytes
@@ -139,6 +140,43 @@ def announced_end_bytes(read: Read, file_bytes: int) -> Optional[int]:
     if span[1] >= UNKNOWN_FROM_BYTES and span[1] > file_bytes and head[:4] != b"\x1a\x45\xdf\xa3":
         return None
     return sum(span)
+
+
+def placeholders_filled(read: Read, file_bytes: int) -> tuple[tuple[int, bytes], ...]:
+    """Give what stands in an AIFF or AU header for a size that nobody knew yet: where, and what it is.
+
+    FFmpeg refuses such a file, or finds no samples in it, where it reads on in a WAV.
+    """
+    head = read(0, 24)
+    if head[:4] == b".snd" and len(head) == 24:
+        (size,) = struct.unpack_from(">I", head, 8)
+        return () if size else ((8, b"\xff\xff\xff\xff"),)
+    if head[:4] != b"FORM" or head[8:12] not in (b"AIFF", b"AIFC"):
+        return ()
+    filled = []
+    if _is_placeholder(head[4:8], file_bytes, least=4):
+        filled.append((4, struct.pack(">I", min(file_bytes - 8, _MOST_32_BIT))))
+    at = 12
+    for _ in range(_CHUNKS_MOST):
+        chunk = read(at, 14)
+        if len(chunk) < 14:
+            break
+        name, size = struct.unpack_from(">4sI", chunk)
+        if name == b"COMM" and chunk[10] & 0x80:  # more samples than FFmpeg counts; 0: it counts them itself
+            filled.append((at + 10, bytes(4)))
+        if name == b"SSND":
+            # Eight bytes of it are its own: with no more it holds nothing, if another chunk follows at once.
+            follows = _is_chunk(read(at + 8 + size, 8), file_bytes - at, ">")
+            if _is_placeholder(chunk[4:8], file_bytes, least=8) and not follows:
+                filled.append((at + 4, struct.pack(">I", min(file_bytes - at - 8, _MOST_32_BIT))))
+            break
+        at += 8 + size + size % 2
+    return tuple(filled)
+
+
+def _is_placeholder(size: bytes, file_bytes: int, least: int) -> bool:
+    size_bytes = int.from_bytes(size, "big")
+    return size_bytes <= least or (size_bytes >= UNKNOWN_FROM_BYTES and size_bytes > file_bytes)
 
 
 def mp3_announced_s(head: bytes) -> Optional[float]:
