@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Optional
 
 from supervisor import __version__
+from supervisor.contract.job_folder import TRANSCRIPT_FORMATS
 
-FORMATS = ("txt", "json", "srt", "vtt", "tsv")
 # What a simulated driver can want done; `unknown` is an older one, which tells nothing.
 RECOVERY_ACTIONS = ("none", "gpu-reset", "node-reboot", "drain-and-reset", "unknown")
 _IDS_WITH_A_DASH = "put ids that begin with - after --"
@@ -103,7 +103,9 @@ def _job_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     submit.add_argument(
         "--wait", action="store_true", help="show progress, then print or write the transcripts"
     )
-    submit.add_argument("--format", choices=FORMATS, help="what to print or write after --wait (txt)")
+    submit.add_argument(
+        "--format", choices=TRANSCRIPT_FORMATS, help="what to print or write after --wait (txt)"
+    )
     submit.add_argument("--output", metavar="DIR", help="write DIR/<name>.<format> instead of printing")
     submit.add_argument("--language", metavar="XX", help="the language spoken, as en or de (detected)")
     submit.add_argument(

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from supervisor.broker.in_flight.spool import AUDIO, Spool
+from supervisor.broker.in_flight.spool import Spool
 from supervisor.broker.ports.errors import ResultBroken
 from supervisor.broker.ports.ports import Change, Present, RecordKey
 from supervisor.broker.rules.record_rules import DONE, PUBLISHING, RecordHold, fence, free
 from supervisor.contract import clock
+from supervisor.contract.job_folder import AUDIO
 from supervisor.contract.wire.messages import (
     Adopted,
     Commit,

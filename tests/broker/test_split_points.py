@@ -11,6 +11,7 @@ from supervisor.broker.in_flight import split_points
 from supervisor.broker.ports.job_request import Source
 from supervisor.broker.rules import record_rules
 from supervisor.broker.rules.record_rules import Cuts, RecordHold, Result
+from supervisor.contract import job_folder
 from tests.broker.model import World, assert_once, new_world
 from tests.broker.model_supervisor import Plan
 
@@ -72,6 +73,6 @@ def test_odd_cuts_of_a_record_are_none(odd: object) -> None:
 def test_odd_file_or_one_too_large_for_a_record_is_none(tmp_path: Path, odd: str) -> None:
     assert split_points.read(tmp_path) is None
 
-    (tmp_path / split_points.FILE).write_text(odd)
+    (tmp_path / job_folder.SPLIT_POINTS).write_text(odd)
 
     assert split_points.read(tmp_path) is None

@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.contract import child_bootstrap, clock
+from supervisor.contract.job_folder import CHECKPOINT
 from supervisor.contract.wire.messages import Checkpoint as Told
 from supervisor.contract.wire.messages import JobCard
 from workerproc.checkpoints import checkpoint
 from workerproc.checkpoints.checkpoint import BadCheckpoint, CheckpointContent, ResumePoint, WorkIdentity
-from workerproc.checkpoints.checkpoint_files import FILE, Checkpoints, read_bounded
+from workerproc.checkpoints.checkpoint_files import Checkpoints, read_bounded
 from workerproc.transcripts.transcript import Segment, Word
 
 WORK = WorkIdentity(
@@ -171,7 +172,7 @@ def test_what_one_worker_wrote_another_finds(folder: Path) -> None:
     assert found is not None
     assert (found.mark, found.segments) == (MARK, SEGMENTS[:3])
     assert told == [Told("job", 18.0, attempt=1)]
-    assert sorted(path.name for path in folder.iterdir()) == ["audio", FILE, "model"]
+    assert sorted(path.name for path in folder.iterdir()) == ["audio", CHECKPOINT, "model"]
 
 
 def test_first_worker_finds_nothing_and_reads_nothing(folder: Path) -> None:
@@ -191,10 +192,10 @@ def test_anything_else_starts_over(folder: Path, change: str, caplog: pytest.Log
     elif change == "threads":
         changes["threads"] = 2
     elif change == "garbage":
-        (folder / FILE).write_bytes(b"{}")
+        (folder / CHECKPOINT).write_bytes(b"{}")
     else:
-        (folder / FILE).unlink()
-        (folder / FILE).mkdir()
+        (folder / CHECKPOINT).unlink()
+        (folder / CHECKPOINT).mkdir()
 
     assert checkpoints(folder, [], **changes).find() is None
 
@@ -240,7 +241,7 @@ def packed(work: WorkIdentity) -> bytes:
 
 
 def test_parts_that_were_packed_for_this_work_are_found(folder: Path) -> None:
-    (folder / FILE).write_bytes(packed(WORK))
+    (folder / CHECKPOINT).write_bytes(packed(WORK))
 
     assert checkpoints(folder, []).find_parts(WORK) == [KEPT, None]
 
@@ -258,7 +259,7 @@ def test_parts_that_were_packed_for_this_work_are_found(folder: Path) -> None:
 def test_parts_that_were_packed_for_other_work_start_over(
     folder: Path, other: WorkIdentity, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (folder / FILE).write_bytes(packed(other))
+    (folder / CHECKPOINT).write_bytes(packed(other))
 
     assert checkpoints(folder, []).find_parts(WORK) == []
 
@@ -271,12 +272,12 @@ def test_parts_are_kept_once_for_each_change(folder: Path) -> None:
     kept = checkpoints(folder, told)
 
     kept.keep_parts(b"one", 5.0)
-    (folder / FILE).unlink()
+    (folder / CHECKPOINT).unlink()
     kept.keep_parts(b"one", 5.0)
 
-    assert not (folder / FILE).exists()
+    assert not (folder / CHECKPOINT).exists()
     kept.keep_parts(b"two", 6.0)
-    assert (folder / FILE).read_bytes() == b"two"
+    assert (folder / CHECKPOINT).read_bytes() == b"two"
     assert [word.done_s for word in told] == [5.0, 6.0]
 
 
@@ -285,7 +286,7 @@ def test_parts_of_which_nothing_is_done_are_not_kept(folder: Path) -> None:
 
     checkpoints(folder, told).keep_parts(b"nothing yet", 0.0)
 
-    assert (told, (folder / FILE).exists()) == ([], False)
+    assert (told, (folder / CHECKPOINT).exists()) == ([], False)
 
 
 def test_checkpoint_that_is_too_large_is_not_read(
@@ -294,7 +295,7 @@ def test_checkpoint_that_is_too_large_is_not_read(
     """A file without end, put in its place, would have filled the worker's memory."""
     monkeypatch.setattr(checkpoint, "MOST_BYTES", len(written()))
     checkpoints(folder, []).keep(MARK, SEGMENTS)
-    size = (folder / FILE).stat().st_size
+    size = (folder / CHECKPOINT).stat().st_size
     for most_bytes in (size - 1, size):
         monkeypatch.setattr(checkpoint, "MOST_BYTES", most_bytes)
         found = checkpoints(folder, []).find()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.broker.in_flight import split_points as brokers
+from supervisor.contract import job_folder
 from workerproc.checkpoints import split_file, split_points
 from workerproc.checkpoints.checkpoint import WorkIdentity
 from workerproc.checkpoints.split_points import Stretch
@@ -37,10 +38,9 @@ def test_broker_understands_the_file_up_to_its_largest(tmp_path: Path) -> None:
 
     split_file.write(tmp_path, WORK, most)
 
-    assert brokers.FILE == split_file.FILE
     found = brokers.read(tmp_path)
     assert found is not None
-    (tmp_path / split_file.FILE).unlink()
+    (tmp_path / job_folder.SPLIT_POINTS).unlink()
     brokers.bring(found, tmp_path)
     assert split_file.read(tmp_path, lambda: WORK) == most
 
@@ -58,7 +58,7 @@ def test_more_cuts_than_a_record_should_hold_are_not_kept(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("odd", ["", "[]", '{"of": 1, "at": 2}', '{"at": "1"}', "null"])
 def test_file_that_makes_no_sense_is_none(tmp_path: Path, odd: str) -> None:
-    (tmp_path / split_file.FILE).write_text(odd)
+    (tmp_path / job_folder.SPLIT_POINTS).write_text(odd)
 
     assert split_file.read(tmp_path, lambda: WORK) is None
 

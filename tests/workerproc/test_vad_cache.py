@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.contract import job_folder
 from workerproc.checkpoints import vad_cache
 from workerproc.checkpoints.checkpoint import WorkIdentity
 from workerproc.checkpoints.split_parts import SplitParts
@@ -40,7 +41,7 @@ def test_findings_are_those_of_one_audio_engine_and_set_of_options(tmp_path: Pat
 )
 def test_findings_that_make_no_sense_are_none(tmp_path: Path, change: tuple[str, str]) -> None:
     vad_cache.write(tmp_path, WORK, FOUND)
-    path = tmp_path / vad_cache.FILE
+    path = tmp_path / job_folder.VAD_CACHE
     path.write_text(path.read_text().replace(*change))
 
     assert vad_cache.read(tmp_path, lambda: WORK) is None

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Callable, Optional
 
-from supervisor.contract import clock
+from supervisor.contract import clock, job_folder
 from supervisor.contract.child_bootstrap import WorkerSettings
 from supervisor.contract.wire.messages import Checkpoint as CheckpointTold
 from supervisor.contract.wire.messages import JobCard
@@ -24,7 +24,6 @@ from workerproc.checkpoints.checkpoint import BadCheckpoint, CheckpointContent, 
 from workerproc.transcripts.transcript import Segment
 
 log = logging.getLogger(__name__)
-FILE = "checkpoint.json"
 _CHUNK_BYTES = 1 << 20
 _EDGE_BYTES = 1 << 16
 
@@ -43,7 +42,7 @@ class Checkpoints:
         """`engine` is what the worker tells of itself; `options` is a dataclass; `tell` passes word on."""
         self.folder = Path(card.folder)
         self._card = card
-        self._path = self.folder / FILE
+        self._path = self.folder / job_folder.CHECKPOINT
         self._settings = settings
         self._options = options
         self._engine = engine
@@ -158,7 +157,7 @@ class Checkpoints:
     def present_work(self) -> WorkIdentity:
         """Name all that decides this job's text. Reads the whole audio, once, and only if it must."""
         if self._work is None:
-            audio = Path(self._card.folder) / "audio"
+            audio = Path(self._card.folder) / job_folder.AUDIO
             self._work = WorkIdentity(
                 audio.stat().st_size,
                 _sha256_of(audio),

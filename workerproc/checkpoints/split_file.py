@@ -1,7 +1,8 @@
-"""The cuts of a recording in its job's folder, so that all who work on it make the same parts.
+"""Reads and writes `cuts.json`: the split points of a recording, so that every worker makes the same parts.
 
-They follow from audio and options alone; but the voice detector's last bits differ between makes of
-CPU, and a checkpoint of one part means nothing to another one. The broker keeps this file in the record.
+Split points follow from audio and options alone, but voice detection differs in the last bits between CPU
+models, and a checkpoint of one part is useless for a different part. The broker keeps this file in the
+job's record.
 """
 
 from __future__ import annotations
@@ -11,43 +12,41 @@ import hashlib
 import json
 import logging
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Callable, Optional
 
+from supervisor.contract import job_folder
+from supervisor.contract.job_folder import SplitPointsFile
 from workerproc.checkpoints.checkpoint import WorkIdentity
 from workerproc.checkpoints.checkpoint_files import write_beside
 
 log = logging.getLogger(__name__)
-FILE = "cuts.json"
-CUTS_MOST = 1_000  # 25 hours and more; a record's attribute must stay small
-_BYTES_MOST = 16 * 1024
-_AT = re.compile(r"\d{1,12}( \d{1,12})*", re.ASCII)
+CUTS_MOST = 1_000  # 25 hours and more; the file must fit into an attribute of the job's record
 
 
 def read(folder: Path, work: Callable[[], WorkIdentity]) -> Optional[list[int]]:
-    """Give the samples at which work of just this audio and options was cut; None where that is not known.
+    """Return the split points, as sample numbers; None where there are none for this audio and options.
 
-    `work` is asked only where there is such a file: it reads the audio.
+    `work` is called only if the file exists and is valid: it reads the whole audio.
     """
     try:
-        with open(folder / FILE, "rb") as file:
-            plain = json.loads(file.read(_BYTES_MOST))
-        if plain["of"] != _name_of(work()) or not _AT.fullmatch(plain["at"]):
+        with open(folder / job_folder.SPLIT_POINTS, "rb") as file:
+            found = job_folder.read_split_points(file.read(job_folder.SPLIT_POINTS_BYTES_MOST + 1))
+        if found is None or found.of != _hash_of(work()):
             return None
-        return [int(number) for number in plain["at"].split()]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except OSError:
         return None
+    return [int(number) for number in found.at.split()]
 
 
 def write(folder: Path, work: WorkIdentity, at: Sequence[int]) -> None:
-    """Keep the cuts; where that can't be done, or there are too many, those who carry on make them anew."""
+    """Write the split points. Without the file (too many, or an error) the next worker computes them anew."""
     if not 0 < len(at) <= CUTS_MOST:
         return
-    data = json.dumps({"of": _name_of(work), "at": " ".join(map(str, at))}).encode()
+    content = SplitPointsFile(_hash_of(work), " ".join(map(str, at)))
     try:
-        write_beside(folder / FILE, data)
+        write_beside(folder / job_folder.SPLIT_POINTS, job_folder.write_split_points(content))
     except OSError as error:
         log.warning(
             "split points cannot be written",
@@ -56,9 +55,9 @@ def write(folder: Path, work: WorkIdentity, at: Sequence[int]) -> None:
 
 
 def forget(folder: Path) -> None:
-    """Remove what is there, of other audio or options: this recording is not cut."""
+    """Remove the file, which is of other audio or options: this recording is not split."""
     try:
-        (folder / FILE).unlink(missing_ok=True)
+        (folder / job_folder.SPLIT_POINTS).unlink(missing_ok=True)
     except OSError as error:
         log.warning(
             "split points cannot be removed",
@@ -67,12 +66,12 @@ def forget(folder: Path) -> None:
 
 
 def of_parts(work: WorkIdentity, at: Sequence[int]) -> WorkIdentity:
-    """Name the work on parts that were cut here: what was reached in others can't be carried on."""
+    """Add the split points to the work's identity: checkpoints of other parts cannot be resumed from."""
     digest = hashlib.sha256(" ".join(map(str, at)).encode()).hexdigest()[:16]
     return dataclasses.replace(work, options={**work.options, "cuts": digest})
 
 
-def _name_of(work: WorkIdentity) -> str:
-    """Name what cuts follow from: audio and options."""
+def _hash_of(work: WorkIdentity) -> str:
+    """Hash what split points follow from: audio and options."""
     named = [work.audio_bytes, work.audio_sha256, dict(work.options)]
     return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:32]

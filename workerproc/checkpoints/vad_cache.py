@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from supervisor.contract import codec
+from supervisor.contract import codec, job_folder
 from workerproc.checkpoints.checkpoint import WorkIdentity
 from workerproc.checkpoints.checkpoint_files import write_beside
 from workerproc.checkpoints.split_points import Stretch
 
 log = logging.getLogger(__name__)
-FILE = "findings.json"
 _BYTES_MOST = 16 << 20  # a day of short words takes a tenth of it
 
 
@@ -38,7 +37,7 @@ class VadCache:
 def read(folder: Path, work: Callable[[], WorkIdentity]) -> Optional[VadCache]:
     """Give what was found in just this work; None where nothing is known. `work` reads the audio."""
     try:
-        with open(folder / FILE, "rb") as file:
+        with open(folder / job_folder.VAD_CACHE, "rb") as file:
             plain = json.loads(file.read(_BYTES_MOST))
         if plain["of"] != _name_of(work()):
             return None
@@ -70,7 +69,7 @@ def write(folder: Path, work: WorkIdentity, found: VadCache) -> None:
         "warnings": list(found.warnings),
     }
     try:
-        write_beside(folder / FILE, json.dumps(plain).encode())
+        write_beside(folder / job_folder.VAD_CACHE, json.dumps(plain).encode())
     except OSError as error:
         log.warning(
             "voice detection cache cannot be written",

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
-from supervisor.contract import clock, job_options
+from supervisor.contract import clock, job_folder, job_options
 from supervisor.contract.job_options import Options
 from supervisor.contract.wire.messages import Help, Job, JobCard, Parts, Staged
 from workerproc.audio import decode
@@ -89,7 +89,7 @@ def help_with(wanted: Help, context: WorkerContext) -> None:
 
 def _decoded(card: JobCard, pcm_file: PcmFile, context: WorkerContext) -> Sound:
     return decode.decode(
-        Path(card.folder) / "audio",
+        Path(card.folder) / job_folder.AUDIO,
         pcm_file,
         context.settings.max_audio_s,
         lambda done_s, audio_s: context.board.reach("decoding", done_s, audio_s),
@@ -144,7 +144,7 @@ def _split(
     card: JobCard, prepared: Prepared, cut: Cut, checkpoints: Checkpoints, context: WorkerContext, age: int
 ) -> Split:
     """Make others able to work on parts, and take up what is done of them."""
-    if prepared.stretches and not (checkpoints.folder / vad_cache.FILE).exists():
+    if prepared.stretches and not (checkpoints.folder / job_folder.VAD_CACHE).exists():
         floor, warnings = prepared.features.floor, prepared.warnings
         told = VadCache(prepared.stretches, prepared.pauses, prepared.language, floor, warnings)
         vad_cache.write(checkpoints.folder, checkpoints.present_work(), told)

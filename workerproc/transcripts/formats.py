@@ -10,6 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Callable
 
+from supervisor.contract.job_folder import TRANSCRIPT_FORMATS
+
 
 def to_json(transcript: Mapping[str, Any]) -> str:
     """Give the whole transcript as it is stored."""
@@ -45,13 +47,9 @@ def to_tsv(transcript: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-FORMATS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
-    "json": to_json,
-    "txt": to_txt,
-    "srt": to_srt,
-    "vtt": to_vtt,
-    "tsv": to_tsv,
-}
+FORMATS: Mapping[str, Callable[[Mapping[str, Any]], str]] = dict(
+    zip(TRANSCRIPT_FORMATS, (to_txt, to_json, to_srt, to_vtt, to_tsv))
+)
 
 
 def clock_time(seconds: float, mark: str) -> str:

@@ -14,9 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from supervisor.contract.job_folder import JSON, STAGED, TEXT
 from workerproc.transcripts import formats
-
-TEXT, JSON, STAGED = "transcript.txt", "transcript.json", "staged.json"
 
 
 def stage(folder: Path, job_id: str, attempt: int, transcript: Mapping[str, Any], took_s: float) -> None:

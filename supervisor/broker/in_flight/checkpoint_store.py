@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Optional
 
 from supervisor.broker.in_flight import split_points
-from supervisor.broker.in_flight.spool import CHECKPOINT
 from supervisor.broker.ports.errors import Forbidden, JobRejected, LeaseLost, TryLater
 from supervisor.broker.ports.job_request import JobRequest
 from supervisor.broker.ports.ports import Applied, ObjectFacts, ObjectStore, RecordTable
 from supervisor.broker.ports.streams import spool_errors
 from supervisor.broker.rules import record_rules
 from supervisor.broker.rules.record_rules import Pointer, RecordHold
+from supervisor.contract.job_folder import CHECKPOINT
 
 log = logging.getLogger(__name__)
 

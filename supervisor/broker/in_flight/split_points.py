@@ -1,43 +1,34 @@
-"""Where a long recording was cut: a small file of the worker's, kept in the record as it is.
+"""Where a long recording is split: reads and writes the worker's `cuts.json`, which the job's record keeps.
 
-What is in it only workers understand (`workerproc/checkpoints/split_file.py`). It goes into the record with
-writes that happen anyway, and from there into the folder of whoever carries on, on whatever host: so
-that the parts of one recording stay the same parts. Losing it costs nothing but that.
+Only workers interpret its contents (`workerproc/checkpoints/split_file.py`). The broker stores them in the
+record with writes that it makes anyway, and writes them into the job folder of whichever host resumes the
+job, so that the parts of a recording stay the same. If they are lost, the recording is split anew.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 from typing import Optional
 
 from supervisor.broker.ports.streams import spool_errors
 from supervisor.broker.rules.record_rules import Cuts
-
-FILE = "cuts.json"
-_FILE_BYTES_MOST = 16 * 1024
-_AT = re.compile(r"\d+( \d+)*", re.ASCII)
+from supervisor.contract import job_folder
+from supervisor.contract.job_folder import SplitPointsFile
 
 
 def read(folder: Path) -> Optional[Cuts]:
-    """Give the cuts that a worker left in the job's folder; None where there are none that make sense."""
+    """Read the split points that a worker left in the job folder; None where there are no valid ones."""
     try:
-        with open(folder / FILE, "rb") as file:
-            data = file.read(_FILE_BYTES_MOST + 1)
-        plain = json.loads(data) if len(data) <= _FILE_BYTES_MOST else None
-    except (OSError, ValueError, RecursionError):
+        with open(folder / job_folder.SPLIT_POINTS, "rb") as file:
+            data = file.read(job_folder.SPLIT_POINTS_BYTES_MOST + 1)
+    except OSError:
         return None
-    if not isinstance(plain, dict):
-        return None
-    of, at = plain.get("of"), plain.get("at")
-    if not isinstance(of, str) or not isinstance(at, str) or len(of) > 64 or not _AT.fullmatch(at):
-        return None
-    return Cuts(of, at)
+    found = job_folder.read_split_points(data)
+    return None if found is None else Cuts(found.of, found.at)
 
 
 def bring(cuts: Cuts, folder: Path) -> None:
-    """Lay the record's cuts into the folder of a job that is begun again. Raises TryLater."""
-    path = folder / FILE
+    """Write the record's split points into the folder of a job that is started again. Raises TryLater."""
+    path = folder / job_folder.SPLIT_POINTS
     with spool_errors(path):
-        path.write_text(json.dumps({"of": cuts.of, "at": cuts.at}), encoding="utf-8")
+        path.write_bytes(job_folder.write_split_points(SplitPointsFile(cuts.of, cuts.at)))

@@ -25,9 +25,8 @@ from supervisor.broker.ports.errors import JobRejected, ResultBroken, TryLater
 from supervisor.broker.ports.ports import RecordKey
 from supervisor.broker.rules.record_rules import Result
 from supervisor.contract import clock
+from supervisor.contract.job_folder import AUDIO, CHECKPOINT, JSON, STAGED, TEXT
 
-AUDIO, TEXT, JSON, STAGED = "audio", "transcript.txt", "transcript.json", "staged.json"
-CHECKPOINT = "checkpoint.json"
 _SPARE_BYTES = 64 * 1024**2  # left free on the disk for everybody else
 _PROOF_BYTES = 65_536
 _MAX_STAGED_BYTES = 64 * 1024

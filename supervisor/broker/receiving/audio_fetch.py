@@ -8,10 +8,10 @@ from pathlib import Path
 
 from supervisor.broker.in_flight import checkpoint_store, split_points
 from supervisor.broker.in_flight.in_flight_types import LiveJob
-from supervisor.broker.in_flight.spool import AUDIO
 from supervisor.broker.ports.errors import TryLater
 from supervisor.broker.ports.ports import ObjectFacts
 from supervisor.broker.work.context import BrokerContext
+from supervisor.contract.job_folder import AUDIO
 
 log = logging.getLogger(__name__)
 
