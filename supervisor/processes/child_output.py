@@ -1,7 +1,8 @@
 """What one child prints: read from its pipe, bounded, and passed on line by line.
 
 Lines over the child's allowance are dropped unread and counted, and a line in the log says how many; the
-last of them are kept until its end, for they may say why it ends. The pipe is emptied all the same, though
+last of them are kept until its end, for they may say why it ends. What a line has beyond LINE_BYTES is
+dropped and counted too, also where the line never ends. The pipe is emptied all the same, though
 no faster than any child has reason to print.
 """
 
@@ -36,6 +37,7 @@ class ChildOutput:
         self._allowance = OutputAllowance()
         self._rest = b""  # a line that has no end yet
         self._dropped_count = 0
+        self._cut_bytes = 0  # of lines that are too long
         self._dropped_last = b""
         self._telling: Optional[asyncio.TimerHandle] = None
         self._turns = FairReader(loop, fd, self._read, self._pass_on)
@@ -69,6 +71,7 @@ class ChildOutput:
         end = data.find(b"\n")
         while end >= 0 and self._allowance.take(min(end - start, LINE_BYTES), now_s):
             self._turns.waiting.append(data[start : min(end, start + LINE_BYTES)])
+            self._cut(end - start - LINE_BYTES)
             start = end + 1
             end = data.find(b"\n", start)
         if end >= 0:
@@ -76,25 +79,34 @@ class ChildOutput:
             self._drop(data.count(b"\n", start), data[max(start, last - LINE_BYTES) : last])
             start = last + 1
         self._rest = data[start : start + LINE_BYTES]
+        self._cut(len(data) - start - LINE_BYTES)
+
+    def _cut(self, size_bytes: int) -> None:
+        if size_bytes > 0:
+            self._cut_bytes += size_bytes
+            self._tell_soon()
 
     def _drop(self, count: int, last: bytes) -> None:
-        self._turns.is_flood = True
         self._dropped_count += count
         self._dropped_last = last
+        self._tell_soon()
+
+    def _tell_soon(self) -> None:
+        self._turns.is_flood = True
         if self._telling is None:
             self._telling = self._loop.call_later(TELL_EVERY_S, self._tell)
 
     def _tell(self) -> None:
-        """Say how many lines were dropped since that was said last."""
+        """Say how many lines, and bytes of long ones, were dropped since that was said last."""
         if self._telling is not None:
             self._telling.cancel()
             self._telling = None
-            facts = {"child": self._name, "lines": self._dropped_count}
+            facts = {"child": self._name, "lines": self._dropped_count, "cut_bytes": self._cut_bytes}
             log.warning(
                 "output dropped: a process prints more than is logged",
                 extra={"event": "child-lines-dropped", **facts},
             )
-            self._dropped_count = 0
+            self._dropped_count = self._cut_bytes = 0
 
     def _pass_on(self, line: bytes) -> None:
         if line.strip():

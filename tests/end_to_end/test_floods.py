@@ -98,7 +98,7 @@ def test_service_whose_worker_floods_replaces_the_others_and_feeds_the_watchdog(
             fed = 0
             while fed < 8:
                 fed += systemd.recv(65_536) == b"WATCHDOG=1"
-            wait_for(lambda: "output dropped" in service.log, "the line about it")
+            wait_for(lambda: "child-lines-dropped" in service.log, "the line about it")
             assert "event loop lags" not in service.log
     finally:
         systemd.close()

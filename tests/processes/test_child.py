@@ -186,6 +186,24 @@ def test_bytes_that_are_no_text_are_passed_on_as_far_as_they_go(play: Callable[[
     play(story)
 
 
+def test_bytes_of_a_line_that_never_ends_are_dropped_and_told(
+    play: Callable[[Play], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """They were dropped in silence, for hours where a child prints them without an end."""
+    count = 3_000_000
+
+    async def story(nursery: Nursery) -> None:
+        nursery.start(f"sys.stdout.write('x' * {count}); sys.stdout.flush(); os._exit(0)")
+        await nursery.until_dead()
+
+        assert [len(line) for line in nursery.listener.of("printed")] == [child_output.LINE_BYTES]
+        told = [record for record in caplog.records if "output dropped" in record.message]
+        cut_bytes = sum(record.__dict__["cut_bytes"] for record in told)
+        assert cut_bytes + child_output.LINE_BYTES == count
+
+    play(story)
+
+
 @pytest.mark.slow
 def test_flood_by_a_stray_grandchild_does_not_hold_the_reaping_up(
     play: Callable[[Play], None], strays: list[int]
