@@ -36,6 +36,7 @@ class Facts:
     fake_gpus: int = 0
     notice: Optional[Mapping[str, Any]] = None  # as the watch for notices shows it
     crashes: Sequence[Mapping[str, Any]] = ()  # the newest, newest first
+    model_fetches: Sequence[Mapping[str, Any]] = ()  # downloads under way: model, percent, total_bytes
     version: str = ""
     host_name: str = ""
     model: str = ""
@@ -62,6 +63,7 @@ def take(pool: Pool, facts: Facts) -> dict[str, Any]:
             "profile": facts.profile,
             "compute": facts.compute,
             "fake_gpus": facts.fake_gpus,
+            "model_fetches": [dict(fetch) for fetch in facts.model_fetches],
         },
         "slots": [_slot(pool, member, facts) for member in pool.members.values()],
         "queue": {

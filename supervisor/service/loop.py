@@ -206,6 +206,7 @@ class Service:
             devices=self.provisioner.devices(),
             notice=self.notices.picture(now_s),
             crashes=self.crash_reporter.newest(CRASHES_SHOWN),
+            model_fetches=self.provisioner.model_fetches(),
         )
         return status.take(self.pool, facts)
 

@@ -33,6 +33,7 @@ class ModelFetch:
     failure: str = ""
     failures: int = 0
     percent: Optional[int] = None
+    total_bytes: int = 0
     is_final: bool = False  # trying again by itself is no use: it waits until somebody asks
     _told_percent: int = -1
     _printed: deque[str] = field(default_factory=lambda: deque(maxlen=20))
@@ -100,7 +101,7 @@ class ModelFetch:
         if not isinstance(done, int) or not isinstance(total, int) or total <= 0:
             return
         percent = 100 * done // total
-        self.percent = percent
+        self.percent, self.total_bytes = percent, total
         if percent // 10 > self._told_percent // 10:
             self._told_percent = percent
             log.info(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 from supervisor.contract.wire.messages import Devices
 from supervisor.placement import gpu_selection, slot_plan
@@ -110,6 +111,14 @@ class Provisioner:
         for name in names:
             self.start_fetching(name)
         return [self.fetches[name].model for name in names]
+
+    def model_fetches(self) -> list[dict[str, Any]]:
+        """Give the downloads under way: model, percent done, total bytes."""
+        return [
+            {"model": fetch.model, "percent": fetch.percent, "total_bytes": fetch.total_bytes}
+            for fetch in self.fetches.values()
+            if fetch.percent is not None and not fetch.path
+        ]
 
     def stop_fetching(self) -> None:
         for name in self.fetches:

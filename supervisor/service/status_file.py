@@ -99,6 +99,7 @@ def facts_of(
     devices: Mapping[str, str],
     notice: Optional[Mapping[str, Any]],
     crashes: Sequence[Mapping[str, Any]],
+    model_fetches: Sequence[Mapping[str, Any]],
 ) -> Facts:
     """Collect the facts of this moment; `pids` are those of the children."""
     return Facts(
@@ -114,6 +115,7 @@ def facts_of(
         fake_gpus=settings.devices.fake_gpus,
         notice=notice,
         crashes=crashes,
+        model_fetches=model_fetches,
         version=__version__,
         host_name=os.uname().nodename,
         model=settings.transcription.model,

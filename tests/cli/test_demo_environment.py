@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.cli.demo.demo import SAMPLES, read_samples, start_news
-from supervisor.cli.demo.demo_service import MODEL, demo_environment
+from supervisor.cli.demo.demo_service import MODEL, DemoService, demo_environment
 from supervisor.settings.load import ENVIRONMENT, load_settings
 
 HOSTILE = {
@@ -86,3 +86,17 @@ def test_what_workers_wait_for_is_told() -> None:
 
     assert start_news({"slots": slots}) == "cpu0, cpu1 starting (loading); cpu2 stopped"
     assert start_news(None) == ""
+
+
+def test_download_of_the_model_is_read_from_the_status() -> None:
+    """It was read from the log by a pattern, and was silent once the log's sentence changed."""
+    service = DemoService.__new__(DemoService)
+    service._status = None
+    assert service.model_news() == ""
+
+    fetch = {"model": "base", "percent": 40, "total_bytes": 145_000_000}
+    service._status = {"supervisor": {"model_fetches": [fetch]}}
+    assert service.model_news() == "fetching the model: 40 % of 138M"
+
+    service._status = {"supervisor": {"model_fetches": []}}
+    assert service.model_news() == ""

@@ -114,3 +114,10 @@ def test_a_fetch_that_cannot_even_start_says_why() -> None:
     fetch.ended(1)
 
     assert "exit 1 (failed): ModuleNotFoundError: No module named 'huggingface_hub'" in fetch.failure
+
+
+def test_status_shows_how_far_a_download_is() -> None:
+    fetch = ModelFetch("base")
+    fetch.hear('{"event": "progress", "done_bytes": 40, "total_bytes": 100}')
+
+    assert (fetch.percent, fetch.total_bytes) == (40, 100)

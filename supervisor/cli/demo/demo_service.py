@@ -7,7 +7,6 @@ the backend is the embedded one, and its config.toml lies in a folder where no `
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -37,8 +36,6 @@ _STOP_WITHIN_S = 30.0  # nothing is running by then but clean-up
 _NOW_WITHIN_S = 10.0  # after the second signal
 _GONE_WITHIN_S = 5.0
 _LAST_LINES = 15
-# As `model_fetch.py` logs it: no status tells it, for no slot has begun.
-_FETCHING = re.compile(r"fetching the model  .*percent=(\d+) total_bytes=(\d+)")
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -73,6 +70,7 @@ class DemoService:
     def __init__(self, environ: Mapping[str, str], keep: bool = False) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="rem-demo-"))
         self.log = self.folder / "service.log"
+        self._status: Any = None  # the latest
         self.environment = demo_environment(environ, str(self.folder / "state"))
         self.left_over: tuple[int, ...] = ()
         self.returncode: Optional[int] = None
@@ -115,6 +113,7 @@ class DemoService:
             return None
         for pid in _pids(status):
             self._remember(pid)
+        self._status = status
         return status
 
     def statuses(self) -> Iterator[Any]:
@@ -125,10 +124,11 @@ class DemoService:
 
     def model_news(self) -> str:
         """Say how far the model's download is; empty: there is none."""
-        told = _FETCHING.findall(self.log.read_text(encoding="utf-8", errors="replace"))
-        if not told or told[-1][0] == "100":
+        fetches = (self._status or {}).get("supervisor", {}).get("model_fetches") or ()
+        under_way = next((fetch for fetch in fetches if fetch["percent"] < 100), None)
+        if under_way is None:
             return ""
-        return f"fetching the model: {told[-1][0]} % of {bytes_text(int(told[-1][1]))}"
+        return f"fetching the model: {under_way['percent']} % of {bytes_text(under_way['total_bytes'])}"
 
     def stop(self, in_a_hurry: bool = False) -> None:
         """End the service; afterwards `returncode` and `left_over` (pids that had to be killed) are known."""
