@@ -1,4 +1,4 @@
-"""The desk: where every event of the broker is dealt with, one after the other.
+"""The dispatcher: handles every event of the broker, one after the other.
 
 Hears the supervisor, adopts what a dead broker left, and leaves in order. How messages are
 asked for stands in `receiving.py`; what happens to a job on its way in `intake.py` and

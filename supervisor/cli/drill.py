@@ -1,6 +1,6 @@
 """Drills: how the service behaves when EC2 takes the machine or a GPU fails, tried before it does.
 
-Without --serve the running service takes up the notice as if the metadata service had told
+Without --serve the running service takes up the notice as if the instance metadata service had told
 it. With --serve this process is that service, for a supervisor that is started with
 AWS_EC2_METADATA_SERVICE_ENDPOINT: the whole way is tried then, HTTP included.
 """
@@ -40,7 +40,7 @@ def drill(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    """Imitate the metadata service until Ctrl-C."""
+    """Imitate the instance metadata service until Ctrl-C."""
     try:
         fake = FakeImds(args.serve)
     except OSError as error:

@@ -1,6 +1,6 @@
 """One HTTP/1.1 request over one connection, bounded in time and bytes, on the loop.
 
-For the metadata service alone, which speaks no TLS and is next door: no proxy, no
+For the instance metadata service alone, which speaks no TLS and is next door: no proxy, no
 redirect, no keep-alive, no chunks. The supervisor imports no HTTP library for it.
 """
 

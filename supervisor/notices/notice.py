@@ -1,4 +1,4 @@
-"""What the metadata service's words mean: a notice that this machine will be taken. PURE.
+"""What the instance metadata service's words mean: a notice that this machine will be taken. PURE.
 
 An answer (status, body, Date header) and two clocks in, a `Notice` with a deadline on the
 host clock out. A `Board` latches notices by kind, action and time: told every two seconds,
@@ -127,7 +127,7 @@ def remaining_s(time: str, date: str, now: Now) -> float:
 
 
 def body_of(kind: Kind, action: str, at_unix_s: float) -> str:
-    """Write what the metadata service says: for drills and its imitation."""
+    """Write what the instance metadata service says: for drills and its imitation."""
     if kind is Kind.ASG:
         return "Terminated"
     time = iso_utc(at_unix_s)

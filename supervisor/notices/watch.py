@@ -1,4 +1,4 @@
-"""The watch for notices: asks the metadata service every few seconds, tells what is news.
+"""The watch for notices: asks the instance metadata service every few seconds, tells what is news.
 
 It decides nothing of its own: `notice.py` says what an answer means, the pool what follows.
 Off EC2 there is no watch, and nobody is asked. No worker begins before the first round of

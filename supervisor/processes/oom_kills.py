@@ -23,7 +23,7 @@ class OomEvidence:
 
     def __init__(self, membership: Path = _MEMBERSHIP, mount: Path = _MOUNT) -> None:
         path = _counter_file(membership, mount)
-        # Kept open: a dead worker's heir waits for the answer, and opening takes most of its time.
+        # Kept open: a dead worker's replacement waits for the answer, and opening takes most of its time.
         self._counter = _opened(path) if path is not None else None
         self._seen = self._count()
 

@@ -1,7 +1,7 @@
 """What is said of what happened: log lines, and a record of each death that nobody ordered.
 
 Facts are taken at once, words come a moment later: writing them keeps both a core and the disk busy
-while a dead worker's heir is made, which is what somebody waits for. Whoever asks for records gets all.
+while a dead worker's replacement is started, which has priority. Whoever asks for records gets all.
 """
 
 from __future__ import annotations

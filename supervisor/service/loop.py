@@ -155,7 +155,7 @@ class Service:
         """Let the pool decide on an event and carry the actions out, all before returning.
 
         Events that come up meanwhile (a start that answers at once) wait their turn. Words come later:
-        a dead worker's heir must not wait for the log and the crash record.
+        a dead worker's replacement must not wait for the log and the crash record.
         """
         self._look_for_pause()
         self._events.append(event)
@@ -219,7 +219,7 @@ class Service:
         """Give a slot's device as last told; None for slots without one."""
         return status.device(self.pool, self.provisioner.devices().get(name))
 
-    # --- what children do (Ears) ----------------------------------------------------
+    # --- what children do (ChildListener) ----------------------------------------------------
 
     def heard(self, name: str, message: m.Message) -> None:
         self.post(ev.Heard(name, message))
@@ -252,7 +252,7 @@ class Service:
         words = exit_words.read(self.crash_reporter.last_words.of(self.pool.members[name].slot), returncode)
         self.post(ev.Died(name, returncode, self.effects.jitter_ratio(), lacked, words.said, words.cure))
 
-    # --- what the metadata service tells (Hears) --------------------------------------
+    # --- what the instance metadata service tells (NoticeListener) --------------------------------------
 
     def noticed(self, notice: Notice) -> None:
         """The machine will be taken: finish or give back in time, then rest. The process stays."""

@@ -1,6 +1,6 @@
 """Which slots exist and what their workers are started with.
 
-Slots follow from the devices (`slot_plan.py` decides), recipes from the settings and the
+Slots follow from the devices (`slot_plan.py` decides), child specs from the settings and the
 model's folder. Workers begin when both are known; until then their slots say what they wait for.
 """
 
@@ -242,7 +242,7 @@ class Provisioner:
             self._pool.equip(name, place.device, place.parent, place.need_bytes, place.refusal)
 
     def _waits(self, name: str) -> bool:
-        """A slot that has a recipe for the first time, or was held for want of model or device."""
+        """A slot that has a child spec for the first time, or was held for want of model or device."""
         first = name not in self._effects.child_specs
         if first:
             self._effects.child_specs[name] = self._spec(self._places[name], self._fetch_for(name).path)

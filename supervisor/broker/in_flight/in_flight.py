@@ -42,7 +42,7 @@ class InFlight:
         try:
             self._files.save(lease, self.jobs)
         except OSError as error:
-            # An heir then knows less and the job comes back later: told, not fatal.
+            # A successor then knows less and the job comes back later: told, not fatal.
             self._is_unsaved = True
             trouble = TryLater("spool", f"leases can't be written down: {error.strerror}")
             self._outages.begin(trouble, by="leases")
@@ -99,7 +99,7 @@ class InFlight:
                 lease.tell[job.id] = audio_s
         for lease in touched:
             self.save(lease)
-        # The lease first: an heir that finds the job open must find its files too.
+        # The lease first: a successor that finds the job open must find its files too.
         self._spool.doom(job.request.record_key)
         return closing
 

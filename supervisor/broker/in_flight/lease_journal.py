@@ -1,7 +1,7 @@
-"""Leases and their jobs on disk, for the heir of a dead broker.
+"""Leases and their jobs on disk, for the successor of a dead broker.
 
 The spool holds the lease: every change is written beside the audio it is about, so that
-an heir finds both or neither (docs/decisions/0002). The files carry receipt handles:
+A successor finds both or neither (docs/decisions/0002). The files carry receipt handles:
 they are for this user's eyes only and never logged.
 """
 
@@ -106,7 +106,7 @@ class LeaseJournal:
         self._made_count = 0
 
     def save(self, lease: Lease, jobs: dict[str, LiveJob]) -> None:
-        """Write the lease as it is now, whole or not at all; a dead process's heir reads it."""
+        """Write the lease as it is now, whole or not at all; a dead process's successor reads it."""
         saved = SavedLease(
             self._boot_id,
             lease.message.id,

@@ -1,4 +1,4 @@
-"""What the parts of the desk share: the backend, the crew, the holdings, the link."""
+"""What the parts of the dispatcher share: the backend, the executor, the jobs in flight, the link."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class BrokerContext:
     hold_most_s: float = 43_200.0  # from a message's receipt on: then the job begins anew
     can_hold: bool = True
     shares: bool = True  # checkpoints, with other hosts
-    receives_most: Optional[int] = None  # after so many deliveries the queue buries a message
+    receives_most: Optional[int] = None  # after this many deliveries the queue buries a message
     missing: MissingPermissions = field(default_factory=MissingPermissions)
     is_leaving: bool = False
     wanted: int = 0  # jobs that the supervisor would take now

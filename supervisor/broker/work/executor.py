@@ -1,4 +1,4 @@
-"""Threads that wait so that the desk need not: one inbox, a few lanes, a few timers.
+"""Threads that wait so that the dispatcher need not: one inbox, a few lanes, a few timers.
 
 One thread, the main one, owns all state. A lane is a small pool of threads that do
 blocking calls; what they bring back is put into the inbox and dealt with by the main
@@ -69,7 +69,7 @@ class Executor:
             outcome = call()
         except BrokerError as error:
             outcome = error
-        except Exception as error:  # the outermost frame of a lane: the desk must hear of everything
+        except Exception as error:  # the outermost frame of a lane: the dispatcher must hear of everything
             log.exception("unexpected error in a call", extra={"event": "executor-error"})
             outcome = TryLater("broker", f"unexpected {type(error).__name__}")
         self._inbox.put(lambda: then(outcome))

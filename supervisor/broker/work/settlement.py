@@ -161,7 +161,7 @@ class Settlement:
     def forget(self, held: Lease) -> None:
         """Send what is still to be told of a settled lease, let it go, and remove what its jobs left.
 
-        Told first: who dies in between has an heir that tells it again.
+        Told first: who dies in between has a successor that tells it again.
         """
         for job_id, audio_s in held.tell.items():
             how = held.settled[job_id]

@@ -34,13 +34,13 @@ _TICK_S = 0.3
 
 
 def for_broker(loaded: Loaded, environ: Mapping[str, str]) -> dict[str, str]:
-    """Give the environment of a broker's errand: all of ours, the AWS names of `.env`, the settings."""
+    """Give the environment of the broker's helper process: all of ours, AWS names of `.env`, the settings."""
     dumped = child_bootstrap.dump_settings(loaded.settings)
     return env_allowlist.for_broker(environ, loaded.aws_environment, dumped)
 
 
 def for_engine(environ: Mapping[str, str], offline: bool = False) -> dict[str, str]:
-    """Give the environment of a worker's or gpuwatch's errand: no credentials in it."""
+    """Give the environment of a worker's or gpuwatch's helper process: no credentials in it."""
     kept = env_allowlist.for_model_fetch(environ)
     return {**kept, "HF_HUB_OFFLINE": "1"} if offline else kept
 

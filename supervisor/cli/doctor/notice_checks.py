@@ -17,7 +17,7 @@ from supervisor.settings.schema import Settings
 
 
 def of_notices(loaded: Loaded, environ: Mapping[str, str]) -> Finding:
-    """Ask the metadata service what the running service would ask it, once."""
+    """Ask the instance metadata service what the running service would ask it, once."""
     everything = {**loaded.aws_environment, **environ}
     off = why_off(loaded.settings.notices, everything)
     if off is not None:

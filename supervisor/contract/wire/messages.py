@@ -77,7 +77,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Adopted:
-    """The heir of a dead broker has told all that it found: what is not named here is lost."""
+    """The replacement of a dead broker has told all that it found: what is not named here is lost."""
 
     job_ids: tuple[str, ...]
 

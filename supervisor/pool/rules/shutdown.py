@@ -146,7 +146,7 @@ class Shutdown:
         return EndProcess(Exit.FAILED, left)
 
     def _broker_is_missed(self, state: PoolState) -> bool:
-        """A broker that died while stopping still owes commits and releases: its heir does them."""
+        """A broker that died while stopping still owes commits and releases: its replacement does them."""
         broker = state.members.get(BROKER)
         owed = any(entry.pending is not None for entry in state.jobs.entries.values())
         resting = broker is not None and broker.slot.state is SlotState.STOPPED

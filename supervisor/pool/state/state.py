@@ -138,7 +138,7 @@ class PoolState:
         self.members[name].load = load
 
     def metadata_outage(self, detail: str, now_s: float) -> None:
-        """Say what is wrong with the metadata service; empty: nothing any more."""
+        """Say what is wrong with the instance metadata service; empty: nothing any more."""
         if detail:
             self.outages.begin(METADATA, detail, now_s)
         else:
