@@ -1,1 +1,1 @@
-"""From an audio file to 16 kHz mono samples."""
+"""Decodes an audio file to 16 kHz mono samples."""

@@ -1,4 +1,4 @@
-"""An audio file before FFmpeg sees it: what it says of itself, and from which byte on it is read."""
+"""Inspects an audio file before FFmpeg opens it: header, announced length, ID3 tags in front of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workerproc.audio import damage, headers, mp4_index
 from workerproc.process.errors import AudioRejected
 
 _ID3_TAGS_MOST = 8
-# FFmpeg looks for an ID3 tag before MP3 and AAC, not before these.
+# FFmpeg skips an ID3 tag before MP3 and AAC, but not before these formats.
 _NO_ID3_BEFORE = (
     *(
         b"RIFF",
@@ -34,12 +34,12 @@ _NO_ID3_BEFORE = (
 
 @dataclass(frozen=True)
 class AudioFile:
-    """An audio file's size and first bytes (behind an ID3 tag), and what its header says and misses."""
+    """An audio file's size, its first bytes (after an ID3 tag), and what its header announces."""
 
     path: Path
     size_bytes: int  # from `begins_at_bytes` on
     head: bytes
-    begins_at_bytes: int = 0  # what stands before FFmpeg does not see
+    begins_at_bytes: int = 0  # FFmpeg does not see what precedes it
     wav: Optional[headers.WavData] = None
     missed_s: float = 0.0  # of a WAV: samples behind the end that its header announces
     end_bytes: Optional[int] = None  # where it must end at the earliest, by its header
@@ -48,12 +48,12 @@ class AudioFile:
 
     @property
     def announced_s(self) -> float:
-        """How long a WAV means to be."""
+        """The length that a WAV header announces; 0 where it announces none."""
         return (self.wav.announced_s or 0.0) if self.wav is not None else 0.0
 
     @property
     def is_endless(self) -> bool:
-        """True for a WAV whose header does not say where its samples end."""
+        """True for a WAV whose header does not give the size of its data."""
         return self.wav is not None and self.wav.size_bytes is None
 
 
@@ -80,7 +80,7 @@ class AudioReader(io.BufferedReader):
         return data
 
     def seek(self, target: int, whence: int = 0, /) -> int:
-        """Go to the end where a damaged size leads out of the numbers that a disk has."""
+        """Seek; an offset that the operating system rejects, from a damaged size, leads to the end."""
         try:
             at = super().seek(target + (0 if whence else self.begins_at_bytes), whence)
         except (OSError, OverflowError, ValueError):
@@ -88,12 +88,12 @@ class AudioReader(io.BufferedReader):
         return at - self.begins_at_bytes
 
     def tell(self) -> int:
-        """Say where it is, from the byte on at which it begins."""
+        """Return the position, counted from `begins_at_bytes`."""
         return super().tell() - self.begins_at_bytes
 
 
 def look_at(path: Path) -> AudioFile:
-    """Read what the file says of itself before FFmpeg sees it."""
+    """Read the file's header. Raises `AudioRejected` where there is no file, or nothing to decode."""
     try:
         with path.open("rb") as opened:
 
@@ -125,20 +125,20 @@ def look_at(path: Path) -> AudioFile:
 
 
 def _check_index(read: headers.Read, size_bytes: int) -> None:
-    """Refuse what would take gigabytes before the first sample is read."""
+    """Reject a file whose index would take gigabytes of memory before the first sample is read."""
     most = mp4_index.ENTRIES_MOST
     if mp4_index.index_entries(read, size_bytes) > most:
         raise AudioRejected(f"this MP4 file counts more than {most} samples: it is damaged, or no recording")
 
 
 def _behind_tags_bytes(read: headers.Read) -> int:
-    """Say where the ID3 tags before the audio end."""
+    """Return the offset at which the ID3 tags before the audio end."""
     at = 0
     for _ in range(_ID3_TAGS_MOST):
         tag = read(at, 10)
         if tag[:3] != b"ID3" or len(tag) < 10:
             break
-        at += 10 + _of_seven_bits(tag[6:10]) + (10 if tag[5] & 0x10 else 0)  # a footer repeats the header
+        at += 10 + _of_seven_bits(tag[6:10]) + (10 if tag[5] & 0x10 else 0)  # the footer
     return at
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with a recording that could still be decoded, in words for the transcript. PURE."""
+"""Warnings about damage in a recording that could still be decoded, for the transcript. PURE."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 HEAD_BYTES = 65_536
-# Lossy codecs pad, and some lengths are FFmpeg's estimate from the bit rate: less is nothing to tell.
+# Lossy codecs pad, and some lengths are FFmpeg's estimate from the bit rate: smaller differences are ignored.
 _TOLERANCE_S = 1.0
 _TOLERANCE_RATIO = 0.02
 _EXACT_TOLERANCE_S = 0.02  # for what is counted in samples; resampling rounds
@@ -15,21 +15,21 @@ _EXACT_TOLERANCE_S = 0.02  # for what is counted in samples; resampling rounds
 
 @dataclass(frozen=True)
 class Decoded:
-    """What decoding one file came to."""
+    """Result of decoding one file."""
 
     decoded_s: float
-    announced_s: Optional[float]  # by container or header; None: neither says
+    announced_s: Optional[float]  # by container or header; None where neither states it
     packets: int
     bad_packets: int
-    broke_off: bool = False  # the rest of the file could not be read at all
-    is_exact: bool = False  # announced in samples (WAV, FLAC): a lost frame shows
-    filled_s: float = 0.0  # gaps between packets, kept as silence
-    jumped_s: float = 0.0  # stamps that were not followed
-    missing_bytes: int = 0  # between the file's end and the end of its samples by the header
+    broke_off: bool = False  # the rest of the file is unreadable
+    is_exact: bool = False  # announced in samples (WAV, FLAC): a missing frame is noticed
+    filled_s: float = 0.0  # gaps between packets, filled with silence
+    jumped_s: float = 0.0  # timestamp jumps that were ignored
+    missing_bytes: int = 0  # between the end of the file and the end that the header states
 
 
 def warnings(decoded: Decoded) -> Iterator[str]:
-    """Give a sentence for each kind of damage."""
+    """Yield a sentence for each kind of damage."""
     if decoded.bad_packets:
         times = "silence is in their place" if decoded.filled_s else "times after a gap are too early"
         count = f"{decoded.bad_packets} of {decoded.packets} packets of audio"
@@ -42,8 +42,8 @@ def warnings(decoded: Decoded) -> Iterator[str]:
 
 
 def _missing(decoded: Decoded) -> str:
-    """Say how much less there is than the file states; empty: nothing."""
-    # Where samples are counted there are no pauses: what silence was put in for is lost.
+    """Say how much audio is missing; empty where none is."""
+    # Formats that count samples have no gaps: what was filled with silence is missing.
     found_s = decoded.decoded_s - (decoded.filled_s if decoded.is_exact else 0.0)
     missing_s = (decoded.announced_s or 0.0) - decoded.jumped_s - found_s
     lossy_s = max(_TOLERANCE_S, _TOLERANCE_RATIO * (decoded.announced_s or 0.0))

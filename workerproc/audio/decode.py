@@ -1,11 +1,11 @@
-"""From a file to a tape of 16 kHz mono samples: probe, refuse, decode packet by packet.
+"""Decodes an audio file to a PCM file of 16 kHz mono samples, packet by packet.
 
-Uses PyAV (FFmpeg's libraries in a wheel), never an ffmpeg binary. For an undamaged file
-the samples equal `faster_whisper.decode_audio`'s, so that texts can be compared; for a
-damaged one decoding goes on behind the bad packet, where faster-whisper's ends in silence.
+Uses PyAV (FFmpeg's libraries in a wheel), not an ffmpeg binary. For an undamaged file the samples equal those
+of `faster_whisper.decode_audio`. In a damaged file decoding continues after a bad packet, where
+faster-whisper's silently ends.
 
-The file is handed to FFmpeg as an open file, with every protocol of its own switched off:
-a playlist or a list of files, sent in as audio, would otherwise make FFmpeg open whatever it names.
+FFmpeg reads from a file object, with all protocols disabled: a playlist sent as audio would otherwise make
+FFmpeg open the files and addresses that it names.
 """
 
 from __future__ import annotations
@@ -32,23 +32,25 @@ from workerproc.audio.pcm_file import RATE_HZ, Pcm, PcmFile
 from workerproc.audio.timeline import Timeline
 from workerproc.process.errors import AudioRejected
 
-Tell = Callable[[float, float], None]  # seconds decoded, seconds in all (0: unknown)
+OnProgress = Callable[[float, float], None]  # (seconds decoded, seconds in total or 0 where unknown)
 
 _GROUP_SAMPLES = 500_000  # as faster-whisper groups frames before it resamples them
-_GROUP_VALUES = 4_000_000  # of all channels together: eight channels group as faster-whisper does
-# So many errors in a row without one readable packet between them: there is nothing more to come.
+_GROUP_VALUES = 4_000_000  # of all channels together; reached first with more than eight channels
+# After this many consecutive errors without a readable packet, decoding ends.
 _MAX_ERRORS_IN_A_ROW = 100
-_SILENT_BELOW = 33  # of 32,768: a track that is never louder holds no speech
-_LEAST_BYTES_PER_S = 20  # silence in FLAC or Opus takes more: no progress is told of a longer length
-_SIZED = frozenset({"aiff", "caf", "w64"})  # read no further than their headers say
+_SILENT_BELOW = 33  # of 32,768: a track that is never louder contains no speech
+_LEAST_BYTES_PER_S = (
+    20  # silence in FLAC or Opus takes more; a longer announced length is not used for progress
+)
+_SIZED = frozenset({"aiff", "caf", "w64"})  # FFmpeg reads them no further than their headers say
 _EXACT_S = 0.02  # less than this is padding
-# The decoder of a cover picture would take gigabytes for a file of one, when FFmpeg probes it.
+# FFmpeg would also decode a cover image while probing, which can take gigabytes.
 _ONLY_AUDIO = ",".join(sorted(name for name in av.codecs_available if tracks.is_audio_decoder(name)))
 
 
 @dataclass(frozen=True)
 class Sound:
-    """How long a decoded recording is and what was wrong with it."""
+    """Length of a decoded recording, and warnings about it."""
 
     audio_s: float
     warnings: tuple[str, ...]
@@ -56,27 +58,27 @@ class Sound:
 
 @dataclass
 class _Tally:
-    scale: float  # each sample is multiplied by it
-    peak: float = 0.0  # the loudest sample before that; full scale is 1
+    scale: float  # gain applied to each sample
+    peak: float = 0.0  # before the gain; full scale is 1
     packets: int = 0
-    end_at_bytes: int = 0  # of the last packet
+    end_at_bytes: int = 0  # end of the last packet
     bad_packets: int = 0
     broke_off: bool = False
-    filled_s: float = 0.0  # gaps in the stream's time
-    cancelled_s: float = 0.0  # where one channel was taken for all
+    filled_s: float = 0.0  # gaps in the timestamps
+    cancelled_s: float = 0.0  # where a single channel was used
 
 
 class _Forward:
-    """A file that can only be read on."""
+    """A file that cannot be seeked."""
 
     def __init__(self, opened: AudioReader) -> None:
         self.read = opened.read
 
 
-def decode(path: Path, pcm_file: PcmFile, max_audio_s: float, tell: Tell) -> Sound:
-    """Decode a file onto an empty tape. Raises `AudioRejected` with a sentence for people, or OSError.
+def decode(path: Path, pcm_file: PcmFile, max_audio_s: float, on_progress: OnProgress) -> Sound:
+    """Decode a file into an empty PCM file. Raises `AudioRejected`, whose message is for users, or OSError.
 
-    `tell` is called after each packet; what it raises ends the decoding.
+    `on_progress` is called after each packet; an exception that it raises ends decoding.
     """
     file = look_at(path)
     count, number, scale = 1, 0, 1.0
@@ -85,7 +87,9 @@ def decode(path: Path, pcm_file: PcmFile, max_audio_s: float, tell: Tell) -> Sou
         with AudioReader(io.FileIO(path)) as opened, _opened(opened, file) as container:
             found = tracks.in_order(container)
             count = len(found)
-            warnings = list(_decode_track(container, found[number], file, pcm_file, max_audio_s, tell, tally))
+            warnings = list(
+                _decode_track(container, found[number], file, pcm_file, max_audio_s, on_progress, tally)
+            )
         if pcm_file.peak <= _SILENT_BELOW and number + 1 < count:
             number, scale = number + 1, 1.0
         elif scale == 1.0 and loudness.scale_for(tally.peak):
@@ -95,7 +99,7 @@ def decode(path: Path, pcm_file: PcmFile, max_audio_s: float, tell: Tell) -> Sou
         pcm_file.clear()
     if scale != 1.0:
         warnings.append(loudness.warning(tally.peak, scale))
-    # The resampler holds memory until its cycle is collected (SYSTRAN/faster-whisper#390).
+    # The resampler keeps memory until its reference cycle is collected (SYSTRAN/faster-whisper#390).
     gc.collect()
     return Sound(pcm_file.length_s, (*warnings, *_of_tracks(count, number)))
 
@@ -106,10 +110,10 @@ def _decode_track(
     file: AudioFile,
     pcm_file: PcmFile,
     max_audio_s: float,
-    tell: Tell,
+    on_progress: OnProgress,
     tally: _Tally,
 ) -> Iterator[str]:
-    """Decode one track onto the tape; give what is to be said of it. Raises `AudioRejected`."""
+    """Decode one track into the PCM file; yield warnings about it. Raises `AudioRejected`."""
     stated = tracks.length(container, track, file.head, file.wav)
     announced_s = None if file.missed_s else stated.seconds
     expected_s = announced_s if announced_s and announced_s * _LEAST_BYTES_PER_S < file.size_bytes else 0.0
@@ -122,7 +126,7 @@ def _decode_track(
             pcm_file.append(chunk)
         if pcm_file.length_s > max_audio_s:
             raise AudioRejected(_too_long(pcm_file.length_s, max_audio_s, "at least "))
-        tell(pcm_file.length_s, max(expected_s, pcm_file.length_s) if expected_s else 0.0)
+        on_progress(pcm_file.length_s, max(expected_s, pcm_file.length_s) if expected_s else 0.0)
     audio_s = pcm_file.length_s
     if not audio_s:
         if tally.bad_packets:
@@ -146,7 +150,7 @@ def _decode_track(
 def _beside_damage(
     name: str, file: AudioFile, tally: _Tally, timeline: Timeline, audio_s: float
 ) -> Iterator[str]:
-    """Say where the transcript is of more, of less or of something else than the file's header announces."""
+    """Yield warnings where the transcript covers more or less than the header announces, or one channel."""
     if file.missed_s:
         yield (
             f"the header of this WAV file announces {file.announced_s:.1f} s of audio, "
@@ -168,22 +172,22 @@ def _beside_damage(
 
 
 def _missing_bytes(file: AudioFile, audio_s: float) -> int:
-    """Count the bytes that should have followed the last one."""
+    """Count the bytes that are missing at the end of the file, by its header."""
     missing_bytes = max(0, (file.end_bytes or 0) - file.size_bytes)
     return missing_bytes if missing_bytes / file.size_bytes * audio_s > _EXACT_S else 0
 
 
 def _left_out_bytes(name: str, file: AudioFile, end_at_bytes: int, audio_s: float) -> int:
-    """Count what no player of this format comes to, where it may be another second of audio."""
+    """Count the bytes that players of this format ignore, where they may be a second of audio or more."""
     if name not in _SIZED:
-        # FFmpeg may go on from one fragmented file to the next.
+        # FFmpeg may continue from one fragmented file into the appended one.
         return file.second_bytes if end_at_bytes <= file.size_bytes - file.second_bytes else 0
     unread_bytes = _unread_bytes(file, end_at_bytes)
     return unread_bytes if unread_bytes / end_at_bytes * audio_s > 1.0 else 0
 
 
 def _unread_bytes(file: AudioFile, end_at_bytes: int) -> int:
-    """Count what lies behind the last samples, unless it is padding or another chunk."""
+    """Count the bytes after the last samples, unless they are padding or another chunk."""
     with file.path.open("rb") as opened:
         opened.seek(file.begins_at_bytes + end_at_bytes)
         behind = opened.read(headers.TAIL_BYTES)
@@ -203,15 +207,15 @@ def _opened(opened: AudioReader, file: AudioFile) -> InputContainer:
     opened.seek(0)
     options = {"protocol_whitelist": "none", "codec_whitelist": _ONLY_AUDIO}
     if file.missed_s or file.is_endless:
-        options["ignore_length"] = "1"  # of the demuxer for WAV
+        options["ignore_length"] = "1"  # option of the WAV demuxer
     try:
         return av.open(
-            # Where FFmpeg can seek, it begins with the last of several chunks of data.
+            # If FFmpeg can seek, it starts with the last of several data chunks.
             _Forward(opened) if file.missed_s else opened,
             mode="r",
-            # Some recorders write their names in other encodings; that is no reason to refuse speech.
+            # Some recorders write metadata in other encodings; that must not reject the file.
             metadata_errors="ignore",
-            # With `options`, which go to the tracks too, PyAV 15 crashes the process at a file of FLV.
+            # `options` are passed to the tracks too; with them PyAV 15 crashes the process on an FLV file.
             container_options=options,
         )
     except MemoryError:
@@ -221,7 +225,7 @@ def _opened(opened: AudioReader, file: AudioFile) -> InputContainer:
 
 
 def _check_length(file: AudioFile, max_audio_s: float) -> None:
-    """Refuse what is too long by the samples that it holds, before work is spent on it."""
+    """Reject a file that is too long by the size of its samples, before it is decoded."""
     wav = file.wav
     if wav is None or not wav.is_exact:
         return
@@ -247,7 +251,7 @@ def _frames(
         try:
             for packet in container.demux(track):
                 tally.packets += 1 if packet.size else 0  # the last one is empty: it flushes the decoder
-                if not packet.is_discard:  # which is read, but not decoded
+                if not packet.is_discard:  # read, but not decoded
                     tally.end_at_bytes = max(tally.end_at_bytes, (packet.pos or 0) + packet.size)
                 try:
                     yield from decoder.decode(packet)
@@ -257,7 +261,7 @@ def _frames(
                 except MemoryError:
                     raise
                 except av.error.FFmpegError:
-                    # A tag between two MP3 files is no audio; nor is the count of frames behind it.
+                    # An ID3 tag between two MP3 files is not audio, nor is the frame count after it.
                     tally.bad_packets += 0 if bytes(packet)[:3] == b"ID3" else 1
             return
         except MemoryError:
@@ -265,7 +269,7 @@ def _frames(
         except av.error.EOFError:
             return
         except av.error.FFmpegError:
-            # The demuxer itself stumbled; asked again it looks for the next packet.
+            # An error of the demuxer; the next call looks for the next packet.
             errors_in_a_row += 1
             if errors_in_a_row >= _MAX_ERRORS_IN_A_ROW:
                 tally.broke_off = True
@@ -273,9 +277,9 @@ def _frames(
 
 
 def _on_time(frames: Iterator[AudioFrame], tally: _Tally, timeline: Timeline) -> Iterator[Union[Pcm, float]]:
-    """Turn frames into 16 kHz mono and, where the stream's time has gaps, seconds of silence.
+    """Convert frames to 16 kHz mono; yield seconds of silence (a float) where timestamps have a gap.
 
-    In groups as faster-whisper does: equal samples need equal groups.
+    Frames are grouped as in faster-whisper: only equal groups give equal samples.
     """
     shape: Any = None
     group, resampler = AudioFifo(), _resampler()
@@ -284,7 +288,7 @@ def _on_time(frames: Iterator[AudioFrame], tally: _Tally, timeline: Timeline) ->
         gap_s = timeline.silence_before(stamp_s)
         new_shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if shape is not None and (new_shape != shape or gap_s):
-            # A chained file (one stream after another) may change its format half-way.
+            # The format may change within a chained file (one stream after another).
             yield from _flushed(group, resampler, tally)
             group, resampler = AudioFifo(), _resampler()
         shape = new_shape
@@ -292,7 +296,7 @@ def _on_time(frames: Iterator[AudioFrame], tally: _Tally, timeline: Timeline) ->
             tally.filled_s += gap_s
             yield gap_s
         timeline.add(stamp_s, frame.samples / frame.sample_rate)
-        frame.pts = None  # after a gap the stamps would be refused
+        frame.pts = None  # after a gap the FIFO would reject the timestamps
         group.write(frame)
         if group.samples >= _GROUP_SAMPLES or group.samples * frame.layout.nb_channels > _GROUP_VALUES:
             yield from _pieces(resampler, group.read(), tally)

@@ -1,8 +1,8 @@
-"""Channels that would cancel each other out in a mix to mono: there one of them speaks alone.
+"""Prepares channels for the downmix to mono where they would cancel each other out.
 
-Some recorders write the second channel with its sign turned (a balanced line on two inputs, a plug wired the
-wrong way). Their mean is silence, and so would be the transcript. Channels that FFmpeg can't mix, because it
-does not know where they are, are averaged. All else is left as it is, to the bit.
+Some recorders invert the second channel (a balanced line on two inputs, a miswired plug). The mean of both
+is silence, so a single channel is used instead. Channels in a layout that FFmpeg cannot mix are averaged.
+All other audio is left unchanged, bit for bit.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from av.audio.resampler import AudioResampler
 if TYPE_CHECKING:
     from typing_extensions import TypeAlias
 
-Channels: TypeAlias = npt.NDArray[Any]  # (channels, samples) of whatever a codec decodes to
+Channels: TypeAlias = npt.NDArray[Any]  # shape (channels, samples), in the sample type of the codec
 
 _BLOCK_S = 1.0
-# Power of the mix to that of channels that have nothing in common. One channel among silent ones comes to 1,
-# however many they are; two that are equal but for their signs and a tenth, to 1/80.
+# Power of the mix relative to that of uncorrelated channels. One channel among silent ones gives 1, however
+# many there are; two of opposite sign that differ by 10 % give 1/80.
 _CANCELLED_RATIO = 0.25
 _AUDIBLE_POWER = (60.0 / 32_768.0) ** 2
 _PLANES_TOO_MANY = 8
-_LOUDER_RATIO = 2.0  # the first channel is taken unless another is so much louder
+_LOUDER_RATIO = 2.0  # the first channel is used unless another is louder by this factor
 
 
 def without_cancelling(frame: AudioFrame) -> tuple[AudioFrame, float]:
-    """Give the frame with one channel in the place of all where they cancel; and for how many seconds."""
+    """Replace all channels by one where they cancel; return the frame and for how many seconds they do."""
     count = frame.layout.nb_channels
     if count < 2:
         return frame, 0.0
@@ -53,7 +53,7 @@ def without_cancelling(frame: AudioFrame) -> tuple[AudioFrame, float]:
 
 
 def _averaged(frame: AudioFrame, channels: Channels) -> AudioFrame:
-    """Give the mean of the channels that are audible, or the loudest where they cancel each other out."""
+    """Mix the audible channels to their mean, or use the loudest where they cancel each other out."""
     floats = as_floats(channels)
     powers = np.mean(np.square(floats), axis=1)
     audible = powers > _AUDIBLE_POWER
@@ -69,7 +69,7 @@ def _averaged(frame: AudioFrame, channels: Channels) -> AudioFrame:
 
 
 def readable(frame: AudioFrame) -> AudioFrame:
-    """Give a frame that PyAV can read: one of eight planes or more crashes the process."""
+    """Convert to packed samples where needed: PyAV crashes on a frame of eight planes or more."""
     if not frame.format.is_planar or frame.layout.nb_channels < _PLANES_TOO_MANY:
         return frame
     packer = AudioResampler(frame.format.packed.name, frame.layout.name, frame.sample_rate)
@@ -80,7 +80,7 @@ def readable(frame: AudioFrame) -> AudioFrame:
 def _cancelled(
     channels: Channels, weights: npt.NDArray[np.float32], rate_hz: int
 ) -> list[tuple[int, int, int]]:
-    """Find stretches of samples whose mix is silence, and the channel to take there."""
+    """Find ranges of samples whose mix is silence, and the channel to use there."""
     size = max(1, int(_BLOCK_S * rate_hz))
     found = []
     for start in range(0, channels.shape[1], size):
@@ -96,9 +96,9 @@ def _cancelled(
 def _is_lost(
     block: npt.NDArray[np.float32], powers: npt.NDArray[np.float32], weights: npt.NDArray[np.float32]
 ) -> bool:
-    """Say whether a mix of these channels is silence: they cancel, or none that speaks is in it."""
-    heard = weights != 0
-    if not heard.any() or float(powers[heard].max()) <= _AUDIBLE_POWER:
+    """Say whether the mix of these channels is silence: they cancel, or no audible one is mixed in."""
+    is_mixed = weights != 0
+    if not is_mixed.any() or float(powers[is_mixed].max()) <= _AUDIBLE_POWER:
         return True
     mixed = float(np.mean(np.square(weights @ block)))
     return mixed < _CANCELLED_RATIO * float(np.square(weights) @ powers)
@@ -106,9 +106,9 @@ def _is_lost(
 
 @functools.lru_cache(maxsize=32)
 def _weights(layout: str, count: int) -> Optional[npt.NDArray[np.float32]]:
-    """Say how much of each channel FFmpeg mixes in: none of the one for deep notes, for example.
+    """Return the weight of each channel in FFmpeg's downmix; that of the LFE channel, for example, is 0.
 
-    None where FFmpeg does not know what the channels are, as those of most microphone arrays.
+    None where FFmpeg does not know the layout, as with most microphone arrays.
     """
     eye = np.eye(count, dtype=np.float32).reshape(1, -1)
     impulses = AudioFrame.from_ndarray(eye, format="flt", layout=layout)
@@ -124,7 +124,7 @@ def _weights(layout: str, count: int) -> Optional[npt.NDArray[np.float32]]:
 
 
 def as_floats(block: Channels) -> npt.NDArray[np.float32]:
-    """Give samples as -1 to 1, whatever they are stored as."""
+    """Convert samples of any type to floats from -1 to 1."""
     floats = block.astype(np.float32)
     if block.dtype == np.uint8:
         return (floats - 128.0) / 128.0

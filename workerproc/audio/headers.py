@@ -1,7 +1,7 @@
-"""Where a file's samples begin and end by its own header. PURE.
+"""Reads from file headers where the samples begin and end. PURE.
 
-FFmpeg sizes what is not compressed by the file, not by its header: a recording that was cut in transit
-decodes without a complaint, and what a recorder wrote behind the announced end is left out in silence.
+FFmpeg reads uncompressed audio up to the end of the file, whatever the header says: a recording that was
+truncated in transit decodes without an error, and samples after the announced end are silently left out.
 """
 
 from __future__ import annotations
@@ -11,36 +11,36 @@ import struct
 from dataclasses import dataclass
 from typing import Callable, Optional
 
-Read = Callable[[int, int], bytes]  # at which byte, how many: fewer at the end of the file
+Read = Callable[[int, int], bytes]  # (offset, count) -> bytes; fewer at the end of the file
 
-# Recorders that write to a pipe put a number near 2 or 4 GiB here, before they know the size.
+# Recorders that write to a pipe do not know the size, and write a number near 2 or 4 GiB.
 UNKNOWN_FROM_BYTES = 0x7EFF_0000  # SoX: 0x7F000000 in AIFF
-TAIL_BYTES = 1_048_576  # looked through for samples behind an announced end
+TAIL_BYTES = 1_048_576  # searched for samples after the announced end
 _UNKNOWN_64_BIT = 1 << 62
 _MOST_32_BIT = 0x7FFF_FFFF
 _RIFF = (b"RIFF", b"RF64", b"BW64", b"RIFX")
 _FILE_NAMES = frozenset({*_RIFF, b"FORM", b"caff", b"riff"})
-_PCM_TAGS = frozenset({1, 3, 6, 7})  # whole numbers, floats, A-law, mu-law: each sample has its bytes
-_ADPCM_TAGS = frozenset({2, 0x11})  # in blocks, whose samples the header counts
+_PCM_TAGS = frozenset({1, 3, 6, 7})  # integers, floats, A-law, mu-law: a fixed number of bytes per sample
+_ADPCM_TAGS = frozenset({2, 0x11})  # in blocks; the header gives the samples of a block
 _EXTENSIBLE = 0xFFFE
 _CHUNKS_MOST = 1_000
 _MP3_COUNT = re.compile(rb"Xing|Info|VBRI")
-_MP3_COUNT_AT = (36, 21, 13)  # bytes behind a frame's beginning, by version and channels
-_MORE_THAN_HEADER_S = 0.5  # behind the data that a WAV announces; less is padding
+_MP3_COUNT_AT = (36, 21, 13)  # offset in the frame, by version and channels
+_MORE_THAN_HEADER_S = 0.5  # after the data that a WAV announces; less is padding
 
 
 @dataclass(frozen=True)
 class WavData:
-    """Where a WAV file's samples begin, how many bytes its header gives them, and how many play a second."""
+    """Offset and size of a WAV file's samples, by its header, and its byte rate."""
 
     begins_at_bytes: int
-    size_bytes: Optional[int]  # None: written before anybody knew
+    size_bytes: Optional[int]  # None: unknown when the header was written
     bytes_per_s: int
-    is_exact: bool = True  # each sample has its bytes; what is compressed has about so many a second
+    is_exact: bool = True  # False: compressed, so that `bytes_per_s` is approximate
 
     @property
     def announced_s(self) -> Optional[float]:
-        """How long the file means to be; None where it does not say."""
+        """The length that the header announces; None where it announces none."""
         return None if self.size_bytes is None else self.size_bytes / self.bytes_per_s
 
 
@@ -70,7 +70,7 @@ def wav_data(read: Read, file_bytes: int) -> Optional[WavData]:
 
 
 def _bytes_per_s(fmt: bytes, order: str) -> tuple[int, bool]:
-    """Reckon bytes a second from rate, channels and bits: recorders get the header's own figure wrong."""
+    """Compute the byte rate from rate, channels and bits: recorders often write a wrong byte rate."""
     if len(fmt) < 16:
         return 0, False
     tag, channels, rate_hz, own_bytes_per_s, block_bytes, bits = struct.unpack_from(f"{order}HHIIHH", fmt)
@@ -85,16 +85,16 @@ def _bytes_per_s(fmt: bytes, order: str) -> tuple[int, bool]:
 
 
 def wav_holds_more_s(data: WavData, read: Read, file_bytes: int) -> float:
-    """Say how many seconds of samples lie behind the data that a WAV's header announces; 0: none.
+    """Return how many seconds of samples follow the data that a WAV header announces; 0: none.
 
-    Other chunks may follow the data, and padding; and a recorder that begins a further chunk of data.
+    Other chunks and padding may follow the data; some recorders write a second data chunk.
     """
     if data.size_bytes is None:
         return 0.0
     order = ">" if read(0, 4) == b"RIFX" else "<"
     at = end_at = data.begins_at_bytes + data.size_bytes
     for _ in range(_CHUNKS_MOST):
-        # Chunks are padded to whole pairs of bytes, but not by every writer.
+        # Chunks are padded to an even size, but not by every writer.
         starts = (at + at % 2, at)
         at = next((start for start in starts if _is_chunk(read(start, 8), file_bytes - start, order)), at)
         behind = read(at, 8)
@@ -115,12 +115,12 @@ def _is_chunk(head: bytes, rest_bytes: int, order: str) -> bool:
 
 
 def is_chunk_name(name: bytes) -> bool:
-    """Say whether these four bytes name a chunk; a file that was put behind this one begins with others."""
+    """Say whether these four bytes are a chunk name, and not the beginning of an appended file."""
     return all(32 <= sign < 127 for sign in name) and name not in _FILE_NAMES
 
 
 def announced_end_bytes(read: Read, file_bytes: int) -> Optional[int]:
-    """Say where the file must end at the earliest by its own header; None where it does not say."""
+    """Return the least size of a complete file, by its header; None where the header does not give it."""
     head = read(0, 64)
     span: Optional[tuple[int, int]] = None
     if head[:4] == b".snd" and len(head) >= 12:
@@ -180,10 +180,10 @@ def _is_placeholder(size: bytes, file_bytes: int, least: int) -> bool:
 
 
 def mp3_announced_s(head: bytes) -> Optional[float]:
-    """Say how long an MP3 is by the count of frames in its first one; None where there is no count.
+    """Return the length of an MP3 by the frame count in its first frame; None where there is no count.
 
-    FFmpeg believes the count only where it fits the file's size. Else, as where another file was put behind
-    this one, it takes the bit rate for a length.
+    FFmpeg uses the count only where it matches the file's size. Otherwise, as with an appended file, it
+    estimates the length from the bit rate.
     """
     name = _MP3_COUNT.search(head)
     if name is None:
@@ -198,7 +198,7 @@ def mp3_announced_s(head: bytes) -> Optional[float]:
 
 
 def _mp3_rate(frame: bytes) -> Optional[tuple[int, int]]:
-    """Read samples a frame and samples a second from a frame's header; None: it is none."""
+    """Read samples per frame and sampling rate from a frame header; None where it is no frame header."""
     if len(frame) < 4 or frame[0] != 0xFF or frame[1] & 0xE6 != 0xE2:
         return None
     version, rate = frame[1] >> 3 & 3, frame[2] >> 2 & 3
@@ -209,7 +209,7 @@ def _mp3_rate(frame: bytes) -> Optional[tuple[int, int]]:
 
 
 def second_file_bytes(read: Read, file_bytes: int) -> int:
-    """Count the bytes of MP4 files that were put behind the first: a player never comes to them; 0: none."""
+    """Count the bytes of MP4 files that were appended to the first, which players ignore; 0: none."""
     at, is_first = 0, True
     for _ in range(_CHUNKS_MOST):
         head = read(at, 16)
@@ -231,7 +231,7 @@ def second_file_bytes(read: Read, file_bytes: int) -> int:
 def _found(
     read: Read, at: int, form: tuple[str, bytes], header_bytes: int, is_whole: bool = False, align: int = 1
 ) -> Optional[tuple[int, int]]:
-    """Look for a chunk; `is_whole`: sizes count the chunk's own header too."""
+    """Find a chunk: its offset and size. `is_whole`: sizes include the chunk's header."""
     layout, wanted = form
     for _ in range(_CHUNKS_MOST):
         head = read(at, header_bytes)
@@ -249,11 +249,11 @@ def _found(
 
 
 def _segment(head: bytes) -> Optional[tuple[int, int]]:
-    """Read the size of Matroska's one segment, where its writer came back to write it down."""
+    """Read offset and size of the Matroska segment; None where the size is unknown."""
     at = head.find(b"\x18\x53\x80\x67") + 4
     if at < 4 or at + 8 > len(head) or not head[at]:
         return None
-    count = 9 - head[at].bit_length()  # of the size's own bytes
+    count = 9 - head[at].bit_length()  # length of the size field
     size = int.from_bytes(head[at : at + count], "big") & ((1 << 7 * count) - 1)
     is_unknown = size == (1 << 7 * count) - 1
     return None if is_unknown else (at + count, size)

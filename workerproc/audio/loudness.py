@@ -1,8 +1,8 @@
-"""Recordings whose samples are all far too small or far too large for what hears them.
+"""Normalizes recordings that are far too quiet or far too loud for voice detection.
 
-Voice detection hardly hears speech whose loudest sample is at -45 dB of full scale, and leaves it out without
-a word. Some programs write whole numbers as floats, a hundred times full scale and more: cut off there they
-are noise. All else is left as it is, to the bit.
+Voice detection misses speech whose peak is below about -45 dBFS. Some programs write integers as floats,
+100 times full scale and more; clipped at full scale they are noise. All other recordings are left unchanged,
+bit for bit.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from av.audio.frame import AudioFrame
 
 from workerproc.audio.downmix import as_floats, readable
 
-_QUIET_BELOW = 0.01  # -40 dB of full scale: down to there nothing is lost
-# -72 dB. What is quieter, as the noise of a converter, has no speech that could be made out.
+_QUIET_BELOW = 0.01  # -40 dBFS: above it nothing is lost
+# -72 dBFS. Anything quieter, such as converter noise, contains no intelligible speech.
 _SILENT_BELOW = 8 / 32_768
-_LOUD_ABOVE = 8.0  # lossy codecs go up to twice full scale, mixes that nobody limited a little further
+_LOUD_ABOVE = 8.0  # lossy codecs reach twice full scale, mixes without a limiter a little more
 _SCALED_TO = 0.5
 
 
 def peak(frame: AudioFrame) -> float:
-    """Give the loudest sample of a frame; full scale is 1. 0: it can't be told (not a number)."""
+    """Return the peak of a frame; full scale is 1. 0 where it cannot be determined (NaN)."""
     try:
         samples = readable(frame).to_ndarray()
-    except ValueError:  # PyAV has no numbers of 64 bits
+    except ValueError:  # PyAV does not support 64-bit samples
         return 0.0
     if not samples.size:
         return 0.0
@@ -36,13 +36,13 @@ def peak(frame: AudioFrame) -> float:
 
 
 def scale_for(loudest: float) -> Optional[float]:
-    """Say by what a recording with this loudest sample is to be multiplied; None: it is left as it is."""
+    """Return the gain for a recording with this peak; None where it is left unchanged."""
     is_quiet = _SILENT_BELOW <= loudest < _QUIET_BELOW
     return _SCALED_TO / loudest if is_quiet or loudest > _LOUD_ABOVE else None
 
 
 def scaled(frame: AudioFrame, scale: float) -> AudioFrame:
-    """Give the frame with each sample multiplied."""
+    """Multiply each sample of a frame."""
     frame = readable(frame)
     samples = np.nan_to_num(as_floats(frame.to_ndarray()) * np.float32(scale))
     made = AudioFrame.from_ndarray(
@@ -55,7 +55,7 @@ def scaled(frame: AudioFrame, scale: float) -> AudioFrame:
 
 
 def warning(loudest: float, scale: float) -> str:
-    """Tell what was done."""
+    """Return the warning for the transcript."""
     if scale > 1.0:
         level = f"the loudest sample is at {20 * math.log10(loudest):.0f} dB of full scale"
         return f"the recording is very quiet ({level}): it was amplified {scale:.0f} times"

@@ -1,8 +1,8 @@
-"""How long an index FFmpeg would make of an MP4 file. PURE.
+"""Estimates the size of the index that FFmpeg would build for an MP4 file. PURE.
 
-FFmpeg writes an entry of 24 bytes and more for each sample that the file's tables count, before it reads one
-of them: a file of 5 kB that counted 50 million took 1.8 GB. The tables are looked for by their names in
-whatever is not media data, so that no box around them hides one.
+FFmpeg allocates at least 24 bytes for each sample that the file's tables declare, before it reads any of
+them: a file of 5 kB that declared 50 million samples took 1.8 GB. The tables are searched by name in
+everything but media data, so that no enclosing box can hide one.
 """
 
 from __future__ import annotations
@@ -16,33 +16,31 @@ from dataclasses import dataclass, field
 
 from workerproc.audio.headers import Read
 
-# 12 hours of AAC at 48 kHz and of video with 60 pictures a second are 4.6 million.
+# 12 hours of AAC at 48 kHz and video at 60 frames per second have 4.6 million.
 ENTRIES_MOST = 10_000_000
 _IS_ENDLESS = ENTRIES_MOST + 1
-_BOXES_MOST = 2_000_000  # twenty fragments a second, for 12 hours
-_NAME = re.compile(rb"[a-z]{4}")  # of a box that FFmpeg may look into
-_TABLE = re.compile(rb"(?=(trak|hdlr|stts|stsz|stz2|stsc|stco|co64|trun|cmvd))")  # two may share bytes
+_BOXES_MOST = 2_000_000  # 20 fragments per second, for 12 hours
+_NAME = re.compile(rb"[a-z]{4}")  # of a box that FFmpeg may parse
+_TABLE = re.compile(rb"(?=(trak|hdlr|stts|stsz|stz2|stsc|stco|co64|trun|cmvd))")  # two names may overlap
 _PIECE_BYTES = 1_048_576
-_FIELDS_BYTES = 16  # behind a name: as many as are read of any table but `stsc`
+_FIELDS_BYTES = 16  # read after a name, of every table but `stsc`
 _RUNS_BYTES_MOST = 12 * 1_048_576
-_HEADER_BYTES_MOST = 64 * 1_048_576  # of a compressed header, unpacked
-_GROUPED = 1_024  # so many samples without compression have one entry
+_HEADER_BYTES_MOST = 64 * 1_048_576  # of a compressed header, decompressed
+_GROUPED = 1_024  # uncompressed samples per entry
 
 
 @dataclass
 class _Track:
-    """What the tables of one track say."""
+    """The tables of one track."""
 
     sample_count: int = 0
     chunk_count: int = 0
     kinds: set[bytes] = field(default_factory=set)
-    times: set[tuple[int, int]] = field(
-        default_factory=set
-    )  # how many entries, and how long the first one is
+    times: set[tuple[int, int]] = field(default_factory=set)  # (number of entries, duration of the first)
     runs: bytes = b""
 
     def entries(self) -> int:
-        """Count the entries of its index: samples of equal size and one tick each are taken in groups."""
+        """Count its index entries: audio samples of equal size that last one tick are grouped."""
         if self.kinds != {b"soun"} or self.times != {(1, 1)}:
             return self.sample_count
         runs = [(first, samples) for first, samples, _ in struct.iter_unpack(">3I", self.runs)]
@@ -51,7 +49,7 @@ class _Track:
 
 
 def index_entries(read: Read, file_bytes: int) -> int:
-    """Count the entries that FFmpeg's index of an MP4 file would have; 0 for anything else."""
+    """Count the entries of FFmpeg's index of an MP4 file; 0 for other formats."""
     at = entries = 0
     for _ in range(_BOXES_MOST):
         head = read(at, 16)
@@ -70,7 +68,7 @@ def index_entries(read: Read, file_bytes: int) -> int:
 
 
 def _entries_in(read: Read, at: int, end_at: int, is_unpacked: bool = False) -> int:
-    """Count the entries by the tables between these bytes."""
+    """Count the entries declared by the tables in this range of bytes."""
     entries, track = 0, _Track()
     for name, name_at, fields in _tables(read, at, end_at):
         first, second, third, fourth = struct.unpack(">4I", fields.ljust(_FIELDS_BYTES, b"\0"))
@@ -96,18 +94,18 @@ def _entries_in(read: Read, at: int, end_at: int, is_unpacked: bool = False) -> 
 
 
 def _entries_packed(packed: bytes, size_bytes: int) -> int:
-    """Count the entries by a compressed header, as QuickTime wrote it."""
+    """Count the entries declared in a compressed header, as written by QuickTime."""
     if size_bytes > _HEADER_BYTES_MOST:
         return _IS_ENDLESS
     try:
         header = zlib.decompressobj().decompress(packed, max(1, size_bytes))
     except zlib.error:
-        return 0  # nor can FFmpeg read it
+        return 0  # FFmpeg cannot read it either
     return _entries_in(lambda at, count: header[at : at + count], 0, len(header), is_unpacked=True)
 
 
 def _tables(read: Read, at: int, end_at: int) -> Iterator[tuple[bytes, int, bytes]]:
-    """Give the name of each table, at which byte it stands, and the bytes behind it."""
+    """Yield the name of each table, its offset, and the bytes after its name."""
     overlap_bytes = 4 + _FIELDS_BYTES
     for piece_at in itertools.count(at, _PIECE_BYTES):
         if piece_at >= end_at:

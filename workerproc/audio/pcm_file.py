@@ -1,7 +1,7 @@
-"""A recording's samples on the disk: written once from the front, read in pieces.
+"""The PCM file: a recording's decoded samples on disk, written sequentially and read in pieces.
 
-Twelve hours at 16 kHz are 1.4 GB; only the piece at hand is in memory. The file has no name: it
-is gone with the last descriptor, whatever becomes of the process.
+Twelve hours at 16 kHz take 1.4 GB; only the current piece is in memory. The file has no name: the kernel
+removes it when its last descriptor is closed, however the process ends.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _SAMPLE_BYTES = 2
 
 
 class PcmFile:
-    """16 kHz mono, 16 bits a sample. Used by one thread; closed by whoever made it."""
+    """16 kHz mono, 16 bits per sample. Not thread-safe; closed at the end of its `with` statement."""
 
     def __init__(self, folder: Path) -> None:
-        """Make an empty tape on the disk of `folder`. Raises OSError."""
+        """Create an empty file on the disk of `folder`. Raises OSError."""
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed by `__exit__`
         self._samples = 0
-        self.peak = 0  # the loudest sample so far, of 32,768
+        self.peak = 0  # largest absolute sample so far; full scale is 32,768
 
     def __enter__(self) -> PcmFile:
         return self
@@ -40,35 +40,35 @@ class PcmFile:
         self._file.close()
 
     def __len__(self) -> int:
-        """Give the number of samples."""
+        """Return the number of samples."""
         return self._samples
 
     @property
     def length_s(self) -> float:
-        """How long it plays."""
+        """Length in seconds."""
         return self._samples / RATE_HZ
 
     def append(self, pcm: Pcm) -> None:
-        """Write on. Raises OSError where the disk is full."""
+        """Append samples. Raises OSError where the disk is full."""
         self._file.write(np.ascontiguousarray(pcm).data)
         self._samples += pcm.size
         if pcm.size:
             self.peak = max(self.peak, int(pcm.max()), -int(pcm.min()))
 
     def append_silence(self, seconds: float) -> None:
-        """Write nothing for so long. It takes no room on most disks."""
+        """Append silence. Most file systems store it as a hole, which takes no space."""
         self._samples += round(seconds * RATE_HZ)
         self._file.seek(self._samples * _SAMPLE_BYTES)
         self._file.truncate()
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Remove all samples."""
         self._samples = self.peak = 0
         self._file.seek(0)
         self._file.truncate()
 
     def read(self, start: int, end: int) -> Samples:
-        """Give samples `start` to `end` (not included, at most the last) as -1.0 to 1.0."""
+        """Return samples `start` to `end` (exclusive) as floats from -1.0 to 1.0; fewer at the end."""
         count = max(0, min(end, self._samples) - start)
         self._file.flush()
         data = os.pread(self._file.fileno(), count * _SAMPLE_BYTES, start * _SAMPLE_BYTES)

@@ -1,7 +1,7 @@
-"""Which of a file's audio tracks is transcribed, whether it can be, and how long the file says that it is.
+"""Selects the audio track to transcribe, and reads the length that the file states for it.
 
-A length is a fact only where the file counts samples or its writer stated it. What FFmpeg derives from bit
-rates is an estimate, wrong a hundredfold at times (AAC as ADTS with silence in it), and is not passed on.
+A length is used only where the file counts samples or states a duration. FFmpeg's estimate from the bit
+rate is ignored: it can be wrong by a factor of 100 (AAC in ADTS with silence).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from workerproc.audio import headers
 from workerproc.audio.timeline import GAP_MOST_S
 from workerproc.process.errors import AudioRejected
 
-_LEAST_RATE_HZ = 4_000  # below a telephone's 8 kHz; speech needs 3 kHz
+_LEAST_RATE_HZ = 4_000  # telephones use 8 kHz; speech needs 3 kHz
 _MAX_RATE_HZ = 768_000
 _MAX_CHANNELS = 64
-_COUNTED = frozenset({"wav", "flac", "aiff"})  # in samples: a lost one shows
-# Of a track that is not for listeners in general.
+_COUNTED = frozenset({"wav", "flac", "aiff"})  # in samples: a missing one is noticed
+# Dispositions of a track that is not the main one.
 _SPECIAL = Disposition.comment | Disposition.hearing_impaired | Disposition.visual_impaired
 _MATROSKA_DURATION = re.compile(rb"\x44\x89[\x84\x88]")  # the element's name and the size of a number
 _LITTLE_ENDIAN = re.compile(r"pcm_[a-z]\d+le")
@@ -32,14 +32,14 @@ _LITTLE_ENDIAN = re.compile(r"pcm_[a-z]\d+le")
 
 @dataclass(frozen=True)
 class Length:
-    """How long a track is, as its file states it; None: it does not."""
+    """A track's length as the file states it; None where it states none."""
 
     seconds: Optional[float]
     is_exact: bool = False  # counted in samples
 
 
 def is_audio_decoder(name: str) -> bool:
-    """Say whether a codec of FFmpeg's decodes audio."""
+    """Say whether an FFmpeg codec decodes audio."""
     try:
         return av.Codec(name, "r").type == "audio"
     except av.codec.codec.UnknownCodecError:
@@ -47,7 +47,7 @@ def is_audio_decoder(name: str) -> bool:
 
 
 def in_order(container: InputContainer) -> list[AudioStream]:
-    """Give the tracks that can be decoded, the one that a player would choose first.
+    """Return the tracks that can be decoded, in the order in which a player would prefer them.
 
     Raises `AudioRejected` where there is none.
     """
@@ -67,8 +67,8 @@ def _is_second_choice(track: AudioStream) -> tuple[bool, bool]:
 
 
 def _problem(track: AudioStream) -> str:
-    """Say what keeps a track from being decoded; empty: nothing."""
-    # A stream whose codec FFmpeg does not know has no context, whatever the annotation says.
+    """Say why a track cannot be decoded; empty where it can."""
+    # The codec context is None where FFmpeg does not know the codec, although it is typed otherwise.
     codec: Any = track.codec_context
     if codec is None:
         return "the audio in this file is in a format that FFmpeg does not know"
@@ -96,10 +96,10 @@ def decoder(track: AudioStream, head: bytes) -> AudioCodecContext:
 
 
 def zero_s(container: InputContainer, head: bytes) -> float:
-    """Say which stamp is the recording's beginning.
+    """Return the timestamp at which the recording begins.
 
-    It is zero where the file has a time of its own with a stated end (MP4, Matroska). Elsewhere the earliest
-    stream begins there: the clock of a broadcast, or of a piece of one, starts anywhere.
+    It is zero where the container has its own timeline with a stated duration (MP4, Matroska). Elsewhere it
+    is the earliest timestamp: the clock of a broadcast, or of a part of one, can start at any value.
     """
     begins_s = _begins_s(container)
     name = container.format.name
@@ -110,7 +110,7 @@ def zero_s(container: InputContainer, head: bytes) -> float:
 def length(
     container: InputContainer, track: AudioStream, head: bytes, wav: Optional[headers.WavData]
 ) -> Length:
-    """Say how long the file states this track to be, from its own zero. `head`: its first bytes."""
+    """Return the length that the file states for this track. `head`: the file's first bytes."""
     name = container.format.name
     if name == "wav":
         return Length(wav.announced_s if wav is not None and wav.is_exact else None, is_exact=True)
@@ -133,7 +133,7 @@ def _is_stated(name: str, head: bytes) -> bool:
 
 
 def _begins_s(container: InputContainer) -> float:
-    """Give the first stamp of all; PyAV's annotation forgets that there may be none."""
+    """Return the earliest timestamp; it may be missing, although PyAV types it otherwise."""
     first: Optional[int] = container.start_time
     return 0.0 if first is None else float(first / av.time_base)
 
@@ -143,18 +143,18 @@ def _stated_s(container: InputContainer, track: AudioStream, head: bytes) -> Opt
     if _begins_s(container) > GAP_MOST_S:
         return None
     if track.duration is None or not track.time_base:
-        return whole_s if len(container.streams) == 1 else None  # sound may end before the picture
+        return whole_s if len(container.streams) == 1 else None  # audio may end before video
     codec_bytes_per_s = track.codec_context.rate * track.codec_context.channels * _sample_bytes(track)
     track_s = float(track.duration * track.time_base)
     if track_s * codec_bytes_per_s >= headers.UNKNOWN_FROM_BYTES and container.format.name == "aiff":
         return None
     if "mp4" in container.format.name and whole_s is not None:
         late_s = 0.0 if track.start_time is None else float(track.start_time * track.time_base)
-        return min(max(0.0, late_s) + track_s, whole_s)  # edit lists may leave out what the track has
+        return min(max(0.0, late_s) + track_s, whole_s)  # edit lists may skip a part of the track
     return track_s
 
 
 def _sample_bytes(track: AudioStream) -> int:
-    """Say how many bytes a sample takes in the file: 24 bits are decoded to 32."""
+    """Return the bytes per sample in the file: 24 bits are decoded to 32."""
     bits = re.search(r"pcm_[a-z](\d+)", track.codec_context.name)
     return int(bits[1]) // 8 if bits else 2

@@ -1,1 +1,1 @@
-"""The transcript and its formats."""
+"""The transcript: contents, output formats, writing it into the job folder."""

@@ -1,6 +1,7 @@
-"""What a transcript may claim of a recording: no time past its end, no more words than fit into it. PURE.
+"""Corrects implausible segments: times after the end of the recording, text that was never spoken. PURE.
 
-The engine pads what it hears to 30 s, and so may time a segment past the end, or make "Thank you." of 50 ms.
+Whisper pads audio to 30 s. So it may place a segment after the end of the recording, or hallucinate
+"Thank you." in 50 ms of audio.
 """
 
 from __future__ import annotations
@@ -10,18 +11,18 @@ from collections.abc import Sequence
 
 from workerproc.transcripts.transcript import Segment, Word
 
-_SHORT_S = 1.0  # longer recordings have other guards: voice detection, and the engine's own
-# Fast speakers come to 25. A guess with room above: a word cut short must not be lost.
-_CHARS_PER_S_MOST = 30.0  # letters and figures
+_SHORT_S = 1.0  # for longer ones, voice detection and Whisper's own thresholds suffice
+# Fast speakers reach 25. A guess with a margin, so that a truncated word is kept.
+_CHARS_PER_S_MOST = 30.0  # letters and digits
 
 
 def within(segments: Sequence[Segment], audio_s: float) -> list[Segment]:
-    """Give the segments with no time after the recording's end."""
+    """Limit the times of all segments to the length of the recording."""
     return [_segment_within(segment, audio_s) for segment in segments]
 
 
 def is_invented(segments: Sequence[Segment], audio_s: float) -> bool:
-    """Say whether nobody can have spoken this in a recording of less than a second."""
+    """Say whether a recording of less than a second is too short for its text."""
     count = sum(sign.isalnum() for segment in segments for sign in segment.text)
     return audio_s < _SHORT_S and bool(segments) and not 0 < count <= _CHARS_PER_S_MOST * audio_s
 

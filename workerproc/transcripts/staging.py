@@ -1,7 +1,7 @@
-"""Writing a transcript into a job's folder so that it is whole or not there.
+"""Writes a transcript into the job folder atomically.
 
-`staged.json` comes last and names the transcript's sum: who finds it finds all three.
-Each file is written beside its name, flushed to the disk and renamed.
+`staged.json` is written last and contains the transcript's checksum: if it exists, all three files are
+complete. Each file is written under a temporary name, flushed to disk and renamed.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from workerproc.transcripts import formats
 
 
 def stage(folder: Path, job_id: str, attempt: int, transcript: Mapping[str, Any], took_s: float) -> None:
-    """Write text, JSON and the mark that they are complete. Raises OSError, leaving no mark."""
-    # An earlier attempt's mark must not vouch for this one's half-written files.
+    """Write text, JSON and then `staged.json`. Raises OSError, without having written `staged.json`."""
+    # The file of an earlier attempt must not vouch for this attempt's incomplete files.
     (folder / STAGED).unlink(missing_ok=True)
     data = formats.to_json(transcript).encode("utf-8")
     write_whole(folder / TEXT, formats.to_txt(transcript).encode("utf-8"))
     write_whole(folder / JSON, data)
-    mark = {
+    staged = {
         "job_id": job_id,
         "attempt": attempt,
         "language": transcript["language"],
@@ -33,11 +33,11 @@ def stage(folder: Path, job_id: str, attempt: int, transcript: Mapping[str, Any]
         "sha256_json": hashlib.sha256(data).hexdigest(),
         "took_s": round(took_s, 3),
     }
-    write_whole(folder / STAGED, json.dumps(mark).encode("utf-8"))
+    write_whole(folder / STAGED, json.dumps(staged).encode("utf-8"))
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file for this user alone; its name appears only once the bytes are on the disk."""
+    """Write a file, readable by its owner only; it gets its name once its contents are on disk."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -53,13 +53,13 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make the rename itself last; some file systems can't, which costs no more than a repeated job."""
+    """Flush the rename to disk. Without it, on some file systems, a power failure repeats the job."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:
         return
     try:
-        with contextlib.suppress(OSError):  # the file system can't
+        with contextlib.suppress(OSError):  # not supported by the file system
             os.fsync(descriptor)
     finally:
         os.close(descriptor)

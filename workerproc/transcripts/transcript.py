@@ -1,7 +1,6 @@
-"""The transcript as REM's readers know it. PURE.
+"""Builds the JSON transcript that REM's clients read. PURE.
 
-REM's keys come first and stay as they are; ours come after them. Nothing here knows a
-model, a file or a clock.
+REM's keys come first and never change; further keys follow.
 """
 
 from __future__ import annotations
@@ -37,32 +36,32 @@ class Word:
 
 @dataclass(frozen=True)
 class Segment:
-    """One piece of speech, in seconds of the recording, and how sure the engine was of it."""
+    """One segment of speech, in seconds of the recording, with the engine's confidence values."""
 
-    id: int  # the engine's, from 1
+    id: int  # counted from 1
     start_s: float
     end_s: float
     text: str
     avg_logprob: float = 0.0  # mean log probability of its window's tokens
     no_speech_prob: float = 0.0
-    compression_ratio: float = 0.0  # of the window's text: high where it repeats itself
-    temperature: float = 0.0  # above 0: drawn at random, after a lower one failed
-    words: tuple[Word, ...] = ()  # where they were asked for
+    compression_ratio: float = 0.0  # of the window's text: high for repetitive text
+    temperature: float = 0.0  # above 0: sampled at random, as a fallback from a lower temperature
+    words: tuple[Word, ...] = ()  # only with word_timestamps
 
 
 @dataclass(frozen=True)
 class Recognised:
-    """All that one run of the engine over one recording gave."""
+    """Result of running the engine on one recording."""
 
     language: Optional[str]
-    audio_s: float  # the recording's, silence included
+    audio_s: float  # of the recording, including silence
     segments: Sequence[Segment]
-    cuts_s: Sequence[float] = ()  # where its parts begin, but for the first; empty: it was not cut
+    cuts_s: Sequence[float] = ()  # the split points; empty where it was not split
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Whose recording it is and how this transcript came about."""
+    """Metadata of a transcript: whose recording it is, and how it was transcribed."""
 
     recording_id: str
     user_id: str
@@ -73,21 +72,21 @@ class Origin:
     engine: Mapping[str, str]
     options: Mapping[str, Any]
     warnings: Sequence[str] = ()
-    resumed_from_s: float = 0.0  # seconds of audio that an earlier attempt had done; 0: none
+    resumed_from_s: float = 0.0  # seconds of audio transcribed by an earlier attempt
     timings: Mapping[str, float] = dataclasses.field(default_factory=dict)  # seconds by phase
 
 
-def build(origin: Origin, heard: Recognised) -> dict[str, Any]:
-    """Put a transcript together, keys in the order in which they are written."""
-    segments = [_plain(segment) for segment in heard.segments]
+def build(origin: Origin, recognised: Recognised) -> dict[str, Any]:
+    """Build the transcript, with its keys in the order in which they are written."""
+    segments = [_plain(segment) for segment in recognised.segments]
     return {
         "recordingId": origin.recording_id,
         "userId": origin.user_id,
         "deviceId": origin.device_id,
-        "language": heard.language,
+        "language": recognised.language,
         "segments": segments,
         "fullText": " ".join(segment["text"] for segment in segments),
-        "durationSeconds": round(heard.audio_s, 2),
+        "durationSeconds": round(recognised.audio_s, 2),
         "transcribedAt": origin.transcribed_at,
         "whisperModel": origin.model,
         "engine": dict(origin.engine),
@@ -95,7 +94,7 @@ def build(origin: Origin, heard: Recognised) -> dict[str, Any]:
         "warnings": list(origin.warnings),
         "attempts": origin.attempt,
         "resumedFrom": round(origin.resumed_from_s, 2),
-        "cuts": [round(cut_s, 2) for cut_s in heard.cuts_s],
+        "cuts": [round(cut_s, 2) for cut_s in recognised.cuts_s],
         "timings": {phase: round(took_s, 3) for phase, took_s in origin.timings.items()},
     }
 
@@ -106,7 +105,7 @@ def _plain(segment: Segment) -> dict[str, Any]:
         "start": round(segment.start_s, 2),
         "end": round(segment.end_s, 2),
         "text": segment.text.strip(),
-        # The geometric mean of its window's token probabilities, 0 to 1.
+        # The geometric mean of the window's token probabilities, 0 to 1.
         "confidence": round(min(1.0, math.exp(segment.avg_logprob)), 4),
         "avgLogprob": round(segment.avg_logprob, 4),
         "noSpeechProb": round(segment.no_speech_prob, 4),

@@ -1,6 +1,6 @@
-"""`python -m workerproc check`: would a worker start here? Printed for `rem-supervisor doctor`.
+"""`python -m workerproc check`: checks whether a worker can start, for `rem-supervisor doctor`.
 
-One JSON line a check: `{"check", "state": "ok|warn|fail", "detail", "cure"}`.
+Prints one JSON line per check: `{"check", "state": "ok|warn|fail", "detail", "cure"}`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _AV_TOO_NEW = 19
 
 
 def main(model_path: Optional[str], options: Optional[str] = None) -> int:
-    """Print each finding as it is made; give 1 where one failed. `options`: a service's, as JSON."""
+    """Print each finding at once; return 1 where one failed. `options`: the service's options, as JSON."""
     failed = False
     for finding in _findings(model_path, options):
         failed = failed or finding.state == "fail"
@@ -53,10 +53,10 @@ def _installed(name: str) -> Finding:
 
 
 def judged(name: str, version: str) -> Finding:
-    """Say whether this version will do."""
+    """Check a library's version."""
     major = int((re.match(r"\d+", version) or ["0"])[0])
     if name == "av" and major >= _AV_TOO_NEW:
-        # Importing and loading do not show it: every decode fails.
+        # Importing and loading succeed, but every decode fails.
         return Finding(name, "fail", f"{version} breaks faster-whisper 1.2.1", "pip install 'av<19'")
     if name == "faster-whisper" and version != "1.2.1":
         return Finding(
@@ -97,7 +97,7 @@ def _model(model_path: str, options: Optional[str]) -> Iterator[Finding]:
 
 
 def _options(recogniser: Recogniser, options: str) -> Finding:
-    """Say whether this model can follow the service's options: their tokens are counted by its own."""
+    """Check whether the model supports the service's options; its tokenizer counts their tokens."""
     try:
         unfit = recogniser.unfit(codec.from_plain(Options, json.loads(options)))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""`python -m workerproc format FORMAT`: a stored transcript from stdin to stdout."""
+"""`python -m workerproc format FORMAT`: converts a stored transcript from stdin to stdout."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from workerproc.transcripts import formats
 
 
 def main(form: str) -> int:
-    """Convert stdin; give the exit code. What is wrong goes to stderr."""
+    """Convert stdin; return the exit code. Errors are printed to stderr."""
     if form not in formats.FORMATS:
         print(f"format {form!r} is not known; write one of: {', '.join(formats.FORMATS)}", file=sys.stderr)
         return Exit.USAGE

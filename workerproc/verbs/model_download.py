@@ -1,9 +1,9 @@
-"""`python -m workerproc fetch MODEL`: a model's folder, downloaded once where it is not here.
+"""`python -m workerproc fetch MODEL`: finds a model, or downloads it from the Hugging Face hub.
 
-Prints JSON lines: `progress` while it downloads, at last `ready` or `failed`. The
-supervisor runs it before any worker starts: workers themselves never ask a hub. A model that is
-cached, packaged or a folder is given without one packet of network. Honours HF_HOME, HF_ENDPOINT,
-HF_TOKEN and HF_HUB_OFFLINE, as huggingface_hub reads them.
+Prints JSON lines: `progress` during a download, then `ready` or `failed`. The supervisor runs it before any
+worker starts: workers never access the network. A model that is a folder, in the cache or installed as a
+package is found without network access. Honours HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE, as
+huggingface_hub reads them.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ from supervisor.contract.exits import Exit
 from workerproc.process import models, telemetry
 from workerproc.process.models import ModelFolder, NoModel
 
-Tell = Callable[[int, int], None]  # bytes done, bytes in all
+OnProgress = Callable[[int, int], None]  # (bytes downloaded, bytes in total)
 
-# What faster-whisper asks for. model.bin is fetched last: where it stands, the others do.
+# The files that faster-whisper needs. model.bin is fetched last: if it exists, so do the others.
 _SMALL = ["config.json", "preprocessor_config.json", "tokenizer.json", "vocabulary.*"]
 _ALL = [*_SMALL, "model.bin"]
 _PROGRESS_S = 1.0
-_DRAFT_IS_DEAD_S = 600.0  # no byte for so long: nobody writes it any more (the hub's time-outs are seconds)
+_DRAFT_IS_DEAD_S = 600.0  # without a new byte, a download is abandoned (the hub's time-outs are seconds)
 
 
 def main(name: str) -> int:
-    """Print what became of it; give the exit code."""
+    """Find or download a model and print the result; return the exit code."""
     try:
-        found = find(name, lambda done, total: _say("progress", done_bytes=done, total_bytes=total))
+        found = find(name, lambda done, total: _print_event("progress", done_bytes=done, total_bytes=total))
     except NoModel as error:
-        _say("failed", reason=str(error), cure=error.cure, final=error.is_final)
+        _print_event("failed", reason=str(error), cure=error.cure, final=error.is_final)
         return Exit.FAILED
-    _say("ready", path=str(found.path), source=found.source)
+    _print_event("ready", path=str(found.path), source=found.source)
     return Exit.OK
 
 
-def _say(event: str, **facts: Any) -> None:
+def _print_event(event: str, **facts: Any) -> None:
     try:
         print(json.dumps({"event": event, **facts}, ensure_ascii=False), flush=True)
     except OSError:
-        # Whoever wanted the model is gone: don't go on downloading for nobody.
+        # The process that wanted the model is gone: stop downloading.
         os._exit(Exit.ORPHANED)
 
 
-def find(name: str, tell: Tell) -> ModelFolder:
-    """Find a model or download it. Raises `NoModel`, which says what to do."""
+def find(name: str, on_progress: OnProgress) -> ModelFolder:
+    """Find a model or download it. Raises `NoModel`, whose `cure` says what to do."""
     folder = models.folder_of(name)
     if folder is not None:
         return ModelFolder(folder, "folder")
@@ -62,8 +62,8 @@ def find(name: str, tell: Tell) -> ModelFolder:
     if here is not None:
         return here
     with _one_at_a_time(repository):
-        # Another process may have fetched it while this one waited.
-        return _here(name, repository) or _download(name, repository, tell)
+        # Another process may have downloaded it meanwhile.
+        return _here(name, repository) or _download(name, repository, on_progress)
 
 
 def _here(name: str, repository: str) -> Optional[ModelFolder]:
@@ -82,18 +82,18 @@ def _cached(repository: str) -> Optional[Path]:
         folder = huggingface_hub.snapshot_download(repository, local_files_only=True, allow_patterns=_ALL)
     except (LocalEntryNotFoundError, FileNotFoundError):
         return None
-    # Older versions of the library give a folder whose download broke off.
+    # Older versions of the library return folders of incomplete downloads.
     return None if models.missing_files(Path(folder)) else Path(folder)
 
 
-def _download(name: str, repository: str, tell: Tell) -> ModelFolder:
+def _download(name: str, repository: str, on_progress: OnProgress) -> ModelFolder:
     import huggingface_hub
 
     blobs = _repository_folder(repository) / "blobs"
     try:
         _clear_drafts(blobs)
         total_bytes = _total_bytes(repository)
-        with _watching(blobs, total_bytes, tell):
+        with _watching(blobs, total_bytes, on_progress):
             huggingface_hub.snapshot_download(repository, allow_patterns=_SMALL)
             folder = Path(huggingface_hub.snapshot_download(repository, allow_patterns=_ALL))
     except Exception as error:
@@ -117,7 +117,7 @@ def _total_bytes(repository: str) -> int:
 
 
 def _no_model(name: str, repository: str, error: Exception) -> NoModel:
-    """Say in words why the hub did not give it. The one place that knows the hub's errors."""
+    """Explain why the download failed. Only this function interprets the hub library's errors."""
     from huggingface_hub import constants
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -158,7 +158,7 @@ def _no_model(name: str, repository: str, error: Exception) -> NoModel:
 
 
 def _without_hub() -> str:
-    """Say which models need no hub."""
+    """Suggest models that need no download."""
     tiny = (
         f", or to {models.PACKAGED_MODEL}, which is installed"
         if models.packaged(models.PACKAGED_MODEL)
@@ -175,7 +175,7 @@ def _repository_folder(repository: str) -> Path:
 
 @contextlib.contextmanager
 def _one_at_a_time(repository: str) -> Iterator[None]:
-    """Let one process of this user download a repository; the lock goes with its holder, however it ends."""
+    """Let one process at a time download a repository; the lock ends with the process that has it."""
     path = _repository_folder(repository).with_suffix(".rem-lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -194,27 +194,27 @@ def _one_at_a_time(repository: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _watching(blobs: Path, total_bytes: int, tell: Tell) -> Iterator[None]:
-    """Tell about once a second how many bytes have come, by the files themselves."""
+def _watching(blobs: Path, total_bytes: int, on_progress: OnProgress) -> Iterator[None]:
+    """Report once a second how many bytes have been downloaded, by the size of the files."""
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(_PROGRESS_S):
-            tell(min(_stored_bytes(blobs), total_bytes), total_bytes)
+            on_progress(min(_stored_bytes(blobs), total_bytes), total_bytes)
 
     thread = threading.Thread(target=watch, name="progress", daemon=True)
-    tell(min(_stored_bytes(blobs), total_bytes), total_bytes)
+    on_progress(min(_stored_bytes(blobs), total_bytes), total_bytes)
     thread.start()
     try:
         yield
     finally:
         done.set()
         thread.join()
-    tell(total_bytes, total_bytes)
+    on_progress(total_bytes, total_bytes)
 
 
 def _clear_drafts(blobs: Path) -> None:
-    """Remove what killed downloads left: huggingface_hub 2 begins a new file each time, up to 3 GB."""
+    """Remove files of killed downloads: huggingface_hub 2 starts a new file each time, of up to 3 GB."""
     if blobs.is_dir():
         for path in blobs.glob("*.????????.incomplete"):
             with contextlib.suppress(OSError):
@@ -223,7 +223,7 @@ def _clear_drafts(blobs: Path) -> None:
 
 
 def _stored_bytes(blobs: Path) -> int:
-    """Count what stands on the disk; a file made long beforehand counts by what is in it."""
+    """Count the bytes on disk; a file allocated in advance counts by its written blocks."""
     total = 0
     with contextlib.suppress(OSError):
         for path in blobs.iterdir():
