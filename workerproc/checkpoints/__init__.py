@@ -1,1 +1,1 @@
-"""Where a recording stands, and the parts of a long one."""
+"""Checkpoints, from which another worker resumes a job, and the parts of a split recording."""

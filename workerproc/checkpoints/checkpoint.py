@@ -1,8 +1,8 @@
-"""Where a recording's transcription stands, so that another worker can carry on with it. PURE.
+"""Checkpoint format: how far a transcription is, so that another worker can resume it. PURE.
 
-Carrying on gives the text of an undisturbed run only if all that decides the text is the
-same: audio, model, options, engine. A checkpoint names them; `unusable` compares. What is read
-from a file is believed in nothing: whatever is odd about it means starting over, with a reason.
+A resumed job gives the same text as an uninterrupted one only if everything that determines the text is the
+same: audio, model, options, engine. A checkpoint contains them, and `unusable` compares them. Checkpoint
+files are validated completely: from an invalid one the job is not resumed but restarted.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from supervisor.contract import codec
 from workerproc.transcripts.transcript import Segment
 
 FORMAT = 1
-MOST_BYTES = 64 * 1024**2  # twelve hours with a time for each word are a seventh of it
+MOST_BYTES = 64 * 1024**2  # twelve hours with word timestamps take a seventh of it
 _MOST_SEGMENTS = 500_000
-_MOST_TOKENS = 1_000  # more than a prompt can hold
+_MOST_TOKENS = 1_000  # more than fit into a prompt
 _MOST_PARTS = 10_000
 _FRAMES_A_SECOND = 100
 
 
 class BadCheckpoint(ValueError):
-    """What was read is no checkpoint. The text is a sentence for people."""
+    """The data is not a valid checkpoint. The message is logged as the reason."""
 
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """Where a recording can be taken up again: at the beginning of a window.
+    """State from which a transcription can be resumed, at the beginning of a window: `mark` in a checkpoint.
 
-    With the same audio, model and options the text that follows is that of an undisturbed run; a
-    window that fell back on a temperature above 0 draws at random in any run.
+    With the same audio, model and options, the following text is that of an uninterrupted run, except
+    where a window falls back to a temperature above 0, which samples at random.
     """
 
-    seek: int = 0  # the window's first frame of 10 ms, in the recording without its silences
+    seek: int = 0  # first frame (10 ms) of the window, in the audio without silence
     language: Optional[str] = None
-    tokens: tuple[int, ...] = ()  # what the window is prompted with
-    last_speech_s: float = 0.0  # end of the last word, where words are timed
-    segments: int = 0  # how many came before: the next has the id after this
+    tokens: tuple[int, ...] = ()  # the prompt: tokens of the previous text
+    last_speech_s: float = 0.0  # end of the last word, with word_timestamps
+    segments: int = 0  # number of segments before it
 
 
 @dataclass(frozen=True)
 class WorkIdentity:
-    """All that decides a text."""
+    """Everything that determines the text of a transcript."""
 
     audio_bytes: int
     audio_sha256: str
@@ -56,51 +56,51 @@ class WorkIdentity:
 
 @dataclass(frozen=True)
 class CheckpointContent:
-    """A mark, the segments before it, and what they were made of."""
+    """A resume point, the segments before it, and the work that they belong to."""
 
     work: WorkIdentity
     mark: ResumePoint
     segments: Sequence[Segment] = field(default_factory=tuple)
-    is_done: bool = False  # nothing is left to do: the segments are all there are
+    is_done: bool = False  # the recording, or part, is complete
 
     @property
     def done_s(self) -> float:
-        """Seconds of the recording that are through."""
+        """Seconds of the recording that are done."""
         return done_s(self.mark, self.segments)
 
 
 def done_s(mark: ResumePoint, segments: Sequence[Segment]) -> float:
-    """Say how many seconds of the recording are before a mark: to the last segment's end, or to speech."""
+    """Return the seconds before a resume point: to the end of its last segment, or its position if later."""
     end_s = segments[mark.segments - 1].end_s if mark.segments else 0.0
     return max(end_s, mark.seek / _FRAMES_A_SECOND)
 
 
 def plain_options(options: Any) -> dict[str, str]:
-    """Write options, a dataclass, so that equal ones give equal texts."""
+    """Convert options (a dataclass) to strings that can be compared."""
     return {name: json.dumps(value) for name, value in dataclasses.asdict(options).items()}
 
 
 def write_segment(segment: Segment) -> str:
-    """Write one segment; it never changes, so a long recording's need not be written again and again."""
+    """Serialize one segment. Segments never change, so each is serialized only once."""
     return json.dumps(codec.to_plain(segment), ensure_ascii=False)
 
 
 def write(work: WorkIdentity, mark: ResumePoint, segments: Sequence[str], is_done: bool = False) -> bytes:
-    """Write a checkpoint as its file has it; of the written segments those before the mark."""
+    """Serialize a checkpoint. `segments` are serialized; those after the resume point are left out."""
     plain = {"work": codec.to_plain(work), "mark": codec.to_plain(mark), "done": is_done}
     head = json.dumps({"format": FORMAT, **plain})
     return f'{head[:-1]}, "segments": [{", ".join(segments[: mark.segments])}]}}'.encode()
 
 
 def pack(parts: Sequence[Optional[bytes]]) -> bytes:
-    """Write the checkpoints of a recording's parts, as their files have them, as one; None: it has none."""
+    """Join the serialized checkpoints of a recording's parts into one; None: the part has none."""
     return b'{"format": %d, "parts": [%s]}' % (FORMAT, b", ".join(part or b"null" for part in parts))
 
 
 def unpack(data: bytes) -> list[Optional[CheckpointContent]]:
-    """Read what `pack` wrote; empty where this is the checkpoint of a recording that was not cut.
+    """Parse the output of `pack`; empty where it is the checkpoint of a recording that was not split.
 
-    Raises `BadCheckpoint` on everything else.
+    Raises `BadCheckpoint` on anything else.
     """
     plain = _read_json(data)
     if "parts" not in plain:
@@ -112,7 +112,7 @@ def unpack(data: bytes) -> list[Optional[CheckpointContent]]:
 
 
 def read(data: bytes) -> CheckpointContent:
-    """Read what `write` wrote. Raises `BadCheckpoint` on everything else."""
+    """Parse the output of `write`. Raises `BadCheckpoint` on anything else."""
     plain = _read_json(data)
     if "parts" in plain:
         raise BadCheckpoint("it is of a recording in parts")
@@ -143,7 +143,7 @@ def _checkpoint(plain: Any) -> CheckpointContent:
 
 
 def unusable(checkpoint: CheckpointContent, now: WorkIdentity) -> Optional[str]:
-    """Say why this work can't carry on from a checkpoint; None where it can."""
+    """Say why a job cannot be resumed from this checkpoint; None where it can."""
     then = checkpoint.work
     if (then.audio_bytes, then.audio_sha256) != (now.audio_bytes, now.audio_sha256):
         return "it is of other audio"

@@ -1,7 +1,7 @@
-"""One job's checkpoints: found in its folder, written there as the job goes on.
+"""Reads and writes one job's checkpoints in its job folder.
 
-No fsync: after a power cut the job comes back by the queue, and what was half written is
-recognised as that. A checkpoint that can't be written costs a warning, never the job.
+Files are not fsynced: after a power failure the queue redelivers the job, and an incomplete file is
+recognised. If a checkpoint cannot be written, a warning is logged and the job continues.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Callable, Optional
 
 from supervisor.contract import clock, job_folder
 from supervisor.contract.child_bootstrap import WorkerSettings
-from supervisor.contract.wire.messages import Checkpoint as CheckpointTold
+from supervisor.contract.wire.messages import Checkpoint as CheckpointMessage
 from supervisor.contract.wire.messages import JobCard
 from workerproc.checkpoints import checkpoint
 from workerproc.checkpoints.checkpoint import BadCheckpoint, CheckpointContent, ResumePoint, WorkIdentity
@@ -29,7 +29,7 @@ _EDGE_BYTES = 1 << 16
 
 
 class Checkpoints:
-    """Finds what an earlier worker left, and leaves the same for a later one."""
+    """Finds the checkpoint of an earlier worker, and writes checkpoints for a later one."""
 
     def __init__(
         self,
@@ -37,25 +37,25 @@ class Checkpoints:
         settings: WorkerSettings,
         options: object,
         engine: Mapping[str, str],
-        tell: Callable[[CheckpointTold], None],
+        send: Callable[[CheckpointMessage], None],
     ) -> None:
-        """`engine` is what the worker tells of itself; `options` is a dataclass; `tell` passes word on."""
+        """`options` is a dataclass; `engine` names versions and device; `send` sends to the supervisor."""
         self.folder = Path(card.folder)
         self._card = card
         self._path = self.folder / job_folder.CHECKPOINT
         self._settings = settings
         self._options = options
         self._engine = engine
-        self._tell = tell
+        self._send = send
         self._work: Optional[WorkIdentity] = None
         self._written_at_s = clock.now_s()
         self._written: Optional[ResumePoint] = None
-        self._lines: list[str] = []  # segments as they are written
-        self._packed_digest = b""  # of all parts' checkpoints, as they were told last
-        self.resumed_from_s = 0.0  # seconds of audio that were through when this worker began
+        self._lines: list[str] = []  # serialized segments
+        self._packed_digest = b""  # of the parts' checkpoints that were sent last
+        self.resumed_from_s = 0.0  # seconds of audio that an earlier worker had done
 
     def find(self) -> Optional[CheckpointContent]:
-        """Give the checkpoint to carry on from. The log says where that is, or why it starts over."""
+        """Return the checkpoint to resume from, if any. Logs from where, or why the job is restarted."""
         facts = {"job_id": self._card.job_id, "attempt": self._card.attempt}
         try:
             found = self._read()
@@ -77,26 +77,26 @@ class Checkpoints:
         return found
 
     def look(self, mark: ResumePoint, segments: Sequence[Segment]) -> None:
-        """Write a checkpoint where it is time for one."""
+        """Write a checkpoint if the checkpoint interval has passed."""
         if clock.now_s() - self._written_at_s >= self._settings.checkpoint_s:
             self.keep(mark, segments)
 
     def keep(self, mark: ResumePoint, segments: Sequence[Segment]) -> None:
-        """Write a checkpoint now, if anything was reached since the last one."""
+        """Write a checkpoint now, if there was progress since the last one."""
         if not mark.seek or mark == self._written:
             return
         self._written_at_s = clock.now_s()
         self._lines += map(checkpoint.write_segment, segments[len(self._lines) : mark.segments])
         if self._wrote(checkpoint.write(self.present_work(), mark, self._lines)):
             self._written = mark
-            self._tell(
-                CheckpointTold(self._card.job_id, checkpoint.done_s(mark, segments), self._card.attempt)
+            self._send(
+                CheckpointMessage(self._card.job_id, checkpoint.done_s(mark, segments), self._card.attempt)
             )
 
-    # --- of a recording in parts
+    # --- split recordings
 
     def find_parts(self, work: WorkIdentity) -> list[Optional[CheckpointContent]]:
-        """Give the checkpoints of all parts that were packed for this work; empty where there are none."""
+        """Return the checkpoints of all parts, if they were packed for this work; otherwise nothing."""
         facts = {"job_id": self._card.job_id, "attempt": self._card.attempt}
         try:
             found = checkpoint.unpack(read_bounded(self._path))
@@ -115,7 +115,7 @@ class Checkpoints:
         return found
 
     def carry_on(self, done_s: float) -> None:
-        """Note how much earlier workers did of a recording in parts."""
+        """Note how much of a split recording earlier workers have done."""
         self.resumed_from_s = done_s
         if done_s:
             facts = {"job_id": self._card.job_id, "attempt": self._card.attempt}
@@ -125,17 +125,17 @@ class Checkpoints:
             )
 
     def look_parts(self, packed: Callable[[], bytes], done_s: float) -> None:
-        """Keep the parts' packed checkpoints where it is time for that."""
+        """Write the parts' packed checkpoints if the checkpoint interval has passed."""
         if clock.now_s() - self._written_at_s >= self._settings.checkpoint_s:
             self.keep_parts(packed(), done_s)
 
     def keep_parts(self, packed: bytes, done_s: float) -> None:
-        """Keep the parts' packed checkpoints now, for whoever carries on without this host's folder."""
+        """Write the parts' packed checkpoints now, so that another host can resume the job."""
         self._written_at_s = clock.now_s()
         digest = hashlib.sha256(packed).digest()
         if done_s and digest != self._packed_digest and self._wrote(packed):
             self._packed_digest = digest
-            self._tell(CheckpointTold(self._card.job_id, done_s, self._card.attempt))
+            self._send(CheckpointMessage(self._card.job_id, done_s, self._card.attempt))
 
     # --- inside
 
@@ -155,7 +155,7 @@ class Checkpoints:
         return True
 
     def present_work(self) -> WorkIdentity:
-        """Name all that decides this job's text. Reads the whole audio, once, and only if it must."""
+        """Return everything that determines this job's text. Reads the whole audio on the first call."""
         if self._work is None:
             audio = Path(self._card.folder) / job_folder.AUDIO
             self._work = WorkIdentity(
@@ -169,7 +169,7 @@ class Checkpoints:
 
 
 def read_bounded(path: Path) -> bytes:
-    """Read a checkpoint's file. Raises OSError, or `BadCheckpoint` where it is too large to be one."""
+    """Read a checkpoint file. Raises OSError, or `BadCheckpoint` where it is too large."""
     with open(path, "rb") as file:
         data = file.read(checkpoint.MOST_BYTES + 1)
     if len(data) > checkpoint.MOST_BYTES:
@@ -178,7 +178,7 @@ def read_bounded(path: Path) -> bytes:
 
 
 def write_beside(path: Path, data: bytes) -> None:
-    """Write a file for this user alone, beside its name first. Raises OSError."""
+    """Write a file under a temporary name and rename it; readable by its owner only. Raises OSError."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
@@ -190,7 +190,7 @@ def write_beside(path: Path, data: bytes) -> None:
 
 
 def _fingerprint(settings: WorkerSettings, engine: Mapping[str, str]) -> dict[str, str]:
-    """Name the engine. Python and threads are part of it: both were seen to change a text."""
+    """Identify the engine. Python version and thread count are included: both can change the text."""
     return {
         **engine,
         "python": ".".join(map(str, sys.version_info[:2])),
@@ -201,7 +201,7 @@ def _fingerprint(settings: WorkerSettings, engine: Mapping[str, str]) -> dict[st
 
 
 def _model_sha256(path: Path) -> str:
-    """Tell models of one name apart by size and both ends: reading all of a large one takes seconds."""
+    """Hash a model's size, beginning and end: reading all of a large model takes seconds."""
     try:
         with open(path, "rb") as file:
             size_bytes = os.fstat(file.fileno()).st_size

@@ -1,8 +1,7 @@
-"""The parts of one recording in the job's folder: who has which, and how far each is.
+"""Files through which workers share the parts of a split recording: locks, checkpoints, requests.
 
-Workers share a recording by these files alone. A part is taken by a lock on its file, which
-ends with the process whatever becomes of it; how far it is stands in a checkpoint of its own.
-Parts of another audio, model or set of options lie in another folder.
+A worker takes a part by locking its file; the kernel releases the lock when the process ends. The progress of
+a part is in its own checkpoint. Each combination of audio, model and options has its own folder.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ class SplitParts:
     """All parts of one recording, by number from 0."""
 
     def __init__(self, folder: Path, work: WorkIdentity, count: int) -> None:
-        """`folder` is the job's; `work` names what decides the text. Raises OSError."""
+        """`folder` is the job folder; `work` identifies what determines the text. Raises OSError."""
         name = hashlib.sha256(json.dumps(codec.to_plain(work), sort_keys=True).encode()).hexdigest()[:16]
         self._folder = folder / f"parts-{name}"
         self._folder.mkdir(mode=0o700, exist_ok=True)
@@ -40,20 +39,20 @@ class SplitParts:
 
     @property
     def is_whole(self) -> bool:
-        """True when every part is done, or the whole recording: nothing of it is here any more."""
+        """True when all parts are done, or their folder was removed because the job has ended."""
         return all(self.is_done(number) for number in self.numbers) or not self._folder.exists()
 
     @property
     def untaken(self) -> int:
-        """How many parts are to be done and nobody has, also because whoever had them is dead."""
+        """How many parts are neither done nor taken, including those of workers that died."""
         return sum(1 for n in self.numbers if not self.is_done(n) and not _is_held(self._lock_path(n)))
 
     def is_done(self, number: int) -> bool:
-        """Say whether a part is done, here or elsewhere."""
+        """Say whether a part is done, by any worker."""
         return self._path(number, "done").exists()
 
     def ask(self, has: int) -> None:
-        """Tell whoever has more parts that a worker has so many, and nothing to take. Raises OSError."""
+        """Request a part from a worker that has more than `has` of them. Raises OSError."""
         with contextlib.suppress(FileNotFoundError):
             descriptor = os.open(self._asked, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:
@@ -62,7 +61,7 @@ class SplitParts:
                 os.close(descriptor)
 
     def answer(self, has: int) -> bool:
-        """Say whether somebody asked who has fewer, also with one more; who hears it gives one back."""
+        """Say whether a worker with at least two parts fewer requests one. The caller then gives one back."""
         try:
             if has - int(self._asked.read_bytes()) < 2:
                 return False
@@ -72,26 +71,26 @@ class SplitParts:
         return True
 
     def take(self) -> Optional[Taken]:
-        """Take the first part that is not done and that nobody has. None: there is none."""
+        """Take the first part that is neither done nor taken; None where there is none."""
         for number in self.numbers:
             if self.is_done(number):
                 continue
             lock_fd = _locked(self._lock_path(number))
             if lock_fd is None:
                 continue
-            if not self.is_done(number):  # it may have been finished a moment ago
+            if not self.is_done(number):  # it may have been completed meanwhile
                 return Taken(self, number, lock_fd)
             os.close(lock_fd)
         return None
 
     def put(self, number: int, mark: ResumePoint, segments: Sequence[Segment], is_done: bool) -> None:
-        """Keep how far a part is. Raises OSError."""
+        """Write a part's checkpoint. Raises OSError."""
         lines = [checkpoint.write_segment(segment) for segment in segments]
         data = checkpoint.write(self._work, mark, lines, is_done)
         write_beside(self._path(number, "done" if is_done else "json"), data)
 
     def get(self, number: int) -> Optional[CheckpointContent]:
-        """Give how far a part is; None where nothing usable is known."""
+        """Read a part's checkpoint; None where there is no usable one."""
         for ending in ("done", "json"):
             try:
                 found = checkpoint.read(read_bounded(self._path(number, ending)))
@@ -108,7 +107,7 @@ class SplitParts:
         return None
 
     def packed(self) -> bytes:
-        """Give how far all parts are as one checkpoint."""
+        """Return the checkpoints of all parts as one."""
         return checkpoint.pack([self._raw(number) for number in self.numbers])
 
     def _raw(self, number: int) -> Optional[bytes]:
@@ -120,7 +119,7 @@ class SplitParts:
         return None
 
     def spread(self, packed: Sequence[Optional[CheckpointContent]]) -> None:
-        """Lay out what came packed from another host, where nothing is known here. Raises OSError."""
+        """Write the parts' checkpoints that another host packed, unless there are any. Raises OSError."""
         if len(packed) != len(self.numbers):
             return
         for number, reached in zip(self.numbers, packed):
@@ -135,7 +134,7 @@ class SplitParts:
 
 
 class Taken:
-    """A part that this thread has until it lets go."""
+    """A part that this thread has taken, until the end of its `with` statement."""
 
     def __init__(self, parts: SplitParts, number: int, lock_fd: int) -> None:
         self.number = number
@@ -150,7 +149,7 @@ class Taken:
 
 
 def _locked(path: Path) -> Optional[int]:
-    """Lock a file for this open descriptor alone; None where somebody else has it, or its folder is gone."""
+    """Lock a file and return its descriptor; None where it is locked, or its folder is gone."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except FileNotFoundError:
@@ -160,7 +159,7 @@ def _locked(path: Path) -> Optional[int]:
             if not _got(descriptor, fcntl.LOCK_SH):
                 os.close(descriptor)
                 return None
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # it was only looked at, for a moment
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # `_is_held` was testing it
     except OSError:
         os.close(descriptor)
         raise
@@ -168,7 +167,7 @@ def _locked(path: Path) -> Optional[int]:
 
 
 def _is_held(path: Path) -> bool:
-    """Say whether somebody has locked a file."""
+    """Say whether a file is locked."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -1,8 +1,8 @@
-"""Where one long recording is cut, so that its parts can be worked on side by side. PURE.
+"""Computes where a long recording is split into parts that are transcribed in parallel. PURE.
 
-The cuts follow from the speech in it alone: one slot or eight give the same text. A cut falls
-into the middle of a pause, where a sentence mostly ends. Finer than a minute and a half costs
-accuracy, since each part begins without a past.
+Split points depend on the speech only, so that the text does not depend on the number of slots. A split point
+is in the middle of a pause, usually the end of a sentence. Parts shorter than 90 s would cost accuracy, since
+each starts without previous text.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Optional
 
 RATE_HZ = 16_000
-PART_S = 90.0  # a part has at least so much speech ...
-PATIENCE_S = 30.0  # ... and waits this much longer for a good pause
+PART_S = 90.0  # minimum of speech in a part
+PATIENCE_S = 30.0  # further speech within which a good pause is searched for
 GOOD_PAUSE_S = 0.8
-LEAST_REST_S = 45.0  # a shorter rest belongs to the part before it
+LEAST_REST_S = 45.0  # a shorter rest is added to the last part
 
 Stretch = Mapping[str, int]  # `start` and `end` in samples
 
 
 def parts(stretches: Sequence[Stretch], pauses: Sequence[Stretch]) -> list[list[Stretch]]:
-    """Share stretches of speech out to parts, in order; one part where it is not worth while.
+    """Divide speech into parts, in order; a single part where splitting is not worthwhile.
 
-    `pauses` are the silences in and between them, in order: where a cut may fall.
+    `pauses` are the silences in and between the stretches of speech, in order: the possible split points.
     """
     found: list[list[Stretch]] = []
     rest = list(stretches)
@@ -35,7 +35,7 @@ def parts(stretches: Sequence[Stretch], pauses: Sequence[Stretch]) -> list[list[
 
 
 def parts_at(stretches: Sequence[Stretch], at: Sequence[int]) -> Optional[list[list[Stretch]]]:
-    """Share stretches of speech out to parts that begin at these samples; None where one would be empty."""
+    """Divide speech into parts at these samples; None where a part would be empty."""
     found: list[list[Stretch]] = []
     rest = list(stretches)
     for sample in at:
@@ -46,12 +46,12 @@ def parts_at(stretches: Sequence[Stretch], at: Sequence[int]) -> Optional[list[l
 
 
 def begins(parts: Sequence[Sequence[Stretch]]) -> list[int]:
-    """Say at which samples the parts begin, but for the first: cut there, they are the same again."""
+    """Return the split points: the samples at which the parts begin, except the first."""
     return [part[0]["start"] for part in parts[1:]]
 
 
 def _cut(stretches: Sequence[Stretch], pauses: Sequence[Stretch]) -> Optional[int]:
-    """Say at which sample the first part ends; None where what is left stays in one."""
+    """Return the next split point; None where the rest is the last part."""
     whole_s = _speech_s(stretches)
     best: Optional[tuple[float, int]] = None
     for pause in pauses:
@@ -72,7 +72,7 @@ def _cut(stretches: Sequence[Stretch], pauses: Sequence[Stretch]) -> Optional[in
 
 
 def _divided(stretches: Sequence[Stretch], at: int) -> tuple[list[Stretch], list[Stretch]]:
-    """Give what lies before a sample, and what after it."""
+    """Divide speech at a sample."""
     return list(_between(stretches, 0, at)), list(_between(stretches, at, None))
 
 

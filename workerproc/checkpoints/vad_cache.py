@@ -1,7 +1,8 @@
-"""What listening to a long recording told, kept in its job's folder: nobody need listen to it twice.
+"""Voice detection cache: the result for a long recording, in its job folder.
 
-Helpers and heirs on this host read it; a minute of speech costs a core 0.1 s to find. It stands
-for one audio, model, engine and set of options alone (`Work`), and is made anew for any other.
+Other workers on this host, which help with the job or resume it, read it instead of detecting speech again
+(0.1 s of CPU time per minute of speech). It is valid for one audio, model, engine and set of options only
+(`WorkIdentity`).
 """
 
 from __future__ import annotations
@@ -20,22 +21,22 @@ from workerproc.checkpoints.checkpoint_files import write_beside
 from workerproc.checkpoints.split_points import Stretch
 
 log = logging.getLogger(__name__)
-_BYTES_MOST = 16 << 20  # a day of short words takes a tenth of it
+_BYTES_MOST = 16 << 20  # 24 hours of short words take a tenth of it
 
 
 @dataclass(frozen=True)
 class VadCache:
-    """Where somebody speaks and pauses, in order; the language; the lowest value that features have."""
+    """Speech and pauses, in order; the language; the lowest feature value (see `engine/features.py`)."""
 
     stretches: list[Stretch]
     pauses: list[Stretch]
     language: str
     floor: float
-    warnings: tuple[str, ...] = ()  # about what was left out
+    warnings: tuple[str, ...] = ()  # about speech that was left out
 
 
 def read(folder: Path, work: Callable[[], WorkIdentity]) -> Optional[VadCache]:
-    """Give what was found in just this work; None where nothing is known. `work` reads the audio."""
+    """Read the cache; None where there is none for this work. `work` reads the whole audio."""
     try:
         with open(folder / job_folder.VAD_CACHE, "rb") as file:
             plain = json.loads(file.read(_BYTES_MOST))
@@ -59,7 +60,7 @@ def read(folder: Path, work: Callable[[], WorkIdentity]) -> Optional[VadCache]:
 
 
 def write(folder: Path, work: WorkIdentity, found: VadCache) -> None:
-    """Keep what was found; where that can't be done, others listen for themselves."""
+    """Write the cache. If that fails, other workers repeat voice detection."""
     plain = {
         "of": _name_of(work),
         "stretches": _plain(found.stretches),
