@@ -1,5 +1,6 @@
-"""The worker: files in, files out. Speech to text with faster-whisper; no network, no credentials.
+"""The worker: transcribes audio files with faster-whisper, without network access or credentials.
 
-`python -m workerproc` is the child in a slot; its other verbs (`fetch`, `check`, `format`) are
-short-lived children of the command line. Imports `supervisor.contract` and itself, nothing else of ours.
+`python -m workerproc` is the worker process of a slot; its other verbs (`fetch`, `check`, `format`) are
+short-lived child processes of the command line. It imports `supervisor.contract` and no other package of
+this project.
 """

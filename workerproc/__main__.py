@@ -1,6 +1,6 @@
-"""`python -m workerproc`: the worker child; with a verb: fetch, check or format.
+"""`python -m workerproc`: the worker process, or one of the verbs fetch, check and format.
 
-Nothing heavy is imported before the first statements of a worker's life are done.
+Large libraries are imported only after the process is bound to its supervisor and signals are blocked.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Without a verb it is a worker, which only rem-supervisor can start."""
 
 
 def main(arguments: list[str]) -> int:
-    """Do what the command line asks; give the exit code."""
+    """Run the command line; return the exit code."""
     if not arguments:
         return _worker()
     verb, rest = arguments[0], arguments[1:]

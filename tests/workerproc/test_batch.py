@@ -221,11 +221,11 @@ def test_order_to_end_reaches_a_job_while_the_engine_works_on_it_and_no_neighbou
     engine, ordered, mine = Stuck(), threading.Event(), threading.local()
     results: dict[str, object] = {}
 
-    def heed() -> None:
+    def raise_if_stopped() -> None:
         if ordered.is_set() and mine.name == "ended":
             raise Order
 
-    batch = Batch(engine, rows=2, heed=heed)
+    batch = Batch(engine, rows=2, raise_if_stopped=raise_if_stopped)
 
     def run(name: str, lane: Any) -> None:
         mine.name = name
@@ -241,7 +241,7 @@ def test_order_to_end_reaches_a_job_while_the_engine_works_on_it_and_no_neighbou
             lane.start()
         assert engine.is_in_call.wait(LIMIT_S)
         ordered.set()
-        batch.stir()
+        batch.wake()
         lanes[0].join(LIMIT_S)
         assert isinstance(results["ended"], Order)
         assert "other" not in results
@@ -255,11 +255,11 @@ def test_order_to_end_reaches_a_job_while_the_engine_works_on_it_and_no_neighbou
 def test_order_to_end_reaches_a_job_that_waits_to_be_prepared() -> None:
     ordered = threading.Event()
 
-    def heed() -> None:
+    def raise_if_stopped() -> None:
         if ordered.is_set():
             raise Order
 
-    batch = Batch(Adder(), rows=8, heed=heed)
+    batch = Batch(Adder(), rows=8, raise_if_stopped=raise_if_stopped)
     ended = threading.Event()
 
     def run() -> None:
@@ -271,7 +271,7 @@ def test_order_to_end_reaches_a_job_that_waits_to_be_prepared() -> None:
         waiting = threading.Thread(target=run)
         waiting.start()
         ordered.set()
-        batch.stir()
+        batch.wake()
         assert ended.wait(LIMIT_S)
         waiting.join(LIMIT_S)
 
@@ -281,11 +281,11 @@ def test_call_that_its_job_gave_up_is_not_made_and_the_engine_goes_on() -> None:
     engine = Adder()
     given_up = threading.Event()
 
-    def heed() -> None:
+    def raise_if_stopped() -> None:
         if given_up.is_set() and threading.current_thread().name == "stopped":
             raise JobStopped("stopped")
 
-    batch = Batch(engine, rows=1, heed=heed)
+    batch = Batch(engine, rows=1, raise_if_stopped=raise_if_stopped)
 
     def stopped() -> None:
         with contextlib.suppress(JobStopped), batch.lane() as lane:
@@ -295,7 +295,7 @@ def test_call_that_its_job_gave_up_is_not_made_and_the_engine_goes_on() -> None:
     thread.start()
     given_up.set()
     while thread.is_alive():
-        batch.stir()
+        batch.wake()
         thread.join(0.01)
 
     running_engine = threading.Thread(target=batch.run, daemon=True)

@@ -1,1 +1,1 @@
-"""faster-whisper and CTranslate2: one model, many jobs."""
+"""The engine: faster-whisper and CTranslate2, with one model for many jobs."""

@@ -1,9 +1,9 @@
-"""How many windows a generate call takes on a CPU: several or one, whichever costs less by measure. PURE.
+"""Chooses the batch size of generate calls on a CPU: several windows or one, by measurement. PURE.
 
-Which it is depends on the CPU and its library: with MKL and AVX-512 one window costs 102 ms alone and 138
-in calls of four, elsewhere four are cheaper (docs/decisions/0014). So the first calls of real work try both,
-and the dearer way is tried again now and then. What is compared is the CPU time of a token: windows
-differ in length, and other work on the machine must not decide. The text does not depend on it.
+Which is faster depends on CPU and library: with MKL and AVX-512 a window takes 102 ms alone and 138 ms in
+batches of four; elsewhere batches of four are faster (docs/decisions/0014). So the first calls try both, and
+the slower one is retried occasionally. CPU time per token is compared, because windows differ in length and
+other load on the machine must not matter. The text does not depend on the choice.
 """
 
 from __future__ import annotations
@@ -11,27 +11,29 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass, replace
 
-# So many calls tell a way's cost. One of several windows tells more than one of a single one.
+# Calls needed to measure a batch size; calls of several windows vary less.
 _TRIES_ONE, _TRIES_SEVERAL = 10, 4
 _KEPT = 2 * _TRIES_ONE  # the newest calls count
-_AGAIN_CALLS = 2_000  # the machine's other load changes; a guess: some ten minutes of work
-# A tenth of generating is some 3 % of a window. Several at once cost more than that elsewhere: a worker takes
-# more recordings from its neighbours, a last round is not full, a drain waits, memory. A guess.
+_AGAIN_CALLS = (
+    2_000  # until the slower one is retried, since other load changes; a guess: ten minutes of work
+)
+# 10 % of generating is about 3 % of a window. Batches cost more than that elsewhere: jobs missing in other
+# workers, incomplete last rounds, slower drains, memory. A guess.
 _WORTH_RATIO = 0.9
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What calls cost of late: CPU seconds a token, the newest last."""
+    """Recent measurements in CPU seconds per token, the newest last."""
 
-    most: int  # windows that a call may take
+    most: int  # windows per call, at most
     one: tuple[float, ...] = ()
     several: tuple[float, ...] = ()
-    since_count: int = 0  # calls since both were tried
+    since_count: int = 0  # calls since both were measured
 
 
 def rows(measured: Measured) -> int:
-    """Say how many windows the next call may take."""
+    """Return how many windows the next call may take."""
     if len(measured.several) < _TRIES_SEVERAL:
         return measured.most
     if len(measured.one) < _TRIES_ONE:
@@ -41,7 +43,7 @@ def rows(measured: Measured) -> int:
 
 
 def noted(measured: Measured, count: int, token_s: float) -> Measured:
-    """Add a call of `count` windows."""
+    """Add a measurement: a call of `count` windows."""
     if count == 1:
         measured = replace(measured, one=(*measured.one, token_s)[-_KEPT:])
     else:
@@ -56,7 +58,7 @@ def noted(measured: Measured, count: int, token_s: float) -> Measured:
 
 
 def in_ms(measured: Measured) -> dict[str, float]:
-    """Give what is known for people: milliseconds a token, by windows a call."""
+    """Return the medians for display: milliseconds per token, by windows per call."""
     known = {"1": measured.one, str(measured.most): measured.several}
     return {name: round(statistics.median(costs) * 1e3, 3) for name, costs in known.items() if costs}
 

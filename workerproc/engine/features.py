@@ -1,11 +1,11 @@
-"""Log-mel features of a recording: the numbers that faster-whisper computes, without its memory.
+"""Log-mel features as faster-whisper computes them, in bounded memory.
 
-faster-whisper computes them for the whole recording at once (3 GB an hour) because every value is
-clamped to the recording's maximum less 8. Here only a recording of up to five minutes is computed whole.
-Of a longer one a first pass, block by block, finds that maximum, and a second one computes what is asked for.
+faster-whisper computes them for the whole recording at once (3 GB per hour), because every value is clamped
+to the recording's maximum minus 8. Here only recordings of up to five minutes are computed at once. For
+longer ones a first pass over blocks finds the maximum, and a second one computes the requested frames.
 
-Both give the same bits where BLAS gives a column of a product the same bits whatever stands beside it. Most
-kernels do; with OpenBLAS's for Haswell and Zen the last bit of a long recording's values may differ.
+The values are bit-identical where BLAS computes a column of a matrix product independently of its neighbours.
+Most kernels do; with OpenBLAS's kernels for Haswell and Zen the last bit may differ in long recordings.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 Features: TypeAlias = npt.NDArray[np.float32]
 
-# A multiple of every width in which BLAS works: a column's sum must not depend on where a block ends.
+# A multiple of every BLAS kernel width: a column must not depend on where its block ends.
 _BLOCK = 3_072  # frames
 BLOCK_S = _BLOCK / 100
 _KEPT_BLOCKS = 6  # 3 minutes, 6 MB with 80 bands
-WHOLE_MOST = 10 * _BLOCK  # frames; 10 MB with 80 bands, and 25 MB while they are computed
-_TAIL = 160  # samples of silence that faster-whisper adds at the end
+WHOLE_MOST = 10 * _BLOCK  # frames; 10 MB with 80 bands, 25 MB during the computation
+_TAIL = 160  # samples of silence that faster-whisper appends
 
 
 class Waveform(Protocol):
@@ -38,16 +38,16 @@ class Waveform(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, start: int, end: int) -> Samples:
-        """Give samples `start` to `end` (not included)."""
+        """Return samples `start` to `end` (exclusive)."""
 
 
 class LogMel:
-    """What faster-whisper's `generate_segments` asks of an array of features, shape (bands, frames)."""
+    """Features of shape (bands, frames), sliced like the array that `generate_segments` expects."""
 
     def __init__(
         self, extractor: Any, waveform: Waveform, step: Callable[[], None], floor: Optional[float] = None
     ) -> None:
-        """Find the maximum of all frames, unless `floor` is given by the recording that this is a part of.
+        """Find the maximum of all frames. `floor`: for a part, that of the whole recording.
 
         `step` is called for each block of `BLOCK_S`.
         """
@@ -61,19 +61,17 @@ class LogMel:
         self.shape = (len(extractor.mel_filters), frames)
         self._blocks: OrderedDict[int, Features] = OrderedDict()
         self._whole = self._computed_whole(frames, step) if frames <= WHOLE_MOST else None
-        self.floor = (
-            self._found_floor(step) if floor is None else floor
-        )  # no value is lower, before it is scaled
+        self.floor = self._found_floor(step) if floor is None else floor  # the lowest value, before scaling
 
     def __getitem__(self, key: tuple[Any, slice]) -> Features:
-        """Give the frames of a slice, all bands."""
+        """Return the frames of a slice, all bands."""
         start, stop, _ = key[1].indices(self.shape[1])
         log_mel = self._between(start, stop) if self._whole is None else self._whole[:, start:stop]
         clamped: Features = (np.maximum(log_mel, self.floor) + 4.0) / 4.0
         return clamped
 
     def _computed_whole(self, frames: int, step: Callable[[], None]) -> Features:
-        """Compute all features before clamping, with one product as faster-whisper does."""
+        """Compute all features before clamping, with a single matrix product as in faster-whisper."""
         magnitudes = []
         for first in range(0, frames, _BLOCK):
             magnitudes.append(self._magnitudes(first, min(first + _BLOCK, frames)))
@@ -97,7 +95,7 @@ class LogMel:
         return np.concatenate(pieces, axis=1)
 
     def _block(self, first: int) -> Features:
-        """Give a block's features before clamping, from the few that are kept or anew."""
+        """Return a block's features before clamping, cached if recently used."""
         known = self._blocks.get(first)
         if known is None:
             magnitudes = self._magnitudes(first, min(first + _BLOCK, self.shape[1]))
@@ -119,13 +117,13 @@ class LogMel:
         return magnitudes
 
     def _log_mel(self, magnitudes: Features) -> Features:
-        """Give the rest of it: mel filters and `log10`."""
+        """Apply mel filters and `log10`."""
         mel = self._extractor.mel_filters @ magnitudes
         log_mel: Features = np.log10(np.clip(mel, a_min=1e-10, a_max=None))
         return log_mel
 
     def _samples(self, start: int, end: int) -> Samples:
-        """Give samples of the waveform with its tail, mirrored at both ends as numpy's `reflect` does."""
+        """Return samples of the waveform with its tail, padded at both ends as numpy's `reflect` does."""
         if self._length <= 2 * self._edge:
             whole = np.pad(self._plain(0, self._length), self._edge, mode="reflect")
             return whole[start + self._edge : end + self._edge]

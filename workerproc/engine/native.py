@@ -1,12 +1,11 @@
-"""CTranslate2's calls, for one job or for several in one.
+"""CTranslate2 calls, for a single job or batched for several.
 
-`JobModel` stands before the native model in one job's faster-whisper object: the calls that
-take time become requests to the job's lane. `Native` makes them: a single request exactly
-as faster-whisper wrote it, several as one call over rows laid side by side. Encoded windows
-travel in the host's memory, so that any of them can be put together; each is 2 to 8 MB.
+`JobModel` replaces the native model in one job's faster-whisper object: expensive calls become requests to
+the job's lane. `Native` makes them: a single request exactly as faster-whisper would, several as one batch.
+Encoder output is kept in host memory (2 to 8 MB per window), so that any windows can be batched.
 
-Limits of `generate`: one call takes prompts of equal length with the same timestamp mode
-and one set of options; what draws at random is made alone, since rows would draw from one another.
+A batched `generate` call needs prompts of equal length with the same timestamp mode and options. Calls that
+sample at random are not batched, since the rows would share the random number generator.
 """
 
 from __future__ import annotations
@@ -23,24 +22,24 @@ from workerproc.engine.batch import Lane
 
 @dataclass(frozen=True)
 class Request:
-    """A call as faster-whisper makes it, for a single window."""
+    """A call as made by faster-whisper, for a single window."""
 
     arguments: tuple[Any, ...]
     options: Mapping[str, Any]
 
 
 class Native:
-    """Makes requests of several jobs as one call of the model."""
+    """Makes the requests of several jobs as one call of the model."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
 
     def make(self, kind: str, requests: Sequence[Request]) -> list[Any]:
-        """Give the answer to each request. Raises what CTranslate2 raises."""
+        """Return the answer to each request. Raises what CTranslate2 raises."""
         call = getattr(self._model, kind)
         if len(requests) == 1:
             return [call(*requests[0].arguments, **requests[0].options)]
-        windows = _side_by_side([request.arguments[0] for request in requests])
+        windows = _concatenated([request.arguments[0] for request in requests])
         if kind == "encode":
             encoded = np.asarray(call(windows, **requests[0].options))
             return [ctranslate2.StorageView.from_array(np.ascontiguousarray(row[None])) for row in encoded]
@@ -48,23 +47,23 @@ class Native:
         return [[answer] for answer in call(windows, prompts, **requests[0].options)]
 
 
-def _side_by_side(windows: Sequence[Any]) -> Any:
+def _concatenated(windows: Sequence[Any]) -> Any:
     rows = np.concatenate([np.asarray(window) for window in windows])
     return ctranslate2.StorageView.from_array(rows)
 
 
 def tokens_in(answers: Sequence[Any]) -> int:
-    """Count the tokens of a generation's answers: most of its time goes by them."""
+    """Count the tokens in the answers of a generate call, on which most of its time depends."""
     return sum(len(answer[0].sequences_ids[0]) + 1 for answer in answers)
 
 
 class JobModel:
-    """The native model as one job sees it."""
+    """The native model, as one job's faster-whisper object uses it."""
 
     def __init__(
         self, model: Any, lane: Lane, step: Callable[[], None], no_timestamps: Optional[int], is_alone: bool
     ) -> None:
-        """`step` is called after each call; what it raises ends the job. `is_alone`: share no call."""
+        """`step` is called after each call; an exception from it ends the job. `is_alone`: never batch."""
         self._model = model
         self._lane = lane
         self._step = step
@@ -75,7 +74,7 @@ class JobModel:
         return getattr(self._model, name)
 
     def encode(self, features: Any, to_cpu: bool = False) -> Any:
-        # Windows on a device can't be laid side by side; alone, faster-whisper's own way is kept.
+        # Arrays on a device cannot be concatenated; a job that is never batched does as faster-whisper does.
         return self._call(
             "encode", tuple(features.shape), (features,), {"to_cpu": to_cpu or not self._is_alone}
         )

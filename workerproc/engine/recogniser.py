@@ -1,12 +1,11 @@
-"""The engine: the only file that imports faster_whisper, and what we rely on in it.
+"""Runs faster-whisper; the only file that imports it.
 
-One `Recogniser` is one loaded model on one device. Its text equals a direct
-`WhisperModel.transcribe` with the same options, threads and interpreter: the parts of that
-function run here one by one (voice detection, features, language, windows, times), each
-faster-whisper's own, on an object of its own for each job that shares the model. What differs: samples and
-features are read in pieces (`pcm_file.py`, `features.py`); the native calls are made elsewhere, together
-with other jobs' (`native.py`); and a recording can be taken up at any window (`Mark`). After whatever takes
-time `step` is called.
+A `Recogniser` is a loaded model on one device. Its text equals that of `WhisperModel.transcribe` with the
+same options, threads and interpreter. The steps of that function (voice detection, features, language,
+windows, timestamps) run separately here, each with faster-whisper's code, on one object per job; the objects
+share the model. Differences: samples and features are read in pieces (`pcm_file.py`, `features.py`), native calls are
+batched with those of other jobs (`native.py`), and a transcription can be resumed at any window
+(`ResumePoint`). `step` is called after everything that takes time.
 """
 
 from __future__ import annotations
@@ -43,10 +42,10 @@ Step = Callable[[], None]
 _Stretches = Optional[list[Stretch]]
 
 WINDOW_S = 30
-SHORTEST_PAUSE_MS = 100  # between words; shorter ones are within them
-# Speech itself, without what is kept around it, by the voice detector's usual threshold.
+SHORTEST_PAUSE_MS = 100  # between words; shorter pauses are within words
+# Speech without padding, with the default threshold.
 _USUAL_VOICE = {"threshold": 0.5, "min_silence_duration_ms": SHORTEST_PAUSE_MS, "speech_pad_ms": 0}
-# The default of every option that we don't name.
+# faster-whisper's defaults, for options that are not set here.
 _DEFAULTS = {
     name: parameter.default
     for name, parameter in inspect.signature(faster_whisper.WhisperModel.transcribe).parameters.items()
@@ -56,36 +55,36 @@ _FIELDS = [field.name for field in dataclasses.fields(faster_whisper.transcribe.
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is found out once for a whole recording, before its windows or those of its parts."""
+    """Results for a whole recording that are needed before its windows: speech, features, language."""
 
     pcm_file: PcmFile
     options: Options
-    stretches: _Stretches  # of speech, in samples; None where nothing is left out
-    pauses: list[Stretch]  # all silences in and between them, however short
+    stretches: _Stretches  # of speech, in samples; None without vad_filter
+    pauses: list[Stretch]  # all silences in and between them
     features: LogMel
     language: str
-    warnings: tuple[str, ...] = ()  # about what the voice detector left out
+    warnings: tuple[str, ...] = ()  # about speech that was left out
 
 
 @dataclass
 class Run:
-    """One recording, or a part of it, in the engine: the segments come as they are made.
+    """Transcription of a recording or a part: `segments` are computed while they are iterated.
 
-    `mark` is the newest: whoever has taken at least `mark.segments` segments can go on from there.
+    `mark` is the latest resume point; it is valid once `mark.segments` segments have been taken.
     """
 
     language: Optional[str]
     segments: Iterator[Segment]
     mark: ResumePoint
-    given: int = 0  # segments so far, with those before the first mark
-    sparse_s: float = 0.0  # seconds of speech, in whole windows, that gave almost no text
+    given: int = 0  # segments so far, including those before the first resume point
+    sparse_s: float = 0.0  # seconds of speech in windows with almost no text
 
 
 class Recogniser:
     """A loaded model."""
 
     def __init__(self, model_path: str, device: str, compute_type: str, threads: int, step: Step) -> None:
-        """Load a model folder. Raises `ModelBroken`, `DeviceBroken`, `MemoryLacking`; never asks a hub."""
+        """Load a model folder. Raises `ModelBroken`, `DeviceBroken`, `MemoryLacking`. No network access."""
         try:
             model = faster_whisper.WhisperModel(
                 model_path,
@@ -101,13 +100,13 @@ class Recogniser:
         self.native = Native(model.model)
         self._model: Any = model
         self._step = step
-        # One call takes prompts with this token, or prompts without it.
+        # Prompts with this token are not batched with prompts without it.
         self._no_timestamps = model.hf_tokenizer.token_to_id("<|notimestamps|>")
 
     def warm_up(self) -> None:
-        """Compute one silent window: loading proves little, computing proves the libraries.
+        """Transcribe one silent window, since some libraries fail only when they compute.
 
-        Raises as loading does.
+        Raises as `__init__` does.
         """
         silence = np.zeros(WINDOW_S * RATE_HZ, dtype=np.float32)
         try:
@@ -119,7 +118,7 @@ class Recogniser:
             raise errors.at_start(error, "the first window could not be computed") from error
 
     def prompts(self, options: Options) -> prompts.Prompts:
-        """Count what the job's texts take of the model's room."""
+        """Count the tokens of the job's prompt texts."""
 
         def tokens_in(text: str) -> int:
             return len(self._model.hf_tokenizer.encode(text, add_special_tokens=False).ids)
@@ -127,7 +126,7 @@ class Recogniser:
         return prompts.measured(options, tokens_in, self._model.max_length)
 
     def unfit(self, options: Options) -> Optional[str]:
-        """Name the option that this model can't follow, with what would do; None where it can follow all."""
+        """Name the option that this model does not support, and why; None where it supports all."""
         model = self._model
         if not model.model.is_multilingual:
             if options.language not in (None, "en"):
@@ -146,7 +145,7 @@ class Recogniser:
         mark: Optional[ResumePoint] = None,
         at_mark: Callable[[ResumePoint], None] = lambda mark: None,
     ) -> Run:
-        """Begin a recording, or go on with it: `prepare` and `run` in one."""
+        """Start or resume a recording: `prepare` and `run` in one call."""
         prepared = self.prepare(pcm_file, options, lane, mark.language if mark else None)
         return self.run(prepared, prepared.stretches, lane, mark, at_mark)
 
@@ -158,25 +157,26 @@ class Recogniser:
         language: Optional[str] = None,
         reach: Optional[Callable[[float], None]] = None,
     ) -> Prepared:
-        """Find speech, the features' maximum, and the language where `language` does not tell it already.
+        """Detect speech, find the features' maximum and, unless given, detect the language.
 
-        It goes through the tape twice; `reach`, in the place of `step`, hears half its seconds in each pass.
+        Reads the PCM file twice. `reach`, if given, is called instead of `step` with the seconds done; each
+        pass counts half.
         """
         passed_s = 0.0
 
-        def further(by_s: float) -> None:
+        def advance(by_s: float) -> None:
             nonlocal passed_s
             passed_s = min(passed_s + by_s / 2, pcm_file.length_s)
             reach(passed_s) if reach is not None else self._step()
 
-        stretches, pauses, warnings = self._stretches(pcm_file, options, lambda: further(STRETCH_S))
+        stretches, pauses, warnings = self._stretches(pcm_file, options, lambda: advance(STRETCH_S))
         waveform = pcm_file if stretches is None else Speech(pcm_file, stretches)
-        features = LogMel(self._model.feature_extractor, waveform, lambda: further(BLOCK_S))
+        features = LogMel(self._model.feature_extractor, waveform, lambda: advance(BLOCK_S))
         found = language or self._language(self._job_model(lane, options, ResumePoint()), features, options)
         return Prepared(pcm_file, options, stretches, pauses, features, found, warnings)
 
     def prepare_with(self, pcm_file: PcmFile, options: Options, known: VadCache) -> Prepared:
-        """Do as `prepare`, with what another worker of this engine found in this recording."""
+        """Do the same as `prepare`, with the cached voice detection of another worker."""
         waveform = Speech(pcm_file, known.stretches)
         features = LogMel(self._model.feature_extractor, waveform, self._step, known.floor)
         language, warnings = known.language, known.warnings
@@ -190,11 +190,11 @@ class Recogniser:
         mark: Optional[ResumePoint] = None,
         at_mark: Callable[[ResumePoint], None] = lambda mark: None,
     ) -> Run:
-        """Begin the windows of a recording (`part` has all its stretches) or of a part, or go on with them.
+        """Start or resume the windows of a recording (`part`: all its stretches of speech) or of a part.
 
-        The work is done while the segments are taken. `at_mark` is called before each window, with the
-        run's mark there; what it raises ends the run. Raises `AudioRejected` for an option that this
-        model does not know.
+        The work is done while the segments are iterated. `at_mark` is called before each window with its
+        resume point; an exception that it raises ends the run. Raises `AudioRejected` for an option that
+        this model does not support.
         """
         options, features = prepared.options, prepared.features
         if part is not None and part is not prepared.stretches:
@@ -205,19 +205,21 @@ class Recogniser:
         model.history_most = self.prompts(options).history
         tokenizer = self._tokenizer(options.task, prepared.language)
         windows = Windows(features, model)
-        segments = model.generate_segments(windows, tokenizer, _theirs(options, tokenizer, mark), False)
+        segments = model.generate_segments(
+            windows, tokenizer, _transcription_options(options, tokenizer, mark), False
+        )
         if part:
             segments = faster_whisper.transcribe.restore_speech_timestamps(segments, part, RATE_HZ)
         run = Run(prepared.language, iter(()), mark, mark.segments)
 
         def note() -> None:
-            # All segments that were given so far belong to earlier windows.
+            # All segments so far belong to earlier windows.
             run.mark = dataclasses.replace(model.mark, segments=run.given)
             run.sparse_s = model.sparse_s
             at_mark(run.mark)
 
         model.at_mark = note
-        run.segments = _followed(run, segments, model)
+        run.segments = _converted(run, segments, model)
         return run
 
     def _job_model(self, lane: Lane, options: Options, mark: ResumePoint) -> _Marking:
@@ -227,7 +229,7 @@ class Recogniser:
     def _stretches(
         self, pcm_file: PcmFile, options: Options, step: Step
     ) -> tuple[_Stretches, list[Stretch], tuple[str, ...]]:
-        """Find where somebody speaks, and where somebody pauses; None where nothing is to be left out."""
+        """Detect speech and pauses; None for speech without vad_filter."""
         if not options.vad_filter:
             return None, [], ()
         session = faster_whisper.vad.get_vad_model().session
@@ -268,7 +270,7 @@ class Recogniser:
 
 
 class _Marking(Marking, faster_whisper.WhisperModel):  # type: ignore[misc]  # faster_whisper is untyped
-    """One job's view of the model: it keeps the mark of the window that is being worked on."""
+    """One job's view of the model, which keeps the resume point of the current window."""
 
     @classmethod
     def of(cls, model: Any, native: JobModel, mark: ResumePoint) -> _Marking:
@@ -287,17 +289,17 @@ class _Marking(Marking, faster_whisper.WhisperModel):  # type: ignore[misc]  # f
         return result
 
 
-def _followed(run: Run, segments: Iterator[Any], model: _Marking) -> Iterator[Segment]:
-    """Give each segment as ours, counted on from the mark."""
+def _converted(run: Run, segments: Iterator[Any], model: _Marking) -> Iterator[Segment]:
+    """Convert the segments, numbered from the resume point on."""
     before = run.given
     for segment in segments:
         run.given += 1
-        yield _ours_segment(segment, before + segment.id)
-    run.mark = dataclasses.replace(run.mark, segments=run.given)  # all of it is through
+        yield _segment_from(segment, before + segment.id)
+    run.mark = dataclasses.replace(run.mark, segments=run.given)  # the end is reached
     run.sparse_s = model.sparse_s
 
 
-def _ours_segment(segment: Any, number: int) -> Segment:
+def _segment_from(segment: Any, number: int) -> Segment:
     words = [Word(word.start, word.end, word.word, word.probability) for word in segment.words or ()]
     return Segment(
         number,
@@ -312,8 +314,8 @@ def _ours_segment(segment: Any, number: int) -> Segment:
     )
 
 
-def _theirs(options: Options, tokenizer: Any, mark: ResumePoint) -> Any:
-    """Give our options as `WhisperModel.transcribe` would pass them on, from a mark."""
+def _transcription_options(options: Options, tokenizer: Any, mark: ResumePoint) -> Any:
+    """Build faster-whisper's options as `WhisperModel.transcribe` would, from a resume point."""
     named = {
         "beam_size": options.beam_size,
         "temperatures": list(options.temperature),
@@ -334,5 +336,5 @@ def _theirs(options: Options, tokenizer: Any, mark: ResumePoint) -> Any:
 
 
 def versions() -> dict[str, str]:
-    """Name the engine: its parts decide the text."""
+    """Return the versions of the libraries that determine the text."""
     return {name: metadata.version(name) for name in ("faster-whisper", "ctranslate2", "onnxruntime", "av")}

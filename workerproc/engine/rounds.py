@@ -1,11 +1,10 @@
-"""Which native calls are made next, and together: the rule of lock-step. PURE.
+"""Schedules native calls: which are made next, and which are batched. PURE.
 
-Every job of a worker runs faster-whisper's own sequential code; where that code calls the
-engine, the job waits with a `Want`. The oldest jobs are seated, as many as a round may have
-rows; after some minutes of its audio a job lets the next ones have their turn. Once every seated
-job waits, all calls of the earliest kind are made (encodings that are made one by one need not
-wait): encodings come before generations, so that jobs which drifted apart meet again at their next
-generation. Each want that is due is served in that turn, oldest job first: no job can starve another.
+Every job runs faster-whisper's sequential code; where that calls the engine, the job waits with a `Want`. The
+oldest jobs are scheduled (seated), as many as a round has rows; after some minutes of audio a job yields to
+the next ones. Once all seated jobs wait, all calls of the earliest kind are made; encode calls that are not
+batched need not wait. Encode comes before generate, so that jobs that are out of step meet again at the next
+generate call. All due calls are served, the oldest job first, so that no job starves.
 """
 
 from __future__ import annotations
@@ -14,31 +13,31 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
-# Earliest first. Whoever encodes comes to generate right after.
+# Earliest first. A job that encodes generates right after.
 KINDS = ("encode", "detect_language", "align", "generate")
-# More windows at once make encoding no faster on a GPU and take 35 MB each (tiny) or ten times that (large).
+# Larger encode batches are no faster on a GPU, and a window takes 35 MB (tiny) to 350 MB (large).
 ENCODE_MOST = 4
-# On a CPU two at once are slower than one after the other: 54 MB of attention each (tiny) leave the caches.
+# On a CPU batches are slower: the attention of a window, 54 MB (tiny), does not fit into the caches.
 ENCODE_MOST_ON_CPU = 1
-TURN_WINDOWS = 16  # a guess: eight minutes of audio, so that few recordings are ever interrupted
+TURN_WINDOWS = 16  # a guess: eight minutes of audio, so that few recordings are interrupted
 
 
 @dataclass(frozen=True)
 class Want:
     """A call that a job waits for."""
 
-    age: int  # the job's number in the order of arrival: the smaller, the older
+    age: int  # number in order of arrival: smaller is older
     kind: str
-    key: Optional[Hashable]  # calls of equal keys can be one call; None: on its own
+    key: Optional[Hashable]  # calls with equal keys can be batched; None: never
 
 
 def seats(windows: Mapping[int, int], rows: int, jobs: Mapping[int, int]) -> frozenset[int]:
-    """Say which lanes take part in the next round, one a row.
+    """Return the lanes that take part in the next round, one per row.
 
-    `windows`, by a lane's age: how many it has had; who comes later counts from where the others are. The
-    oldest jobs go first, and after each `TURN_WINDOWS` make way: twelve hours don't hold up a minute, nor do
-    many minutes hold up the twelve hours. `jobs`: the age of the job whose part a lane has. The parts of one
-    job take turns after each window, so that whoever comes to help finds several that are not through.
+    `windows`: how many each lane has had, by age; later lanes start from the count of the others. The oldest
+    jobs go first, and yield after each `TURN_WINDOWS`: a recording of 12 hours does not block one of a
+    minute, nor do many short ones block the long one. `jobs`: age of a lane -> age of its job. The parts of
+    one job take turns after each window, so that a helping worker finds several unfinished parts.
     """
     least: dict[int, int] = {}
     for age, had in windows.items():
@@ -53,9 +52,9 @@ def seats(windows: Mapping[int, int], rows: int, jobs: Mapping[int, int]) -> fro
 
 
 def may_begin(wants: Iterable[Want], seated: frozenset[int], encode_most: int = ENCODE_MOST) -> bool:
-    """Say whether calls may be made already, or are better made with those of jobs still to ask.
+    """Say whether calls can be made now, or should wait for those of other seated jobs.
 
-    Windows that are encoded one by one gain nothing by company, so nobody is waited for.
+    Encode calls that are not batched do not wait.
     """
     waiting = [want for want in wants if want.age in seated]
     if encode_most == 1 and any(want.kind == "encode" for want in waiting):
@@ -66,7 +65,7 @@ def may_begin(wants: Iterable[Want], seated: frozenset[int], encode_most: int = 
 def due(
     wants: Iterable[Want], seated: frozenset[int], rows: int, encode_most: int = ENCODE_MOST
 ) -> list[list[Want]]:
-    """Give the calls to make now, in order, each as the wants that it serves."""
+    """Return the calls to make now, in order, each as the list of wants that it serves."""
     waiting = sorted((want for want in wants if want.age in seated), key=lambda want: want.age)
     for kind in KINDS:
         now = [want for want in waiting if want.kind == kind]
@@ -90,7 +89,7 @@ def _grouped(wants: Sequence[Want], most: int) -> list[list[Want]]:
 
 
 def rows_within(round_s: float, row_s: float, most: int) -> int:
-    """Say how many rows a round may have so that it ends within `round_s`: one at least, `most` at most."""
+    """Return how many rows a round may have to end within `round_s`: at least one, at most `most`."""
     if row_s <= 0:
         return most
     return max(1, min(most, int(round_s / row_s)))

@@ -1,4 +1,4 @@
-"""Whether voice detection with options of one's own left out speech, whose text is missing then. PURE."""
+"""Warns if voice detection with custom parameters left out speech, whose text is then missing. PURE."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from supervisor.contract.job_options import VadParameters
 
-# Less than this is breath between words, or what a threshold is for.
+# Less is breath between words, or what a threshold is meant to remove.
 _LEAST_S = 1.0
 _LEAST_SHARE = 0.05
 
@@ -18,7 +18,7 @@ def warnings(
     kept: Sequence[Mapping[str, int]],
     rate_hz: int,
 ) -> tuple[str, ...]:
-    """Say how much of the speech is not kept, and which parameters are not the usual ones.
+    """Return a warning with the speech that was not kept and the parameters that are not defaults.
 
     `speech` and `kept` have `start` and `end` in samples, in order.
     """
@@ -37,7 +37,7 @@ def warnings(
 
 
 def _shared(one: Sequence[Mapping[str, int]], other: Sequence[Mapping[str, int]]) -> int:
-    """Count the samples that are in both."""
+    """Count the samples in both."""
     total = n = 0
     for stretch in one:
         while n < len(other) and other[n]["end"] <= stretch["start"]:

@@ -1,7 +1,7 @@
-"""Where somebody speaks, and the recording without its silences, both in bounded memory.
+"""Voice detection, and the recording without its silence, both in bounded memory.
 
-The voice detector is Silero's, as faster-whisper ships and runs it; here it is fed in
-stretches of half a minute, with the state carried over: the same probabilities to the bit.
+The model is Silero VAD as bundled with faster-whisper. It processes half a minute at a time and carries its
+state over, which gives bit-identical probabilities.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ import numpy.typing as npt
 
 from workerproc.audio.pcm_file import RATE_HZ, PcmFile, Samples
 
-WINDOW = 512  # samples, for which one probability is given
-_CONTEXT = 64  # samples before a window that the detector looks at as well
+WINDOW = 512  # samples per probability
+_CONTEXT = 64  # samples before a window that the model sees too
 _STATE = (1, 1, 128)
 _STRETCH = 1_000  # windows
 STRETCH_S = _STRETCH * WINDOW / RATE_HZ
 
 
 def voice_probabilities(session: Any, pcm_file: PcmFile, step: Callable[[], None]) -> npt.NDArray[np.float32]:
-    """Give for each window of 512 samples how likely somebody speaks in it, shape (windows, 1).
+    """Return the speech probability of each window of 512 samples, shape (windows, 1).
 
-    `session` is the detector's ONNX session; `step` is called after each stretch.
+    `session` is the model's ONNX session; `step` is called after each stretch.
     """
-    # faster-whisper always pads, by a whole window where none is missing, and clears the last context.
+    # faster-whisper always pads, even by a whole window, and clears the last context.
     windows = len(pcm_file) // WINDOW + 1
     hidden = cell = np.zeros(_STATE, dtype=np.float32)
     before = np.zeros(_CONTEXT, dtype=np.float32)
     found = []
     for first in range(0, windows, _STRETCH):
         count = min(_STRETCH, windows - first)
-        heard = np.zeros(count * WINDOW, dtype=np.float32)
+        padded = np.zeros(count * WINDOW, dtype=np.float32)
         samples = pcm_file.read(first * WINDOW, (first + count) * WINDOW)
-        heard[: len(samples)] = samples
-        rows = heard.reshape(count, WINDOW)
+        padded[: len(samples)] = samples
+        rows = padded.reshape(count, WINDOW)
         if first + count == windows:
             rows[-1, -_CONTEXT:] = 0
         context = np.vstack([before[None], rows[:-1, -_CONTEXT:]])
@@ -52,20 +52,20 @@ def voice_probabilities(session: Any, pcm_file: PcmFile, step: Callable[[], None
 
 
 class Speech:
-    """The kept stretches of a tape, one behind the other, as if there was nothing between them."""
+    """The speech in a PCM file, concatenated without the silence in between."""
 
     def __init__(self, pcm_file: PcmFile, stretches: Sequence[Mapping[str, int]]) -> None:
-        """`stretches` have `start` and `end` in samples of the tape, in order."""
+        """`stretches` have `start` and `end` in samples of the PCM file, in order."""
         self._pcm_file = pcm_file
         self._starts = [stretch["start"] for stretch in stretches]
         self._ends_here = np.cumsum([stretch["end"] - stretch["start"] for stretch in stretches]).tolist()
 
     def __len__(self) -> int:
-        """Give the number of samples that are kept."""
+        """Return the number of samples of speech."""
         return self._ends_here[-1] if self._ends_here else 0
 
     def read(self, start: int, end: int) -> Samples:
-        """Give samples `start` to `end` (not included) of what is kept."""
+        """Return samples `start` to `end` (exclusive) of the speech."""
         pieces = [np.zeros(0, dtype=np.float32)]
         at, end = start, min(end, len(self))
         while at < end:
@@ -79,7 +79,7 @@ class Speech:
 
 
 class Known:
-    """Stands for samples where faster-whisper asks only how many they are: their voice is known."""
+    """Replaces the samples in `get_speech_timestamps`: has their length and known probabilities."""
 
     def __init__(self, length: int, probabilities: Any) -> None:
         self.shape = (length,)
@@ -89,10 +89,10 @@ class Known:
         return self.shape[0]
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return self  # padded
+        return self  # in place of the padded array
 
 
 def with_detector(function: Any) -> Callable[..., Any]:
-    """Give faster-whisper's function with a detector that takes `Known` for an answer."""
+    """Return faster-whisper's function with a detector that returns the probabilities of `Known`."""
     names = {**function.__globals__, "get_vad_model": lambda: lambda known: known.probabilities}
     return types.FunctionType(function.__code__, names, function.__name__, function.__defaults__)

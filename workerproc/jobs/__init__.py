@@ -1,1 +1,1 @@
-"""The worker and the way of a job through it."""
+"""The worker's main program, and the transcription of one job."""

@@ -1,4 +1,4 @@
-"""What a worker has for its jobs, whichever they are."""
+"""What the jobs of a worker share: settings, engine, progress, connection to the supervisor."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from workerproc.process.progress import ProgressBoard
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """One loaded engine and what goes with it, shared by all lanes."""
+    """A loaded engine and its surroundings, shared by all lanes."""
 
     settings: WorkerSettings
     recogniser: Recogniser
     batch: Batch
-    engine: Mapping[str, str]  # as the worker tells of itself: it decides the text
-    board: ProgressBoard
-    say: Callable[[Any], None]  # to the supervisor
+    engine: Mapping[str, str]  # versions, device and compute type: they determine the text
+    progress: ProgressBoard
+    send: Callable[[Any], None]  # to the supervisor

@@ -1,10 +1,10 @@
-"""The life of a worker: load, warm up, say so, take jobs, leave when asked.
+"""The worker's main program: load the model, warm up, run jobs, exit when drained.
 
-The main thread is the engine's: it makes the native calls of all jobs. Each job runs in one of
-a few threads, its lane, from decoding to the staged transcript; three small threads listen to
-the link, to SIGTERM, and send beats. The supervisor sends as many jobs as there is room for: those of
-one round of the engine, and one that is prepared meanwhile. The process never ends through
-the interpreter's exit: native libraries hang in theirs.
+The main thread runs the engine: it makes the native calls of all jobs. Each job runs in its own thread, a
+lane, from decoding to the staged transcript. Three more threads receive messages, wait for SIGTERM and send
+heartbeats. The supervisor sends as many jobs as there is room for: those of one round of the engine, and one
+that is prepared meanwhile. The process ends with `os._exit`, since native libraries can hang in their exit
+handlers.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from workerproc.process.link import WorkerLink
 from workerproc.process.progress import ProgressBoard, Ticket
 
 if TYPE_CHECKING:
-    # Heavy: imported in `_load`, when this process can be seen, stopped and asked already.
+    # Large libraries: imported in `_load`, when this process already reports and accepts messages.
     from workerproc.engine.recogniser import Recogniser
     from workerproc.jobs.context import WorkerContext
 
 log = logging.getLogger(__name__)
 
-# What a worker can't go on with: what it says, the event, and its exit code.
+# Errors that end the worker: log message, event, exit code.
 _ENDS: Mapping[type[BaseException], tuple[str, str, Exit]] = {
     errors.ModelBroken: ("model cannot be used", "model-unusable", Exit.MODEL_BROKEN),
     errors.SettingsUnfit: ("settings do not fit the model", "settings-unfit", Exit.SETTINGS_WRONG),
@@ -57,7 +57,7 @@ _ENDS: Mapping[type[BaseException], tuple[str, str, Exit]] = {
 
 
 def be_worker(settings: WorkerSettings) -> NoReturn:
-    """Live this process's whole life. Never returns."""
+    """Run the worker until the process ends. Never returns."""
     writer = logline.set_up("worker", settings.log_level)
     writer.addFilter(_stamp(settings.slot))
 
@@ -67,7 +67,7 @@ def be_worker(settings: WorkerSettings) -> NoReturn:
 
     worker = Worker(settings, WorkerLink(child_bootstrap.link(), die), die)
     try:
-        worker.live()
+        worker.run()
     except tuple(_ENDS) as error:
         sentence, event, code = _ENDS[type(error)]
         facts = {"reason": str(error), "model": settings.model, "device": settings.device}
@@ -88,101 +88,103 @@ def _stamp(slot: str) -> Callable[[logging.LogRecord], bool]:
 
 
 class Worker:
-    """One worker from its first beat to its last job."""
+    """A worker: its threads, its jobs and its state."""
 
     def __init__(self, settings: WorkerSettings, link: WorkerLink, die: Callable[[int], NoReturn]) -> None:
         self._settings = settings
         self._link = link
         self._die = die
-        self._board = ProgressBoard()
-        # Each with its place on the board; None: leave.
+        self._progress = ProgressBoard()
+        # Messages with their tickets; None: the lane ends.
         self._inbox: queue.SimpleQueue[Optional[tuple[Union[Job, Help], Ticket]]] = queue.SimpleQueue()
-        self._leaving = threading.Event()
-        self._stirred = threading.Event()  # a job came: the idle pace of beats is over
+        self._draining = threading.Event()
+        self._job_arrived = threading.Event()  # ends the idle heartbeat interval
         self._room_lock = threading.Lock()
         self._engine: dict[str, str] = {}
         self._batch: Optional[Batch] = None
-        self._born_at_s = clock.now_s()
+        self._started_at_s = clock.now_s()
         self._jobs_ended = 0
-        self._way_is_made = False  # it takes nothing more, and ends when all that it has is done
+        self._is_recycling = False  # takes no more jobs, and exits when all are done
         self._bounds = recycling.bounds_of(
             settings.slot, settings.recycle_jobs, settings.recycle_s, settings.recycle_bytes
         )
 
-    def live(self) -> None:
-        """Load, then take jobs until it is asked to leave. Raises as loading does."""
-        startup.hear_sigterm(lambda: self._leave("SIGTERM"))
-        self._link.listen(self._hear)
-        threading.Thread(target=self._beat, name="beat", daemon=True).start()
+    def run(self) -> None:
+        """Load the model, then run jobs until drained. Raises what loading raises."""
+        startup.on_sigterm(lambda: self._drain("SIGTERM"))
+        self._link.listen(self._on_message)
+        threading.Thread(target=self._send_heartbeats, name="beat", daemon=True).start()
         recogniser = self._load()
         encode_most = rounds.ENCODE_MOST_ON_CPU if self._settings.device == "cpu" else rounds.ENCODE_MOST
         from workerproc.engine.native import tokens_in
 
         tokens = tokens_in if self._settings.chooses_rows else None
-        batch = Batch(recogniser.native, self._settings.batch_size, encode_most, self._board.heed, tokens)
+        batch = Batch(
+            recogniser.native, self._settings.batch_size, encode_most, self._progress.raise_if_stopped, tokens
+        )
         self._batch = batch
-        self._tell_room(batch)
+        self._send_room(batch)
         lanes = [
-            threading.Thread(target=self._work, args=(recogniser, batch), name=f"lane-{n}", daemon=True)
-            for n in range(self._places(self._settings.batch_size))
+            threading.Thread(target=self._run_lane, args=(recogniser, batch), name=f"lane-{n}", daemon=True)
+            for n in range(self._capacity(self._settings.batch_size))
         ]
         for lane in lanes:
             lane.start()
         threading.Thread(target=self._close_after, args=(lanes, batch), name="last", daemon=True).start()
         batch.run()
 
-    # --- heard from the link's thread and SIGTERM's
+    # --- the threads of the socket and of SIGTERM
 
-    def _hear(self, message: ToWorker) -> None:
+    def _on_message(self, message: ToWorker) -> None:
         if isinstance(message, (Job, Help)):
-            ticket = self._board.await_job(message.card.job_id, message.card.attempt)
+            ticket = self._progress.await_job(message.card.job_id, message.card.attempt)
             self._inbox.put((message, ticket))
-            self._stirred.set()
+            self._job_arrived.set()
         elif isinstance(message, StopJob):
-            if self._board.stop(message.job_id, message.attempt):
+            if self._progress.stop(message.job_id, message.attempt):
                 log.info(
                     "job stop requested",
                     extra={"event": "job-stop-requested", "job_id": message.job_id, "reason": message.why},
                 )
-                self._stir_lanes()
+                self._wake_lanes()
         elif isinstance(message, PutDown):
-            order = self._board.spare if message.unbegun_only else self._board.put_down
+            order = self._progress.spare if message.unbegun_only else self._progress.put_down
             if order(message.job_id, message.attempt):
                 facts = {"job_id": message.job_id, "reason": message.why}
                 log.info("suspending job", extra={"event": "job-suspend-requested", **facts})
-                self._stir_lanes()
+                self._wake_lanes()
         else:
             _: Drain = message
-            self._leave("drain")
+            self._drain("drain")
 
-    def _stir_lanes(self) -> None:
+    def _wake_lanes(self) -> None:
         if self._batch is not None:
-            self._batch.stir()
+            self._batch.wake()
 
-    def _leave(self, reason: str) -> None:
-        """Finish the jobs that have begun, then leave. Said twice, it changes nothing."""
-        if self._leaving.is_set():
+    def _drain(self, reason: str) -> None:
+        """Finish the jobs that have started, then exit. A second call does nothing."""
+        if self._draining.is_set():
             return
-        self._leaving.set()
+        self._draining.set()
         log.info("worker exiting", extra={"event": "worker-exiting", "reason": reason})
-        if self._board.has_nothing_to_finish:
+        if self._progress.has_nothing_to_finish:
             self._die(Exit.OK)
-        for _ in range(self._places(self._settings.batch_size)):
+        for _ in range(self._capacity(self._settings.batch_size)):
             self._inbox.put(None)
 
-    def _beat(self) -> None:
+    def _send_heartbeats(self) -> None:
         while True:
-            self._link.send(self._board.beat())
-            if self._board.is_idle:
-                # On the host clock's own beat: the supervisor wakes once for all workers of the host.
+            self._link.send(self._progress.beat())
+            if self._progress.is_idle:
+                # Aligned to the host's clock, so that the supervisor wakes up once for all workers.
                 every_s = self._settings.idle_beat_s
-                self._stirred.wait(every_s - clock.now_s() % every_s)
-                self._stirred.clear()
+                self._job_arrived.wait(every_s - clock.now_s() % every_s)
+                self._job_arrived.clear()
             else:
                 time.sleep(self._settings.beat_s)
 
     def _close_after(self, lanes: Sequence[threading.Thread], batch: Batch) -> None:
-        """End the worker when its last lane has ended; an engine that is still in a call works in vain."""
+        """Exit when the last lane has ended; a native call that still runs is not waited for."""
         for lane in lanes:
             lane.join()
         if batch.is_broken:
@@ -200,15 +202,15 @@ class Worker:
             from workerproc.engine import recogniser as engine
         except ImportError as error:
             raise errors.ModelBroken(f"the engine can't be imported: {error}") from error
-        self._board.step()
+        self._progress.step()
         recogniser = engine.Recogniser(
-            settings.model_path, settings.device, settings.compute_type, settings.threads, self._board.step
+            settings.model_path, settings.device, settings.compute_type, settings.threads, self._progress.step
         )
         unfit = recogniser.unfit(settings.options)
         if unfit is not None:
             raise errors.SettingsUnfit(f"[transcription] {unfit}. Correct it, then reload")
         loaded_at_s = clock.now_s()
-        self._board.enter("warming")
+        self._progress.enter("warming")
         recogniser.warm_up()
         ready_at_s = clock.now_s()
 
@@ -222,22 +224,24 @@ class Worker:
             **self._engine,
         }
         self._engine = {**self._engine, "device": settings.device, "compute_type": recogniser.compute_type}
-        self._board.enter("idle")
+        self._progress.enter("idle")
         self._link.send(Up(f"{settings.model} on {settings.device} ({recogniser.compute_type})", facts))
         log.info("worker ready", extra={"event": "worker-ready", **facts})
         return recogniser
 
-    # --- the lanes' threads
+    # --- the lanes
 
-    def _work(self, recogniser: Recogniser, batch: Batch) -> None:
-        """Take jobs one by one until the worker leaves, or breaks."""
+    def _run_lane(self, recogniser: Recogniser, batch: Batch) -> None:
+        """Run jobs one by one until the worker is drained, or fails."""
         from workerproc.jobs.context import WorkerContext
 
-        context = WorkerContext(self._settings, recogniser, batch, self._engine, self._board, self._link.send)
+        context = WorkerContext(
+            self._settings, recogniser, batch, self._engine, self._progress, self._link.send
+        )
         try:
             while True:
                 wanted = self._inbox.get()
-                if wanted is None or self._leaving.is_set():
+                if wanted is None or self._draining.is_set():
                     return
                 message, ticket = wanted
                 if isinstance(message, Help):
@@ -245,50 +249,50 @@ class Worker:
                 else:
                     self.do(message, ticket, context)
                     self._jobs_ended += 1
-                self._tell_room(batch)
-        except BaseException as error:  # noqa: BLE001  # the main thread raises it
+                self._send_room(batch)
+        except BaseException as error:  # noqa: BLE001  # raised in the main thread
             batch.close(error)
 
-    def _places(self, rows: int) -> int:
-        """Say how many jobs may be here: those of a round, and one that is prepared meanwhile.
+    def _capacity(self, rows: int) -> int:
+        """Return how many jobs the worker takes: those of a round, and one that is prepared meanwhile.
 
-        In profile `rem` each is worked on by itself, as REM's own worker does.
+        In profile `rem` it takes one at a time, as REM's own worker does.
         """
         return rows + 1 if self._settings.profile == "fast" else 1
 
-    def _tell_room(self, batch: Batch) -> None:
-        with self._room_lock:  # a number that was counted later must not be sent earlier
-            holding = self._board.known_count
+    def _send_room(self, batch: Batch) -> None:
+        with self._room_lock:  # numbers must be sent in the order in which they were counted
+            holding = self._progress.known_count
             rows = batch.rows
-            free = max(0, self._places(rows) - holding)
-            if self._makes_way():
+            free = max(0, self._capacity(rows) - holding)
+            if self._must_recycle():
                 free = 0
             measured = {name: f"{ms:.3f}" for name, ms in batch_tuning.in_ms(batch.measured).items()}
             self._link.send(Room(free, holding, rows, batch.rows_fit, measured))
-            if self._way_is_made and not holding:
+            if self._is_recycling and not holding:
                 self._die(Exit.RECYCLE)
 
-    def _makes_way(self) -> bool:
-        """Find out, and say once, whether this worker has lived long enough."""
-        if not self._way_is_made:
-            age_s = clock.now_s() - self._born_at_s
+    def _must_recycle(self) -> bool:
+        """Say whether the worker is to be recycled; log it once."""
+        if not self._is_recycling:
+            age_s = clock.now_s() - self._started_at_s
             why = recycling.reason(self._bounds, self._jobs_ended, age_s, recycling.resident_bytes())
             if why is not None:
-                self._way_is_made = True
+                self._is_recycling = True
                 log.info(
                     "worker recycling: a fresh process replaces it",
                     extra={"event": "worker-recycled", "reason": why},
                 )
-        return self._way_is_made
+        return self._is_recycling
 
     def do(self, job: Job, ticket: Ticket, context: WorkerContext) -> None:
-        """Do one job and say what became of it. Nothing escapes but `DeviceBroken`."""
+        """Run one job and send its outcome. Raises `DeviceBroken` only."""
         from workerproc.jobs.job import transcribe_job
 
         card = job.card
         facts = {"job_id": card.job_id, "attempt": card.attempt}
         try:
-            self._board.begin(ticket)
+            self._progress.begin(ticket)
             log.debug("transcription started", extra={"event": "job-begun", **facts})
             staged = transcribe_job(job, context)
         except errors.JobPutDown:
@@ -296,23 +300,23 @@ class Worker:
             log.info("job suspended (checkpoint saved)", extra={"event": "job-suspended", **facts})
         except errors.JobStopped:
             log.info("job stopped", extra={"event": "job-stopped", **facts})
-        except Exception as error:  # noqa: BLE001  # whatever a recording does to the engine, the worker goes on
-            self._give_up(card, error, facts)
+        except Exception as error:  # noqa: BLE001  # an error of one recording must not end the worker
+            self._report_failure(card, error, facts)
         else:
             self._link.send(staged)
             figures = {"audio_s": staged.audio_s, "took_s": round(staged.took_s, 3)}
             log.info("transcription finished", extra={"event": "job-staged", **facts, **figures})
         finally:
-            self._board.end(ticket)
+            self._progress.end(ticket)
 
     def _help(self, wanted: Help, ticket: Ticket, context: WorkerContext) -> None:
-        """Work on another worker's recording; whatever goes wrong here, that worker does the rest."""
+        """Help with another worker's recording. If this fails, that worker does the rest."""
         from workerproc.jobs.job import help_with
 
         card = wanted.card
         facts = {"job_id": card.job_id, "attempt": card.attempt}
         try:
-            self._board.begin(ticket)
+            self._progress.begin(ticket)
             help_with(wanted, context)
             log.info("part of a recording completed", extra={"event": "segment-completed", **facts})
         except errors.JobStopped:
@@ -326,15 +330,15 @@ class Worker:
             if errors.classify(error) is Failure.SICK_DEVICE:
                 raise errors.DeviceBroken(errors.sentence(error)) from error
         finally:
-            self._board.end(ticket)
+            self._progress.end(ticket)
             self._link.send(Helped(card.job_id, card.attempt))
 
-    def _give_up(self, card: JobCard, error: Exception, facts: dict[str, object]) -> None:
+    def _report_failure(self, card: JobCard, error: Exception, facts: dict[str, object]) -> None:
         failure, reason = errors.classify(error), errors.sentence(error)
         if failure is Failure.REJECTED:
             log.warning("recording rejected", extra={"event": "job-rejected", **facts, "reason": reason})
         else:
-            # The recording may be tried again: the broker says ERROR where it has failed for good.
+            # The job may be retried: the broker logs an error when it has failed for good.
             log.warning(
                 "attempt failed",
                 extra={"event": "attempt-failed", **facts, "failure": failure.value, "reason": reason},

@@ -1,1 +1,1 @@
-"""What every worker process has: its start, its link, its progress, its errors."""
+"""The worker process: startup, socket to the supervisor, progress, error classes."""

@@ -1,6 +1,6 @@
-"""What can go wrong inside a worker, by who can cure it; and what a foreign error text means.
+"""Error classes of the worker, and the classification of errors raised by libraries.
 
-`classify` is the one place that reads the words of CTranslate2, CUDA and oneDNN.
+Only `classify` interprets the error messages of CTranslate2, CUDA and oneDNN.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _MEMORY = re.compile(
     r"out of memory|failed to allocate|could not create a memory object|std::bad_alloc|STATUS_ALLOC_FAILED",
     re.IGNORECASE,
 )
-# Narrow on purpose: a false hit ends a healthy process and holds its slot.
+# Deliberately narrow: a false match ends a healthy process and holds its slot.
 _DEVICE = re.compile(
     r"\bCUDA\b|\bcuDNN|\bcuBLAS|CUBLAS_STATUS|CUDNN_STATUS|libcu(dnn|blas|da)|compiled with CUDA",
     re.IGNORECASE,
@@ -23,35 +23,35 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class AudioRejected(Exception):
-    """Nobody can cure it: this file can't be transcribed. The text is a sentence for people."""
+    """This file cannot be transcribed, and no retry will help. The message is shown to users."""
 
 
 class ModelBroken(Exception):
-    """The model can't be used on this device. A person must change the settings or the folder."""
+    """The model cannot be used on this device. An operator must change the settings or the model folder."""
 
 
 class SettingsUnfit(Exception):
-    """The model can't follow the service's own options. A person must change the settings."""
+    """The model does not support the service's options. An operator must change the settings."""
 
 
 class DeviceBroken(Exception):
-    """The device can't be used. A person or a reboot must cure it."""
+    """The device cannot be used until it is repaired or the host is rebooted."""
 
 
 class MemoryLacking(Exception):
-    """The model does not fit into the memory that there is. A smaller one, or smaller numbers, may."""
+    """The model does not fit into memory. A smaller model, or a smaller batch, may."""
 
 
 class JobStopped(Exception):
-    """The supervisor took the job back: forget it, write nothing more of it."""
+    """The supervisor stopped the job: the worker must write nothing more for it."""
 
 
 class JobPutDown(JobStopped):
-    """The supervisor wants the job put down: one more checkpoint, then forget it."""
+    """The supervisor suspends the job: the worker writes a last checkpoint and ends it."""
 
 
 def classify(error: BaseException) -> Failure:
-    """Say which class of failure an error in the middle of a job is."""
+    """Return the failure class of an error that was raised during a job."""
     if isinstance(error, AudioRejected):
         return Failure.REJECTED
     if isinstance(error, DeviceBroken):
@@ -66,13 +66,13 @@ def classify(error: BaseException) -> Failure:
 
 
 def sentence(error: BaseException, limit_chars: int = 300) -> str:
-    """Give the first line of an error, with its class where the text alone says little."""
+    """Return the first line of an error message, with the error's class unless it is written for users."""
     text = " ".join((str(error).strip() or "no details").splitlines()[:1])
     return (text if isinstance(error, AudioRejected) else f"{type(error).__name__}: {text}")[:limit_chars]
 
 
 def at_start(error: Exception, where: str) -> Exception:
-    """Turn what loading or warming up raised into the error that says who can cure it."""
+    """Convert an error raised while loading or warming up into one of the classes above."""
     text = f"{where}: {sentence(error)}"
     if isinstance(error, JobStopped):
         return error

@@ -1,8 +1,8 @@
-"""The worker's end of the socket: one thread hears, everybody may speak.
+"""The worker's end of the socket to the supervisor: one thread receives, any thread may send.
 
-Messages are heard at once, though the main thread is inside a native call for seconds.
-The end of the link means that the supervisor is gone: the process leaves at that moment,
-which is the only orphan safety there is where the kernel has no parent-death signal.
+Messages are received while the main thread is inside a native call, which may take seconds. When the socket
+closes, the supervisor is gone and the process exits at once. Where the kernel has no parent-death signal,
+this is the only protection against orphaned workers.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ _READ_BYTES = 65_536
 
 
 class WorkerLink:
-    """A socket to the supervisor that ends the process when it breaks."""
+    """A socket to the supervisor; the process exits when it is closed."""
 
     def __init__(self, sock: socket.socket, die: Callable[[int], None]) -> None:
-        """`die` ends the process with a code, after its log is written."""
+        """`die` flushes the log and ends the process with an exit code."""
         self._sock = sock
         self._die = die
         self._lock = threading.Lock()
 
     def send(self, message: FromWorker) -> None:
-        """Write one message, whole, from any thread."""
+        """Send one message. May be called from any thread."""
         line = messages.write(message)
         try:
             with self._lock:
                 self._sock.sendall(line)
         except OSError:
-            # Nobody is left to read a log either.
+            # The log has no reader any more either.
             os._exit(Exit.ORPHANED)
 
-    def listen(self, hear: Callable[[ToWorker], None]) -> None:
-        """Start the thread that gives each message to `hear`."""
-        threading.Thread(target=self._listen, args=(hear,), name="link", daemon=True).start()
+    def listen(self, on_message: Callable[[ToWorker], None]) -> None:
+        """Start the thread that calls `on_message` with each message."""
+        threading.Thread(target=self._listen, args=(on_message,), name="link", daemon=True).start()
 
-    def _listen(self, hear: Callable[[ToWorker], None]) -> None:
+    def _listen(self, on_message: Callable[[ToWorker], None]) -> None:
         lines = framing.LineSplitter()
         while True:
             try:
@@ -56,7 +56,7 @@ class WorkerLink:
                 os._exit(Exit.ORPHANED)
             try:
                 for line in lines.feed(data):
-                    hear(messages.read(line, messages.TO_WORKER))
+                    on_message(messages.read(line, messages.TO_WORKER))
             except framing.BadLine as error:
                 log.error("invalid message", extra={"event": "message-invalid", "reason": str(error)})
                 self._die(Exit.PROTOCOL)

@@ -1,7 +1,8 @@
-"""Which folder a model's name means, found without the network where that is possible.
+"""Resolves a model name to a local folder, without network access.
 
-A folder, then the local Hugging Face cache, then (tiny.en) the packaged model. What is
-incomplete is never taken for a model. `model_download.py` asks the hub for what is not found here.
+A name may be a folder, a repository of the Hugging Face hub, or a model installed as a Python package
+(tiny.en). An incomplete folder is not accepted. `verbs/model_download.py` also searches the Hugging Face
+cache, and downloads what is not found locally.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ _REQUIRED = ("model.bin", "config.json", "tokenizer.json")
 
 
 class NoModel(Exception):
-    """There is no such model, or it can't be had; `cure` says what to do.
+    """The model does not exist or is not available; `cure` says what to do.
 
-    `is_final`: it stays so until a person does something, so that trying again by itself is no use.
+    `is_final`: retrying cannot help until an operator changes something.
     """
 
     def __init__(self, reason: str, cure: str, is_final: bool = False) -> None:
@@ -31,14 +32,14 @@ class NoModel(Exception):
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A complete model and where it came from: folder, cache, package or hub."""
+    """A complete model folder, and its source: folder, cache, package or hub."""
 
     path: Path
     source: str
 
 
 def missing_files(folder: Path) -> list[str]:
-    """Name what a folder lacks to be a model; empty where it is complete."""
+    """List the files that a model folder lacks; empty where it is complete."""
     missing = [name for name in _REQUIRED if not _has(folder / name)]
     if not any(_has(path) for path in folder.glob("vocabulary.*")):
         missing.append("vocabulary.json or vocabulary.txt")
@@ -47,13 +48,15 @@ def missing_files(folder: Path) -> list[str]:
 
 def _has(path: Path) -> bool:
     try:
-        return path.stat().st_size > 0  # follows the cache's links: a dangling one is a missing file
+        return (
+            path.stat().st_size > 0
+        )  # follows symbolic links of the cache: a dangling link is a missing file
     except OSError:
         return False
 
 
 def folder_of(name: str) -> Optional[Path]:
-    """Take a name as a folder. Raises `NoModel` where it is one but not a model, or should be one."""
+    """Return the folder that a name refers to, if it does. Raises `NoModel` where it is no complete model."""
     path = Path(name).expanduser()
     if path.is_dir() and (is_folder(name) or not missing_files(path)):
         missing = missing_files(path)
@@ -74,7 +77,7 @@ def folder_of(name: str) -> Optional[Path]:
 
 
 def repository_of(name: str) -> str:
-    """Give the hub repository of a name. Raises `NoModel` for a name that nobody knows."""
+    """Return the hub repository of a name. Raises `NoModel` for an unknown name."""
     if name in MODELS:
         return MODELS[name]
     if is_repository(name):
@@ -83,7 +86,7 @@ def repository_of(name: str) -> str:
 
 
 def packaged(name: str) -> Optional[Path]:
-    """Find the model that ships as a Python package, without importing it."""
+    """Find the model that is installed as a Python package, without importing the package."""
     if name != PACKAGED_MODEL:
         return None
     spec = importlib.util.find_spec(PACKAGE)

@@ -1,13 +1,13 @@
-"""What this worker is doing, as its beats tell it: written by the threads that work, read by others.
+"""Progress of the worker, which its heartbeats report, and requests to stop or suspend its jobs.
 
-`moves` only ever grows, and only by achievements: bytes read, packets decoded, a VAD
-window, an encode, a generate. A thread that merely lives never touches it. Each thread
-works on one job at a time, from `begin` to `end`; the board knows which. It also holds
-what must reach that thread in mid-job: which jobs are to be forgotten, or put down.
+`moves` is a counter that increases with each unit of work: packets decoded, a VAD window, an encode, a
+generate. A thread that is alive but makes no progress does not increase it. Each thread works on one job at
+a time, from `begin` to `end`. Requests to stop or suspend a job are stored here, and are raised as exceptions
+in the thread that runs the job.
 
-One recording may come again while its earlier attempt is still here, stopped but in the middle of a native
-call. So each arrival has a ticket of its own: an order is for one attempt, and a later one waits for the
-end of the earlier, so that two threads never work on one recording.
+A recording may be delivered again while its earlier attempt is still inside a native call. So each delivery
+has its own ticket: a request applies to one attempt, and a later attempt waits until the earlier one has
+ended, so that two threads never work on the same recording.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from workerproc.process.errors import JobPutDown, JobStopped
 
 @dataclass(eq=False)
 class Ticket:
-    """One arrival of a job, from `await_job` to `end`. Its fields belong to the board."""
+    """One delivery of a job, from `await_job` to `end`. Only `ProgressBoard` accesses its fields."""
 
     job_id: str
     attempt: int
-    order: Optional[type[JobStopped]] = None  # what it is to end with before its time, if it is
-    is_begun: bool = False  # the engine had a window of it
+    order: Optional[type[JobStopped]] = None  # the exception that ends it early, if requested
+    is_begun: bool = False  # the engine has processed a window of it
     progress: Optional[Progress] = None  # from `begin` on
 
 
@@ -38,30 +38,30 @@ class ProgressBoard:
         self._changed = threading.Condition()
         self._phase = "loading"
         self._moves = 0
-        self._tickets: list[Ticket] = []  # of all that is here, oldest first
-        self._mine = threading.local()  # .ticket: the one that this thread works on
+        self._tickets: list[Ticket] = []  # of all jobs here, oldest first
+        self._mine = threading.local()  # .ticket: of the job that this thread works on
 
     def beat(self) -> Beat:
-        """Give the present state as a message."""
+        """Return the current state as a heartbeat message."""
         with self._changed:
             begun = tuple(ticket.progress for ticket in self._tickets if ticket.progress is not None)
             return Beat(self._phase, self._moves, begun)
 
     @property
     def known_count(self) -> int:
-        """How many jobs are here, begun or not."""
+        """How many jobs this worker has, started or not."""
         with self._changed:
             return len(self._tickets)
 
     @property
     def is_idle(self) -> bool:
-        """True while no job is here or on its way to the main thread: it has nothing to tell."""
+        """True while the worker has no job, started or waiting."""
         with self._changed:
             return self._phase == "idle" and not self._tickets
 
     @property
     def has_nothing_to_finish(self) -> bool:
-        """True before the worker is ready: leaving then leaves no work behind."""
+        """True before the worker is ready: it can exit without losing work."""
         with self._changed:
             return self._phase in ("loading", "warming")
 
@@ -72,20 +72,23 @@ class ProgressBoard:
         return ticket
 
     def enter(self, phase: str) -> None:
-        """Say what the worker does from now on: loading, warming or idle."""
+        """Set the worker's phase: loading, warming or idle."""
         with self._changed:
             self._phase = phase
             self._moves += 1
 
     def await_job(self, job_id: str, attempt: int) -> Ticket:
-        """Know of a job that will begin; from now on it can be stopped."""
+        """Register a job that will start; from now on it can be stopped."""
         ticket = Ticket(job_id, attempt)
         with self._changed:
             self._tickets.append(ticket)
         return ticket
 
     def begin(self, ticket: Ticket) -> None:
-        """Take up a job in this thread, once an earlier attempt has left. Raises as `heed` and `step` do."""
+        """Start a job in this thread once its earlier attempt has ended.
+
+        Raises as `raise_if_stopped` and `step` do.
+        """
         self._mine.ticket, self._mine.is_in_windows = ticket, False
         with self._changed:
             self._changed.wait_for(lambda: ticket.order is not None or not self._has_earlier(ticket))
@@ -98,11 +101,11 @@ class ProgressBoard:
         return any(one.job_id == ticket.job_id for one in earlier)
 
     def join(self, ticket: Optional[Ticket]) -> None:
-        """Work on a job that another thread took up: it can be stopped here as well."""
+        """Let this thread work on a job that another thread started: stopping it stops this thread too."""
         self._mine.ticket = ticket
 
     def end(self, ticket: Ticket) -> None:
-        """Lay the job down, whatever became of it."""
+        """End the job, whatever its outcome."""
         self._mine.ticket = None
         with self._changed:
             self._moves += 1
@@ -112,20 +115,20 @@ class ProgressBoard:
             self._changed.notify_all()
 
     def stop(self, job_id: str, attempt: int = 0) -> bool:
-        """Ask the thread that has this job to forget it; False where it is not, or no longer, ours.
+        """Request that this job be stopped; False where this worker does not have it.
 
-        `attempt` 0: whichever is here.
+        `attempt` 0: any attempt.
         """
         return self._order(job_id, attempt, JobStopped)
 
     def spare(self, job_id: str, attempt: int = 0) -> bool:
-        """As `put_down`, but for a job whose first window is through the engine: False, and it goes on."""
+        """Do `put_down`, unless the engine has processed a window of the job: then return False."""
         with self._changed:
             is_begun = any(one.is_begun for one in self._named(job_id, attempt))
         return not is_begun and self.put_down(job_id, attempt)
 
     def put_down(self, job_id: str, attempt: int = 0) -> bool:
-        """Ask the thread that has this job to write a checkpoint and forget it; False as for `stop`."""
+        """Request that this job write a checkpoint and end; returns False as `stop` does."""
         return self._order(job_id, attempt, JobPutDown)
 
     def _named(self, job_id: str, attempt: int) -> list[Ticket]:
@@ -135,25 +138,24 @@ class ProgressBoard:
         with self._changed:
             named = self._named(job_id, attempt)
             for ticket in named:
-                if ticket.order is not JobStopped:  # what is no longer ours needs no checkpoint either
+                if ticket.order is not JobStopped:  # a stopped job needs no checkpoint
                     ticket.order = how
             self._changed.notify_all()
             return bool(named)
 
-    def heed(self) -> None:
-        """Raise `JobStopped` or `JobPutDown` where this thread's job is to end so; for where it waits.
+    def raise_if_stopped(self) -> None:
+        """Raise `JobStopped` or `JobPutDown` if requested for this thread's job. Called while a thread waits.
 
-        What a window had reached is lost then: another worker has done it again before this one could
-        tell that it was through.
+        The current window is lost: another worker can redo it before this thread would have finished it.
         """
         ticket = self.mine
         if ticket is not None and ticket.order is not None:
             raise ticket.order(ticket.job_id)
 
     def step(self) -> None:
-        """Count one achievement. Raises `JobStopped` or `JobPutDown` where this thread's job is to end so.
+        """Count a unit of work. Raises `JobStopped` or `JobPutDown` if requested for this thread's job.
 
-        Not `JobPutDown` once a window is through the engine: its text is on the way, and takes no time.
+        `JobPutDown` is deferred to the end of the current window, whose text is almost ready.
         """
         ticket = self.mine
         with self._changed:
@@ -165,7 +167,7 @@ class ProgressBoard:
             raise order(ticket.job_id)
 
     def begin_window(self) -> None:
-        """Say that this thread's job stands between two windows. Raises as `step` does, and `JobPutDown`."""
+        """Note that this thread's job is between two windows. Raises any requested `JobStopped`."""
         self._mine.is_in_windows = False
         self.step()
         self._mine.is_in_windows = True
@@ -174,7 +176,7 @@ class ProgressBoard:
             ticket.is_begun = True
 
     def reach(self, phase: str, done_s: float, audio_s: float) -> None:
-        """Say how far this thread's job is, and count it. Raises as `step` does."""
+        """Set the progress of this thread's job and count a unit of work. Raises as `step` does."""
         ticket = self.mine
         if ticket is not None:
             ticket.progress = Progress(ticket.job_id, phase, done_s, audio_s, ticket.attempt)

@@ -1,7 +1,8 @@
-"""When a worker has lived long enough and makes way for a fresh one, between jobs. PURE (but one reading).
+"""When a worker is recycled: it exits between jobs and a new process replaces it.
 
-Engines keep what they once took: CTranslate2's memory on a GPU only grows. The bounds of a
-host's workers differ by up to a tenth, so that they don't go all at once.
+CTranslate2 does not return GPU memory, so the memory of a long-lived worker only grows. The limits of a
+host's workers differ by up to 10 %, so that they are not recycled at the same time. PURE, except
+`resident_bytes`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _SPREAD = 0.1
 
 @dataclass(frozen=True)
 class Bounds:
-    """After how much a worker makes way; 0: never for this."""
+    """Limits after which a worker is recycled; 0: no limit."""
 
     jobs: int = 0
     age_s: float = 0.0
@@ -24,13 +25,13 @@ class Bounds:
 
 
 def bounds_of(slot: str, jobs: int, age_s: float, resident_bytes: int) -> Bounds:
-    """Give a slot's own bounds: up to a tenth below those that are set, but for memory."""
+    """Return a slot's limits: up to 10 % below the configured ones, except for memory."""
     share = 1.0 - _SPREAD * (zlib.crc32(slot.encode()) % 1_000) / 1_000
     return Bounds(max(1, int(jobs * share)) if jobs else 0, age_s * share, resident_bytes)
 
 
 def reason(bounds: Bounds, jobs: int, age_s: float, resident_bytes: int) -> Optional[str]:
-    """Say why a worker should make way; None where it need not."""
+    """Say why a worker should be recycled; None where it should not."""
     if bounds.jobs and jobs >= bounds.jobs:
         return f"{jobs} jobs"
     if bounds.age_s and age_s >= bounds.age_s:
@@ -41,7 +42,7 @@ def reason(bounds: Bounds, jobs: int, age_s: float, resident_bytes: int) -> Opti
 
 
 def resident_bytes() -> int:
-    """How much memory this process has; 0 where the system does not tell."""
+    """Return the resident memory of this process; 0 where the system does not report it."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

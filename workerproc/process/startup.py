@@ -1,6 +1,6 @@
-"""The first statements of a worker, before anything heavy is imported.
+"""Startup of a worker process: bind it to its supervisor, set CPU affinity, block signals.
 
-Imports little: what goes wrong after these lines can no longer leave an orphan with a GPU.
+Runs before large libraries are imported, so that a later error cannot leave an orphan that holds a GPU.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def die_with(parent_pid: int) -> None:
-    """Bind this process's life to its supervisor's; leave at once where that is over already.
+    """Have the kernel kill this process when its supervisor dies; exit at once if it is already dead.
 
-    The comparison comes after the arming: a parent that died before it sends no signal. macOS has no
-    such signal: there the end of the link's socket ends the worker.
+    The parent is compared after `prctl`: if it died before that, no signal is sent. macOS has no
+    parent-death signal: there the worker exits when its socket is closed.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -33,16 +33,16 @@ def die_with(parent_pid: int) -> None:
 
 
 def die_with_supervisor() -> None:
-    """Do `die_with` in a verb that a supervisor started; those of the command line live on their own."""
+    """Call `die_with` in a verb that a supervisor started, but not in one started from a command line."""
     if child_bootstrap.PARENT_PID in os.environ:
         die_with(child_bootstrap.parent_pid())
 
 
 def run_on(cpus: Collection[int]) -> None:
-    """Stay on the CPUs near the device, before threads are made: they inherit it.
+    """Set the CPU affinity to the CPUs near the device. Call before threads are created: they inherit it.
 
-    Only on those of them that this process may use; where none is left, or the system has no such
-    thing, the kernel chooses.
+    CPUs that this process may not use are left out. If none remains, or the system does not support
+    affinity, nothing is changed.
     """
     if cpus and hasattr(os, "sched_setaffinity"):
         usable = os.sched_getaffinity(0) & set(cpus)
@@ -51,9 +51,9 @@ def run_on(cpus: Collection[int]) -> None:
 
 
 def dump_stacks_to(path: str) -> None:
-    """Write every thread's stack to a file on SIGUSR2, even inside a native call.
+    """Write the stacks of all threads to a file on SIGUSR2, also during a native call.
 
-    Where the file can't be made they go to stderr: a dump is no reason to refuse work.
+    If the file cannot be created they are written to stderr.
     """
     try:
         os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
@@ -64,25 +64,25 @@ def dump_stacks_to(path: str) -> None:
 
 
 def hold_signals() -> None:
-    """Keep SIGTERM waiting for `hear_sigterm`; SIGINT from a terminal is the supervisor's affair.
+    """Block SIGTERM until `on_sigterm` waits for it; ignore SIGINT, which the supervisor handles.
 
-    Before the first thread is made, the log's included: threads inherit the mask, and one
-    without it would take the signal and end the process in mid-job.
+    Call before the first thread is created, including the log's: threads inherit the signal mask, and a
+    thread without it would receive the signal and end the process during a job.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
 
-def hear_sigterm(leave: Callable[[], None]) -> None:
-    """Call `leave` on each SIGTERM, from a thread of its own.
+def on_sigterm(drain: Callable[[], None]) -> None:
+    """Call `drain` on each SIGTERM, from a separate thread.
 
-    A handler in the main thread would wait for the native call that is running (up to
-    seconds); a thread in sigwait hears it in milliseconds. `hold_signals` comes first.
+    A handler in the main thread would have to wait for the native call that is running (up to seconds);
+    a thread in sigwait receives the signal in milliseconds. Call `hold_signals` first.
     """
 
     def wait() -> None:
         while True:
             signal.sigwait({signal.SIGTERM})
-            leave()
+            drain()
 
     threading.Thread(target=wait, name="sigterm", daemon=True).start()

@@ -1,6 +1,7 @@
-"""Keeps the libraries of the engine from telling others about us, also where nobody started us with care.
+"""Disables the telemetry of onnxruntime and huggingface_hub, however the process was started.
 
-onnxruntime's wheel uploads usage and keeps an id in ~/.cache/Microsoft; huggingface_hub counts what uses it.
+The onnxruntime wheel uploads usage data and stores an id in ~/.cache/Microsoft; huggingface_hub sends the
+versions of the libraries in use.
 """
 
 from __future__ import annotations
@@ -11,6 +12,6 @@ _NAMES = ("ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED", "HF_HUB_DISABLE_TEL
 
 
 def switch_off() -> None:
-    """Do so, and draw no progress bars. Before the first import of any of them."""
+    """Disable telemetry and progress bars. Call before these libraries are imported."""
     os.environ.update(dict.fromkeys(_NAMES, "1"))
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
