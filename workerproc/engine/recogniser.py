@@ -3,7 +3,7 @@
 A `Recogniser` is a loaded model on one device. Its text equals that of `WhisperModel.transcribe` with the
 same options, threads and interpreter. The steps of that function (voice detection, features, language,
 windows, timestamps) run separately here, each with faster-whisper's code, on one object per job; the objects
-share the model. Differences: samples and features are read in pieces (`pcm_file.py`, `features.py`), native calls are
+share the model. Samples and features are read in pieces (`pcm_file.py`, `features.py`), native calls are
 batched with those of other jobs (`native.py`), and a transcription can be resumed at any window
 (`ResumePoint`). `step` is called after everything that takes time.
 """
