@@ -98,7 +98,7 @@ def test_job_in_a_broken_engine_is_given_up_and_only_a_sick_device_ends_the_work
 
     with ours, theirs:
         with pytest.raises(DeviceBroken) if ends else contextlib.nullcontext():
-            worker.do(Job(job), worker._board.await_job(job.job_id, job.attempt), context)
+            worker.do(Job(job), worker._progress.await_job(job.job_id, job.attempt), context)
         line = ours.recv(65_536)
 
     told = messages.read(line.rstrip(b"\n"), messages.FROM_WORKER)

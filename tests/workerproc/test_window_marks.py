@@ -82,5 +82,5 @@ def test_earlier_text_is_cut_to_what_hotwords_leave_and_the_mark_keeps_all_of_it
 def test_lost_text_is_told_where_a_text_of_ones_own_may_be_the_cause(
     options: Options, told: list[str]
 ) -> None:
-    assert list(job._lost_text(options, 60.0)) == told
-    assert list(job._lost_text(options, 0.0)) == []
+    assert list(job._sparse_text_warnings(options, 60.0)) == told
+    assert list(job._sparse_text_warnings(options, 0.0)) == []
