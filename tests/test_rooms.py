@@ -61,7 +61,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "supervisor/cli/text",
     ),
     "supervisor/cli/doctor": (
-        *_CONTRACT, "supervisor/settings", "supervisor/placement", "supervisor/pool", "supervisor/processes",
+        *_CONTRACT, "supervisor/settings", "supervisor/placement", "supervisor/processes",
         "supervisor/notices", "supervisor/cli/client", "supervisor/cli/text",
     ),
     "supervisor/cli": (

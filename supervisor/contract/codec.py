@@ -85,7 +85,7 @@ def _checked(kind: Any, value: Any, where: str) -> Any:
     if origin is tuple:
         return _checked_items(kind, value, where)
     if origin is dict:
-        return _checked_mapping(value, where)
+        return _checked_mapping(kind, value, where)
     if dataclasses.is_dataclass(kind):
         return from_plain(typing.cast(Any, kind), value, where)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
@@ -109,11 +109,12 @@ def _checked_items(kind: Any, value: Any, where: str) -> tuple[Any, ...]:
     return tuple(_checked(inner, item, f"{where}[{n}]") for n, item in enumerate(value))
 
 
-def _checked_mapping(value: Any, where: str) -> dict[str, str]:
+def _checked_mapping(kind: Any, value: Any, where: str) -> dict[str, Any]:
+    inner = typing.get_args(kind)[1]
     if not isinstance(value, dict) or len(value) > MAX_ITEMS:
-        raise BadValue(f"{where}: expected an object of texts")
+        raise BadValue(f"{where}: expected an object of {'texts' if inner is str else 'numbers'}")
     return {
-        _checked_scalar(str, key, f"{where} (a key)"): _checked_scalar(str, item, f"{where}.{key[:60]}")
+        _checked_scalar(str, key, f"{where} (a key)"): _checked_scalar(inner, item, f"{where}.{key[:60]}")
         for key, item in value.items()
     }
 

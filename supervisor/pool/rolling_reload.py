@@ -6,53 +6,11 @@ next. The first that does not get ready ends the roll: the rest goes on as it wa
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Optional
 
 from supervisor.pool.state.slot_types import Slot, SlotState
-
-ROLLED = (
-    "transcription.model",
-    "transcription.compute_type",
-    "transcription.language",
-    "transcription.task",
-    "transcription.beam_size",
-    "transcription.temperature",
-    "transcription.condition_on_previous_text",
-    "transcription.initial_prompt",
-    "transcription.hotwords",
-    "transcription.word_timestamps",
-    "transcription.vad_filter",
-    "transcription.vad_threshold",
-    "transcription.vad_min_silence_ms",
-    "transcription.vad_speech_pad_ms",
-    "transcription.split",
-    "devices.cpu_threads",
-)
-"""Settings that a new worker takes up. All others need a restart of the service."""
-
-
-def changed_keys(old: Any, new: Any, prefix: str = "") -> list[str]:
-    """Name the settings (`table.key`) in which two `Settings` differ."""
-    keys: list[str] = []
-    for item in dataclasses.fields(old):
-        was, now = getattr(old, item.name), getattr(new, item.name)
-        if was == now:
-            continue
-        name = f"{prefix}{item.name}"
-        keys += changed_keys(was, now, f"{name}.") if dataclasses.is_dataclass(was) else [name]
-    return keys
-
-
-def with_rolled(old: Any, new: Any) -> Any:
-    """Give `old` with the settings that workers can take up now replaced by those of `new`."""
-    for key in ROLLED:
-        table, name = key.split(".")
-        value = getattr(getattr(new, table), name)
-        old = dataclasses.replace(old, **{table: dataclasses.replace(getattr(old, table), **{name: value})})
-    return old
 
 
 @dataclass

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 from typing import Optional
 
 from supervisor.contract import clock
-from supervisor.pool.rolling_reload import ROLLED, RollingReload, changed_keys, with_rolled
+from supervisor.pool.rolling_reload import RollingReload
 from supervisor.pool.state.events import PoolEvent
 from supervisor.pool.state.slot_types import Slot
 from supervisor.service.provisioning import Provisioner
 from supervisor.settings.load import Loaded, load_settings
+from supervisor.settings.reloadable import ROLLED, changed_keys, with_rolled
 
 log = logging.getLogger(__name__)
 

@@ -131,7 +131,7 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
     if origin is tuple:
         return st.lists(values_of(arguments[0]), max_size=3).map(tuple)
     if origin is dict:
-        return st.dictionaries(SCALARS[str], SCALARS[str], max_size=3)
+        return st.dictionaries(SCALARS[str], SCALARS[typing.get_args(kind)[1]], max_size=3)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return st.sampled_from(kind)
     if kind in SCALARS:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from supervisor.pool.rolling_reload import ROLLED, RollingReload, changed_keys, with_rolled
+from supervisor.pool.rolling_reload import RollingReload
 from supervisor.pool.state.slot_types import Slot, SlotState
+from supervisor.settings.reloadable import ROLLED, changed_keys, with_rolled
 from supervisor.settings.schema import DevicesSettings, Settings, TranscriptionSettings
 
 

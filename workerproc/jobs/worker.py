@@ -267,7 +267,7 @@ class Worker:
             free = max(0, self._capacity(rows) - holding)
             if self._must_recycle():
                 free = 0
-            measured = {name: f"{ms:.3f}" for name, ms in batch_tuning.in_ms(batch.measured).items()}
+            measured = batch_tuning.in_ms(batch.measured)
             self._link.send(Room(free, holding, rows, batch.rows_fit, measured))
             if self._is_recycling and not holding:
                 self._die(Exit.RECYCLE)

@@ -15,9 +15,9 @@ from supervisor.cli.client.errors import CommandFailed
 from supervisor.cli.text.text_format import printable
 from supervisor.contract import codec, degraded
 from supervisor.contract.finding import Finding
-from supervisor.pool.rolling_reload import changed_keys
 from supervisor.settings.load import Loaded, load_settings
 from supervisor.settings.mistakes import SettingsWrong
+from supervisor.settings.reloadable import changed_keys
 from supervisor.settings.schema import Settings
 from supervisor.settings.socket_path import SocketFolderUnsafe, read_address, socket_path
 from supervisor.settings.typed_values import value_of

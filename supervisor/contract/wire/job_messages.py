@@ -74,7 +74,7 @@ class Room:
     holding: Optional[int] = None
     rows: Optional[int] = None
     rows_fit: Optional[int] = None
-    token_ms: dict[str, str] = field(default_factory=dict)
+    token_ms: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class Member:
     places: int = 0  # for jobs, free or not
     job_s: Optional[float] = None  # how long one is in work, of late
     rows: Optional[int] = None  # jobs that its worker computes together
-    token_ms: Mapping[str, str] = field(default_factory=dict)  # by rows, as measured
+    token_ms: Mapping[str, float] = field(default_factory=dict)  # by rows, as measured
     moves: int = -1
     heard_at_s: float = 0.0  # its last word, whatever it was
     facts: Mapping[str, str] = field(default_factory=dict)
