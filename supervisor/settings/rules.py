@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from supervisor.contract.job_options import MAX_BEAM, MAX_TEMPERATURES, SPLITS, TASKS, prompt_mistakes
-from supervisor.contract.whisper_names import language_mistake
-from supervisor.settings.schema import Settings
+from supervisor.contract.job_options import mistakes
+from supervisor.settings.schema import Settings, default_options
 
 Problem = tuple[str, str, str]  # key, what is wrong, cure
 
@@ -19,14 +18,19 @@ CHOICES = {
         "int8_float32", "int16",
     ),
     "transcription.profile": ("rem", "fast"),
-    "transcription.task": TASKS,
     "transcription.condition_on_previous_text": ("auto", "on", "off"),
-    "transcription.split": SPLITS,
     "notices.enabled": ("auto", "on", "off"),
     "notices.rebalance": ("drain", "ignore"),
     "log.level": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
     "log.format": ("auto", "text", "json"),
 }  # fmt: skip
+_CONDITIONED = "transcription.condition_on_previous_text"
+# Options of a job whose setting has another name.
+_SETTING_OF = {
+    "vad_parameters.threshold": "vad_threshold",
+    "vad_parameters.min_silence_duration_ms": "vad_min_silence_ms",
+    "vad_parameters.speech_pad_ms": "vad_speech_pad_ms",
+}
 XID_ACTS = ("restart", "hold", "ignore")
 BOUNDS = {
     "aws.poll_s": (0, 3_600),
@@ -40,10 +44,6 @@ BOUNDS = {
     "spool.max_file_bytes": (1_000, 2**50),
     "spool.max_audio_s": (1, 30 * 86_400),
     "spool.checkpoint_s": (0.1, 86_400),
-    "transcription.beam_size": (1, MAX_BEAM),
-    "transcription.vad_threshold": (0.01, 0.99),
-    "transcription.vad_min_silence_ms": (0, 60_000),
-    "transcription.vad_speech_pad_ms": (0, 60_000),
     "transcription.batch_size": (0, 64),
     "devices.cpu_slots": (0, 256),
     "devices.cpu_threads": (1, 256),
@@ -149,20 +149,13 @@ def _check_devices(settings: Settings) -> Iterator[Problem]:
 
 
 def _check_transcription(settings: Settings) -> Iterator[Problem]:
-    ladder = settings.transcription.temperature
-    if not 1 <= len(ladder) <= MAX_TEMPERATURES or not all(0.0 <= step <= 1.0 for step in ladder):
-        yield (
-            "transcription.temperature",
-            f"{list(ladder)} is no ladder of temperatures",
-            f"Write 1 to {MAX_TEMPERATURES} numbers from 0 to 1, as [0.0, 0.2, 0.4]",
-        )
-    wrong_language = language_mistake(settings.transcription.language or "en")
-    if wrong_language:
-        what, _, cure = wrong_language.partition(". ")
-        yield "transcription.language", what, cure
-    prompts = settings.transcription.initial_prompt, settings.transcription.hotwords
-    for key, what in prompt_mistakes(*prompts):
-        yield f"transcription.{key}", what, "Write less, or leave it out"
+    """Check a service's options by the rules for those of single jobs."""
+    if settings.transcription.condition_on_previous_text not in CHOICES[_CONDITIONED]:
+        return  # told already
+    for name, what in mistakes(default_options(settings.transcription)):
+        wrong, _, cure = what.partition(". ")
+        key = f"transcription.{_SETTING_OF.get(name, name)}"
+        yield key, wrong, cure or "Correct it or leave it out"
 
 
 def _check_spool(settings: Settings) -> Iterator[Problem]:

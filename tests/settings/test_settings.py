@@ -85,7 +85,7 @@ def test_every_mistake_of_every_source_is_told_at_once(folder: Folder) -> None:
         "config.toml: transcripton.model: unknown setting. Did you mean transcription.model?",
         "environment: POLL_INTERVAL: 'nan' is not a number. Correct it or leave it out",
         "environment: WHISPER_DEVICE: 'gpu' is not known. Write one of: auto, cuda, cpu",
-        "flag: transcription.beam_size: 99 is out of bounds. Write a number from 1 to 32",
+        "flag: transcription.beam_size: 99 is not within 1 and 32. Correct it or leave it out",
     ]
 
 
@@ -161,7 +161,25 @@ def test_every_default_keeps_the_rules() -> None:
     assert list(check_rules(Settings())) == []
     assert set(BOUNDS) | set(CHOICES) <= set(keys)
     unbounded = {key for key, kind in keys.items() if kind in (int, float)} - set(BOUNDS)
-    assert unbounded == set()
+    assert unbounded == set(OUT_OF_BOUNDS)
+
+
+# Settings that are options of a job too: one rule bounds both.
+OUT_OF_BOUNDS = {
+    "transcription.beam_size": 10**9,
+    "transcription.vad_threshold": 7.0,
+    "transcription.vad_min_silence_ms": 10**9,
+    "transcription.vad_speech_pad_ms": 10**9,
+}
+
+
+@pytest.mark.parametrize("key", OUT_OF_BOUNDS)
+def test_settings_that_are_options_too_are_bounded_by_the_rule_for_options(key: str) -> None:
+    from supervisor.settings.rules import check_rules
+
+    wrong = TranscriptionSettings(**{key.partition(".")[2]: OUT_OF_BOUNDS[key]})
+
+    assert [found for found, _, _ in check_rules(Settings(transcription=wrong))] == [key]
 
 
 def test_environment_names_lead_to_settings_that_exist() -> None:
