@@ -1,4 +1,4 @@
-"""The broker's end of the link to its supervisor."""
+"""The broker's end of the socket to the supervisor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Puts the broker together from its settings, and runs it to its end."""
+"""Assembles the broker from its settings and runs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a child learns from its environment when it is started, before any message.
+"""What a child process receives in its environment: socket, parent pid, settings.
 
 The supervisor starts a child with the inherited socket's number, its own pid and the
 child's settings as JSON. Nothing in these settings is secret: credentials

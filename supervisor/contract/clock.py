@@ -1,4 +1,4 @@
-"""The one clock of a host: deadlines in every process are moments on it.
+"""The host clock that deadlines of all processes refer to.
 
 CLOCK_BOOTTIME goes on while the machine sleeps and is the same in all processes, so a
 deadline that one process writes can be read by another. It starts at each boot: a stored

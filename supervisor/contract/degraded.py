@@ -1,4 +1,4 @@
-"""Is the service well? One rule for `status`, its exit code, `doctor`, the demo and systemd. PURE.
+"""Decides whether the service is degraded, for `status`, exit codes, `doctor`, demo and systemd. PURE.
 
 Reads a status as `status --json` shows it. Keys that an older supervisor does not send count as unknown,
 never as an answer.

@@ -1,4 +1,4 @@
-"""Exit codes are messages: what a process says by the way it ends.
+"""Exit codes of all processes and what they mean.
 
 The command line's codes come from design.md; a child's codes are between it and the
 supervisor. 78 is sysexits' EX_CONFIG, which the systemd unit names in

@@ -1,4 +1,4 @@
-"""What one check of the doctor came to, the same in every process that checks something. PURE.
+"""The result of one check of `doctor`. PURE.
 
 Children print each as one JSON object a line, with these fields.
 """

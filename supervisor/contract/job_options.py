@@ -1,4 +1,4 @@
-"""What decides the text of one transcript, beside model, device and interpreter. PURE.
+"""Options that determine the text of a transcript, and their validation. PURE.
 
 The names are faster-whisper's. Settings give a service's defaults, a message's `options` object
 changes them for one job; whoever reads them says which one makes no sense.

@@ -1,4 +1,4 @@
-"""How every process of ours logs: a constant sentence, facts as fields, never blocking.
+"""Logging of all processes: a constant sentence, facts as fields, never blocking.
 
 Records go into a bounded queue; one thread writes them. A pipe that nobody reads then
 costs lost lines, which are counted and told, and never a stalled loop. Text on a

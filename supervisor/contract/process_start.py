@@ -1,4 +1,4 @@
-"""The first statement of every process of ours: it sets what it inherited, and assumes nothing.
+"""First statements of every process: sets signals, limits, descriptors and folder instead of inheriting them.
 
 A parent hands down more than an environment: ignored and blocked signals, closed or stray descriptors,
 limits, a umask, a pending alarm, a working folder that is gone or full of strangers' modules. A supervisor

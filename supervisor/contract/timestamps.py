@@ -1,4 +1,4 @@
-"""How moments are written for people and records, and read from others' texts. PURE."""
+"""Writes and parses timestamps for people and records. PURE."""
 
 from __future__ import annotations
 

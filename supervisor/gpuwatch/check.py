@@ -1,4 +1,4 @@
-"""What `rem-supervisor doctor` wants to know of GPUs: one JSON line a check, then the devices themselves."""
+"""GPU checks for `rem-supervisor doctor`: one JSON line per check, then the devices."""
 
 from __future__ import annotations
 

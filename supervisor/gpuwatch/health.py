@@ -1,4 +1,4 @@
-"""From NVML's numbers to words, and to one word of health. PURE."""
+"""Converts NVML's figures into a health state. PURE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which MIG devices an event of their GPU is about. PURE.
+"""Maps an event of a GPU to its MIG devices. PURE.
 
 Events are registered with the GPU. One that the driver can attribute names the GPU instance, and maybe
 the compute instance in it; a fault of all of the GPU names none.

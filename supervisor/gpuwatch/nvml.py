@@ -1,4 +1,4 @@
-"""The only file that imports pynvml: one look at all GPUs, and an open ear for their XIDs.
+"""The only file that imports pynvml: reads all GPUs and listens for XID events.
 
 Every call here may hang in the driver for ever; who calls must be able to go on without
 the answer. What NVML does not know of a GPU is None. GPUs are walked by index and

@@ -1,4 +1,4 @@
-"""NVML's errors in words for people, each with its cure. PURE.
+"""NVML errors as messages for people, with a fix. PURE.
 
 Source of codes and causes: nvml.h, and the threads that the project's facts name.
 """

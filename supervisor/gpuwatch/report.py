@@ -1,4 +1,4 @@
-"""From what NVML saw to what the supervisor is told. PURE."""
+"""Builds the report to the supervisor from NVML's figures. PURE."""
 
 from __future__ import annotations
 

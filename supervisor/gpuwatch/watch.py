@@ -1,4 +1,4 @@
-"""Tells the supervisor about GPUs for as long as it listens.
+"""The gpuwatch process: polls GPUs and reports to the supervisor until the link closes.
 
 Threads: one asks NVML, which may hang for ever; one for each GPU waits for its XIDs; the
 main one waits at the link. The main one alone ends the process, by `os._exit`, so a hung

@@ -1,4 +1,4 @@
-"""What an XID asks for: the driver's own recovery action first, then a table, then the settings' word. PURE.
+"""Maps an XID error to an action: the driver's recovery action, then a table, then settings. PURE.
 
 An XID is the number of a fault that the NVIDIA driver tells. One fault tells many: a burst is judged as
 one, by the worst in it. Tools disagree on some numbers, so `[devices] xid` may say otherwise.

@@ -1,4 +1,4 @@
-"""XIDs of one GPU that come within a moment are one fault. PURE."""
+"""Groups XIDs of one GPU that arrive together into one fault. PURE."""
 
 from __future__ import annotations
 

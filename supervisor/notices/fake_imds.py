@@ -1,4 +1,4 @@
-"""An imitation of the EC2 metadata service on loopback, for tests and drills.
+"""A mock EC2 instance metadata service on loopback, for tests and drills.
 
 Version 2 as EC2 speaks it: a token by PUT, 401 without one, 404 for what is not there. It
 can also be as ill as the real one: see `Fault`. Point a service at it with

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 request over one connection, bounded in time and bytes, on the loop.
+"""A minimal HTTP/1.1 request on the event loop, limited in time and bytes.
 
 For the instance metadata service alone, which speaks no TLS and is next door: no proxy, no
 redirect, no keep-alive, no chunks. The supervisor imports no HTTP library for it.

@@ -1,4 +1,4 @@
-"""The EC2 instance metadata service, version 2 and nothing less: a token, then questions.
+"""Client of the EC2 instance metadata service, version 2 only.
 
 Every question ends in an `Answer` of status 200 or 404, or in `MetadataFailed`, after two
 tries at most and within a few seconds. Without a token nothing is read: version 1 is never

@@ -1,4 +1,4 @@
-"""What the instance metadata service's words mean: a notice that this machine will be taken. PURE.
+"""Interprets answers of the instance metadata service as interruption notices. PURE.
 
 An answer (status, body, Date header) and two clocks in, a `Notice` with a deadline on the
 host clock out. A `Board` latches notices by kind, action and time: told every two seconds,

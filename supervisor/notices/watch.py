@@ -1,4 +1,4 @@
-"""The watch for notices: asks the instance metadata service every few seconds, tells what is news.
+"""Polls the instance metadata service every few seconds and reports new notices.
 
 It decides nothing of its own: `notice.py` says what an answer means, the pool what follows.
 Off EC2 there is no watch, and nobody is asked. No worker begins before the first round of

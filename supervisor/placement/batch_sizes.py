@@ -1,4 +1,4 @@
-"""How many recordings a worker computes together: as many as its memory has room for. PURE.
+"""Batch size of a worker, from its device's memory and the model. PURE.
 
 Only profile `fast` shares calls. The size does not change a text; it costs memory, and time
 until a drain is heard. A worker halves it by itself when memory runs out.

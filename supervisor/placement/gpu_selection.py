@@ -1,4 +1,4 @@
-"""Which GPUs are used, how their slots are called, and whether a model fits. PURE.
+"""Selects GPUs, names their slots, and decides whether a model fits. PURE.
 
 A GPU is named in settings by its UUID or the beginning of it, by its index or by its name.
 """

@@ -1,4 +1,4 @@
-"""How much of this machine we may use: cores and free memory, as limits really stand.
+"""Cores and memory available to this service, respecting affinity and cgroup limits.
 
 A container sees the whole machine in /proc; what it may use stands in its cgroup, in
 version 1 or 2 of that file system. The narrowest of all limits on the way up counts. Files that are

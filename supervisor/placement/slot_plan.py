@@ -1,4 +1,4 @@
-"""Which worker slots should exist on this host, and why none where there are none. PURE.
+"""Plans the worker slots of this host, or says why there are none. PURE.
 
 `auto` takes the GPUs. CPU slots stand in for them only where there is no NVIDIA device at
 all: a GPU server whose driver is broken must say so, not be thirty times slower in

@@ -1,4 +1,4 @@
-"""What a person is told of an order that was just carried out: read off the pool, not promised. PURE."""
+"""Replies to control requests, read from the pool after the request was carried out. PURE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many slots and the jobs between them: one place that decides for the whole host. PURE.
+"""The pool decides for the whole host: one event in, actions out, rules in a fixed order. PURE.
 
 `Pool.take(event, now_s)` gives the actions that follow, in order. Nothing here waits,
 reads a clock or touches a process, so a day of work is tested in milliseconds.

@@ -1,4 +1,4 @@
-"""New settings while running: what changes, and one slot after the other. PURE.
+"""Rolling restart of workers after `reload`, one slot at a time. PURE.
 
 A slot is told to finish and start again; only when its new worker is ready comes the
 next. The first that does not get ready ends the roll: the rest goes on as it was.

@@ -1,4 +1,4 @@
-"""One picture of everything, as `status --json` shows it. PURE.
+"""The status as `status --json` shows it. PURE.
 
 The only thing that status (later metrics and the page) reads. Keys are a promise:
 design.md, "Command line". What is not known is null, never zero.

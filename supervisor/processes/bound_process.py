@@ -1,4 +1,4 @@
-"""Starting a program that ends when we end, however we end.
+"""Starts a program that ends with this process, however this process ends.
 
 For children of the command line, which have no link to read an end of file from. The
 kernel sends SIGTERM when the thread that started them is gone; where there is no such

@@ -1,4 +1,4 @@
-"""One child process: started, heard, told, signalled and reaped. The only file that does so.
+"""One child process: started, read, sent to, signalled and reaped. The only file that does so.
 
 Start: `spawning.py`, with a session of its own, a socket pair as the link, one pipe for its output, a
 lock file for its place whose descriptor it inherits. End: a pidfd in the event loop and

@@ -1,4 +1,4 @@
-"""What one child prints: read from its pipe, bounded, and passed on line by line.
+"""Reads a child's standard output and error line by line, with limits.
 
 Lines over the child's allowance are dropped unread and counted, and a line in the log says how many; the
 last of them are kept until its end, for they may say why it ends. What a line has beyond LINE_BYTES is

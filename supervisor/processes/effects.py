@@ -1,4 +1,4 @@
-"""Carries out what the pool decided: starts children, writes to them, signals them."""
+"""Carries out the pool's actions: starts children, sends messages, sends signals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each kind of child may see of our environment. PURE.
+"""Environment variables that each kind of child receives. PURE.
 
 A worker is full of native code and other people's audio: it gets names from a short list
 and so no credentials, whatever they are called. The broker alone gets everything.

@@ -1,4 +1,4 @@
-"""A descriptor that is read in small shares, so that one child's flood holds nobody up.
+"""Reads a descriptor in small shares, so that a flood from one child delays no other.
 
 What a read brings is dealt with for a few milliseconds at a time; while some of it waits nothing more is
 read, and the child, once its socket or pipe is full, waits too.

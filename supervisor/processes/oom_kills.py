@@ -1,4 +1,4 @@
-"""Whether the kernel killed something of ours for want of memory.
+"""Detects whether the kernel's OOM killer ended a process of this cgroup.
 
 Reads the `oom_kill` counter of our own cgroup (version 2: memory.events, version 1:
 memory.oom_control). It counts for the group, not for a pid: a rise between two deaths is

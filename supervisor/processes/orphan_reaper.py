@@ -1,4 +1,4 @@
-"""As PID 1 of a container: reaps processes that were orphaned into our care.
+"""As PID 1 of a container: reaps orphaned zombie processes.
 
 A process that never asked for children gets every orphan of its container; nobody else
 would reap them, and their pids would run out. Children of our own are left alone: their

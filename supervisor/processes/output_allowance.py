@@ -1,4 +1,4 @@
-"""How many lines and bytes a child may print, as a token bucket. PURE."""
+"""Rate limit of a child's output, as a token bucket. PURE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a Python program of ours is started: by this interpreter, and with nothing from the working folder.
+"""Command lines for Python programs of this project: this interpreter, nothing from the working directory.
 
 `python -m` before 3.11 looks for modules in the working folder first, where a user may have a queue.py or
 a `supervisor` folder; an empty entry in PYTHONPATH means that folder in every Python.

@@ -1,4 +1,4 @@
-"""What children print, passed on into our own log."""
+"""Passes a child's log lines on into the service's log."""
 
 from __future__ import annotations
 

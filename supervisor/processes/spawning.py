@@ -1,4 +1,4 @@
-"""How a process is made and how its end is seen: the kernel's part of `child.py`.
+"""Creates a process with posix_spawn and watches for its exit.
 
 `posix_spawn` shares memory with the child until it has become another program, and resets no
 more than it is told to: 0.3 ms less than `Popen`, which matters to whoever waits for a dead worker's

@@ -1,4 +1,4 @@
-"""Finds what our children left running, wherever it went, and ends it.
+"""Finds and kills processes that a former worker or supervisor left behind.
 
 Each supervisor draws a mark at its start; every child has it in its environment, with the slot's name,
 and so has whatever a child starts. The broker hides its environment: its mark is on its command line, too.

@@ -1,4 +1,4 @@
-"""What people ask over the control socket, granted or refused with a reason."""
+"""Carries out requests of the control socket."""
 
 from __future__ import annotations
 

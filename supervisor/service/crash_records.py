@@ -1,4 +1,4 @@
-"""What is known of each death that nobody ordered: one record, kept on disk and in status.
+"""Crash records: one per unexpected exit, kept on disk and shown in status.
 
 How it ended, whether memory ran out, its last words, the jobs it had and how its device
 was then: facts that are gone a moment later, joined while they are there. Bounded: the newest

@@ -1,4 +1,4 @@
-"""What is said of what happened: log lines, and a record of each death that nobody ordered.
+"""Writes log lines and crash records after the pool's decisions were carried out.
 
 Facts are taken at once, words come a moment later: writing them keeps both a core and the disk busy
 while a dead worker's replacement is started, which has priority. Whoever asks for records gets all.

@@ -1,4 +1,4 @@
-"""Why a process ended, as its own last lines tell it, and the cure where they name one. PURE.
+"""Reads the reason of an exit, and its fix, from a process's last output lines. PURE.
 
 A CUDA library that is missing shows at the first computation, and by an abort: no exception, no exit
 code, a line on stderr. Starting again changes nothing about that, so the slot is held with the cure.

@@ -1,4 +1,4 @@
-"""The one place that waits: events in, decisions by the pool, effects out.
+"""The event loop of the supervisor: events in, decisions by the pool, actions out.
 
 Children's messages, their ends, signals, timers and requests of people all become events
 of the pool. Its actions are carried out at once and in order; none of them waits. What the pool

@@ -1,4 +1,4 @@
-"""Makes the model's name a folder before any worker starts, once for the whole host.
+"""Downloads a model once per host before workers start.
 
 Workers racing for a cold cache leave partial files and locks behind. So one short-lived
 child fetches; it tells its progress as JSON lines. Where it fails and time may cure that, it

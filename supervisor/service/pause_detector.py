@@ -1,4 +1,4 @@
-"""Notices that this process did not run: stopped, frozen with its container or machine, or held up.
+"""Detects that this process did not run: SIGSTOP, a frozen container, a suspended machine.
 
 A timer comes once a second. Where it is overdue by seconds nobody could be heard meanwhile: what children
 said lies unread, and what they did not say proves nothing. Timers may fire before sockets are

@@ -1,4 +1,4 @@
-"""Which slots exist and what their workers are started with.
+"""Creates slots for the devices of this host and specifies their workers.
 
 Slots follow from the devices (`slot_plan.py` decides), child specs from the settings and the
 model's folder. Workers begin when both are known; until then their slots say what they wait for.

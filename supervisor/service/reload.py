@@ -1,4 +1,4 @@
-"""`reload`: the settings are read again, and workers take up what they can, one after the other."""
+"""`reload`: reads the settings again and restarts workers one after the other."""
 
 from __future__ import annotations
 

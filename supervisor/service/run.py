@@ -1,4 +1,4 @@
-"""Puts the parts of the service together, nothing else."""
+"""Assembles the service and runs it."""
 
 from __future__ import annotations
 

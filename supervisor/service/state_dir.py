@@ -1,4 +1,4 @@
-"""The state directory: made private, held by one supervisor at a time, small files in it."""
+"""The state directory: private, locked by one supervisor at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The picture in the state directory: what the command line shows of a service that is gone.
+"""Writes the last status to the state directory, for commands after the service has stopped.
 
 Written when there is news, at most every ten seconds; an idle service writes it seldom, so
 that resting costs next to nothing.

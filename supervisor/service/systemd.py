@@ -1,4 +1,4 @@
-"""Words to systemd, where it asked for them (Type=notify). Datagrams, never waited for.
+"""sd_notify messages to systemd (Type=notify), never blocking.
 
 Source: sd_notify(3). This file knows the words; `systemd_status.py` knows when to say them.
 """

@@ -1,4 +1,4 @@
-"""When systemd hears what: ready, more time, alive, stopping.
+"""Decides when systemd is notified: ready, extend timeout, watchdog, stopping.
 
 Nothing here decides about slots; it reads the pool. The watchdog is fed by a timer of the
 one loop, so a loop that hangs feeds nothing, and a loop that crawls is found by how late

@@ -1,4 +1,4 @@
-"""Names that AWS can't know: refused at start, where each recording would fail of them. PURE.
+"""Validates queue URL, bucket, table and region names at start. PURE.
 
 The rules are no stricter than AWS's own clients: old buckets with capitals, ARNs of tables and access points,
 and addresses of emulators pass. Sources: botocore's VALID_BUCKET; DynamoDB, "Naming rules"; SQS, "Queue and

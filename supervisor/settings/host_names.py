@@ -1,4 +1,4 @@
-"""What settings name that must exist on this host."""
+"""Validates names that must exist on this host, such as the control group."""
 
 from __future__ import annotations
 

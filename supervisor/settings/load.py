@@ -1,4 +1,4 @@
-"""The settings in force: read from all sources, where each value came from, all mistakes at once.
+"""Loads the settings from all sources and reports all mistakes at once.
 
 Flags, then the environment, then `.env`, then `config.toml`: the first that names a
 setting wins. An unknown key in

@@ -1,4 +1,4 @@
-"""What is wrong with the settings: each mistake, and all of them at once. PURE."""
+"""A mistake in the settings, and the error that carries all of them. PURE."""
 
 from __future__ import annotations
 

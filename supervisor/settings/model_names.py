@@ -1,4 +1,4 @@
-"""Whether the models that settings name can exist: known names, the hub's repositories, folders of this host.
+"""Validates model names: known names, hub repositories, folders of this host.
 
 What only the hub can tell is found by the model fetch, later.
 """

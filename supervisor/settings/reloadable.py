@@ -1,4 +1,4 @@
-"""Which settings take effect on `reload`, and in which ones two sets of settings differ. PURE."""
+"""Settings that take effect on `reload`, and the differences between two sets of settings. PURE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names and values of the environment that mean something else here, or nothing: REM's, misspelt. PURE.
+"""REM's environment variables that differ here or are misspelt. PURE.
 
 REM's file is taken unchanged; what differs is said once at start and by `rem-supervisor config`.
 """

@@ -1,4 +1,4 @@
-"""What settings must agree on: bounds of each, and rules between them. PURE."""
+"""Validates settings: bounds of each, and rules between them. PURE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every setting: its table, its name, its default and the reason for it. PURE.
+"""All settings with their types, defaults and reasons. PURE.
 
 Each class is a table of config.toml, each field a setting; defaults stand beside each field with their
 reason. Where values come from is `load.py`'s, what they must agree on is `rules.py`'s.

@@ -1,4 +1,4 @@
-"""Where the control socket lies: the rule for the supervisor, and how a command finds it.
+"""Path of the control socket: chosen by the supervisor, found by commands.
 
 The supervisor asks `socket_path` once and writes what it got into `supervisor.json` in
 its state directory; a command reads that file, so the two agree even where their

@@ -1,4 +1,4 @@
-"""Where settings are read from: the environment, `.env` and `config.toml`.
+"""Sources of settings: environment, `.env` and `config.toml`.
 
 No dataclass and no codec here: `status` reads one setting, and they take 30 ms to import.
 """

@@ -1,4 +1,4 @@
-"""Where the state directory lies: for the settings as a whole, and for a command that needs nothing else."""
+"""Path of the state directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a source says of a setting, as the setting's type. PURE."""
+"""Converts a source's value to the setting's type. PURE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""boto3's clients, with the right patience, made at their first call and anew when told.
+"""boto3 clients: created on first use, with timeouts for their purpose, and recreated on request.
 
 Three kinds of client. Receiving: waits as long as the long poll and never twice, because
 a repeated receive hides a message for nobody. Quick: for beats and releases, which are

@@ -1,4 +1,4 @@
-"""What each error code of S3, SQS and DynamoDB means: whose fault it is, and so what follows. PURE.
+"""Classes of the error codes of S3, SQS and DynamoDB: job, settings, credentials, permission, passing. PURE.
 
 One table. A code that stands nowhere is a fault that may pass, but not for ever: a job meets it a bounded
 number of times (`retry_policy.py`). Sources: S3 API Reference, "Error responses"; SQS API Reference and

@@ -1,4 +1,4 @@
-"""boto3's errors made ours, in one place: who can mend them, and what a person must change.
+"""Translates boto3's errors into the broker's, with what an operator must change.
 
 Ends: `JobRejected` (nobody: this recording cannot be done), `Misconfigured` (an operator: a name, a right
 that every job needs, the credentials), `Forbidden` (the same for one key or for a right that is not needed),

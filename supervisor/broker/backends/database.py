@@ -1,4 +1,4 @@
-"""How this room opens SQLite: durable, one connection a thread, a schema with a number.
+"""SQLite connections: durable, one per thread, with a schema version.
 
 Every change stands in one `BEGIN IMMEDIATE` transaction. What is lasting is on the disk
 before `change` returns. What is fleeting outlives every process at once, and a power cut

@@ -1,4 +1,4 @@
-"""What failed on this host, kept for people: `jobs --failed`, whatever the backend."""
+"""Failed jobs of this host, listed by `jobs --failed` on every backend."""
 
 from __future__ import annotations
 

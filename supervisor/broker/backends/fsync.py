@@ -1,4 +1,4 @@
-"""How words get onto the disk: one sync for all who wait for one.
+"""Group commit: one fsync for all threads that wait for one.
 
 A sync takes milliseconds, whatever it covers. So nobody holds a lock while the disk works,
 and those who ask during one sync share the next: it began after they had written.

@@ -1,4 +1,4 @@
-"""Objects as files in a folder: bucket and key become a path that can't leave it."""
+"""ObjectStore in a folder: bucket and key become a path that cannot leave the folder."""
 
 from __future__ import annotations
 

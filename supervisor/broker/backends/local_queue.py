@@ -1,4 +1,4 @@
-"""Queue and records in one SQLite file: the same promises as SQS and DynamoDB.
+"""JobQueue and RecordTable in one SQLite file, with the semantics of SQS and DynamoDB.
 
 Several services on one host may share the folder. Visibility deadlines are moments on
 the host clock; the boot id beside them says whose boot they belong to, and another boot

@@ -1,4 +1,4 @@
-"""Proves what the settings name before a message is received, and again while something is wrong."""
+"""Verifies queue, table and buckets before messages are received, and again while one is misconfigured."""
 
 from __future__ import annotations
 

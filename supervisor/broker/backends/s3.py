@@ -1,4 +1,4 @@
-"""ObjectStore on S3: streams in and out, bounded by the size that S3 announces."""
+"""ObjectStore on S3: streaming uploads and downloads, limited by the announced size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What time it is by the table's own clock, whatever this host's wall clock says.
+"""Estimates the table's clock, independent of this host's wall clock.
 
 Hosts compare moments that other hosts wrote into records, and their wall clocks disagree. Every
 answer of AWS carries a Date header, so each host measures how far its host clock is from that and

@@ -1,4 +1,4 @@
-"""JobQueue on SQS. The one file that knows its calls."""
+"""JobQueue on SQS; the only file that calls the SQS API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints where other hosts can have them: an object in the bucket, a fenced pointer in the record.
+"""Shared checkpoints: an object in the bucket and a fenced pointer in the record.
 
 An object never changes: each checkpoint has a name of its own. Which of them counts, the
 record alone says, and only the holder of its token can make it say so: what a host writes that has

@@ -1,4 +1,4 @@
-"""Which leases and jobs this broker holds: one owner, the main thread.
+"""The table of leases and jobs that this broker holds. Used by the main thread only.
 
 Keeps three things in step: the jobs in memory, the leases' files, the spool's folders. A
 job may hang on several leases (the same recording sent twice); it is lost only with the

@@ -1,4 +1,4 @@
-"""What this broker holds: leases and their jobs. How they are written down: `lease_journal.py`."""
+"""Types of leases and jobs in flight. `lease_journal.py` writes them to disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log lines about one job's way through the broker: what each says, and how loudly.
+"""Log lines about a job in the broker, with their levels.
 
 Names and figures only. A receipt handle, a signed URL or a word of a transcript never stands in a line.
 """

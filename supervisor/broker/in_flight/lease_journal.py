@@ -1,4 +1,4 @@
-"""Leases and their jobs on disk, for the successor of a dead broker.
+"""The journal of leases and their jobs on disk, read by the successor of a broker that died.
 
 The spool holds the lease: every change is written beside the audio it is about, so that
 A successor finds both or neither (docs/decisions/0002). The files carry receipt handles:

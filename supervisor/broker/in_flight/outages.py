@@ -1,4 +1,4 @@
-"""What outside does not answer just now: said once when it begins, once when it is over."""
+"""Reports outages of dependencies: once when they begin, once when they end."""
 
 from __future__ import annotations
 

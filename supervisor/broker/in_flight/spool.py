@@ -1,4 +1,4 @@
-"""The spool: one bounded folder a job, where audio comes in and results come out.
+"""The spool: one folder per job for audio and results, with a size limit.
 
 Named by a hash, so no id from outside is ever a path. What does not fit now waits for
 room (TryLater); what could never fit is rejected. A result whose lease was lost is left

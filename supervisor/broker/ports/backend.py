@@ -1,4 +1,4 @@
-"""The ports of one backend, and the little that is to be known of it."""
+"""The ports of one backend and its parameters."""
 
 from __future__ import annotations
 

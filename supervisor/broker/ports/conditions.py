@@ -1,4 +1,4 @@
-"""What a condition means, and what a change does to an item. PURE.
+"""Conditions and changes of records, and how they apply to an item. PURE.
 
 SQLite asks here inside its transaction; DynamoDB gets the same meaning as an expression
 (`dynamodb.py`), and one suite of tests compares the two.

@@ -1,4 +1,4 @@
-"""What can go wrong in the broker, sorted by who can cure it.
+"""Errors of the broker, by who can fix them.
 
 Every foreign exception becomes one of these where the library is called: for
 boto3 (`aws_errors.py`), `local*.py` for SQLite and folders. Each text is for people: what, where.

@@ -1,4 +1,4 @@
-"""What one message asks for: values that travel through the whole room. PURE."""
+"""A job as requested by a message. PURE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The three things outside that the broker needs, as promises: queue, records, objects.
+"""Interfaces to the outside: JobQueue, RecordTable, ObjectStore.
 
 Each is kept by two backends (SQLite and folders; AWS), and one suite of tests runs on
 all of them. A record changes only by one generic conditional update, so the protocol of

@@ -1,4 +1,4 @@
-"""What REM's table calls things: the keys of a record, of its index, and what REM's dispatcher writes. PURE.
+"""Names in REM's DynamoDB table: the record's keys, the index's keys, dispatcher attributes. PURE.
 
 The one place for these names. Source: REM's infrastructure code and its dispatcher.
 """

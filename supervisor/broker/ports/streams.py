@@ -1,4 +1,4 @@
-"""Bytes from one place to another, bounded; and whose trouble it is when writing fails."""
+"""Copies bytes between streams with a limit, and attributes write errors."""
 
 from __future__ import annotations
 

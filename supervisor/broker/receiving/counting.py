@@ -1,4 +1,4 @@
-"""Tells the supervisor what lies in the queue, and with that, every few seconds, that the broker lives.
+"""Reports queue length to the supervisor every few seconds; also the broker's heartbeat.
 
 The count may wait long for an answer, the word may not: a broker that says nothing is taken for one that
 hangs, and replaced before its leases run out. Then the figures of the last count are told again.

@@ -1,4 +1,4 @@
-"""More messages about a recording that is in work here: the same job, unless its audio was uploaded anew.
+"""Handles further messages about a recording in progress: the same job, unless the audio was replaced.
 
 REM's messages name a key and not what lies there, so each of these costs one look at the object: other
 bytes than those in work are a job of their own, after this one.

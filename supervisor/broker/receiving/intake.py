@@ -1,4 +1,4 @@
-"""From a delivery to Ready: parse, claim, fetch."""
+"""Turns a delivered message into a job: parse, claim the record, fetch the audio, report Ready."""
 
 from __future__ import annotations
 

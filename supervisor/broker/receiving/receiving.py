@@ -1,4 +1,4 @@
-"""From the queue to the dispatcher: proves the backend, then asks for no more messages than are wanted.
+"""Receives messages: verifies the backend, then asks for no more than are wanted.
 
 Nothing is received while something is wrong that only a person can correct: every job would meet it, and each
 delivery in vain brings its message nearer to the dead-letter queue. The proof is repeated until it passes.

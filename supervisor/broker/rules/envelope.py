@@ -1,4 +1,4 @@
-"""From a message's body to jobs, or to a reason why there can be none. PURE.
+"""Parses a message body into jobs, or into a reason for rejection. PURE.
 
 Accepts REM's own JSON, S3 notifications with any number of records, EventBridge's events of
 S3, and each of these wrapped by SNS. Trusts nothing: sizes, types, names and the bucket are

@@ -1,4 +1,4 @@
-"""When a job that can't get on makes room for others. PURE.
+"""Decides when a job that keeps failing yields its place to others. PURE.
 
 A job that is tried again in place keeps its lease, and for a while its place too: where nothing answers,
 receiving more messages would only use up their receives. Where it is this job's own trouble, or others get

@@ -1,4 +1,4 @@
-"""When to extend, when to wait, when a hold is over: arithmetic only. PURE.
+"""Arithmetic of leases: when to extend, how long to wait, when a hold ends. PURE.
 
 Two holds stand on every job. The message's (on the host clock, `_at_s`) decides who may
 work; the record's (`_unix_s`, by the table's clock) tells other hosts. The record's ends just

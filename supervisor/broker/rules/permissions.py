@@ -1,4 +1,4 @@
-"""What each permission that REM's own role lacks is good for. PURE.
+"""Permissions that REM's role lacks, and what each missing one costs. PURE.
 
 Said once by the service when it meets the lack, and by `doctor` before. Each is the
 permission's name and what its lack costs.

@@ -1,4 +1,4 @@
-"""The rules of a record: who may claim, fence, complete, fail or free it. PURE.
+"""Rules of a record: who may claim, fence, complete, fail or release it. PURE.
 
 Our state stands in attributes of our own (`rem...`); REM's `status` is written for REM's
 readers and never decides anything, because REM's dispatcher resets it at will. Each rule

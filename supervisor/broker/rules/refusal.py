@@ -1,4 +1,4 @@
-"""What a refused claim means: who has the recording, or how it ended, and of which audio. PURE."""
+"""Interprets a refused claim: another host has the recording, or it is already done or failed. PURE."""
 
 from __future__ import annotations
 

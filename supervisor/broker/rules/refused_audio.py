@@ -1,4 +1,4 @@
-"""Is it this recording's audio that may not be read, or everybody's? PURE.
+"""Decides whether access is denied to one recording or to all of them. PURE.
 
 S3 answers 403 for a key that is not there, where s3:ListBucket is not granted, and for a role that may read
 nothing. One such answer is taken for the recording's own; several recordings in a row, with none read lately,

@@ -1,4 +1,4 @@
-"""What follows when a job fails: the table of failure classes as one function. PURE."""
+"""Decides what follows a failed job: retry, release, fail or dead-letter. PURE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Brings checkpoints to where other hosts find them, one of a job at a time.
+"""Uploads checkpoints for other hosts, one at a time per job.
 
 A newer checkpoint that comes meanwhile waits and takes the place of any that waited. A
 release waits for what is under way, so that the next host carries on from the very end, but not for long.

@@ -1,4 +1,4 @@
-"""Claim and commit: the protocol's steps, each safe to repeat and to die in.
+"""Claiming a record and committing a result: steps that are safe to repeat and to die in.
 
 The only file that puts records and objects in order. Blocks; one call is one try, the
 caller repeats it after `TryLater`. `LeaseLost` means that somebody else has the job:

@@ -1,4 +1,4 @@
-"""What the parts of the dispatcher share: the backend, the executor, the jobs in flight, the link."""
+"""What the parts of the broker share: backend, executor, jobs in flight, link."""
 
 from __future__ import annotations
 

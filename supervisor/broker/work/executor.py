@@ -1,4 +1,4 @@
-"""Threads that wait so that the dispatcher need not: one inbox, a few lanes, a few timers.
+"""A thread pool with lanes: runs blocking calls and returns their results to the dispatcher.
 
 One thread, the main one, owns all state. A lane is a small pool of threads that do
 blocking calls; what they bring back is put into the inbox and dealt with by the main

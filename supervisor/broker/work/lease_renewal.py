@@ -1,4 +1,4 @@
-"""Keeps what moves, and notices what is lost: extensions, renewals, deadlines.
+"""Extends visibility timeouts, renews record leases, and detects lost ones.
 
 A lease is extended only while somebody works on one of its jobs: the broker itself, or a
 worker of which the supervisor said so within 15 s. What is over is let go before its

@@ -1,4 +1,4 @@
-"""From the supervisor's word to the message's end: commit, fail, release, close."""
+"""Ends jobs: commit, fail or release, then delete, return or dead-letter the message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What gpuwatch tells of GPUs, and what it may be asked. PURE. `messages.py` gives all of it on."""
+"""Messages about GPUs between gpuwatch and supervisor. PURE. Re-exported by `messages.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON lines with a limit: how messages stand on every socket of ours. PURE.
+"""JSON lines with a size limit, the framing of every socket. PURE.
 
 Without input or output of its own, so the asyncio supervisor and the threaded children
 use the same code. A line over the limit or a broken one is the end of that connection:

@@ -1,4 +1,4 @@
-"""A job, and what supervisor and workers say of it; the way of one job is told in `messages.py`. PURE.
+"""Messages about jobs between supervisor, workers and broker. PURE.
 
 A recording may be taken from the queue again while a worker still has its earlier attempt. So what is said
 of a job names the attempt too (JobCard.attempt); 0 stands for whichever the receiver has.

@@ -1,4 +1,4 @@
-"""What troubles of GPUs mean for the slots on them: held, healed, restarted. PURE.
+"""Holds the slots of unhealthy GPUs, and starts them again when the GPU is healthy. PURE.
 
 A device is held for a reason that says how it ends: by an answer (it was lost or gone), by the driver
 (it wanted something done), or by a person. While it is held no worker runs there; when the proof is

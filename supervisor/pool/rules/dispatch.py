@@ -1,4 +1,4 @@
-"""Which worker gets which job, and how many the broker is asked for. PURE."""
+"""Dispatches waiting jobs to workers and asks the broker for more. PURE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finish or put down: what becomes of running jobs whose worker must go. PURE.
+"""Drain decision: running jobs of a leaving worker are finished or suspended. PURE.
 
 Each is weighed by its own measured speed against the moment at which its worker would be killed
 (5 s before the deadline, which leaves the broker time to publish): it is finished, or it is told

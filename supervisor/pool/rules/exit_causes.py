@@ -1,4 +1,4 @@
-"""What the end of a process, or of a try to make one, amounts to. PURE."""
+"""Classifies the end of a process, or of a failed start. PURE."""
 
 from __future__ import annotations
 

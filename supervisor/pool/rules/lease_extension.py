@@ -1,4 +1,4 @@
-"""Which leases are extended: those of jobs that wait here, and of jobs that a living worker works on. PURE.
+"""Decides whose leases are extended: waiting jobs, and jobs of workers that send heartbeats. PURE.
 
 A worker that hangs is found by its stall budget, which may be minutes. Its jobs' leases are not
 extended meanwhile, so that another host may have them even where this one can't end the worker.

@@ -1,4 +1,4 @@
-"""Whether a device is clean enough for the next worker. PURE.
+"""Decides whether enough GPU memory was released for the next worker to start. PURE.
 
 A worker that dies may leave memory behind: grandchildren that live on, a driver that is slow to free.
 A worker started into that dies for want of memory, again and again. So used memory must be near what it

@@ -1,4 +1,4 @@
-"""What each message of a child means for slots and jobs. PURE.
+"""Handles each message of a child process. PURE.
 
 One method a message; `take` picks it. Late words of processes that are gone, and words
 about jobs that somebody else has, change nothing.

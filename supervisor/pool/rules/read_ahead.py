@@ -1,4 +1,4 @@
-"""How many recordings are fetched before a place is free for them: as many as will soon be needed. PURE.
+"""How many recordings are downloaded ahead of free workers. PURE.
 
 A host with fast workers and short recordings would wait for its downloads, one that fetched
 plenty would keep from other hosts what they could begin. So it fetches what its

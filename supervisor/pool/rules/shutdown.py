@@ -1,4 +1,4 @@
-"""How the service comes to its end: told to, or because it can't work. PURE.
+"""Shutdown of the service, on request or because it cannot work. PURE.
 
 A stop is over when nobody lives and nothing is owed. A service that can't work for long
 (no broker, no ready worker) gives up: it ends as failed, so that systemd and the fleet see it.

@@ -1,4 +1,4 @@
-"""Which slots help with the parts of a long recording that another slot has. PURE.
+"""Assigns idle slots to help with parts of a long recording. PURE.
 
 A worker that cuts a recording tells how many of its parts nobody has begun. Slots with the same
 engine and nothing to do are asked to help: the workers share the parts out among themselves by

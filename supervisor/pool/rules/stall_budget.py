@@ -1,4 +1,4 @@
-"""How long a worker may stand still, by what it is doing. PURE.
+"""How long a worker may make no progress, by phase. PURE.
 
 Three budgets watch a worker, and only the third is reckoned here: silence (it says nothing, whatever it
 does), loading (from its start until it is ready, `start_s`), and standing still: it speaks, but what it

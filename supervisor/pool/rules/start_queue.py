@@ -1,4 +1,4 @@
-"""Which workers may load their model now, and which wait for others to get ready. PURE."""
+"""Limits how many workers load their model at the same time. PURE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs that slots have and have not begun go to slots that have less to do. PURE.
+"""Moves jobs that were not begun from busy slots to idle ones. PURE.
 
 The slot that is ready first gets what is there, and at the end of a burst one slot may still have
 several jobs where another has none. A worker asked for such a job gives it back only if its engine

@@ -1,4 +1,4 @@
-"""The words of the pool: what can happen on a host, and what can follow from it. PURE."""
+"""Events and actions of the pool. PURE."""
 
 from __future__ import annotations
 

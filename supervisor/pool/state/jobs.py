@@ -1,4 +1,4 @@
-"""Which jobs are on our hands, who has each, and which are suspected of killing workers. PURE.
+"""The job table: which slot has which job, and which jobs are suspected of crashing workers. PURE.
 
 An entry lives from the broker's Ready to its Done (or Lost). A worker's death moves its
 entries back to WAITING, so a job changes slots without a trip through the queue.

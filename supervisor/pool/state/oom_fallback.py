@@ -1,4 +1,4 @@
-"""What fits into a device's memory, learnt from what did not: the ladder of a worker that runs out. PURE.
+"""Smaller batches and compute types after a worker ran out of memory, per device and model. PURE.
 
 First the worker itself halves its rounds. Where even one recording does not fit, its job is handed
 back, and a fresh process begins with the next smaller compute type; so it does where the model can't even

@@ -1,4 +1,4 @@
-"""What outside does not answer just now, and since when. PURE."""
+"""Dependencies that do not answer, and since when. PURE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The life of one slot, as one pure function: `decide(slot, event, policy, now_s)`.
+"""The state machine of a slot: `decide(slot, event, policy, now_s)`.
 
 A slot is one child's place; it lives as long as the supervisor while processes come and
 go in it. A state says what is awaited, `reason` how we got there. The function gives the

@@ -1,4 +1,4 @@
-"""The words of a slot's life: its states and moves, what can happen to it, what it can order. PURE."""
+"""States, events and commands of a slot. PURE."""
 
 from __future__ import annotations
 

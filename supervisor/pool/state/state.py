@@ -1,4 +1,4 @@
-"""What the pool knows of its slots and jobs, and the few ways in which rules may change it. PURE.
+"""The pool's state, and the methods by which rules change it. PURE.
 
 Each rule of the pool takes this state and acts through `decide`, `send`, `note` and `end`; the
 actions that follow are collected in `actions`, in order. Which rule follows which is `pool.py`'s.

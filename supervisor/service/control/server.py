@@ -1,4 +1,4 @@
-"""The control protocol: one JSON line in, one out, for people of this user (or group).
+"""Server of the control socket: one JSON line in, one out.
 
 Bounded in every way: clients, bytes of a request, time for a request, time between two. What a client
 sends wrong costs that client its connection and nobody else anything; when all places are taken, the

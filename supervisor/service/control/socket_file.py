@@ -1,4 +1,4 @@
-"""The control socket's file: made for this user (and a group), and removed only where it is ours.
+"""Creates the control socket's file, and removes it only if it is ours.
 
 `REM_SOCKET` may name anything by mistake. Nothing is removed but a socket of this user on which nobody
 listens any more; a file, a folder or another program's socket is left alone and named.
