@@ -1,5 +1,5 @@
-"""All network and all memory of work: queue, leases, records, audio in, transcripts out.
+"""The broker process: queue, leases, records, audio download and transcript upload.
 
-One process (`python -m supervisor.broker`), and short-lived verbs of the command line in
-the same room. Imports `supervisor.contract` and itself; boto3 in the `aws*` side alone.
+`python -m supervisor.broker` runs the service process; the command line's verbs use the same package in
+short-lived processes. Only the modules in `backends/` that talk to AWS import boto3.
 """

@@ -1,4 +1,4 @@
-"""`python -m supervisor.broker`: the service child, or with a verb a short-lived command."""
+"""Entry point of `python -m supervisor.broker`: the broker process, or one verb if an argument is given."""
 
 from __future__ import annotations
 

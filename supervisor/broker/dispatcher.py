@@ -1,8 +1,8 @@
 """The dispatcher: handles every event of the broker, one after the other.
 
-Hears the supervisor, adopts what a dead broker left, and leaves in order. How messages are
-asked for stands in `receiving.py`; what happens to a job on its way in `intake.py` and
-`settlement.py`; what keeps it ours in `lease_renewal.py`.
+It receives the supervisor's messages, adopts the leases of a previous broker, and shuts down in order.
+`receiving/receiving.py` receives messages; `receiving/intake.py` and `work/settlement.py` start and end jobs;
+`work/lease_renewal.py` keeps their leases.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ from supervisor.contract.wire.messages import (
 )
 
 log = logging.getLogger(__name__)
-_ORPHAN_S = 2.0  # what the supervisor's death leaves us
+_ORPHAN_S = 2.0  # time to release jobs after the supervisor died
 _OURS_TO_GIVE = (Phase.WAITING, Phase.FETCHING, Phase.READY)
-_LEAVE_MARGIN_S = 3.0  # before the supervisor's deadline everything held is given back
+_LEAVE_MARGIN_S = 3.0  # all jobs are released this long before the supervisor's deadline
 
 
 class Dispatcher:
@@ -73,7 +73,7 @@ class Dispatcher:
         self._leases_count = 0
 
     def open(self) -> None:
-        """Adopt what is left, say so, then begin: Ready..., Adopted, Up, in this order."""
+        """Adopt saved leases, then start. Sends Ready for each job, then Adopted, then Up."""
         self._adopt()
         backend = self._context.backend
         self._context.say(
@@ -84,7 +84,7 @@ class Dispatcher:
         self._counting.begin()
 
     def hear(self, message: ToBroker) -> None:
-        """Deal with one message of the supervisor."""
+        """Process one message from the supervisor."""
         if isinstance(message, Wanted):
             self._context.wanted = message.count
             self._receiver.poll()
@@ -100,7 +100,7 @@ class Dispatcher:
         self._look_for_the_end()
 
     def lose_supervisor(self) -> None:
-        """Give everything back within two seconds; a commit under way may use them up."""
+        """Release all jobs and exit within two seconds; a running commit may use that time."""
         if self._is_orphan:
             return
         log.warning(
@@ -113,9 +113,9 @@ class Dispatcher:
         self._look_for_the_end()
 
     def turn(self) -> None:
-        """Wait for one event and deal with it."""
+        """Wait for one event and process it."""
         self._context.executor.turn()
-        self._intake.begin_waiting()  # a place on the way may have become free
+        self._intake.begin_waiting()  # a place may have become free
         self._receiver.poll()
         if len(self._in_flight.leases) != self._leases_count:
             self._leases_count = len(self._in_flight.leases)
@@ -132,7 +132,7 @@ class Dispatcher:
         self._context.spool.keep_only((job.request.record_key for job in jobs_left), ended)
         for job in jobs_left:
             job.announced = job.announced and self._is_whole(job)
-        # Known to the supervisor: those announced, and those whose Done is still owed.
+        # The supervisor knows the announced jobs, and those whose Done is still to be sent.
         known = {job.id for job in jobs_left if job.announced}
         known.update(job_id for held in self._in_flight.leases.values() for job_id in held.tell)
         for job in jobs_left:
@@ -156,9 +156,9 @@ class Dispatcher:
             )
 
     def _find_the_end(self, job: LiveJob) -> None:
-        """Go on with a job whose last broker died while it ended it: was that written down?
+        """Resume a job whose previous broker died while writing its end: check whether the record has it.
 
-        Announced unasked, a job that is free already would be worked on in vain.
+        If it were announced without this check, a worker might transcribe a job that is already free.
         """
         context = self._context
         kept = self._settlement.failed_job(job, "")
@@ -189,7 +189,7 @@ class Dispatcher:
         )
 
     def _is_whole(self, job: LiveJob) -> bool:
-        """Say whether the spool has what the job's phase needs; if not, it begins anew."""
+        """Return whether the spool has what the job's phase needs; if not, the job starts over."""
         key = job.request.record_key
         if job.phase is Phase.COMMITTING:
             return self._context.spool.is_staged(key, job.attempt)
@@ -250,7 +250,7 @@ class Dispatcher:
                 self._settlement.release(job, why)
 
     def _look_for_the_end(self) -> None:
-        # A parked poll takes what is given back, for a lease's length: stay to give that back again.
+        # A receive in progress may take messages that we just released: stay to release them again.
         if self._context.is_leaving and not self._in_flight.leases and not self._receiver.is_asking:
             self._end()
 

@@ -15,14 +15,14 @@ _CHUNK_BYTES = 65_536
 
 
 class BrokerLink:
-    """Writes from the main thread; a thread of its own reads and hands messages over."""
+    """Sends from the main thread; a reader thread delivers incoming messages."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._is_open = True
 
     def say(self, message: FromBroker) -> None:
-        """Send one message. A supervisor that is gone hears nothing: the reader notices that."""
+        """Send one message. Errors are ignored: the reader thread notices a closed connection."""
         if not self._is_open:
             return
         try:
@@ -31,7 +31,7 @@ class BrokerLink:
             self._is_open = False
 
     def read_on(self, heard: Callable[[ToBroker], None], ended: Callable[[], None]) -> None:
-        """Start the reading thread: `heard` for each message, then `ended` once."""
+        """Start the reader thread: it calls `heard` for each message, then `ended` once."""
         threading.Thread(target=self._read_all, args=(heard, ended), name="broker-link", daemon=True).start()
 
     def _read_all(self, heard: Callable[[ToBroker], None], ended: Callable[[], None]) -> None:

@@ -35,16 +35,16 @@ from supervisor.contract.wire.messages import FromBroker
 from supervisor.settings.schema import Settings
 
 log = logging.getLogger(__name__)
-_PREDECESSOR_S = 5.0  # a dying broker has two seconds to release what it holds
+_PREDECESSOR_S = 5.0  # a broker without its supervisor releases its jobs within two seconds
 
 
 def serve() -> None:
-    """Be the supervisor's broker until it is told to leave or the supervisor is gone."""
+    """Run the broker until the supervisor sends Leave or is gone."""
     settings = child_bootstrap.settings(Settings)
     link = BrokerLink(child_bootstrap.link())
     writer = logline.set_up("broker", settings.log.level)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)  # the supervisor says when: Leave, or the end of the link
+        signal.signal(number, signal.SIG_IGN)  # only the supervisor stops it: Leave, or a closed link
     try:
         state_dir = Path(settings.state_dir)
         lock = lock_state(state_dir)
@@ -56,13 +56,13 @@ def serve() -> None:
     except (BrokerError, OSError) as error:
         log.error("broker cannot start", extra={"event": "broker-cannot-serve", "reason": str(error)})
         logline.die_quietly(Exit.FAILED, writer)
-    except Exception as error:  # a library's own errors, and ours: the interpreter would wait for threads
+    except Exception as error:  # exit at once: the interpreter would wait for threads
         log.exception(
             "broker ended on an unexpected error",
             extra={"event": "broker-failed", "reason": f"{type(error).__name__}: {error}"},
         )
         logline.die_quietly(Exit.FAILED, writer)
-    # Threads may still wait for an answer that nobody needs any more.
+    # Threads may still be blocked in calls whose results are no longer needed.
     logline.die_quietly(Exit.OK, writer)
 
 
@@ -117,23 +117,23 @@ def put_together(
 
 
 def identity(state_dir: Path) -> str:
-    """Name this state directory, the same in all its lives: made once, then read."""
+    """Return the id of this state directory: created once, then read by every later process."""
     path = state_dir / "identity"
-    with contextlib.suppress(FileExistsError):  # made in an earlier life
+    with contextlib.suppress(FileExistsError):  # created by an earlier process
         number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(number, "w", encoding="ascii") as file:
             file.write(uuid.uuid4().hex)
     found = path.read_text(encoding="ascii").strip()
     if len(found) != 32:
-        path.unlink()  # its writer died before the first byte
+        path.unlink()  # its writer died before writing
         return identity(state_dir)
     return found
 
 
 def lock_state(state_dir: Path) -> int:
-    """Be the only broker of this state directory; gives the lock's file number.
+    """Lock this state directory for this broker; returns the lock's file descriptor.
 
-    Waits for a predecessor that is about to end. Raises CannotServe where it does not.
+    Waits for a predecessor that is about to exit. Raises CannotServe if it does not.
     """
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     number = os.open(state_dir / "broker.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -1,1 +1,1 @@
-"""The embedded backend (SQLite and folders) and AWS."""
+"""The two backends: embedded (SQLite and folders), and AWS."""

@@ -1,11 +1,11 @@
 """boto3 clients: created on first use, with timeouts for their purpose, and recreated on request.
 
-Three kinds of client. Receiving: waits as long as the long poll and never twice, because
-a repeated receive hides a message for nobody. Quick: for beats and releases, which are
-worth nothing when late. Patient: for audio and transcripts.
+There are three kinds. Receiving: the timeout covers the long poll, without retries, because a retried receive
+hides messages that nobody gets. Quick: for heartbeats and releases, which are useless when late. Patient: for
+audio and transcripts.
 
-Made late, a client that can't be made is an answer like any other: the service stays up, says what is wrong,
-and finds a corrected ~/.aws/config or new credentials without a restart.
+Because clients are created late, one that can't be created is an error like any other: the service stays up,
+reports the cause, and picks up a corrected ~/.aws/config or new credentials without a restart.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from supervisor.broker.backends.aws_errors import NO_CREDENTIALS, setting_up
 from supervisor.broker.ports.errors import CREDENTIALS, Misconfigured
 
 _LONGEST_POLL_S = 20
-CALLS_MOST = 67  # at once: of all the broker's lanes together
+CALLS_MOST = 67  # concurrent calls of all lanes together
 
 
 class _OneLine(logging.Filter):
-    """Takes the stack from botocore's warnings: our own sentence says what to do, at each proof again."""
+    """Removes the stack trace from botocore's warnings: our own message says what to do."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.exc_info = None
@@ -40,7 +40,7 @@ logging.getLogger("botocore.credentials").addFilter(_OneLine())
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What a client must be like; equal ones are one client."""
+    """A client's properties; equal ones share one client."""
 
     service: str
     connect_s: int
@@ -49,11 +49,11 @@ class _Wanted:
 
 
 class Clients:
-    """Makes boto3 clients. Credentials, endpoint and the rest are boto3's own search."""
+    """Creates boto3 clients. Credentials, endpoint and the rest come from boto3's usual sources."""
 
     def __init__(self, region: str) -> None:
         self._region = region
-        self._guard = threading.Lock()  # boto3's sessions may be used by one thread at a time
+        self._guard = threading.Lock()  # a boto3 session is not thread-safe
         self._session: Optional[boto3.session.Session] = None
         self._made: dict[_Wanted, Any] = {}
 
@@ -67,22 +67,22 @@ class Clients:
         return Client(self, _Wanted(service, connect_s=5, read_s=30, attempts=3))
 
     def renew(self) -> None:
-        """Read profile and credentials anew with the next call: somebody may have corrected them."""
+        """Read profile and credentials again at the next call: an operator may have corrected them."""
         with self._guard:
             self._session = None
             self._made.clear()
 
     def credentials_from(self) -> str:
-        """Say where boto3 found credentials. Raises Misconfigured where it found none."""
+        """Return where boto3 found credentials. Raises Misconfigured if it found none."""
         with self._guard, setting_up(self._region):
             found = self._open_session().get_credentials()
         if found is None:
             raise Misconfigured(CREDENTIALS, NO_CREDENTIALS)
         return str(found.method)
 
-    # Any: boto3's clients are made at run time and have no static type.
+    # Any: boto3 creates its clients at run time, without static types.
     def made(self, wanted: _Wanted) -> Any:
-        """Give the boto3 client. Raises Misconfigured where it can't be made."""
+        """Return the boto3 client. Raises Misconfigured if it can't be created."""
         with self._guard:
             if wanted not in self._made:
                 with setting_up(self._region):
@@ -95,7 +95,7 @@ class Clients:
             read_timeout=wanted.read_s,
             retries={"total_max_attempts": wanted.attempts, "mode": "standard"},
             max_pool_connections=CALLS_MOST,
-            parameter_validation=False,  # arguments are ours, and checked; the service checks them again
+            parameter_validation=False,  # our arguments are valid, and the service validates them again
         )
         return self._open_session().client(wanted.service, config=config)
 
@@ -107,7 +107,7 @@ class Clients:
 
 
 class Client:
-    """One boto3 client to its user; its methods are those of the service."""
+    """A boto3 client that is created at its first call; it has the service's methods."""
 
     def __init__(self, clients: Clients, wanted: _Wanted) -> None:
         self._clients = clients
@@ -118,10 +118,10 @@ class Client:
 
 
 def _tidy_environment() -> None:
-    """Remove AWS names without a value, and refuse addresses and files that can't be meant.
+    """Unset empty AWS variables; raise Misconfigured on invalid endpoint URLs and missing CA bundles.
 
-    `docker --env-file` and Compose pass `NAME=` for what is not set: boto3 would look for a profile without a
-    name. A wrong address would look like an outage.
+    `docker --env-file` and Compose pass `NAME=` for unset variables; boto3 would look for a profile without a
+    name. An invalid endpoint would look like an outage.
     """
     for name, value in list(os.environ.items()):
         if not name.startswith("AWS_"):

@@ -1,8 +1,8 @@
 """Classes of the error codes of S3, SQS and DynamoDB: job, settings, credentials, permission, passing. PURE.
 
-One table. A code that stands nowhere is a fault that may pass, but not for ever: a job meets it a bounded
-number of times (`retry_policy.py`). Sources: S3 API Reference, "Error responses"; SQS API Reference and
-DynamoDB Developer Guide, the errors of each action and "Common errors". Read 2026-11-28.
+One table. A code that is not listed counts as an error that may pass: the job is retried a limited number of
+times (`retry_policy.py`). Sources: S3 API Reference, "Error responses"; SQS API Reference and DynamoDB
+Developer Guide, the errors of each action and "Common errors". Read 2026-11-28.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Mapping
 
 
 class ErrorClass(str, enum.Enum):
-    """Whose fault an answer is."""
+    """What an error code concerns."""
 
-    JOB = "job"  # this recording's: it can never work as it is
-    CREDENTIALS = "credentials"  # AWS does not know us
-    NAME = "name"  # a setting names what is not there, or lies in another region
-    SETUP = "setup"  # queue, table or bucket are set up so that no job can work
-    RIGHT = "right"  # AWS knows us and says no: for this key, or for all
+    JOB = "job"  # this recording only: it can never succeed as it is
+    CREDENTIALS = "credentials"  # AWS does not accept the credentials
+    NAME = "name"  # a setting names a missing resource, or one in another region
+    SETUP = "setup"  # queue, table or bucket are set up so that no job can succeed
+    RIGHT = "right"  # permission denied, for this key or for all
     PASSING = "passing"
     UNKNOWN = "unknown"
 
@@ -94,16 +94,16 @@ _CODES: Mapping[ErrorClass, tuple[str, ...]] = {
     ),
 }
 _FAULTS: Mapping[str, ErrorClass] = {code: fault for fault, codes in _CODES.items() for code in codes}
-# The same code may be one recording's matter at one place and everybody's at another.
+# The meaning of some codes depends on the place.
 _AT: Mapping[tuple[str, str], ErrorClass] = {
-    # A key of the audio's own, a customer's key (SSE-C), a key that S3 can't take.
+    # The audio's own KMS key, a customer-provided key (SSE-C), a key that S3 does not accept.
     **{("audio", code): ErrorClass.JOB for code in _CODES[ErrorClass.SETUP] if code.startswith("KMS.")},
     ("audio", "InvalidRequest"): ErrorClass.JOB,
     ("audio", "InvalidArgument"): ErrorClass.JOB,
-    ("transcripts", "InvalidRequest"): ErrorClass.SETUP,  # Object Lock without a checksum, for instance
+    ("transcripts", "InvalidRequest"): ErrorClass.SETUP,  # for example Object Lock without a checksum
     ("table", "ResourceInUseException"): ErrorClass.PASSING,
 }
-# DynamoDB has one code for all that it finds invalid. The table's own keys are recognized before.
+# DynamoDB uses one code for all invalid input. Errors about the table's keys are recognized earlier.
 _ABOUT_THE_ITEM = re.compile(
     r"item size|item collection|expression size|exceeded the maximum allowed size|"
     r"operand|data type|index key|nesting",
@@ -112,7 +112,7 @@ _ABOUT_THE_ITEM = re.compile(
 
 
 def fault_of(place: str, code: str, message: str, http_status: int) -> ErrorClass:
-    """Say whose fault an error code is. `place` is a port: audio, transcripts, table, queue."""
+    """Return an error code's class. `place` is a port: audio, transcripts, table, queue."""
     if place == "table" and code == "ValidationException":
         return ErrorClass.JOB if _ABOUT_THE_ITEM.search(message) else ErrorClass.UNKNOWN
     found = _AT.get((place, code)) or _FAULTS.get(code)
@@ -122,7 +122,7 @@ def fault_of(place: str, code: str, message: str, http_status: int) -> ErrorClas
 
 
 def of_job(place: str, code: str, said: str, storage_class: str = "") -> str:
-    """Say to a person why this recording can't be done, and what to do about it."""
+    """Return the message for people: why this recording failed, and what to do."""
     if code == "InvalidObjectState":
         where = f" (storage class {storage_class})" if storage_class else ""
         return f"The audio is archived{where} and can't be read. Restore it, then redrive the job."

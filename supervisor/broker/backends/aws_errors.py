@@ -1,8 +1,9 @@
 """Translates boto3's errors into the broker's, with what an operator must change.
 
-Ends: `JobRejected` (nobody: this recording cannot be done), `Misconfigured` (an operator: a name, a right
-that every job needs, the credentials), `Forbidden` (the same for one key or for a right that is not needed),
-`TryLater` (time) and `Unexplained` (time, perhaps). Which code means what stands in `aws_codes.py`.
+The results are `JobRejected` (nobody: this recording can never succeed), `Misconfigured` (an operator: a
+setting, a permission that every job needs, the credentials), `Forbidden` (the same, for one key or an
+optional permission), `TryLater` (may pass with time) and `Unexplained` (unknown). `aws_codes.py` classifies
+the codes.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ NO_CREDENTIALS = (
     "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE."
 )
 _CREDENTIAL_ERRORS = tuple(
-    # By name: older releases of botocore lack some of them.
+    # By name, because older botocore releases lack some of them.
     found
     for name in (
         *(
@@ -55,9 +56,9 @@ _CREDENTIAL_ERRORS = tuple(
 
 @contextmanager
 def translated(where: str, doing: str, name: str = "") -> Iterator[None]:
-    """Turn what a call through boto3 raises into one of ours at `where`.
+    """Translate boto3's errors in this block into the broker's, at `where`.
 
-    `name` is that of the queue, table or bucket, for the case that there is none of this name.
+    `name` is the queue, table or bucket, for the message that it does not exist.
     """
     try:
         yield
@@ -77,7 +78,7 @@ def translated(where: str, doing: str, name: str = "") -> Iterator[None]:
 
 @contextmanager
 def setting_up(region: str) -> Iterator[None]:
-    """Turn whatever boto3 raises while it reads its settings into `Misconfigured`: nothing was called yet."""
+    """Translate any error of boto3's configuration into `Misconfigured`: no call was made yet."""
     try:
         yield
     except Misconfigured:
@@ -90,9 +91,7 @@ def setting_up(region: str) -> Iterator[None]:
         raise Misconfigured(CREDENTIALS, _of_profile()) from error
     except _CREDENTIAL_ERRORS as error:
         raise Misconfigured(CREDENTIALS, of_credentials(error)) from error
-    except (
-        Exception
-    ) as error:  # ValueError, JSONDecodeError, OSError ...: whatever a source of settings holds
+    except Exception as error:  # ValueError, JSONDecodeError, OSError ...: depends on the source
         raise Misconfigured(
             CREDENTIALS,
             f"boto3 can't be set up: {type(error).__name__}: {_line(error)}. "
@@ -101,13 +100,13 @@ def setting_up(region: str) -> Iterator[None]:
 
 
 def wrong_name(where: str, name: str, said: str) -> str:
-    """Say that a setting names what is not there."""
+    """Return the message for a setting that names a missing resource."""
     kind, setting = _NAMED_BY[where]
     return f"The {kind} {name} can't be used: {said}. Correct {setting} or AWS_REGION."
 
 
 def of_credentials(error: Exception) -> str:
-    """Say what is wrong with the credentials' source, and what to do."""
+    """Return what is wrong with the source of the credentials, and what to do."""
     return (
         f"The AWS credentials can't be used: {_line(error)}. "
         "Correct the AWS_* variables, ~/.aws/config or ~/.aws/credentials, or log in again."
@@ -115,23 +114,23 @@ def of_credentials(error: Exception) -> str:
 
 
 def code_of(error: boto.ClientError) -> str:
-    """Give the service's own name of the error, without the name space that some put before it."""
+    """Return the service's error code, without the namespace that some services prepend."""
     return str(error.response.get("Error", {}).get("Code", "")).rsplit("#", 1)[-1]
 
 
 def lacks_right(error: boto.ClientError) -> bool:
-    """Say whether the service knows the caller and still says no."""
+    """Return whether the service knows the caller but denies the call."""
     return aws_codes.fault_of("", code_of(error), "", 0) is ErrorClass.RIGHT
 
 
 def is_about_the_input(error: boto.ClientError) -> bool:
-    """Say whether the service refuses what it was given, as a probe that can't be taken wants it."""
+    """Return whether the service rejects the input, which is what an invalid test call expects."""
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
     return aws_codes.fault_of("", code_of(error), "", status) in (ErrorClass.JOB, ErrorClass.UNKNOWN)
 
 
 def describe(error: boto.ClientError) -> str:
-    """Say what the service said, in one bounded line."""
+    """Return the service's message in one line of limited length."""
     message = str(error.response.get("Error", {}).get("Message", ""))
     return f"{code_of(error)}: {message}"[:300].rstrip(". ")
 
@@ -165,7 +164,7 @@ def _of_profile() -> str:
 
 
 def _is_token_file(name: object) -> bool:
-    """Say whether this file was to hold the web identity token of a Kubernetes service account."""
+    """Return whether this file should hold the web identity token of a Kubernetes service account."""
     return bool(name) and name == os.environ.get("AWS_WEB_IDENTITY_TOKEN_FILE")
 
 

@@ -1,4 +1,4 @@
-"""From settings to ports: the embedded backend, or AWS."""
+"""Creates the backend that the settings ask for: embedded, or AWS."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from supervisor.broker.ports.backend import Backend
 from supervisor.broker.rules.envelope import EnvelopePolicy
 from supervisor.settings.schema import Settings
 
-_BATCH_MOST = 10  # of one receive: SQS's own limit
+_BATCH_MOST = 10  # messages in one receive: SQS's limit
 
 
 def connect(settings: Settings) -> Backend:
-    """Make the ports that the settings ask for; nothing is called yet."""
+    """Create the ports; makes no call yet."""
     return _connect_aws(settings) if settings.backend.kind == "aws" else _connect_local(settings)
 
 
 def envelope_policy(settings: Settings, backend: Backend) -> EnvelopePolicy:
-    """Say what messages may name."""
+    """Return which buckets messages may name."""
     aws = settings.aws
     return EnvelopePolicy(backend.raw_bucket, aws.default_user_id, aws.allowed_buckets)
 
@@ -48,15 +48,14 @@ def _connect_local(settings: Settings) -> Backend:
         TRANSCRIPTS_BUCKET,
         batch_count=_BATCH_MOST,
         long_visibility_s=float(settings.queue.lease_s),
-        # One look, then a rest, 20 times a second (a tenth of a percent of a core): no question is
-        # ever parked, so leaving waits for none.
+        # Poll, then rest, 20 times a second (0.1 % of a core): no long poll is open when the broker leaves.
         rest_s=0.05,
         poll_s=0.0,
     )
 
 
 def _connect_aws(settings: Settings) -> Backend:
-    # boto3 costs a third of a second: only where it is used.
+    # boto3 takes a third of a second to import: only where it is used.
     from supervisor.broker.backends.aws import Clients
     from supervisor.broker.backends.dynamodb import DynamoRecords
     from supervisor.broker.backends.s3 import S3Objects

@@ -1,11 +1,10 @@
 """SQLite connections: durable, one per thread, with a schema version.
 
-Every change stands in one `BEGIN IMMEDIATE` transaction. What is lasting is on the disk
-before `change` returns. What is fleeting outlives every process at once, and a power cut
-only once something lasting was written after it: the log is read in order, so nothing is
-ever kept without all that came before. SQLite writes the log, and here it is synced, after
-the write lock was given back: the disk's milliseconds hold nobody else up, and all who wait
-share one sync (docs/decisions/0009). A database with a newer schema is left alone.
+Every change is one `BEGIN IMMEDIATE` transaction. A lasting change is on the disk before `change` returns. A
+fleeting one survives the death of every process, but a power failure only once a lasting change was written
+after it: the log is read in order, so no change survives without all earlier ones. SQLite writes the log;
+this module syncs it after the write lock was released, so that the disk delays no other writer, and all
+waiting writers share one sync (docs/decisions/0009). A database with a newer schema is not opened.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ from supervisor.broker.backends.fsync import SharedSync
 from supervisor.broker.ports.errors import CannotServe, TryLater
 
 BUSY_S = 10.0
-_LOG_PAGES = 4_000  # 16 MB, then SQLite moves them to their places, which holds everybody up
+_LOG_PAGES = 4_000  # 16 MB; then SQLite checkpoints the log, which delays all writers
 
 
 class Database:
-    """One file, used by many threads and processes at once."""
+    """One database file, used by many threads and processes at once."""
 
     def __init__(self, path: Path, version: int, schema: str, where: str) -> None:
         self._path = path
         self._where = where
         self._mine = threading.local()
-        # In turn: SQLite itself would let threads sleep and try again.
+        # One writer at a time: SQLite itself would make threads sleep and retry.
         self._turn = threading.Lock()
         self._log: Optional[SharedSync] = SharedSync(path.with_name(f"{path.name}-wal"))
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -40,7 +39,7 @@ class Database:
 
     @contextmanager
     def change(self, fleeting: bool = False) -> Iterator[sqlite3.Connection]:
-        """One transaction: all of it happens, or none of it after an error."""
+        """Run one transaction: it is applied completely, or not at all after an error."""
         with self._errors():
             connection = self._connection()
             with self._turn:
@@ -55,7 +54,7 @@ class Database:
                 self._log.wait()
 
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
-        """Read without holding anybody up."""
+        """Read without blocking writers."""
         with self._errors():
             return self._connection().execute(query, values).fetchall()
 
@@ -69,7 +68,7 @@ class Database:
         if mode == "wal":
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
-        else:  # a filesystem without shared memory: each change then syncs what it writes
+        else:  # a file system without shared memory: each change syncs what it writes
             connection.execute("PRAGMA synchronous=FULL")
             self._log = None
         self._mine.connection = connection

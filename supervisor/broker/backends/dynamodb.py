@@ -1,7 +1,7 @@
 """RecordTable on DynamoDB: a change becomes one UpdateItem with a condition.
 
-Every attribute name is aliased (`status` and `language` are reserved words), every float
-becomes a Decimal on the way in and a plain number on the way out.
+Every attribute name is aliased (`status` and `language` are reserved words). Floats are written as Decimals
+and read as plain numbers.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _READER = TypeDeserializer()
 
 
 class DynamoRecords:
-    """REM's table through one boto3 client."""
+    """REM's table, through one boto3 client."""
 
     def __init__(self, client: Any, table: str, service_clock: Optional[ServiceClock] = None) -> None:
         self._client = client
@@ -80,9 +80,9 @@ class DynamoRecords:
         return Applied(_read_item(answer["Attributes"]))
 
     def prove(self) -> None:
-        """Prove that this is REM's table and that we may use it, changing nothing. Raises Misconfigured."""
+        """Check that this is REM's table and that we may use it, without changes. Raises Misconfigured."""
         self.get(_PROBE)
-        # A condition that can't hold asks for the right to update without updating.
+        # A condition that never holds tests the permission to update without changing anything.
         self.update(_PROBE, Change(Equals("remToken", _PROBE.user_id), put={"remState": _PROBE.user_id}))
 
     @contextmanager
@@ -96,7 +96,7 @@ class DynamoRecords:
                 raise
 
     def _wrong_keys(self) -> str:
-        """Say which keys the table has, where the role may know, and which are needed."""
+        """Return which keys the table has, if the role may describe it, and which are needed."""
         try:
             found = self._client.describe_table(TableName=self._table)["Table"]["KeySchema"]
             has = "has the keys " + " and ".join(str(key["AttributeName"]) for key in found)
@@ -111,7 +111,7 @@ class DynamoRecords:
 
 
 class Expression:
-    """A change in DynamoDB's words: texts with aliases, and what the aliases stand for."""
+    """A change as DynamoDB expressions, with the aliases of names and values."""
 
     def __init__(self, change: Change) -> None:
         self._names: dict[str, str] = {}
@@ -120,7 +120,7 @@ class Expression:
         self._update = self._update_text(change)
 
     def arguments(self) -> dict[str, Any]:
-        """Give the keyword arguments of UpdateItem."""
+        """Return the keyword arguments of UpdateItem."""
         found: dict[str, Any] = {
             "UpdateExpression": self._update,
             "ConditionExpression": self._condition,
@@ -172,10 +172,10 @@ def _key(key: RecordKey) -> dict[str, Any]:
 
 
 def _is_about_keys(error: botocore.exceptions.ClientError) -> bool:
-    """Say whether DynamoDB refused our key as no key of this table.
+    """Return whether DynamoDB rejected our key because the table has other keys.
 
-    It says so in words alone: "The provided key element does not match the schema", "The number of
-    conditions on the keys is invalid", "Type mismatch for key". An "Index Key" is the item's matter.
+    Only the message shows that: "The provided key element does not match the schema", "The number of
+    conditions on the keys is invalid", "Type mismatch for key". An "Index Key" is about the item.
     """
     message = str(error.response.get("Error", {}).get("Message", "")).lower()
     return code_of(error) == "ValidationException" and bool(re.search(r"(?<!index )\bkeys?\b", message))
@@ -194,7 +194,7 @@ def _written(value: Any) -> Any:
 
 
 def _read(value: Any) -> Any:
-    """Numbers as Python's own; sets, lists and bytes of other services pass as they are."""
+    """Convert numbers to Python's; other services' sets, lists and bytes are returned unchanged."""
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, dict):

@@ -21,7 +21,7 @@ CREATE TABLE failed (
 
 @dataclass(frozen=True)
 class FailedJob:
-    """One job, or one message that could not become a job (its id is then the message's)."""
+    """One failed job, or one invalid message (its id is then the message's)."""
 
     id: str
     user_id: str
@@ -34,14 +34,14 @@ class FailedJob:
 
 
 class FailedJobs:
-    """The last 10,000 failures, one line an id."""
+    """The last 10,000 failures, one per id."""
 
     def __init__(self, state_dir: Path, max_kept: int = MAX_KEPT) -> None:
         self._max_kept = max_kept
         self._database = Database(state_dir / "jobs.db", VERSION, _SCHEMA, "spool")
 
     def keep(self, job: FailedJob) -> None:
-        """Write a failure down; a newer one of the same id replaces the older."""
+        """Save a failure; it replaces an older one with the same id."""
         with self._database.change() as tx:
             tx.execute(
                 "INSERT OR REPLACE INTO failed"
@@ -61,18 +61,18 @@ class FailedJobs:
             tx.execute("DELETE FROM failed WHERE seq <= (SELECT max(seq) FROM failed) - ?", (self._max_kept,))
 
     def keep_found(self, job: FailedJob) -> None:
-        """Write down what a record says of an end that nobody here wrote down; what is known is better."""
+        """Save a failure found in a record, unless this host saved one itself, which has more details."""
         known = self._database.rows("SELECT 1 FROM failed WHERE id = ?", job.id)
         if not known:
             self.keep(job)
 
     def newest_first(self) -> list[FailedJob]:
-        """Give all, the last one first."""
+        """Return all failures, the newest first."""
         rows = self._database.rows("SELECT * FROM failed ORDER BY seq DESC")
         names = ("id", "user_id", "message_id", "reason", "failure", "attempt", "body", "failed_unix_s")
         return [FailedJob(*(row[name] for name in names)) for row in rows]
 
     def forget(self, job_id: str) -> None:
-        """Strike a job that is being tried again."""
+        """Remove a job that is retried."""
         with self._database.change() as tx:
             tx.execute("DELETE FROM failed WHERE id = ?", (job_id,))

@@ -1,7 +1,7 @@
 """Group commit: one fsync for all threads that wait for one.
 
-A sync takes milliseconds, whatever it covers. So nobody holds a lock while the disk works,
-and those who ask during one sync share the next: it began after they had written.
+A sync takes milliseconds, no matter how much it covers. So no caller holds a lock during a sync, and callers
+that arrive during one share the next: it starts after they have written.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class SharedSync:
         self._synced = 0
 
     def wait(self) -> None:
-        """Return when all that was written before this call is on the disk. Raises OSError."""
+        """Return when everything written before this call is on the disk. Raises OSError."""
         with self._guard:
             self._asked += 1
             mine = self._asked
@@ -36,7 +36,7 @@ class SharedSync:
 
 
 def sync(path: Path) -> None:
-    """Make a file's content, or a folder's names, durable."""
+    """Make a file's content, or a folder's entries, durable."""
     number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         sync_open(number)
@@ -44,5 +44,5 @@ def sync(path: Path) -> None:
         os.close(number)
 
 
-# Without the times of a file that kept its size: macOS knows no such thing.
+# fdatasync skips the timestamps of a file whose size is unchanged; macOS has no such call.
 sync_open = getattr(os, "fdatasync", os.fsync)

@@ -18,15 +18,15 @@ from supervisor.broker.ports.ports import ObjectFacts
 from supervisor.broker.ports.streams import copy_bytes, spool_errors
 
 _NEVER_CURED = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
-# Another disk, a filesystem without links, too many of them, or a file that is not ours.
+# Another disk, a file system without links, too many links, or a file of another user.
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES)
 _SYNCS_MOST = 1_000
 
 
 class LocalObjects:
-    """ObjectStore in folders: written beside, made durable, then renamed into place.
+    """ObjectStore in folders: written to a temporary file, synced, then renamed.
 
-    A transcript is written in the spool already, and so gets its final name without a copy.
+    A transcript is already in the spool and is linked to its final name without a copy.
     """
 
     def __init__(self, root: Path, spool: Optional[Path] = None) -> None:
@@ -37,11 +37,11 @@ class LocalObjects:
         self._guard = threading.Lock()
 
     def path_of(self, bucket: str, key: str) -> Path:
-        """Give the file of an object. Raises JobRejected where the name leaves the folder."""
+        """Return an object's file. Raises JobRejected if the name leads out of the folder."""
         parts = [bucket, *key.split("/")]
         if any(part in ("", ".", "..") or "\0" in part or len(os.fsencode(part)) > 255 for part in parts):
             raise JobRejected(f"There is no object {key[:200]!r}: such a name can't be stored here.")
-        # A link inside the folder may point anywhere: what counts is where the path really ends.
+        # A symbolic link in the folder may point anywhere: check the resolved path.
         path = str(self._root)
         for part in parts:
             path = f"{path}/{part}"
@@ -80,9 +80,9 @@ class LocalObjects:
         return self._spool is not None and self._spool in source.parents
 
     def _link(self, source: Path, path: Path) -> bool:
-        """Give a file of the spool its final name; False where that takes a copy.
+        """Link a spool file to its final name; False if it must be copied.
 
-        It is as whole as a copy: whoever writes in the spool puts new files in the place of old ones.
+        The link is as safe as a copy: writers in the spool replace files and never change them.
         """
         try:
             sync(source)
@@ -90,7 +90,7 @@ class LocalObjects:
         except FileExistsError:
             return os.path.samefile(source, path)
         except FileNotFoundError:
-            return False  # no such folder yet
+            return False  # the folder does not exist yet
         except OSError as error:
             if error.errno not in _NO_LINK:
                 raise
@@ -112,12 +112,12 @@ class LocalObjects:
             raise
 
     def _folder_sync(self, folder: Path) -> SharedSync:
-        """Give what makes renames in this folder durable, the same for all who put there."""
+        """Return the shared sync that makes renames in this folder durable."""
         with self._guard:
             found = self._syncs.get(folder)
             if found is None:
                 if len(self._syncs) >= _SYNCS_MOST:
-                    self._syncs.clear()  # who waits on one of these goes on with it
+                    self._syncs.clear()  # threads that wait on one of these still use it
                 found = self._syncs[folder] = SharedSync(folder)
             return found
 
@@ -126,7 +126,7 @@ class LocalObjects:
         with _errors("transcripts", bucket, key), contextlib.suppress(FileNotFoundError):
             path.unlink()
         with contextlib.suppress(OSError):
-            path.parent.rmdir()  # the last one of its folder takes it along
+            path.parent.rmdir()  # the last file removes its folder too
 
     def names(self, bucket: str, prefix: str) -> list[str]:
         top = self._root / bucket
@@ -136,7 +136,7 @@ class LocalObjects:
         return [str(path.relative_to(top)) for path in files[:1_000]]
 
     def _scratch(self) -> Path:
-        """Give the folder for unfinished files: no bucket can have its name."""
+        """Return the folder for unfinished files; no bucket can have its name."""
         scratch = self._root.parent / "unfinished"
         scratch.mkdir(mode=0o700, exist_ok=True)
         return scratch
@@ -147,7 +147,7 @@ def _facts(found: os.stat_result) -> ObjectFacts:
 
 
 def _give_to_owner(path: Path, top: Path) -> None:
-    """Let what root puts here belong to the folder's owner, as SQLite does: the service must read it."""
+    """Give files that root creates here to the folder's owner, as SQLite does: the service must read them."""
     owner = top.stat()
     if os.geteuid() != 0 or owner.st_uid == 0:
         return

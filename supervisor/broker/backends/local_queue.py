@@ -1,9 +1,8 @@
 """JobQueue and RecordTable in one SQLite file, with the semantics of SQS and DynamoDB.
 
-Several services on one host may share the folder. Visibility deadlines are moments on
-the host clock; the boot id beside them says whose boot they belong to, and another boot
-makes every message visible, since all who held one are gone. So holds need not outlive
-the power, nor need deletions: a message that comes back finds its record DONE.
+Several services on one host may share the folder. Visibility deadlines are times of the host clock, saved
+with the boot id; after a reboot all messages become visible, since no holder is alive. So neither leases nor
+deletions need to survive a power failure: a message that comes back finds its record DONE.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ VERSION = 1
 RAW_BUCKET = "raw"
 TRANSCRIPTS_BUCKET = "transcripts"
 _FIRST_LOOK_S = 0.01
-_SLOWEST_LOOK_S = 0.05  # an idle queue is looked at 20 times a second: a tenth of a percent of a core
+_SLOWEST_LOOK_S = 0.05  # an idle queue is polled 20 times a second: 0.1 % of a core
 _SCHEMA = """
 CREATE TABLE messages (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, body TEXT NOT NULL,
@@ -54,14 +53,14 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)
 
 
 def open_database(folder: Path) -> Database:
-    """Open or make the folder's database. Raises CannotServe on a newer schema."""
+    """Open or create the folder's database. Raises CannotServe on a newer schema."""
     database = Database(folder / "queue.db", VERSION, _SCHEMA, "queue")
     _forget_other_boots(database)
     return database
 
 
 def _forget_other_boots(database: Database) -> None:
-    """Make all messages visible that were held before this boot."""
+    """Make all messages visible that were in flight before this boot."""
     boot_id = clock.boot_id()
     with database.change() as tx:
         known = tx.execute("SELECT value FROM meta WHERE name = 'boot_id'").fetchone()
@@ -106,7 +105,9 @@ class LocalQueue:
                     (now_s + by_s, handle, now_s),
                 )
                 if done.rowcount == 0:
-                    message_id, names_it, _ = handle.partition("/")  # an earlier version's handles named none
+                    message_id, names_it, _ = handle.partition(
+                        "/"
+                    )  # handles of an earlier version contain no message id
                     known = tx.execute("SELECT 1 FROM messages WHERE id = ?", (message_id,)).fetchone()
                     refused[handle] = "the lease is over" if known or not names_it else REMOVED
         return refused
@@ -150,17 +151,17 @@ class LocalQueue:
         return self._insert(body, 0.0)
 
     def waiting_bodies(self, limit: int = 1_000) -> list[tuple[str, bool]]:
-        """Give the first messages' bodies and whether somebody holds them, for people."""
+        """Return the first messages' bodies, and whether each is in flight, for people."""
         rows = self._database.rows("SELECT body, visible_at_s FROM messages ORDER BY seq LIMIT ?", limit)
         return [(row["body"], row["visible_at_s"] > self._now_s()) for row in rows]
 
     def dead_letters(self, limit: int = 10_000) -> list[tuple[str, str, str]]:
-        """Give id, body and reason of what was buried, the last one first."""
+        """Return id, body and reason of the dead letters, the newest first."""
         query = "SELECT id, body, reason FROM dead_letters ORDER BY dead_unix_s DESC LIMIT ?"
         return [(row["id"], row["body"], row["reason"]) for row in self._database.rows(query, limit)]
 
     def forget_dead(self, message_id: str) -> None:
-        """Strike a dead letter whose job is being tried again."""
+        """Remove a dead letter whose job is retried."""
         with self._database.change() as tx:
             tx.execute("DELETE FROM dead_letters WHERE id = ?", (message_id,))
 
@@ -174,12 +175,12 @@ class LocalQueue:
         return message_id
 
     def _take(self, max_count: int, visibility_s: float) -> list[Message]:
-        # Looking first keeps idle services from taking the write lock in turn.
+        # Reading first keeps idle services from competing for the write lock.
         if not self._database.rows("SELECT 1 FROM messages WHERE visible_at_s <= ? LIMIT 1", self._now_s()):
             return []
         with self._database.change(fleeting=True) as tx:
             now_s = self._now_s()
-            # What came back takes its old turn again: the index then gives the next ones in order.
+            # A returned message keeps its original position: the index gives the next ones in order.
             tx.execute(
                 "UPDATE messages SET visible_at_s = 0 WHERE visible_at_s > 0 AND visible_at_s <= ?", (now_s,)
             )
@@ -199,7 +200,7 @@ class LocalQueue:
 
 
 class LocalRecords:
-    """RecordTable in SQLite: an item is one JSON text, changed inside one transaction."""
+    """RecordTable in SQLite: an item is one JSON text, changed in one transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -227,7 +228,7 @@ class LocalRecords:
 
 
 def _is_hold(change: Change) -> bool:
-    """Say whether a change is about who works on a recording, not about how it ended."""
+    """Return whether a change is about who works on a recording, not about how it ended."""
     return "remLeaseUnix" in change.put
 
 

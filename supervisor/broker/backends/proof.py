@@ -7,13 +7,13 @@ from typing import Callable
 
 from supervisor.broker.ports.errors import CREDENTIALS, Forbidden, Misconfigured, TryLater
 
-SETTINGS = "settings"  # where several things are wrong at once
+SETTINGS = "settings"  # several resources are wrong
 
 
 def prove(renew: Callable[[], None], checks: Sequence[Callable[[], None]]) -> None:
-    """Run every check. Raises Misconfigured with all that a person must correct, else the first TryLater.
+    """Run every check. Raises Misconfigured with everything to correct, else the first TryLater.
 
-    `renew` comes first: profile and credentials may have been corrected since the last proof.
+    `renew` runs first: profile and credentials may have been corrected since the last time.
     """
     renew()
     wrong: list[Misconfigured] = []
@@ -23,14 +23,14 @@ def prove(renew: Callable[[], None], checks: Sequence[Callable[[], None]]) -> No
             check()
         except Misconfigured as error:
             if error.where == CREDENTIALS:
-                raise  # whatever else was asked would fail of the same
+                raise  # the other checks would fail for the same reason
             wrong.append(error)
         except Forbidden:
-            continue  # whether all is well or nothing, AWS does not say: the first job will tell
+            continue  # a 403 here is ambiguous: the first job will show
         except TryLater as error:
             late.append(error)
     if wrong:
-        details = dict.fromkeys(error.detail for error in wrong)  # two names of one bucket are one mistake
+        details = dict.fromkeys(error.detail for error in wrong)  # two settings of one bucket are one fault
         raise Misconfigured(SETTINGS, " ".join(details)) from wrong[0]
     if late:
         raise late[0]

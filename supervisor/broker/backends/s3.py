@@ -20,17 +20,17 @@ _NO_SUCH_VERSION = (
     "NoSuchKey",
     "404",
     "InvalidArgument",
-)  # the last: no version's name at all
-_NO_VERSION = "null"  # S3's name for the one version in a bucket that keeps none
-# boto3 asks before it sends a file (Expect: 100-continue), and not before it sends bytes: a round trip less.
+)  # the last: not a valid version id
+_NO_VERSION = "null"  # S3's version id in a bucket without versioning
+# boto3 sends Expect: 100-continue before a file but not before bytes: one round trip less.
 _AT_ONCE_BYTES = 1 << 20
-_PROBE = "raw/rem-supervisor-check"  # a key that no recording has, where a role limited to raw/* may read
+_PROBE = "raw/rem-supervisor-check"  # a key that no recording has, which a role limited to raw/* may read
 
 
 class S3Objects:
-    """All buckets through one boto3 client.
+    """All buckets, through one boto3 client.
 
-    `audio_bucket`: the one of RAW_AUDIO_BUCKET, where transcripts go to another; `submit` writes to both.
+    `audio_bucket` is RAW_AUDIO_BUCKET, if transcripts go to another one; `submit` writes to both.
     """
 
     def __init__(self, client: Any, audio_bucket: str = "") -> None:
@@ -58,22 +58,22 @@ class S3Objects:
         return facts
 
     def look(self, bucket: str, key: str) -> Optional[ObjectFacts]:
-        # No HeadObject: its refusals have no body, so that expired credentials look like a missing key.
+        # Not HeadObject: its errors have no body, so expired credentials look like a missing key.
         with translated("audio", f"look at {bucket}/{key[:200]}", bucket):
             try:
                 answer = self._client.get_object(Bucket=bucket, Key=key)
             except botocore.exceptions.ClientError as error:
                 if code_of(error) in _NOT_THERE or lacks_right(error):
-                    return None  # without s3:ListBucket, S3 answers 403 for a missing key
+                    return None  # without s3:ListBucket, S3 returns 403 for a missing key
                 raise
             answer["Body"].close()
         return _facts(answer)
 
     def prove(self, bucket: str, where: str) -> None:
-        """Ask for an object that is not there. Raises Misconfigured if that shows a wrong bucket or role.
+        """Read an object that does not exist. Raises Misconfigured if that shows a wrong bucket or role.
 
-        Forbidden: AWS does not say which of these it is: no right to read; a bucket of another account; or
-        all is well but for s3:ListBucket, without which a missing key is a 403.
+        Forbidden is ambiguous: no permission to read, a bucket of another account, or only s3:ListBucket
+        missing, without which a missing key is a 403.
         """
         with translated(where, f"read bucket {bucket}", bucket):
             try:
@@ -87,14 +87,14 @@ class S3Objects:
                 raise
 
     def put(self, bucket: str, key: str, source: Path, content_type: str) -> None:
-        # What a person has to correct is the setting that names this bucket.
+        # The operator has to correct the setting that names this bucket.
         where = "audio" if bucket == self._audio_bucket else "transcripts"
         with translated(where, f"put {bucket}/{key[:200]}", bucket), open(source, "rb") as file:
             start = file.read(_AT_ONCE_BYTES)
             body: Any = start if len(start) < _AT_ONCE_BYTES else file
             if body is file:
                 file.seek(0)
-            # One request: an object appears whole or not at all, and its bytes are checked on arrival.
+            # One request: the object appears completely or not at all, and S3 verifies its checksum.
             self._client.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
 
     def delete(self, bucket: str, key: str) -> None:
@@ -107,16 +107,16 @@ class S3Objects:
         return [str(entry["Key"]) for entry in answer.get("Contents", ())]
 
     def _get(self, bucket: str, key: str, version: str) -> Any:
-        """Begin to read an object, or a version of it.
+        """Start reading an object, or a version of it.
 
-        The newest one is asked for first, for which s3:GetObject is enough: mostly it is the one. A former
-        one takes s3:GetObjectVersion.
+        The current version is requested first, which needs s3:GetObject only and is usually the right one. An
+        older one needs s3:GetObjectVersion.
         """
         try:
             answer = self._client.get_object(Bucket=bucket, Key=key)
         except botocore.exceptions.ClientError as error:
             if not version or code_of(error) not in _NOT_THERE:
-                raise  # else it was deleted since: the version may still be there
+                raise  # otherwise it was deleted since: the version may still exist
         else:
             if not version or answer.get("VersionId", _NO_VERSION) in (version, _NO_VERSION):
                 return answer
@@ -134,13 +134,13 @@ class S3Objects:
             raise
 
     def _blame_the_role(self, bucket: str) -> None:
-        """Raise Misconfigured where not this key alone is refused, as far as AWS tells."""
+        """Raise Misconfigured if the error shows that more than this key is denied."""
         with contextlib.suppress(Forbidden):
             self.prove(bucket, "audio")
 
     def _write(self, body: Any, to: Path, size_bytes: int, doing: str) -> None:
         with spool_errors(to):
-            target = open(to, "xb")  # noqa: SIM115  # closed below; its errors are the spool's, the stream's are not
+            target = open(to, "xb")  # noqa: SIM115  # closed below; only its own errors are the spool's
         with target, translated("audio", doing):
             written = copy_bytes(body, _SpoolFile(target, to), size_bytes)
         if written != size_bytes:
@@ -153,17 +153,18 @@ def _facts(answer: Any) -> ObjectFacts:
 
 
 def _missing_right(error: botocore.exceptions.ClientError) -> str:
-    """Name the right that a refusal speaks of, where it is one that every recording needs.
+    """Return the permission that the error names, if every recording needs it.
 
     Source: S3 User Guide, "Troubleshoot access denied (403 Forbidden) errors": "User: ... is not authorized
-    to perform: s3:GetObject on resource: ...". Only callers of the bucket's own organization are told.
+    to perform: s3:GetObject on resource: ...". S3 tells that only to callers of the bucket's own
+    organization.
     """
     found = re.search(r"not authorized to perform: (s3:GetObject|kms:\w+)\b", describe(error))
     return found.group(1) if found and lacks_right(error) else ""
 
 
 class _SpoolFile:
-    """A file whose failing writes are the spool's trouble, not the network's."""
+    """A file whose write errors are reported as the spool's, not the network's."""
 
     def __init__(self, file: Any, path: Path) -> None:
         self._file = file

@@ -19,31 +19,31 @@ from supervisor.broker.ports.errors import Forbidden, Misconfigured, necessary
 from supervisor.broker.ports.ports import NO_FACTS, NOT_NOW, REMOVED, Counts, Message
 
 log = logging.getLogger(__name__)
-_LONGEST_HIDE_S = 43_200  # SQS's cap, from the moment of receipt
+_LONGEST_HIDE_S = 43_200  # SQS's limit, from the receipt
 _MAX_DELIVERIES = 10_000
-# What SQS says of a handle that is no longer good, in its two protocols.
+# SQS's codes for an expired handle, in its two protocols.
 _NOT_IN_FLIGHT = "MessageNotInflight"
 _GONE = ("ReceiptHandleIsInvalid", "InvalidParameterValue", _NOT_IN_FLIGHT, "InvalidReceiptHandle")
 _NO_SUCH_HANDLE = "not-a-receipt-handle"
-_LONGEST_DELAY_S = 900  # SQS's cap on DelaySeconds
-_MAX_ATTRIBUTES = 10  # SQS's cap on one message
+_LONGEST_DELAY_S = 900  # SQS's limit on DelaySeconds
+_MAX_ATTRIBUTES = 10  # SQS's limit for one message
 _MAX_ATTRIBUTE_CHARS = 1_000
 _NO_GROUP = "rem"
-_RECEIVES = "remReceives"  # what a copy carries on
-# No service takes such a message: its sign is no text of XML, its delay too long.
+_RECEIVES = "remReceives"  # a copy's earlier receives
+# Always rejected: the character is invalid in XML, the delay too long.
 _UNSENDABLE = {"MessageBody": "\ufffe", "DelaySeconds": _LONGEST_DELAY_S + 1}
 
 
 @dataclass(frozen=True)
 class DeadLetters:
-    """Whether SQS itself buries failed messages, and where, if we may do it for it."""
+    """Whether SQS dead-letters failed messages; `url` if we may send there ourselves."""
 
     exist: bool
     url: str = ""
 
 
 class SqsQueue:
-    """One SQS queue through one boto3 client."""
+    """One SQS queue, through one boto3 client."""
 
     def __init__(self, client: Any, url: str) -> None:
         self._client = client
@@ -51,7 +51,7 @@ class SqsQueue:
         self._dead: Optional[DeadLetters] = None  # unknown until the first failure
 
     def can_hold(self) -> bool:
-        """Ask with a handle that can't be good: refused for the handle, or for the right?"""
+        """Call with an invalid handle: is the handle rejected, or the permission missing?"""
         with self._asking("probe ChangeMessageVisibility"):
             try:
                 self._client.change_message_visibility(
@@ -71,7 +71,7 @@ class SqsQueue:
                 MaxNumberOfMessages=max_count,
                 VisibilityTimeout=int(visibility_s),
                 WaitTimeSeconds=int(wait_s),
-                # Has a newer name, MessageSystemAttributeNames; imitations know only this one.
+                # The newer name is MessageSystemAttributeNames; emulators know only this one.
                 AttributeNames=["ApproximateReceiveCount", "MessageGroupId"],
                 MessageAttributeNames=["All"],
             )
@@ -104,10 +104,10 @@ class SqsQueue:
             )
 
     def bury(self, message: Message, reason: str, facts: Mapping[str, str] = NO_FACTS) -> bool:
-        """Copy it to the dead-letter queue, then delete it.
+        """Copy the message to the dead-letter queue, then delete it.
 
-        Where the copy is not permitted SQS's redrive moves it by and by. A queue without
-        redrive would bring it for ever: there it is deleted, its reason being in the record.
+        If copying is not permitted, SQS's redrive policy moves the message later. A queue without a redrive
+        policy would redeliver it for ever: there it is deleted, and the reason is in its record.
         """
         if self._dead is None:
             self._dead = self.find_dead_letters()
@@ -130,38 +130,38 @@ class SqsQueue:
         return self._send(self._url, "send", body, attributes, **order)
 
     def can_send(self) -> bool:
-        """Say whether messages may be put into this queue."""
+        """Return whether we may send messages to this queue."""
         return self._may_send_to(self._url)
 
     def find_dead_letters(self) -> DeadLetters:
-        """Say whether the queue has a dead-letter queue, and where; no `url` where that can't be known."""
+        """Return whether the queue has a dead-letter queue, and its `url` if known."""
         try:
             policy = self._attributes("RedrivePolicy").get("RedrivePolicy")
             if not policy:
                 return DeadLetters(False)
-            # It belongs to the same account and region, so that its address differs in the name only.
+            # It is in the same account and region, so only the name in the URL differs.
             name = str(json.loads(policy)["deadLetterTargetArn"]).rsplit(":", 1)[-1]
             return DeadLetters(True, f"{self._url.rsplit('/', 1)[0]}/{name}")
         except (Forbidden, KeyError, TypeError, ValueError):
-            return DeadLetters(True)  # as far as we may know: never delete unseen
+            return DeadLetters(True)  # assume that there is one: never delete a message on a guess
 
     def can_bury(self, url: str) -> bool:
-        """Say whether messages may be put into this dead-letter queue; Misconfigured: there is none.
+        """Return whether we may send to this dead-letter queue. Raises Misconfigured if it does not exist.
 
-        A send that can't be taken may be refused for its form before SQS looks for the queue: whether there
-        is one is asked first, where the role may ask.
+        SQS may reject an invalid message before it looks for the queue, so the queue's existence is checked
+        first, if the role may do that.
         """
         with contextlib.suppress(Forbidden), translated("queue", "read attributes", url):
             self._client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
         return self._may_send_to(url)
 
     def send_copy(self, message: Message, after_s: float) -> bool:
-        # The same copy twice is one copy, where the queue can tell.
+        # Sending the same copy twice gives one message, where the queue deduplicates.
         order = _order(self._url, message.group, f"{message.id}-{message.receive_count}")
-        # A FIFO queue takes no delay for one message alone.
+        # A FIFO queue accepts no delay for a single message.
         delay = {} if order else {"DelaySeconds": min(int(after_s), _LONGEST_DELAY_S)}
         try:
-            # First, as SQS takes ten attributes at most.
+            # First, because SQS accepts only ten attributes.
             named = {_RECEIVES: str(message.receives), **message.attributes}
             self._send(self._url, "send a copy", message.body, named, **order, **delay)
         except Forbidden:
@@ -169,7 +169,7 @@ class SqsQueue:
         return True
 
     def receives_most(self) -> Optional[int]:
-        """Give the redrive policy's maxReceiveCount; None where the queue has no such policy."""
+        """Return the redrive policy's maxReceiveCount; None if there is no policy."""
         policy = self._attributes("RedrivePolicy").get("RedrivePolicy")
         try:
             return int(json.loads(policy)["maxReceiveCount"]) if policy else None
@@ -177,7 +177,7 @@ class SqsQueue:
             return None
 
     def prove(self) -> None:
-        """Prove that there is such a queue, as far as the role may know. Raises Misconfigured."""
+        """Check that the queue exists, as far as the role may. Raises Misconfigured."""
         with contextlib.suppress(Forbidden):
             self._attributes("QueueArn")
 
@@ -198,7 +198,7 @@ class SqsQueue:
         return str(answer["MessageId"])
 
     def _may_send_to(self, url: str) -> bool:
-        """Ask with a message that can't be taken: refused for its form, or for the right?"""
+        """Send an invalid message: is its form rejected, or the permission missing?"""
         with translated("queue", "probe SendMessage", url):
             try:
                 self._client.send_message(QueueUrl=url, **_UNSENDABLE, **_order(url, "", "probe"))
@@ -206,7 +206,7 @@ class SqsQueue:
                 if lacks_right(error):
                     return False
                 if not is_about_the_input(error):
-                    raise  # no queue, no credentials, no answer: that says nothing about the right
+                    raise  # no queue, no credentials, no answer: says nothing about the permission
         return True
 
     def _copied(self, message: Message, said: Mapping[str, str], url: str) -> bool:
@@ -219,8 +219,8 @@ class SqsQueue:
             )
         except (Forbidden, Misconfigured) as error:
             if error.where != "queue":
-                raise  # the credentials: everybody's matter
-            # That queue is no job's need. Asked once is enough.
+                raise  # wrong credentials affect every job
+            # No job needs the dead-letter queue; checked only once.
             self._dead = DeadLetters(True)
             why = str(error.__cause__)[:300]
             log.warning(
@@ -237,7 +237,7 @@ class SqsQueue:
         return found
 
     def _by_handle(self, doing: str, call: Any) -> None:
-        """Call with a handle; one that is no longer good means that there is nothing to do."""
+        """Call with a handle; an expired one means that there is nothing to do."""
         with self._asking(doing):
             try:
                 call()
@@ -251,14 +251,14 @@ def _is_gone(code: str) -> bool:
 
 
 def _why_refused(code: str) -> str:
-    """Say why one extension of many was refused: whose the message is by now, as far as SQS tells."""
+    """Return why one extension was refused: is the message gone, or may another receiver have it?"""
     if code.endswith(_NOT_IN_FLIGHT):
-        return code  # others may have it; the other codes of this kind say that there is none
+        return code  # another receiver may have it; the other codes mean that the message is gone
     return REMOVED if _is_gone(code) else NOT_NOW
 
 
 def _order(url: str, group: str, copy_of: str) -> dict[str, str]:
-    """Say what a FIFO queue must know of a message; nothing for any other queue."""
+    """Return a FIFO queue's parameters for a message; empty for other queues."""
     if not url.endswith(".fifo"):
         return {}
     return {"MessageGroupId": group or _NO_GROUP, "MessageDeduplicationId": copy_of}

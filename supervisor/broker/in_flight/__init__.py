@@ -1,1 +1,1 @@
-"""The jobs that the broker holds: in memory, in lease files, in the spool."""
+"""The jobs in flight: in memory, in lease files, and in the spool."""

@@ -1,8 +1,8 @@
 """Shared checkpoints: an object in the bucket and a fenced pointer in the record.
 
-An object never changes: each checkpoint has a name of its own. Which of them counts, the
-record alone says, and only the holder of its token can make it say so: what a host writes that has
-lost the job is never read. The pointer's sum guards what was fetched. Blocks; runs in a lane.
+An object never changes: each checkpoint has its own key. The record's pointer says which one is current, and
+only the holder of the record's token can change it, so a checkpoint written by a host that lost the job is
+never read. The pointer's SHA-256 verifies the download. Calls block; run them in a lane.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ _PROBE = f"{_TOP}permission-probe/none"
 
 
 def prefix_of(request: JobRequest) -> str:
-    """Say where the checkpoints of a recording lie."""
+    """Return the key prefix of a recording's checkpoints."""
     return f"{_TOP}{request.user_id}/{request.recording_id}/"
 
 
 def try_rights(objects: ObjectStore, bucket: str) -> None:
-    """Find out whether checkpoints may be kept here, before anything is left that can't be removed.
+    """Check that checkpoints can be written and deleted here, before one is written that can't be deleted.
 
-    Raises Forbidden where they may not.
+    Raises Forbidden if a permission is missing.
     """
     objects.delete(bucket, _PROBE)
     objects.names(bucket, f"{_TOP}permission-probe/")
-    with contextlib.suppress(JobRejected):  # it may be read, and is not there
+    with contextlib.suppress(JobRejected):  # readable, and not there
         objects.fetch(bucket, _PROBE, Path(os.devnull), _admit)
 
 
@@ -58,11 +58,11 @@ def share(
     done_s: float,
     before: Optional[Pointer],
 ) -> Pointer:
-    """Put the spool's checkpoint where other hosts find it, in the place of the one before.
+    """Upload the spool's checkpoint, point the record at it, and delete the previous one.
 
-    Raises LeaseLost where the job is no longer ours; nothing of this try is left then.
+    Raises LeaseLost if the job is no longer ours; the uploaded object is deleted in that case.
     """
-    # A name of our own: the worker may put the next one in its place meanwhile.
+    # Copy to a name of our own first: the worker may replace its checkpoint during the upload.
     still = folder / f"shared-{hold.token}"
     with spool_errors(still):
         shutil.copyfile(folder / CHECKPOINT, still)
@@ -84,7 +84,7 @@ def share(
 def bring(
     objects: ObjectStore, bucket: str, request: JobRequest, pointer: Pointer, failures: int, folder: Path
 ) -> str:
-    """Fetch the checkpoint into the job's folder; says why the job must start over instead, if it must."""
+    """Download the checkpoint into the job's folder; returns why the job must start over, or ""."""
     if failures:
         return "it failed before, and what it had reached may be why"
     if not pointer.key.startswith(prefix_of(request)):
@@ -103,12 +103,12 @@ def bring(
 
 
 def clear(objects: ObjectStore, bucket: str, request: JobRequest) -> None:
-    """Remove all checkpoints of a recording that is through; what may not be removed stays."""
+    """Delete all checkpoints of a finished recording; log those that can't be deleted."""
     try:
         for key in objects.names(bucket, prefix_of(request)):
             objects.delete(bucket, key)
     except (Forbidden, JobRejected) as error:
-        # Not a reason to fail: the transcript is there. The right was there when the first was written.
+        # Not a reason to fail: the transcript is published. The permission existed at the first upload.
         log.warning(
             "checkpoints not removed",
             extra={"event": "checkpoints-not-removed", "job_id": request.job_id, "reason": str(error)},
@@ -116,9 +116,9 @@ def clear(objects: ObjectStore, bucket: str, request: JobRequest) -> None:
 
 
 def forget_failed(records: RecordTable, objects: ObjectStore, bucket: str, request: JobRequest) -> None:
-    """Remove what a record that failed for good still names; whoever finds such a record does so.
+    """Delete the checkpoints that a FAILED record still names; called wherever such a record is read.
 
-    The record names it until it is gone: who dies in between leaves the rest to the next.
+    The pointer is removed last: if this process dies in between, the next reader of the record finishes.
     """
     item = records.get(request.record_key) or {}
     if item.get("remState") == record_rules.FAILED and "remCheckpoint" in item:

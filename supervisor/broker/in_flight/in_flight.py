@@ -1,8 +1,7 @@
 """The table of leases and jobs that this broker holds. Used by the main thread only.
 
-Keeps three things in step: the jobs in memory, the leases' files, the spool's folders. A
-job may hang on several leases (the same recording sent twice); it is lost only with the
-last of them.
+Keeps three things consistent: the jobs in memory, the lease files, and the spool's folders. A job may belong
+to several leases (the same recording sent twice); it is lost only with the last of them.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from supervisor.broker.rules.lease_timing import is_kept
 
 
 class InFlight:
-    """All leases by message id, all live jobs by job id."""
+    """All leases by message id, and all live jobs by job id."""
 
     def __init__(self, files: LeaseJournal, spool: Spool, outages: OutageReporter) -> None:
         self.leases: dict[str, Lease] = {}
@@ -30,7 +29,7 @@ class InFlight:
         self._is_unsaved = False
 
     def add(self, lease: Lease, jobs: Iterable[LiveJob]) -> None:
-        """Take a lease and its new jobs in."""
+        """Add a lease and its new jobs."""
         self.leases[lease.id] = lease
         for job in jobs:
             self.jobs.setdefault(job.id, job)
@@ -38,7 +37,7 @@ class InFlight:
         self.save(lease)
 
     def save(self, lease: Lease) -> None:
-        """Write a changed lease down."""
+        """Write a changed lease to its file."""
         try:
             self._files.save(lease, self.jobs)
         except OSError as error:
@@ -52,40 +51,40 @@ class InFlight:
             self._outages.over("spool", by="leases")
 
     def move(self, job: LiveJob, phase: Phase, now_s: float, is_saved: bool = True) -> None:
-        """Begin a phase of a job and write it down."""
+        """Move a job to a phase, and save that."""
         job.phase, job.since_s, job.tries, job.is_aside = phase, now_s, 0, False
         for lease in self.leases_of(job) if is_saved else ():
             self.save(lease)
 
     def is_at(self, job: LiveJob, phase: Phase) -> bool:
-        """Say whether this very job is still live and in this phase."""
+        """Return whether this job is still live and in this phase."""
         return self.jobs.get(job.id) is job and job.phase is phase
 
     def leases_of(self, job: LiveJob) -> list[Lease]:
-        """Give the leases that the job hangs on."""
+        """Return the leases that the job belongs to."""
         return [lease for lease in self.leases.values() if job.id in lease.open]
 
     def jobs_of(self, lease: Lease) -> list[LiveJob]:
-        """Give the live jobs that hang on a lease."""
+        """Return the lease's live jobs."""
         return [self.jobs[job_id] for job_id in lease.open if job_id in self.jobs]
 
     def is_without_message(self, job: LiveJob) -> bool:
-        """Say whether no queue will bring this job again: all its messages were removed."""
+        """Return whether no queue will deliver this job again: all its messages were removed."""
         return all(lease.is_gone for lease in self.leases_of(job))
 
     def next_waiting(self) -> Optional[LiveJob]:
-        """Give the job that is the next to be begun."""
+        """Return the next job to be started."""
         return next((job for job in self.jobs.values() if job.phase is Phase.WAITING), None)
 
     def receives(self, job: LiveJob) -> int:
-        """Say how often the job was delivered, by all copies of its message."""
+        """Return how often the job was delivered, counting all copies of its message."""
         return max((lease.message.receives for lease in self.leases_of(job)), default=1)
 
     def settle(self, job: LiveJob, how: Settled, audio_s: Optional[float]) -> list[Lease]:
-        """End a job; gives the leases on which nothing is open any more.
+        """End a job. Returns the leases that have no open job left.
 
-        The first of these has to clear its files away, and to tell of its end (`audio_s` None: nobody
-        waits for that).
+        The first of these leases removes the job's files and sends its Done (`audio_s` is None if the
+        supervisor expects no Done).
         """
         touched = self.leases_of(job)
         del self.jobs[job.id]
@@ -104,7 +103,7 @@ class InFlight:
         return closing
 
     def settle_waiting(self, lease: Lease, how: Settled) -> list[Lease]:
-        """End a lease's jobs that were not begun; gives the leases on which nothing is open any more."""
+        """End a lease's jobs that were not started. Returns the leases that have no open job left."""
         touched: dict[str, Lease] = {}
         for job in self.jobs_of(lease):
             if job.phase is not Phase.WAITING:
@@ -119,7 +118,7 @@ class InFlight:
         return [one for one in touched.values() if not one.open]
 
     def let_go(self, lease: Lease) -> list[LiveJob]:
-        """Forget a lease that ended; gives the jobs that are lost with it."""
+        """Remove a lease that ended. Returns the jobs that are lost with it."""
         self.leases.pop(lease.id, None)
         self._files.forget(lease)
         hanging = self.jobs_of(lease)
@@ -130,13 +129,13 @@ class InFlight:
         return lost
 
     def is_moving(self, lease: Lease, now_s: float) -> bool:
-        """Say whether the lease may be extended: somebody works on at least one of its jobs."""
+        """Return whether the lease may be extended: at least one of its jobs makes progress."""
         jobs = self.jobs_of(lease)
         if not jobs:
-            return True  # only the message's own end is still under way
+            return True  # only the message itself has still to be deleted or released
         if any(self._is_at_work(job, now_s) for job in jobs):
             return True
-        # Those in line wait for a place: they move while anything on this host does.
+        # Waiting jobs count as making progress while any job on this host does.
         waits = any(job.phase is Phase.WAITING for job in jobs)
         return waits and any(self._is_at_work(job, now_s) for job in self.jobs.values())
 
@@ -144,12 +143,12 @@ class InFlight:
         return job.phase in OWN_PHASES or (job.phase is Phase.READY and is_kept(job.kept_at_s, now_s))
 
     def on_the_way(self) -> int:
-        """Count the jobs that will be Ready unless something goes wrong."""
+        """Count the jobs that will become Ready unless something fails."""
         phases = [job.phase for job in self.jobs.values() if not job.is_aside]
         return phases.count(Phase.CLAIMING) + phases.count(Phase.FETCHING)
 
     def aside(self) -> int:
-        """Count the jobs that go on trying and take no place."""
+        """Count the jobs that are retried without occupying a place."""
         return sum(job.is_aside for job in self.jobs.values())
 
     def waiting(self) -> int:

@@ -14,14 +14,14 @@ from supervisor.contract.wire.messages import Ending
 
 
 class Phase(str, enum.Enum):
-    """What is awaited of a live job."""
+    """What a live job is waiting for."""
 
-    WAITING = "waiting"  # a place: one of many in one message
-    CLAIMING = "claiming"  # the record's answer
-    FETCHING = "fetching"  # the audio
-    READY = "ready"  # the supervisor's word: commit, fail or release
-    COMMITTING = "committing"  # names and record
-    ENDING = "ending"  # the record's answer to failure or release
+    WAITING = "waiting"  # a place, behind other jobs of the same message
+    CLAIMING = "claiming"  # the record's claim
+    FETCHING = "fetching"  # the audio download
+    READY = "ready"  # the supervisor's Commit, Fail or Release
+    COMMITTING = "committing"  # transcript upload and record update
+    ENDING = "ending"  # the record update after a failure or release
 
 
 OWN_PHASES = (Phase.CLAIMING, Phase.FETCHING, Phase.COMMITTING, Phase.ENDING)
@@ -29,7 +29,7 @@ OWN_PHASES = (Phase.CLAIMING, Phase.FETCHING, Phase.COMMITTING, Phase.ENDING)
 
 @dataclass
 class LiveJob:
-    """One recording in our hands."""
+    """One recording that this broker is processing."""
 
     request: JobRequest
     hold: RecordHold
@@ -37,17 +37,17 @@ class LiveJob:
     attempt: int = 0
     failures: int = 0
     audio_bytes: int = 0
-    source: Optional[Source] = None  # as fetched
-    announced: bool = False  # the supervisor knows it
-    pointer: Optional[Pointer] = None  # the newest checkpoint that other hosts can have
-    resumed_s: float = 0.0  # what was through when it was claimed
-    # Of this process's life only:
-    cuts: Optional[Cuts] = None  # as the record had them when it was claimed
+    source: Optional[Source] = None  # as downloaded
+    announced: bool = False  # the supervisor was sent Ready
+    pointer: Optional[Pointer] = None  # the newest shared checkpoint
+    resumed_s: float = 0.0  # how much was transcribed when the record was claimed
+    # Not saved to the lease file:
+    cuts: Optional[Cuts] = None  # as the record had them at the claim
     kept_at_s: float = 0.0
-    begun_at_s: float = 0.0  # when this host asked for its record; 0: an earlier life did
-    since_s: float = 0.0  # when this phase began
+    begun_at_s: float = 0.0  # when this host claimed its record; 0: an earlier process did
+    since_s: float = 0.0  # when this phase started
     tries: int = 0
-    is_aside: bool = False  # it goes on trying and takes no other job's place
+    is_aside: bool = False  # retried without occupying a place
     renew_at_s: float = 0.0
     is_renewing: bool = False
 
@@ -58,29 +58,29 @@ class LiveJob:
 
 @dataclass(frozen=True)
 class Settled:
-    """How a job ended for its message."""
+    """How a job ended, for its message."""
 
     ending: Ending
     reason: str = ""
     after_s: float = 0.0
     attempt: int = 0
-    error: str = ""  # the failure's class
+    error: str = ""  # the failure class
 
 
 @dataclass
 class Lease:
-    """Our hold on one message: deleted only when all its jobs are through."""
+    """Our lease on one message. The message is deleted only after all its jobs ended."""
 
     message: Message
     deadline_at_s: float
     open: set[str] = field(default_factory=set)  # ids of live jobs
     settled: dict[str, Settled] = field(default_factory=dict)
-    tell: dict[str, float] = field(default_factory=dict)  # job id -> audio_s: Done is still to be sent
+    tell: dict[str, float] = field(default_factory=dict)  # job id -> audio_s: a Done is still to be sent
     extend_at_s: float = 0.0
     is_extending: bool = False
-    is_worn: bool = False  # held nearly as long as the queue allows: to be replaced by a copy
+    is_worn: bool = False  # held almost as long as the queue allows: to be replaced by a copy
     is_copied: bool = False
-    is_gone: bool = False  # the queue has the message no more: only the records still hold its jobs
+    is_gone: bool = False  # the message is no longer in the queue: only the records hold its jobs
     clears: list[RecordKey] = field(default_factory=list)  # jobs whose files are to be removed
     received_at_s: float = field(default_factory=clock.now_s)
     tries: int = 0

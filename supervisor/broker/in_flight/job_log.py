@@ -1,6 +1,6 @@
 """Log lines about a job in the broker, with their levels.
 
-Names and figures only. A receipt handle, a signed URL or a word of a transcript never stands in a line.
+Lines hold names and numbers only: never a receipt handle, a signed URL or text of a transcript.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ log = logging.getLogger(__name__)
 
 
 def step(event: str, sentence: str, job: LiveJob, **more: Any) -> None:
-    """Log one step of a job, for LOG_LEVEL=DEBUG."""
+    """Log one step of a job at DEBUG."""
     if log.isEnabledFor(logging.DEBUG):
         log.debug(sentence, extra={"event": event, "job_id": job.id, "attempt": job.attempt, **more})
 
 
 def ended(job: LiveJob, how: Settled, audio_s: float, transcript_key: str, is_news: bool = True) -> None:
-    """Log a job's end, once: ERROR where the recording has failed for good and nobody was told before."""
+    """Log the end of a job, once. ERROR if the recording failed for good and was not logged before."""
     request = job.request
     facts: dict[str, Any] = {
         "job_id": job.id,
@@ -49,12 +49,12 @@ def ended(job: LiveJob, how: Settled, audio_s: float, transcript_key: str, is_ne
 
 
 def unwritten(job: LiveJob, reason: str) -> None:
-    """Log that a job's record could not be told how it ended."""
+    """Log that the job's end could not be written to its record."""
     facts = {"job_id": job.id, "attempt": job.attempt, "reason": reason}
     log.error("record could not be updated", extra={"event": "record-not-updated", **facts})
 
 
 def rejected(job_id: str, user_id: str, reason: str) -> None:
-    """Log a message that can't be a job: it failed for good before it began."""
+    """Log a message that can't become a job, as a final failure."""
     facts = {"job_id": job_id, "outcome": Ending.FAILED.value, "user_id": user_id, "reason": reason}
     log.error("message rejected", extra={"event": "message-rejected", **facts})

@@ -25,7 +25,7 @@ from supervisor.broker.rules.record_rules import Pointer, RecordHold
 from supervisor.contract import codec
 from supervisor.contract.wire.messages import Ending
 
-# A longer body is not worth its room: only people read it again, after a failure.
+# Longer bodies are not saved: they are only shown to people after a failure.
 _MAX_SAVED_BODY_CHARS = 32_768
 _MAX_FILE_BYTES = 65_536
 _MAX_SPARE = 16
@@ -33,7 +33,7 @@ _MAX_SPARE = 16
 
 @dataclass(frozen=True)
 class SavedJob:
-    """A live job as its lease's file has it."""
+    """A live job in its lease's file."""
 
     request: JobRequest
     token: str
@@ -50,7 +50,7 @@ class SavedJob:
 
 @dataclass(frozen=True)
 class SavedSettled:
-    """An ended job as its lease's file has it."""
+    """An ended job in its lease's file."""
 
     job_id: str
     ending: Ending
@@ -62,7 +62,7 @@ class SavedSettled:
 
 @dataclass(frozen=True)
 class SavedLease:
-    """One file. A deadline means something only in the boot that wrote it."""
+    """One lease file. The deadline is valid only for the boot that wrote it."""
 
     boot_id: str
     message_id: str
@@ -83,18 +83,18 @@ class SavedLease:
 
 @dataclass
 class _OpenFile:
-    """A lease's file while this process holds it."""
+    """A lease file that this process has open."""
 
     file: io.FileIO
     size_bytes: int
 
 
 class LeaseJournal:
-    """The leases of one state directory on disk, one file each.
+    """The lease files of one state directory, one per lease.
 
-    A change is one more line at the end, by one write: the last whole line counts, so a
-    process that dies in it leaves the line before. A file that grew long begins anew. Files of
-    ended leases are kept for the next ones: making and removing files costs more than writing.
+    Each change appends one line with one write. The last complete line is the current one, so if the process
+    dies during a write, the line before remains valid. A file that exceeds the limit is replaced. The files
+    of ended leases are reused: creating and removing files costs more than writing to them.
     """
 
     def __init__(self, folder: Path, boot_id: str) -> None:
@@ -125,24 +125,24 @@ class LeaseJournal:
             lease.is_copied,
         )
         line = json.dumps(codec.to_plain(saved)).encode() + b"\n"
-        # No fsync: a lease is worth nothing after a reboot.
+        # No fsync: leases are worthless after a reboot.
         file = self._open.get(lease.id)
         if file is None or file.size_bytes + len(line) > _MAX_FILE_BYTES:
             self._begin(lease.id, line)
         elif file.file.write(line) == len(line):
             file.size_bytes += len(line)
         else:
-            self._begin(lease.id, line)  # a full disk; what was cut off must not be continued
+            self._begin(lease.id, line)  # the disk is full; never append after an incomplete line
 
     def forget(self, lease: Lease) -> None:
-        """Remove the file."""
+        """Remove the lease's file."""
         path, file = self._path(lease.id), self._open.pop(lease.id, None)
         if file is None:
             path.unlink(missing_ok=True)
             return
         if len(self._spare) < _MAX_SPARE:
             with contextlib.suppress(OSError):
-                file.file.truncate(0)  # first: what is left of it if the rest fails is no lease
+                file.file.truncate(0)  # first: if the rest fails, an empty file is no lease
                 spare = self._new_path()
                 os.replace(path, spare)
                 self._spare.append((spare, file.file))
@@ -151,7 +151,7 @@ class LeaseJournal:
         path.unlink(missing_ok=True)
 
     def _begin(self, message_id: str, line: bytes) -> None:
-        """Put a file with this one line in the place of what is there."""
+        """Replace the lease's file by one with this line."""
         self._close(message_id)
         beside, opened = self._spare.pop() if self._spare else self._make()
         try:
@@ -167,7 +167,7 @@ class LeaseJournal:
     def _make(self) -> tuple[Path, io.FileIO]:
         path = self._new_path()
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-        # An object, not a number: it is closed with whatever holds it.
+        # A file object rather than a descriptor: it is closed with its owner.
         return path, io.FileIO(os.open(path, flags, 0o600), "a")
 
     def _new_path(self) -> Path:
@@ -180,7 +180,7 @@ class LeaseJournal:
             file.file.close()
 
     def load(self, now_s: float) -> list[SavedLease]:
-        """Read the leases that still hold; remove all others."""
+        """Read the leases that are still valid; remove all other files."""
         found = []
         for path in sorted(self._folder.iterdir()):
             saved = _read(path) if path.suffix == ".json" else None
@@ -200,7 +200,7 @@ def _name_of(message_id: str) -> str:
 
 
 def saved_jobs(folder: Path) -> dict[str, str]:
-    """Name the jobs (and their users) that this folder's broker holds, without touching its files."""
+    """Return the jobs (with their users) in a folder's lease files, without changing the files."""
     found: dict[str, str] = {}
     for path in folder.glob("*.json"):
         saved = _read(path)
@@ -209,7 +209,7 @@ def saved_jobs(folder: Path) -> dict[str, str]:
 
 
 def revived(saved: SavedLease, now_s: float) -> tuple[Lease, list[LiveJob]]:
-    """Turn a file back into a lease and its live jobs, due to be extended at once."""
+    """Rebuild a lease and its live jobs from a file; the lease is due for extension at once."""
     message = Message(
         saved.message_id,
         saved.handle,

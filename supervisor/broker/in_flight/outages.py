@@ -11,20 +11,20 @@ from supervisor.contract import clock
 from supervisor.contract.wire.messages import FromBroker, Trouble
 
 log = logging.getLogger(__name__)
-_MAX_CHARS = 1_000  # of one trouble
+_MAX_CHARS = 1_000  # of one report
 _JUST_NOW_S = 30.0
 # Of a full disk, one write that fits says nothing about the next: who met it must get on.
 _PROVED_BY_THE_SAME = ("spool",)
 
 
 class MissingPermissions:
-    """Permissions that are missing: each said once, with what it costs."""
+    """Logs each missing permission once, with its consequence."""
 
     def __init__(self) -> None:
         self._known: set[str] = set()
 
     def tell(self, right: str, costs: str) -> None:
-        """Tell of a missing permission unless it is known."""
+        """Log a missing permission unless it was logged before."""
         if right not in self._known:
             self._known.add(right)
             log.warning(
@@ -33,9 +33,9 @@ class MissingPermissions:
 
 
 class OutageReporter:
-    """Says once that something does not answer, and once that it does again. The supervisor logs it.
+    """Reports to the supervisor, which logs it, when a dependency stops or resumes answering.
 
-    What a person must correct (`Misconfigured`) is one trouble of its own, in whole sentences.
+    What an operator must correct (`Misconfigured`) is reported separately, as `settings`, in whole sentences.
     """
 
     def __init__(self, say: Callable[[FromBroker], None]) -> None:
@@ -57,11 +57,11 @@ class OutageReporter:
                 self._say(Trouble(error.where, error.detail[:_MAX_CHARS]))
 
     def warn(self, error: Misconfigured) -> None:
-        """Tell what a person must probably correct, and go on receiving: the next job may show otherwise."""
+        """Report a likely misconfiguration without stopping: the next job may disprove it."""
         self._correct_wrong({**self._wrong, error.where: error.detail})
 
     def disproved(self, error: Misconfigured) -> None:
-        """Tell what a failed proof found, in the place of all that was known before."""
+        """Replace all known misconfigurations by the one that the failed check found."""
         self._correct_wrong({error.where: error.detail})
 
     def over(self, *places: str, by: str = "") -> None:
@@ -84,14 +84,14 @@ class OutageReporter:
         return by in self._known.get(where, ())
 
     def works(self, where: str) -> bool:
-        """Say whether this answered somebody just now."""
+        """Return whether this place answered any caller recently."""
         worked_at_s = self._worked_at_s.get(where)
         return worked_at_s is not None and clock.now_s() - worked_at_s < _JUST_NOW_S
 
     def proved(self, unless: Sequence[str]) -> bool:
-        """Strike what a passed proof disproves, all but these places. May messages be received now?
+        """Clear what a passed check disproves, except `unless`. Returns whether messages may be received.
 
-        What a receive alone can show does not stand in the way of the next one.
+        A fault that only a receive can show does not prevent the next receive.
         """
         self._correct_wrong({where: said for where, said in self._wrong.items() if where in unless})
         return not set(self._wrong) - {"receive"}

@@ -1,9 +1,9 @@
 """The spool: one folder per job for audio and results, with a size limit.
 
-Named by a hash, so no id from outside is ever a path. What does not fit now waits for
-room (TryLater); what could never fit is rejected. A result whose lease was lost is left
-lying without its audio for a day: should the message come again here, only the commit is
-missing.
+Folder names are hashes, so an id from outside never becomes a path. Audio that does not fit now waits for
+room (TryLater); audio that could never fit is rejected. If the lease of a finished result is lost, the result
+is kept for a day without its audio: if the message is delivered here again, only the commit remains to be
+done.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LEFT_MOST_COUNT = 1_000
 
 @dataclass(frozen=True)
 class StagedResult:
-    """What `staged.json` promises; the file is written last."""
+    """The content of `staged.json`, which the worker writes last."""
 
     job_id: str
     attempt: int
@@ -44,7 +44,7 @@ class StagedResult:
 
 
 class Spool:
-    """All job folders of one state directory, under one limit. May be used by many threads."""
+    """All job folders of one state directory, under one size limit. Thread-safe."""
 
     def __init__(self, root: Path, limit_bytes: int, max_file_bytes: int) -> None:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -60,11 +60,11 @@ class Spool:
         self._removing = threading.RLock()
 
     def folder(self, key: RecordKey) -> Path:
-        """Give the job's folder; it may not exist yet."""
+        """Return the job's folder; it may not exist."""
         return self._root / _name_of(key)
 
     def empty(self, key: RecordKey) -> Path:
-        """Make the job's folder, or empty it, for a new attempt."""
+        """Create the job's folder, or empty it, for a new attempt."""
         folder = self.folder(key)
         with self._removing:
             try:
@@ -78,7 +78,7 @@ class Spool:
         return folder
 
     def admit(self, key: RecordKey, size_bytes: int) -> None:
-        """Keep room for a file of this size. Raises JobRejected, or TryLater while it is full."""
+        """Reserve room for a file. Raises JobRejected if it never fits, TryLater while full."""
         if size_bytes == 0:
             raise JobRejected("The audio is empty (0 bytes).")
         if size_bytes > self._max_file_bytes:
@@ -111,12 +111,12 @@ class Spool:
             raise TryLater("spool", f"{self._root}: {error.strerror}") from error
 
     def count_samples(self, size_bytes: int) -> None:
-        """Let decoded samples, which workers keep in unnamed files here, count against the limit."""
+        """Count decoded samples, which workers keep here in unnamed files, against the limit."""
         with self._guard:
             self._samples_bytes = size_bytes
 
     def drop(self, key: RecordKey) -> None:
-        """Remove the job's folder and give its room back."""
+        """Remove the job's folder and free its room."""
         folder = self.folder(key)
         with self._removing:
             _remove_folder(folder)
@@ -126,7 +126,7 @@ class Spool:
                 self._left.pop(folder.name, None)
 
     def doom(self, key: RecordKey) -> None:
-        """Give the job's room back; `clear`, or the next attempt's `empty`, removes its folder."""
+        """Free the job's room now; `clear`, or `empty` of the next attempt, removes the folder."""
         name = _name_of(key)
         with self._guard:
             self._doomed.add(name)
@@ -134,7 +134,7 @@ class Spool:
             self._left.pop(name, None)
 
     def clear(self, key: RecordKey) -> None:
-        """Remove a doomed folder, unless a new attempt has it by now."""
+        """Remove a folder marked by `doom`, unless a new attempt uses it."""
         name = _name_of(key)
         if name not in self._doomed:
             return
@@ -143,25 +143,25 @@ class Spool:
                 self.drop(key)
 
     def leave(self, key: RecordKey) -> None:
-        """Let a lost job's folder lie if its result stands there; remove it otherwise."""
+        """Keep the folder of a lost job if it holds a complete result; remove it otherwise."""
         self._leave(self.folder(key))
 
     def left_attempt(self, key: RecordKey) -> Optional[int]:
-        """Say which attempt's whole result was left lying, if any."""
+        """Return the attempt of the complete result that was kept, if any."""
         try:
             return self._whole(self.folder(key), key).attempt
         except ResultBroken:
             return None
 
     def take_up(self, key: RecordKey) -> None:
-        """Count a folder that was left lying as a live job's again."""
+        """Count a kept folder as a live job's again."""
         with self._guard:
             self._left.pop(self.folder(key).name, None)
 
     def keep_only(self, keys: Iterable[RecordKey], ended_ids: Container[str] = ()) -> None:
-        """Let lie, or remove, what belongs to no open lease; count what stays.
+        """Keep or remove the folders that belong to no open lease; count the others.
 
-        `ended_ids` names the jobs that are known to have ended: nobody will ask for theirs.
+        `ended_ids` names the jobs that are known to have ended: their results are removed, not kept.
         """
         kept = {self.folder(key).name for key in keys}
         for folder in self._root.iterdir():
@@ -192,14 +192,14 @@ class Spool:
             _remove(folder / CHECKPOINT)
 
     def staged(self, key: RecordKey, attempt: int) -> Result:
-        """Read the result of this attempt. Raises ResultBroken where it is not there, whole."""
+        """Read the result of this attempt. Raises ResultBroken if it is missing or incomplete."""
         found = self._whole(self.folder(key), key)
         if found.attempt != attempt:
             raise ResultBroken(f"The result in the spool is of attempt {found.attempt}, not of {attempt}.")
         return found.result
 
     def _whole(self, folder: Path, key: RecordKey) -> StagedResult:
-        """Read a result and check that all of it is there, as it was announced."""
+        """Read a result and verify that it is complete and matches `staged.json`."""
         try:
             found = _read_staged(folder)
             digest = hashlib.sha256((folder / JSON).read_bytes()).hexdigest()
@@ -213,11 +213,11 @@ class Spool:
         return found
 
     def holds(self, key: RecordKey) -> bool:
-        """Say whether the job's audio stands there."""
+        """Return whether the job's audio is there."""
         return (self.folder(key) / AUDIO).is_file()
 
     def is_staged(self, key: RecordKey, attempt: int) -> bool:
-        """Say whether the result of this attempt stands there, whole."""
+        """Return whether a complete result of this attempt is there."""
         try:
             self.staged(key, attempt)
         except ResultBroken:
@@ -231,7 +231,7 @@ def _name_of(key: RecordKey) -> str:
 
 
 def _made(folder: Path) -> bool:
-    """Make the folder; False where it is there already."""
+    """Create the folder; False if it exists."""
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:
@@ -240,7 +240,7 @@ def _made(folder: Path) -> bool:
 
 
 def _remove_folder(folder: Path) -> None:
-    """Remove a job's folder: mostly four files, which `rmtree` would look at in turn."""
+    """Remove a job's folder: usually four files; `rmtree` would stat each of them."""
     try:
         for name in os.listdir(folder):
             os.unlink(folder / name)

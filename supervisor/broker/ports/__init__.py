@@ -1,1 +1,1 @@
-"""What the broker needs of a queue, a table and an object store; the words of all backends."""
+"""The interfaces to queue, table and object store, and the types that all backends share."""

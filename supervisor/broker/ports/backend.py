@@ -9,17 +9,17 @@ from supervisor.broker.ports.ports import JobQueue, ObjectStore, RecordTable
 
 
 def _no_credentials() -> str:
-    """Say that the embedded backend needs none."""
+    """Report that the embedded backend needs no credentials."""
     return "none needed"
 
 
 def _nothing_to_prove() -> None:
-    """Find nothing wrong: what the embedded backend is on, it made itself."""
+    """Do nothing: the embedded backend creates its own files."""
 
 
 @dataclass(frozen=True)
 class Backend:
-    """The ports of one backend. Those for beats have little patience: a beat that waits is none."""
+    """The ports of one backend. The `beat_` ports have short timeouts: a late heartbeat is useless."""
 
     kind: str
     detail: str
@@ -30,10 +30,10 @@ class Backend:
     beat_records: RecordTable
     raw_bucket: str
     transcripts_bucket: str
-    batch_count: int  # most messages of one receive
-    long_visibility_s: float  # where leases can't be extended
-    rest_s: float  # from one empty receive to the next, at least
-    poll_s: float = 5.0  # what a dead poll may hide a message for is this plus one lease
-    immutable_keys: bool = False  # transcripts get a name for each attempt
-    credentials_from: Callable[[], str] = _no_credentials  # raises Misconfigured where there are none
-    prove: Callable[[], None] = _nothing_to_prove  # raises Misconfigured where the settings name wrong things
+    batch_count: int  # largest number of messages in one receive
+    long_visibility_s: float  # used where leases can't be extended
+    rest_s: float  # minimum time between two empty receives
+    poll_s: float = 5.0  # a receive of a dead process hides messages this long plus one lease
+    immutable_keys: bool = False  # each attempt's transcripts have their own keys
+    credentials_from: Callable[[], str] = _no_credentials  # raises Misconfigured if there are none
+    prove: Callable[[], None] = _nothing_to_prove  # raises Misconfigured if the settings name wrong resources

@@ -1,7 +1,7 @@
 """Conditions and changes of records, and how they apply to an item. PURE.
 
-SQLite asks here inside its transaction; DynamoDB gets the same meaning as an expression
-(`dynamodb.py`), and one suite of tests compares the two.
+The SQLite backend uses this inside its transaction. DynamoDB gets the same conditions as expressions
+(`dynamodb.py`), and one test suite compares the two.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from supervisor.broker.ports.ports import (
 
 
 def holds(condition: Condition, item: Item) -> bool:
-    """Say whether the condition is true of the item; a missing record is an empty item."""
+    """Return whether the condition holds for the item; a missing record is an empty item."""
     if isinstance(condition, Missing):
         return condition.name not in item
     if isinstance(condition, Present):
@@ -38,7 +38,7 @@ def holds(condition: Condition, item: Item) -> bool:
 
 
 def changed(item: Item, change: Change) -> Item:
-    """Give the item as it is after the change."""
+    """Return the item after the change."""
     after = {**change.put_if_missing, **item, **change.put}
     for name, by in change.increment.items():
         after[name] = int(after.get(name, 0)) + by

@@ -1,7 +1,7 @@
 """Errors of the broker, by who can fix them.
 
-Every foreign exception becomes one of these where the library is called: for
-boto3 (`aws_errors.py`), `local*.py` for SQLite and folders. Each text is for people: what, where.
+Errors of libraries are translated where the library is called: boto3's in `aws_errors.py`, those of SQLite
+and the file system in `local*.py`. Each text is meant for people and says what failed, and where.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-CREDENTIALS = "credentials"  # where a `Misconfigured` is, if not at one of the ports
+CREDENTIALS = "credentials"  # the place of a `Misconfigured` that belongs to no port
 
 
 class BrokerError(Exception):
-    """Anything that a port says went wrong."""
+    """Any error that a port reports."""
 
 
 class TryLater(BrokerError):
-    """Time may cure it: network, throttling, a full disk. `where` is as in `messages.Trouble`."""
+    """May pass with time: network, throttling, a full disk. `where` is as in `messages.Trouble`."""
 
     def __init__(self, where: str, detail: str) -> None:
         super().__init__(detail)
@@ -26,42 +26,42 @@ class TryLater(BrokerError):
 
 
 class Forbidden(TryLater):
-    """The service says no to this caller: credentials or rights, which a person may mend."""
+    """The service denies the call; an operator can grant the permission."""
 
 
 class Unexplained(TryLater):
-    """The service gave a reason that this program does not know: tried again, but not for ever."""
+    """The service returned an unknown error: retried a limited number of times."""
 
 
 class Misconfigured(TryLater):
-    """A person must correct a setting, a right or the credentials: until then every job would meet this.
+    """An operator must correct a setting, a permission or the credentials: every job would fail alike.
 
-    The detail is a whole sentence: what was found, what is wanted, which setting to change. Whoever meets it
-    stops receiving and keeps what is held; the backend is proved again from time to time.
+    The detail is a whole sentence: what was found, what is expected, which setting to change. The broker then
+    stops receiving but keeps its jobs, and repeats the backend check until it passes.
     """
 
 
 class JobRejected(BrokerError):
-    """Nobody can cure it: this input can never become a transcript."""
+    """Nobody can fix it: this input can never become a transcript."""
 
 
 class ResultBroken(BrokerError):
-    """What a worker left in the spool is not the whole result of this attempt."""
+    """The result in the spool is not this attempt's complete result."""
 
 
 class LeaseLost(BrokerError):
-    """Somebody else holds the job or has finished it: drop the result, write nothing."""
+    """Another host holds the job or has finished it: discard the result, write nothing."""
 
 
 class CannotServe(BrokerError):
-    """This process can't work like this at all: a newer database, a locked state directory."""
+    """This process can't run: a newer database schema, a locked state directory."""
 
 
 @contextmanager
 def necessary(right: str, where: str = "") -> Iterator[None]:
-    """Say of a refused call that every job needs it: nothing can be done until the right is granted.
+    """Turn a denied call into Misconfigured: every job needs this permission.
 
-    `where` is a name for this right alone, for what no proof can show.
+    `where` is a separate place for this permission, if the backend check can't test it.
     """
     try:
         yield

@@ -7,12 +7,12 @@ from typing import Optional
 
 from supervisor.broker.ports.ports import RecordKey
 
-UNKNOWN_DEVICE = "unknown-device"  # stands in where neither the message nor the key names one
+UNKNOWN_DEVICE = "unknown-device"  # used if neither the message nor the key names a device
 
 
 @dataclass(frozen=True)
 class Source:
-    """The audio as the record remembers it. Version and etag are empty while unknown."""
+    """The audio object as the record stores it. Version and etag are empty while unknown."""
 
     bucket: str
     key: str
@@ -20,7 +20,7 @@ class Source:
     etag: str = ""
 
     def is_same(self, other: Source) -> bool:
-        """Say whether both are the same audio, as far as both know."""
+        """Return whether both are the same audio, as far as both are known."""
         if (self.bucket, self.key) != (other.bucket, other.key):
             return False
         if self.version and other.version:
@@ -30,7 +30,7 @@ class Source:
 
 @dataclass(frozen=True)
 class JobRequest:
-    """One recording to be transcribed, all names checked. Its `recording_id` is the job's id."""
+    """One recording to be transcribed, with validated ids. Its `recording_id` is the job's id."""
 
     recording_id: str
     user_id: str
@@ -40,7 +40,7 @@ class JobRequest:
     ended_at: str = ""
     language: Optional[str] = None
     force: bool = False
-    options: str = ""  # those that the message asks for, as a JSON object
+    options: str = ""  # the message's engine options, as a JSON object
 
     @property
     def job_id(self) -> str:
@@ -51,9 +51,9 @@ class JobRequest:
         return RecordKey(self.user_id, self.recording_id)
 
     def transcript_key(self, suffix: str, attempt: Optional[int] = None) -> str:
-        """Give REM's name of the transcript object, or a name that only this attempt writes.
+        """Return REM's key of the transcript object, or a key that only this attempt writes.
 
-        `suffix` is json or txt. Ids hold no slash, so the two kinds of name never meet.
+        `suffix` is json or txt. Ids contain no slash, so the two kinds of key never collide.
         """
         own = f"/{attempt}" if attempt is not None else ""
         return f"transcripts/{self.user_id}/{self.device_id}/{self.recording_id}{own}.{suffix}"
@@ -61,10 +61,10 @@ class JobRequest:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A message, or one part of it, that can never be a job; with ids where it has usable ones.
+    """A message, or one part of it, that can never be a job; with its ids if they are usable.
 
-    `key` is empty unless the message names audio that this service reads: only then can it be
-    about the recording of that id.
+    `key` is empty unless the message names audio that this service reads: only then can it be about the
+    recording with that id.
     """
 
     reason: str
@@ -75,7 +75,7 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Parsed:
-    """All that one message holds. `ignored` says of what is neither job nor rejected why it is none."""
+    """The content of one message. `ignored` gives the reason for each part that is ignored."""
 
     jobs: tuple[JobRequest, ...] = ()
     rejected: tuple[Rejected, ...] = ()

@@ -1,9 +1,9 @@
 """Interfaces to the outside: JobQueue, RecordTable, ObjectStore.
 
-Each is kept by two backends (SQLite and folders; AWS), and one suite of tests runs on
-all of them. A record changes only by one generic conditional update, so the protocol of
-claim and commit is written once, in `record_rules.py` and `commit.py`, whatever is beneath.
-All methods block and may raise `TryLater`, unless they say more.
+Two backends implement them (SQLite and folders; AWS), and one test suite runs against both. A record changes
+only by a generic conditional update, so the protocol of claim and commit is written once for all backends, in
+`record_rules.py` and `commit.py`. All methods block, and may raise `TryLater` in addition to what they
+document.
 """
 
 from __future__ import annotations
@@ -14,101 +14,102 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Callable, Optional, Protocol, Union
 
-# Reasons of a refused extension: nobody will get the message again; time may cure it.
+# Reasons why an extension was refused. REMOVED: nobody will receive the message again. NOT_NOW: a retry may
+# succeed.
 REMOVED = "the message was removed"
 NOT_NOW = "the queue could not extend a message's visibility timeout"
 NO_FACTS: Mapping[str, str] = MappingProxyType({})
-Item = dict[str, Any]  # a record as it stands: texts, numbers, truth values, and maps of these
+Item = dict[str, Any]  # a record's attributes: texts, numbers, booleans, and maps of these
 
 
 @dataclass(frozen=True)
 class Message:
-    """One delivery. The handle is valid until the next delivery; it is never logged."""
+    """One delivery of a message. The handle is valid until the next delivery; it is never logged."""
 
     id: str
     handle: str = field(repr=False)
     body: str = field(repr=False)
     receive_count: int
     attributes: Mapping[str, str] = field(default_factory=dict, repr=False)
-    group: str = ""  # of a FIFO queue: one in flight at a time
-    earlier_receives: int = 0  # of the messages that this is a copy of
+    group: str = ""  # of a FIFO queue, which has one message of a group in flight at a time
+    earlier_receives: int = 0  # receives of the messages that this one is a copy of
 
     @property
     def receives(self) -> int:
-        """Say how often its work was delivered, copies included; `receive_count` is what the queue counts."""
+        """Return how often its job was delivered, including copies; `receive_count` is the queue's count."""
         return self.receive_count + self.earlier_receives
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What a queue holds, as far as it can tell."""
+    """A queue's message counts; None if unknown."""
 
     waiting: Optional[int]
     in_flight: Optional[int]
 
 
 class JobQueue(Protocol):
-    """Messages that come back unless they are deleted in time."""
+    """A queue that delivers a message again unless it is deleted in time."""
 
     def can_hold(self) -> bool:
-        """Say whether leases may be extended and given back early on this queue."""
+        """Return whether leases on this queue may be extended and released early."""
 
     def receive(self, max_count: int, visibility_s: float, wait_s: float) -> list[Message]:
-        """Take up to `max_count` messages, hidden from others for `visibility_s`."""
+        """Receive up to `max_count` messages, hidden from other receivers for `visibility_s`."""
 
     def extend(self, handles: Sequence[str], by_s: float) -> Mapping[str, str]:
-        """Hide these for `by_s` from now. Gives the handles that were refused, with a reason.
+        """Set the messages' visibility timeout to `by_s` from now. Returns refused handles, with reasons.
 
-        The reason is `REMOVED` where the message is in the queue no more, `NOT_NOW` where asking again may
-        help; by any other the message may be somebody else's.
+        The reason is `REMOVED` if the message is no longer in the queue, and `NOT_NOW` if a retry may
+        succeed; with any other reason, another receiver may have the message.
         """
 
     def release(self, handle: str, after_s: float) -> None:
-        """Let the message be seen again after `after_s`. An old handle changes nothing."""
+        """Make the message visible after `after_s`. An outdated handle has no effect."""
 
     def delete(self, handle: str) -> None:
-        """Remove the message. Doing it twice is no error."""
+        """Delete the message. Idempotent."""
 
     def bury(self, message: Message, reason: str, facts: Mapping[str, str] = NO_FACTS) -> bool:
-        """Take a failed message out of circulation; False: it stays for the queue's own redrive.
+        """Dead-letter a failed message. False: it is left to the queue's redrive policy.
 
-        Reason and facts go with it, for whoever looks through the dead letters.
+        Reason and facts are attached for whoever inspects the dead-letter queue.
         """
 
     def receives_most(self) -> Optional[int]:
-        """Say how often a message is delivered before the queue buries it; None: no limit is known."""
+        """Return how often a message is delivered before the queue dead-letters it; None: unknown."""
 
     def send_copy(self, message: Message, after_s: float) -> bool:
-        """Put the same message in anew, to be seen after `after_s`: the queue counts its receives from 1.
+        """Send the message again, visible after `after_s`: the queue counts the copy's receives from 1.
 
-        Its `receives` go on from this one's, so that what circles for ever is noticed.
-        False: that is not permitted. The original stays; delete it next.
+        The copy's `receives` continue the original's, so that endless redelivery is noticed. False: not
+        permitted. The original is unchanged; delete it next.
         """
 
     def counts(self) -> Counts:
-        """Count what waits and what is held by anybody."""
+        """Count the messages that are waiting, and those in flight at any receiver."""
 
     def send(self, body: str, attributes: Mapping[str, str]) -> str:
-        """Put a message in; gives its id."""
+        """Send a message; returns its id."""
 
 
 @dataclass(frozen=True)
 class Missing:
-    """The attribute is not there (nor, therefore, any of a record that does not exist)."""
+    """The attribute does not exist (true of every attribute of a missing record)."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Present:
-    """The attribute is there."""
+    """The attribute exists."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Equals:
-    """The attribute is there and has this value."""
+    """The attribute exists and has this value."""
 
     name: str
     value: Union[str, int, float]
@@ -116,7 +117,7 @@ class Equals:
 
 @dataclass(frozen=True)
 class Below:
-    """The attribute is a number under this one."""
+    """The attribute is a number below this one."""
 
     name: str
     number: float
@@ -124,7 +125,7 @@ class Below:
 
 @dataclass(frozen=True)
 class Above:
-    """The attribute is a number over this one."""
+    """The attribute is a number above this one."""
 
     name: str
     number: float
@@ -132,7 +133,7 @@ class Above:
 
 @dataclass(frozen=True)
 class AllOf:
-    """Every part holds."""
+    """All parts hold."""
 
     parts: tuple[Condition, ...]
 
@@ -149,7 +150,7 @@ Condition = Union[Missing, Present, Equals, Below, Above, AllOf, AnyOf]
 
 @dataclass(frozen=True)
 class RecordKey:
-    """Where a record stands: REM's partition and sort key."""
+    """A record's key: REM's partition and sort key."""
 
     user_id: str
     recording_id: str
@@ -157,7 +158,7 @@ class RecordKey:
 
 @dataclass(frozen=True)
 class Change:
-    """One update: all of it happens where the condition holds, else nothing does."""
+    """One atomic update, applied only if the condition holds."""
 
     condition: Condition
     put: Mapping[str, Any] = field(default_factory=dict)
@@ -168,34 +169,34 @@ class Change:
 
 @dataclass(frozen=True)
 class Applied:
-    """The change was made; `item` is the record after it."""
+    """The change was applied; `item` is the record after it."""
 
     item: Item
 
 
 @dataclass(frozen=True)
 class Refused:
-    """The condition did not hold; `item` is the record as it stands (empty: there is none)."""
+    """The condition did not hold; `item` is the current record (empty: there is none)."""
 
     item: Item
 
 
 class RecordTable(Protocol):
-    """Records by key, each change conditional and whole."""
+    """Records by key; every change is conditional and atomic."""
 
     def unix_s(self) -> float:
-        """Say what time it is by the clock that all who share this table go by. Never blocks."""
+        """Return the time by the clock that all users of this table share. Never blocks."""
 
     def get(self, key: RecordKey) -> Optional[Item]:
-        """Read the record as of now, or None."""
+        """Read the record (strongly consistent), or None."""
 
     def update(self, key: RecordKey, change: Change) -> Union[Applied, Refused]:
-        """Make the change if its condition holds; a missing record is created by it."""
+        """Apply the change if its condition holds; creates a missing record."""
 
 
 @dataclass(frozen=True)
 class ObjectFacts:
-    """What is known of an object that was fetched."""
+    """The metadata of a downloaded object."""
 
     size_bytes: int
     etag: str
@@ -203,25 +204,25 @@ class ObjectFacts:
 
 
 class ObjectStore(Protocol):
-    """Objects in buckets: whole, or not there."""
+    """Objects in buckets; reads and writes are atomic."""
 
     def fetch(
         self, bucket: str, key: str, to: Path, admit: Callable[[ObjectFacts], None], version: str = ""
     ) -> ObjectFacts:
-        """Write the object, or this version of it where its bucket keeps versions, to the new file `to`.
+        """Download the object, or this version of it if the bucket is versioned, to the new file `to`.
 
-        `admit` gets what is known before the first byte and may raise; never more than that
-        size is written. Raises JobRejected where there is no such object, Forbidden on 403.
+        `admit` is called with the metadata before the first byte and may raise; never more than that size is
+        written. Raises JobRejected if there is no such object, Forbidden on 403.
         """
 
     def look(self, bucket: str, key: str) -> Optional[ObjectFacts]:
-        """Say what lies there now, with the right to fetch alone; None: nothing that we may see."""
+        """Return the current object's metadata, with the read permission alone; None if not visible to us."""
 
     def put(self, bucket: str, key: str, source: Path, content_type: str) -> None:
-        """Write the object from a file; readers see the old one or the new one, whole."""
+        """Upload a file; readers see the old object or the new one, never a part."""
 
     def delete(self, bucket: str, key: str) -> None:
-        """Remove the object. Doing it twice is no error."""
+        """Delete the object. Idempotent."""
 
     def names(self, bucket: str, prefix: str) -> list[str]:
-        """Give the keys under a prefix that ends in a slash: the first thousand."""
+        """Return the keys under a prefix that ends in a slash: the first thousand."""

@@ -1,6 +1,6 @@
 """Names in REM's DynamoDB table: the record's keys, the index's keys, dispatcher attributes. PURE.
 
-The one place for these names. Source: REM's infrastructure code and its dispatcher.
+The only file with these names. Source: REM's infrastructure code and its dispatcher.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ INDEX_PARTITION_KEY, INDEX_SORT_KEY = "GSI1PK", "GSI1SK"
 
 
 def key_attributes(key: RecordKey) -> dict[str, str]:
-    """Give the attributes that find a record."""
+    """Return the attributes that identify a record."""
     return {PARTITION_KEY: key.user_id, SORT_KEY: key.recording_id}
 
 
 def dispatched(request: JobRequest, now_unix_s: float) -> dict[str, str]:
-    """Give what REM's dispatcher would have written of this recording, as far as it is known.
+    """Return the attributes that REM's dispatcher would have written for this recording, where known.
 
-    Never an empty text: DynamoDB refuses one as an index key, and with it the whole update.
+    Empty texts are left out: DynamoDB rejects an update that has one as an index key.
     """
     known = {
         "recordingId": request.recording_id,

@@ -13,13 +13,13 @@ _CHUNK_BYTES = 1 << 20
 
 
 class Reader(Protocol):
-    """Whatever gives bytes until there are no more."""
+    """A source of bytes."""
 
     def read(self, count: int) -> bytes: ...
 
 
 class Writer(Protocol):
-    """Whatever takes bytes."""
+    """A destination for bytes."""
 
     def write(self, data: bytes) -> int: ...
 
@@ -38,7 +38,7 @@ def copy_bytes(source: Reader, target: Writer, size_bytes: int) -> int:
 
 @contextmanager
 def spool_errors(to: Path) -> Iterator[None]:
-    """Say that the spool is in trouble, not the audio, when writing it down fails."""
+    """Report an error of writing a file as the spool's, not as the audio's."""
     try:
         yield
     except OSError as error:

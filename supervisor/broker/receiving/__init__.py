@@ -1,1 +1,1 @@
-"""From the queue to a job that is ready for a slot."""
+"""Receiving: from the queue to a job that is Ready for a slot."""

@@ -1,4 +1,4 @@
-"""Brings a job's audio, its checkpoint and its split points into the spool."""
+"""Downloads a job's audio, and its checkpoint and split points if there are any, into the spool."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ log = logging.getLogger(__name__)
 
 
 def fetch_audio(context: BrokerContext, job: LiveJob, seen: list[ObjectFacts]) -> ObjectFacts:
-    """Bring the audio into the spool, and what an earlier attempt had reached. Runs in a lane.
+    """Download the audio, and the state of an earlier attempt. Runs in a lane.
 
-    `seen` gets the facts of the object, also of one that is refused.
+    `seen` receives the object's facts, even if the object is then rejected.
     """
     request = job.request
     spool, key = context.spool, request.record_key
     folder = spool.empty(key)
-    # The name is this hold's own: a late fetch of a lost job can't rename a newer one's file.
+    # The name contains the token: a late download of a lost job can't overwrite a newer attempt's file.
     part = folder / f"part-{job.hold.token}"
     if job.pointer is not None and context.shares:
         objects, bucket = context.backend.objects, context.backend.transcripts_bucket
@@ -38,7 +38,7 @@ def fetch_audio(context: BrokerContext, job: LiveJob, seen: list[ObjectFacts]) -
         split_points.bring(job.cuts, folder)
 
     def admit(facts: ObjectFacts) -> None:
-        seen[:] = [facts]  # also of what is refused: a failure is that object's, not its name's
+        seen[:] = [facts]  # also of a rejected object: the failure is this version's, not the key's
         spool.admit(key, facts.size_bytes)
 
     source = request.source

@@ -1,7 +1,7 @@
 """Reports queue length to the supervisor every few seconds; also the broker's heartbeat.
 
-The count may wait long for an answer, the word may not: a broker that says nothing is taken for one that
-hangs, and replaced before its leases run out. Then the figures of the last count are told again.
+The heartbeat does not wait for the count, which may be slow: a silent broker is assumed to hang and is
+replaced before its leases expire. Until a new count arrives, the last one is repeated.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from supervisor.broker.work.context import BrokerContext
 from supervisor.broker.work.executor import COUNT
 from supervisor.contract.wire.messages import QueueState
 
-BEAT_S = 5.0  # the supervisor waits for two of them at least: `crew.broker_silence_s`
+BEAT_S = 5.0  # the supervisor waits for at least two of them: `broker_silence_s`
 _COUNT_S = 10.0
-_COUNT_SOON_S = 0.25  # the embedded queue: a count costs little
+_COUNT_SOON_S = 0.25  # the embedded queue: a count is cheap
 
 
 class Counting:
-    """Counts by and by, and soon where something changed."""
+    """Counts periodically, and sooner after a change."""
 
     def __init__(self, context: BrokerContext, receiver: Receiver) -> None:
         self._context = context
@@ -46,7 +46,7 @@ class Counting:
         self._tell()
 
     def _after(self, wait_s: float) -> None:
-        """Count once after a while, however many ask for it meanwhile."""
+        """Schedule one count, however often this is called before it runs."""
         if self._is_due:
             return
         self._is_due = True

@@ -1,7 +1,7 @@
 """Handles further messages about a recording in progress: the same job, unless the audio was replaced.
 
-REM's messages name a key and not what lies there, so each of these costs one look at the object: other
-bytes than those in work are a job of their own, after this one.
+REM's messages name a key, not a version, so each of them costs one GetObject call, whose body is not read.
+If the object differs from the audio in progress, the message is a separate job that runs after this one.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from supervisor.broker.work.settlement import Settlement
 from supervisor.contract.wire.messages import Ending
 
 log = logging.getLogger(__name__)
-PUT_BACK_S = 30.0  # another recording of the same name is being worked on
-_AGAIN_S = 1.0  # until the audio in work is fetched, or the bucket answers
+PUT_BACK_S = 30.0  # other audio under the same id is in progress
+_AGAIN_S = 1.0  # until the audio is downloaded, or the bucket answers
 
 
 def is_same_work(one: JobRequest, other: JobRequest) -> bool:
-    """Say whether two requests ask for the same, as far as their messages tell."""
+    """Return whether two requests are for the same audio, as far as their messages show."""
     return one.user_id == other.user_id and one.source.is_same(other.source)
 
 
 class Duplicates:
-    """Compares what further messages are about with what is in work."""
+    """Compares the audio of further messages with the audio in progress."""
 
     def __init__(self, context: BrokerContext, settlement: Settlement) -> None:
         self._context = context
@@ -37,9 +37,9 @@ class Duplicates:
         self._settlement = settlement
 
     def compare(self, held: Lease, job: LiveJob, asked: Source) -> None:
-        """Find out whether the audio that this message is about is what the job has fetched."""
+        """Check whether this message's audio is the audio that the job downloaded."""
         if asked.version or asked.etag:
-            # An event of S3 says itself which bytes it means. Not at once: its message is being taken in.
+            # An S3 event names its version. Deferred, because the message is still being added.
             self._context.executor.after(0.0, lambda: self._compared(held, job, asked, asked))
             return
         objects = self._context.backend.objects
@@ -55,7 +55,7 @@ class Duplicates:
     ) -> None:
         leases = self._in_flight.leases_of(job)
         if held not in leases or self._in_flight.jobs.get(job.id) is not job or len(leases) == 1:
-            return  # one of them is over
+            return  # the job or one of its leases has ended
         if isinstance(outcome, BrokerError) or job.source is None:
             self._context.executor.after(_AGAIN_S, lambda: self.compare(held, job, asked))
             return

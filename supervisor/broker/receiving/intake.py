@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class Intake:
-    """Takes messages in and makes jobs of them."""
+    """Turns received messages into jobs."""
 
     def __init__(
         self, context: BrokerContext, settlement: Settlement, policy: EnvelopePolicy, max_receives: int
@@ -47,7 +47,7 @@ class Intake:
         self._refused = RefusedAudio()
 
     def take(self, message: Message, deadline_at_s: float) -> None:
-        """Begin with one delivery."""
+        """Process one received message."""
         known = self._in_flight.leases.get(message.id)
         if known is not None:
             self._take_again(known, message, deadline_at_s)
@@ -63,7 +63,7 @@ class Intake:
         self._open(held, parse(message.body, self._policy))
 
     def begin_waiting(self) -> None:
-        """Begin jobs that wait in a message of many, as far as there are places for them."""
+        """Start waiting jobs of multi-job messages while there are free places."""
         while self._context.wanted > self._in_flight.on_the_way() and not self._context.is_leaving:
             job = self._in_flight.next_waiting()
             if job is None:
@@ -71,7 +71,7 @@ class Intake:
             self.claim(job)
 
     def claim(self, job: LiveJob) -> None:
-        """Ask for the record; also the way on for a job whose last broker died before that."""
+        """Claim the record. Also resumes a job whose previous broker died before it was announced."""
         context = self._context
         job.begun_at_s = job.begun_at_s or clock.now_s()
         kept, message = self._settlement.failed_job(job, ""), context.message_of(job)
@@ -90,7 +90,7 @@ class Intake:
     def _claim_once(
         self, request: JobRequest, hold: RecordHold, message: MessageLease, kept: FailedJob
     ) -> Union[Claimed, Busy, Finished, GivenUp]:
-        """Take over what an earlier life left in the spool, or claim anew; runs in a lane."""
+        """Resume from a result that an earlier process left, or claim the record; runs in a lane."""
         records, spool, key = self._context.backend.records, self._context.spool, request.record_key
         left = spool.left_attempt(key)
         if left is not None:
@@ -101,16 +101,16 @@ class Intake:
             spool.drop(key)
         answer = commit.claim(records, self._context.backend.objects, request, hold, message)
         if isinstance(answer, GivenUp):
-            # Whoever wrote that may have died before it told the people of this host, and cleared up.
+            # The host that wrote it may have died before it recorded the failure and deleted the checkpoints.
             backend = self._context.backend
             checkpoint_store.forget_failed(records, backend.objects, backend.transcripts_bucket, request)
             self._context.failed_jobs.keep_found(replace(kept, reason=answer.reason))
         if isinstance(answer, Claimed) and answer.is_again:
-            self._context.failed_jobs.forget(request.job_id)  # what failed was other audio, or is tried anew
+            self._context.failed_jobs.forget(request.job_id)  # it is retried, or has new audio
         return answer
 
     def announce(self, job: LiveJob) -> None:
-        """Tell the supervisor that the job can be worked on, or only needs its commit."""
+        """Tell the supervisor that the job is Ready to be transcribed, or only to be committed."""
         request = job.request
         if not job.announced:
             self._context.wanted = max(0, self._context.wanted - 1)
@@ -135,10 +135,10 @@ class Intake:
         )
 
     def _take_again(self, known: Lease, message: Message, deadline_at_s: float) -> None:
-        """Adopt the newer handle: the old one is worth nothing any more."""
+        """Use the newer handle: the old one is no longer valid."""
         known.message, known.deadline_at_s = message, deadline_at_s
         known.received_at_s = deadline_at_s - self._context.lease_s
-        known.is_gone = False  # whatever the queue said of it
+        known.is_gone = False  # even if the queue reported it removed
         self._in_flight.save(known)
         log.warning(
             "message delivered again while its job is in progress",
@@ -166,11 +166,11 @@ class Intake:
                 hold = RecordHold(uuid.uuid4().hex, self._context.owner)
                 fresh.append(LiveJob(request, hold, Phase.WAITING, since_s=clock.now_s()))
             elif is_same_work(live.request, request):
-                held.open.add(live.id)  # sent twice: both messages end with the one job
+                held.open.add(live.id)  # sent twice: both messages end with this one job
                 again.append((live, request.source))
             else:
                 held.settled[request.job_id] = Settled(Ending.RELEASED, after_s=PUT_BACK_S)
-        for job in fresh[:1]:  # a message of many takes places like many messages
+        for job in fresh[:1]:  # the jobs of one message occupy places like separate messages
             job.phase = Phase.CLAIMING
         rejected = {f"-{n}": found for n, found in enumerate(parsed.rejected)}
         held.open.update(rejected)  # until it is written down; a successor only needs to know how it ended
@@ -235,7 +235,7 @@ class Intake:
         context, seen, tries = self._context, list[ObjectFacts](), job.tries
 
         def look() -> None:
-            """Give the place of a question that hangs to another: its answer may take a minute and more."""
+            """Free the place of an unanswered download: its timeout may be a minute or more."""
             is_open = self._in_flight.is_at(job, Phase.FETCHING) and job.tries == tries and not seen
             if is_open and context.in_flight.aside() < fairness.ASIDE_MOST:
                 job.is_aside = True
@@ -272,11 +272,11 @@ class Intake:
         if isinstance(outcome, Forbidden) and self._refused.is_everybodys(clock.now_s()):
             verdict = refused_audio.give_way(outcome.detail)
         if verdict.is_final:
-            self._context.outages.over("audio")  # it was this key's alone
+            self._context.outages.over("audio")  # only this key was refused
         self._settlement.end(job, verdict, failure_of(outcome))
 
     def _keeps_refused(self, job: LiveJob, error: Forbidden) -> bool:
-        """Keep a job aside where all audio seems to be refused; where many are kept, receive no more."""
+        """Keep retrying a job while all audio seems to be refused; stop receiving if too many are kept."""
         context = self._context
         self._refused.refuse(job.id)
         if not self._refused.is_everybodys(clock.now_s()) or context.is_leaving:
@@ -297,7 +297,7 @@ class Intake:
         return True
 
     def _reject(self, held: Lease, place: str, found: Rejected) -> None:
-        """Say FAILED where there is a record, keep the message's text for people."""
+        """Set the record to FAILED if there is one, and keep the message's text for operators."""
         context = self._context
         message = held.message
         kept = FailedJob(

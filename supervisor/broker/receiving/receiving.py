@@ -1,7 +1,8 @@
 """Receives messages: verifies the backend, then asks for no more than are wanted.
 
-Nothing is received while something is wrong that only a person can correct: every job would meet it, and each
-delivery in vain brings its message nearer to the dead-letter queue. The proof is repeated until it passes.
+While something is wrong that only an operator can correct, nothing is received: every job would fail the same
+way, and each failed delivery brings its message closer to the dead-letter queue. The check is repeated until
+it passes.
 """
 
 from __future__ import annotations
@@ -17,24 +18,24 @@ from supervisor.broker.work.context import BrokerContext
 from supervisor.broker.work.executor import POLL
 from supervisor.contract import clock
 
-PROVE_AGAIN_S = 30.0  # how long a corrected setting, role or table goes unnoticed, about
+PROVE_AGAIN_S = 30.0  # about how long a corrected setting, role or table goes unnoticed
 _RECEIVE = ("queue", "receive")
 
 
 class Receiver:
-    """Asks the queue, one question at a time; every method runs in the main thread."""
+    """Calls the queue, one call at a time. Every method runs in the main thread."""
 
     def __init__(self, context: BrokerContext, intake: Intake) -> None:
-        self.is_asking = False  # a question is open: a proof or a poll
+        self.is_asking = False  # a check or a receive is in progress
         self.is_proved = False
         self._context = context
         self._intake = intake
-        self._is_resting = False  # between two questions
+        self._is_resting = False  # between two calls
         self._tries = 0
         context.outages.on_misconfigured = self._stop
 
     def prove(self) -> None:
-        """Prove what the settings name, and learn what the queue permits; then poll."""
+        """Check what the settings name and what the queue permits; then receive."""
         if self._context.is_leaving:
             return
         self.is_asking = True
@@ -52,7 +53,7 @@ class Receiver:
         self._context.executor.do(POLL, ask, self._proved)
 
     def poll(self) -> None:
-        """Ask for what is wanted and not yet on the way, unless a question is open."""
+        """Receive the messages that are wanted and not on the way yet, unless a call is in progress."""
         context = self._context
         if self.is_asking or self._is_resting or context.is_leaving:
             return
@@ -94,7 +95,7 @@ class Receiver:
         self.poll()
 
     def _unproved(self) -> tuple[str, ...]:
-        """Name the places of which only the work itself can tell: receiving, and writing transcripts."""
+        """Return the places that only jobs can check: receiving, and writing transcripts."""
         phases = {job.phase for job in self._context.in_flight.jobs.values()}
         by_jobs = {Phase.COMMITTING: "transcripts", Phase.FETCHING: refused_audio.WHERE}
         return ("receive", *(where for phase, where in by_jobs.items() if phase in phases))

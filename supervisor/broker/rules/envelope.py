@@ -1,8 +1,8 @@
 """Parses a message body into jobs, or into a reason for rejection. PURE.
 
-Accepts REM's own JSON, S3 notifications with any number of records, EventBridge's events of
-S3, and each of these wrapped by SNS. Trusts nothing: sizes, types, names and the bucket are
-checked here, once, so that ids can become file names and keys further on.
+Accepts REM's own JSON, S3 notifications with any number of records, EventBridge events of S3, and each of
+these wrapped by SNS. All input is untrusted: sizes, types, ids and the bucket are validated here, once, so
+that later code can use ids in file names and keys.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from supervisor.contract.whisper_names import language_mistake
 MAX_BODY_BYTES = 256 * 1024
 MAX_RECORDS = 1_000
 MAX_ID_CHARS = 200
-MAX_ID_BYTES = 240  # with a suffix still a legal file name
-MAX_KEY_BYTES = 1_024  # S3's own limit
-MAX_VERSION_CHARS = 1_024  # the same
+MAX_ID_BYTES = 240  # leaves room for a suffix in a file name
+MAX_KEY_BYTES = 1_024  # S3's limit
+MAX_VERSION_CHARS = 1_024  # S3's limit
 # raw/{deviceId}/{yyyy}/{mm}/{dd}/{deviceId}_{startedAt}_{endedAt}.wav
 _KEY_LAYOUT = re.compile(
     r"raw/(?P<device>[^/]+)/\d{4}/\d\d/\d\d/(?P=device)_(?P<start>[^_/]+)_(?P<end>[^_/]+)\.\w+"
@@ -33,44 +33,44 @@ _KEY_LAYOUT = re.compile(
 
 _TEST_EVENT = "s3:TestEvent"
 _SUBSCRIPTION_TYPES = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
-_LAYERS_MOST = 3  # of SNS's wrapping
+_LAYERS_MOST = 3  # nested SNS notifications
 _BYTE_ORDER_MARKS = ("\ufeff", "\u00ef\u00bb\u00bf")
 _LACKING = (None, "")
 _READABLE_EVENTS = ("ObjectCreated:", "ObjectRestore:Completed", "ObjectSynced:Create")  # the last is Ceph's
-_FOLDER_MARKS = ("/", "_$folder$")  # S3's console and sync tools; Hadoop
+_FOLDER_MARKS = ("/", "_$folder$")  # written by S3's console and sync tools, and by Hadoop
 _READABLE_DETAILS = ("Object Created", "Object Restore Completed")
 
 
 @dataclass(frozen=True)
 class EnvelopePolicy:
-    """What messages may name, and what stands in for what they lack."""
+    """Which buckets messages may name, and defaults for missing fields."""
 
     raw_bucket: str
     default_user_id: str
-    allowed_buckets: tuple[str, ...] = ()  # beside the raw bucket
+    allowed_buckets: tuple[str, ...] = ()  # in addition to the raw bucket
 
     def allows(self, bucket: object) -> bool:
-        """Say whether audio may come from there."""
+        """Return whether audio may be read from this bucket."""
         return bucket == self.raw_bucket or bucket in self.allowed_buckets
 
 
 class _Reason(Exception):
-    """A reason in a sentence that may quote the message, and that records and logs can hold."""
+    """A reason that may quote the message; safe to store in records and logs."""
 
     def __str__(self) -> str:
         return super().__str__().encode("utf-8", "replace").decode()
 
 
 class _Ignored(_Reason):
-    """This part is nothing to be transcribed; the text says what it is."""
+    """This part is not a recording; the text says what it is."""
 
 
 class _Bad(_Reason):
-    """This part can't be a job; the text is the reason."""
+    """This part is invalid; the text is the reason."""
 
 
 def parse(body: str, policy: EnvelopePolicy) -> Parsed:
-    """Read one message. Never raises: what makes no sense comes back as Rejected."""
+    """Parse one message. Never raises: invalid input is returned as Rejected."""
     try:
         envelope = _unwrapped(_read_json(body))
         if _TEST_EVENT in (envelope.get("Event"), envelope.get("EventName")):
@@ -87,7 +87,7 @@ def parse(body: str, policy: EnvelopePolicy) -> Parsed:
 
 
 def is_usable_id(text: object) -> bool:
-    """Say whether a text can be an id: part of a key, of a file name and of a record's key."""
+    """Return whether a text is usable as an id in keys, file names and records."""
     if not isinstance(text, str) or not 1 <= len(text) <= MAX_ID_CHARS or text in (".", ".."):
         return False
     if any(sign in "/\\" or ord(sign) < 32 or 127 <= ord(sign) < 160 for sign in text):
@@ -98,7 +98,7 @@ def is_usable_id(text: object) -> bool:
 def _fits(text: str, max_bytes: int) -> bool:
     try:
         return len(text.encode("utf-8")) <= max_bytes
-    except UnicodeEncodeError:  # half a surrogate pair
+    except UnicodeEncodeError:  # an unpaired surrogate
         return False
 
 
@@ -115,7 +115,7 @@ def _read_json(body: str) -> dict[str, Any]:
 
 
 def _without_mark(body: str) -> str:
-    """Take off the byte order mark that some producers write, also one that was read as Latin-1."""
+    """Remove the byte order mark that some producers write, even if it was decoded as Latin-1."""
     for mark in _BYTE_ORDER_MARKS:
         if body.startswith(mark):
             return body[len(mark) :]
@@ -123,7 +123,7 @@ def _without_mark(body: str) -> str:
 
 
 def _unwrapped(envelope: dict[str, Any]) -> dict[str, Any]:
-    """Take SNS's wrapping off, each layer; without it (raw delivery) the envelope is the message itself."""
+    """Remove each layer of SNS wrapping; with raw delivery there is none."""
     for _ in range(_LAYERS_MOST):
         if envelope.get("Type") in _SUBSCRIPTION_TYPES:
             raise _Ignored(f"SNS's {envelope['Type']}: a person must confirm the subscription in SNS")
@@ -171,7 +171,7 @@ def _rem_job(envelope: dict[str, Any], recording_id: Any, user_id: Any, policy: 
 
 
 def _parse_notification(records: Any, policy: EnvelopePolicy) -> Parsed:
-    """Every record is a job of its own: one bad record does not stop the others."""
+    """Parse each record as a separate job: an invalid record does not affect the others."""
     if not isinstance(records, list) or not 1 <= len(records) <= MAX_RECORDS:
         raise _Bad(f"The S3 notification has no list of 1 to {MAX_RECORDS} Records.")
     jobs: dict[str, JobRequest] = {}
@@ -199,9 +199,9 @@ def _notified_job(record: Any, policy: EnvelopePolicy) -> JobRequest:
 
 
 def _check_event(name: Any) -> None:
-    """Let through what says that an object is there to be read: put, or restored from an archive.
+    """Accept events after which the object can be read: created, or restored from an archive.
 
-    MinIO, Ceph and others write `s3:` before AWS's names. A record without a name is taken for one.
+    MinIO, Ceph and others put `s3:` before AWS's event names. A record without an event name is accepted.
     """
     if name in _LACKING:
         return
@@ -211,7 +211,7 @@ def _check_event(name: Any) -> None:
 
 
 def _parse_event(event: dict[str, Any], policy: EnvelopePolicy) -> Parsed:
-    """Read EventBridge's event: one object, its key as it is."""
+    """Parse an EventBridge event: one object, whose key is not URL-encoded."""
     kind = event["detail-type"]
     if kind not in _READABLE_DETAILS:
         raise _Ignored(f"an event that puts no object there ({str(kind)[:80]})")
@@ -227,7 +227,7 @@ def _parse_event(event: dict[str, Any], policy: EnvelopePolicy) -> Parsed:
 def _object_job(
     bucket: Any, key: Any, version: Any, etag: Any, size: Any, policy: EnvelopePolicy
 ) -> JobRequest:
-    """Make a job of an object that came without ids of its own."""
+    """Build a job from an object notification, which contains no ids."""
     bucket, key = _checked_bucket(bucket, policy), _checked_key(key)
     if key.endswith(_FOLDER_MARKS) and size in (0, "0", None):
         raise _Ignored(f"the mark of a folder, not a recording ({key[-80:]})")
@@ -276,7 +276,7 @@ def _checked_language(value: Any) -> Optional[str]:
 
 
 def _checked_options(value: Any) -> str:
-    """Take what the message asks of the engine; an option that makes no sense is named."""
+    """Validate the message's engine options; the error names an invalid one."""
     if value in (None, {}):
         return ""
     if not isinstance(value, dict):
@@ -290,7 +290,7 @@ def _checked_options(value: Any) -> str:
 
 
 def _whole(value: Any) -> Any:
-    """Put U+FFFD where a producer cut a pair of surrogates in two, as in the middle of an emoji."""
+    """Replace surrogates that a producer separated (half an emoji, for example) by U+FFFD."""
     if not isinstance(value, str):
         return value
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -301,10 +301,10 @@ def _sentence(text: str) -> str:
 
 
 def _version(value: Any) -> str:
-    """Take a version's name; "null" is S3's for the object of a bucket that keeps no versions."""
+    """Return a version id; "null" is S3's for an object in a bucket without versioning."""
     return "" if value == "null" else _short_text(value, MAX_VERSION_CHARS)
 
 
 def _short_text(value: Any, most_chars: int = MAX_ID_CHARS) -> str:
-    """Take a descriptive text where it is one; it decides nothing, so it is never a reason to reject."""
+    """Return a descriptive text, or an empty text if it is invalid: never a reason to reject a message."""
     return value if isinstance(value, str) and len(value) <= most_chars and value.isprintable() else ""

@@ -1,7 +1,7 @@
 """Permissions that REM's role lacks, and what each missing one costs. PURE.
 
-Said once by the service when it meets the lack, and by `doctor` before. Each is the
-permission's name and what its lack costs.
+The service logs it once when a call is denied; `doctor` reports it in advance. Each entry is the permission's
+name and the consequence if it is missing.
 """
 
 from __future__ import annotations

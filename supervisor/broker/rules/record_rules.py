@@ -1,8 +1,8 @@
 """Rules of a record: who may claim, fence, complete, fail or release it. PURE.
 
-Our state stands in attributes of our own (`rem...`); REM's `status` is written for REM's
-readers and never decides anything, because REM's dispatcher resets it at will. Each rule
-is a conditional change; nothing here reads or writes.
+Our state is in attributes of our own (`rem...`). REM's `status` is written for REM's readers and never read
+for a decision, because REM's dispatcher resets it at any time. Each rule is a conditional change; nothing
+here does I/O.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _HOLD = ("remToken", "remOwner", "remLeaseUnix")
 
 @dataclass(frozen=True)
 class RecordHold:
-    """Our claim on a record: the token fences, the owner is this state directory for ever."""
+    """Our claim on a record: a fencing token, and the id of this state directory as the owner."""
 
     token: str
     owner: str
@@ -40,7 +40,7 @@ class RecordHold:
 
 @dataclass(frozen=True)
 class Term:
-    """Now, and until when a hold is good, by the table's clock; `lease_s` is this queue's."""
+    """The current time and the end of the record's lease, by the table's clock; `lease_s` is the queue's."""
 
     now_unix_s: float
     until_unix_s: float
@@ -49,7 +49,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished transcript says of itself."""
+    """A finished transcript's metadata."""
 
     language: str
     duration_s: float
@@ -58,7 +58,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Pointer:
-    """Where the newest checkpoint lies; the sum says that it is the one its holder meant."""
+    """The location of the newest checkpoint, with the SHA-256 that its writer computed."""
 
     key: str
     sha256: str
@@ -67,9 +67,9 @@ class Pointer:
 
 @dataclass(frozen=True)
 class Cuts:
-    """Where a long recording was cut into parts: samples in order, with blanks between them.
+    """Where a long recording was split: sample positions in ascending order, separated by blanks.
 
-    `of` names the audio and options that this holds for. Only workers read either.
+    `of` identifies the audio and options that they are valid for. Only workers interpret either.
     """
 
     of: str
@@ -77,7 +77,7 @@ class Cuts:
 
 
 def claim(request: JobRequest, hold: RecordHold, term: Term, again: bool = False) -> Change:
-    """Take a record that is free, expired, ours from a dead life, or (`again`) over."""
+    """Claim a record that is free, expired, held by an earlier process of ours, or (`again`) ended."""
     return Change(
         condition=AnyOf((_is_free(hold, term), *(_IS_OVER if again else ()))),
         put={
@@ -91,7 +91,7 @@ def claim(request: JobRequest, hold: RecordHold, term: Term, again: bool = False
         },
         put_if_missing=rem_table.dispatched(request, term.now_unix_s),
         increment={"remAttempt": 1},
-        # What counted against other audio, or before a person asked anew, counts no more.
+        # Failures of other audio, or from before an operator's retry, no longer count.
         remove=("remReason", *(("remFailures", "remCrashes") if again else ())),
     )
 
@@ -100,13 +100,13 @@ _IS_OVER: tuple[Condition, ...] = (Equals("remState", DONE), Equals("remState", 
 
 
 def _is_free(hold: RecordHold, term: Term) -> Condition:
-    """Nobody's, expired, or our own: whoever asks knows that no live job of ours has it."""
+    """Free, expired, or our own: the caller knows that no live job of ours holds it."""
     is_held = AnyOf((Equals("remState", CLAIMED), Equals("remState", PUBLISHING)))
     may_go = AnyOf(
         (
             Missing("remLeaseUnix"),
             Below("remLeaseUnix", term.now_unix_s),
-            # Further ahead than any honest clock would write: a wrong clock wrote it.
+            # Further ahead than a correct clock would write.
             Above("remLeaseUnix", term.now_unix_s + 2 * term.lease_s),
             Equals("remOwner", hold.owner),
         )
@@ -115,9 +115,9 @@ def _is_free(hold: RecordHold, term: Term) -> Condition:
 
 
 def take_over(hold: RecordHold, attempt: int, term: Term) -> Change:
-    """Go on with an attempt of our own dead life, whose result still stands in the spool.
+    """Resume an attempt of an earlier process of ours whose result is still in the spool.
 
-    Nobody claimed since, or the attempt would have another number.
+    Nobody claimed the record since, or its attempt number would differ.
     """
     is_held = AnyOf((Equals("remState", CLAIMED), Equals("remState", PUBLISHING)))
     is_our_own = AllOf((is_held, Equals("remOwner", hold.owner)))
@@ -134,12 +134,12 @@ def take_over(hold: RecordHold, attempt: int, term: Term) -> Change:
 
 
 def renew(hold: RecordHold, term: Term, cuts: Optional[Cuts] = None) -> Change:
-    """Say to other hosts that we are still at it, and in which parts."""
+    """Extend the record's lease, and store the split points."""
     return Change(_is_ours(hold), put={"remLeaseUnix": _lease_end(term), **_cuts_map(cuts)})
 
 
 def point(hold: RecordHold, pointer: Pointer, cuts: Optional[Cuts] = None) -> Change:
-    """Name the newest checkpoint and the parts that it is of; while the job is ours and not yet published."""
+    """Store the newest checkpoint's location and split points, while the job is ours and unpublished."""
     parts = {"key": pointer.key, "sha256": pointer.sha256, "doneSeconds": round(pointer.done_s, 2)}
     return Change(
         AllOf((_is_ours(hold), Equals("remState", CLAIMED))), put={"remCheckpoint": parts, **_cuts_map(cuts)}
@@ -147,7 +147,7 @@ def point(hold: RecordHold, pointer: Pointer, cuts: Optional[Cuts] = None) -> Ch
 
 
 def pointer_of(item: Item) -> Optional[Pointer]:
-    """Read where the newest checkpoint lies; None where there is none, or nothing to be understood."""
+    """Return the newest checkpoint's location; None if there is none or it is invalid."""
     found = item.get("remCheckpoint")
     if not isinstance(found, dict):
         return None
@@ -158,7 +158,7 @@ def pointer_of(item: Item) -> Optional[Pointer]:
 
 
 def cuts_of(item: Item) -> Optional[Cuts]:
-    """Read where the recording was cut; None where it was not, or nothing is to be understood."""
+    """Return where the recording was split; None if it was not, or the value is invalid."""
     found = item.get("remCuts")
     if not isinstance(found, dict):
         return None
@@ -167,7 +167,7 @@ def cuts_of(item: Item) -> Optional[Cuts]:
 
 
 def fence(hold: RecordHold, term: Term) -> Change:
-    """Close the record to everybody else; only then may final names be written."""
+    """Lock the record against all other hosts; only then may the final keys be written."""
     return Change(_is_ours(hold), put={"remState": PUBLISHING, "remLeaseUnix": _lease_end(term)})
 
 
@@ -179,7 +179,7 @@ def complete(
     now_unix_s: float,
     cuts: Optional[Cuts] = None,
 ) -> Change:
-    """Say that JSON and text are in place: the last word on this recording."""
+    """Mark the recording as done: JSON and text are in place."""
     return Change(
         AllOf((_is_ours(hold), Equals("remState", PUBLISHING))),
         put={
@@ -198,7 +198,7 @@ def complete(
 
 
 def was_completed_by(item: Item, attempt: int, result: Result) -> bool:
-    """Say whether a record that refuses our token does so because our own try got through."""
+    """Return whether a record rejects our token because our own earlier try completed it."""
     return (
         item.get("remState") == DONE
         and item.get("remAttempt") == attempt
@@ -207,17 +207,17 @@ def was_completed_by(item: Item, attempt: int, result: Result) -> bool:
 
 
 def say_done_again() -> Change:
-    """Mend REM's status where its dispatcher reset it on a finished record."""
+    """Restore REM's status if its dispatcher reset it on a finished record."""
     return Change(Equals("remState", DONE), put={"status": "TRANSCRIBED"})
 
 
 def say_failed_again() -> Change:
-    """Mend REM's status where its dispatcher reset it on a record that stays failed."""
+    """Restore REM's status if its dispatcher reset it on a failed record."""
     return Change(Equals("remState", FAILED), put={"status": "FAILED"})
 
 
 def give_up(hold: RecordHold, reason: str, counts: str, source: Source, now_unix_s: float) -> Change:
-    """Say FAILED and why, for good: of this source, no other."""
+    """Mark the record as FAILED for good, with the reason; valid for this source only."""
     return Change(
         _is_ours(hold),
         put={**_failed(reason, now_unix_s), "remSource": source_map(source)},
@@ -227,21 +227,21 @@ def give_up(hold: RecordHold, reason: str, counts: str, source: Source, now_unix
 
 
 def forget_checkpoint() -> Change:
-    """Name no checkpoint of a record that failed for good: there is none left."""
+    """Remove the checkpoint pointer of a FAILED record, after its objects are deleted."""
     return Change(Equals("remState", FAILED), remove=("remCheckpoint",))
 
 
 def reject(reason: str, key: str, now_unix_s: float) -> Change:
-    """Tell readers of a message about this very audio that can't be a job.
+    """Show readers that a message about this very audio was invalid.
 
-    It decides nothing (no remState): the recording may have another message, and that is as good as ever.
+    It decides nothing (no remState): another message may still transcribe the recording.
     """
     told = {name: value for name, value in _failed(reason, now_unix_s).items() if name != "remState"}
     return Change(AllOf((Equals("s3KeyRaw", key), Missing("remState"))), put=told)
 
 
 def free(hold: RecordHold, counts: str, why: str) -> Change:
-    """Let the record go, so that anybody may claim it at once; the reason stays for whoever gives up."""
+    """Free the record so that any host may claim it at once; the reason is kept for a later failure."""
     return Change(
         _is_ours(hold),
         put={"remLastReason": why} if why else {},
@@ -251,7 +251,7 @@ def free(hold: RecordHold, counts: str, why: str) -> Change:
 
 
 def reopen(now_unix_s: float) -> Change:
-    """Forget that it failed, with all that counted against it: a person wants another try."""
+    """Clear a failure and its counters for an operator's retry."""
     return Change(
         Equals("remState", FAILED),
         put={"status": "UPLOADED", "updatedAt": timestamps.iso_utc(now_unix_s)},
@@ -260,7 +260,7 @@ def reopen(now_unix_s: float) -> Change:
 
 
 def uploaded(request: JobRequest, now_unix_s: float) -> Change:
-    """Begin the record of a new recording as REM's dispatcher would."""
+    """Create a new recording's record as REM's dispatcher would."""
     return Change(
         Missing("status"),
         put={"status": "UPLOADED", "updatedAt": timestamps.iso_utc(now_unix_s)},
@@ -269,13 +269,13 @@ def uploaded(request: JobRequest, now_unix_s: float) -> Change:
 
 
 def source_map(source: Source) -> dict[str, str]:
-    """Write a source as the record has it; what is unknown is left out."""
+    """Return a source as the record stores it, without unknown parts."""
     parts = {"bucket": source.bucket, "key": source.key, "version": source.version, "etag": source.etag}
     return {name: value for name, value in parts.items() if value}
 
 
 def source_of(item: Item) -> Source:
-    """Read the source from a record; a broken or missing one is like no other."""
+    """Read the source from a record; an invalid or missing one equals no other."""
     found = item.get("remSource")
     parts: Mapping[str, Any] = found if isinstance(found, dict) else {}
     return Source(*(str(parts.get(name, "")) for name in ("bucket", "key", "version", "etag")))

@@ -13,14 +13,14 @@ from supervisor.broker.rules.record_rules import DONE, FAILED, source_of
 
 @dataclass(frozen=True)
 class Busy:
-    """Somebody else holds it: come again after so long."""
+    """Another host holds it: retry after `after_s`."""
 
     after_s: float
 
 
 @dataclass(frozen=True)
 class Finished:
-    """It is done already, from the same audio."""
+    """It was done already, from the same audio."""
 
 
 @dataclass(frozen=True)
@@ -32,18 +32,18 @@ class GivenUp:
 
 @dataclass(frozen=True)
 class Redo:
-    """It is over, but this request is new (forced, or other audio): claim it with `again`."""
+    """It ended, but this request is new (forced, or other audio): claim it with `again`."""
 
 
 @dataclass(frozen=True)
 class SameName:
-    """It is over, from audio of this name; whether its bytes are still the same, the object can tell."""
+    """It ended, from audio with this key; only the object shows whether the bytes are the same."""
 
 
 def read_refusal(
     item: Item, request: JobRequest, now_unix_s: float
 ) -> Union[Busy, Finished, GivenUp, Redo, SameName]:
-    """Say what a refused claim means, from the record as it stands."""
+    """Return what a refused claim means, from the current record."""
     if item.get("remState") not in (DONE, FAILED):
         return busy(item, now_unix_s)
     over, asked = source_of(item), request.source
@@ -57,21 +57,21 @@ def read_refusal(
 def read_object(
     item: Item, request: JobRequest, found: Optional[ObjectFacts]
 ) -> Union[Finished, GivenUp, Redo]:
-    """Say the same of a record of this name that is over, from the object as it lies there now."""
+    """Return what an ended record with this key means, from the current object."""
     over, asked = source_of(item), request.source
     if found is None:
         return read_end(item) if over.is_same(asked) else Redo()
     if item.get("remState") == FAILED and not (over.version or over.etag):
-        return Redo()  # it failed for want of the very object that is there now
+        return Redo()  # it failed because the object that is there now was missing
     is_same = over.is_same(Source(asked.bucket, asked.key, found.version, found.etag))
     return read_end(item) if is_same else Redo()
 
 
 def read_end(item: Item) -> Union[Finished, GivenUp]:
-    """Say how a record that is over ended."""
+    """Return how an ended record ended."""
     return Finished() if item.get("remState") == DONE else GivenUp(str(item.get("remReason", "")))
 
 
 def busy(item: Item, now_unix_s: float) -> Busy:
-    """Say for how long to leave a record to whoever holds it."""
+    """Return how long to leave a record to its holder."""
     return Busy(lease_timing.record_wait_s(float(item.get("remLeaseUnix", now_unix_s)), now_unix_s))

@@ -9,15 +9,15 @@ from supervisor.contract.wire.messages import Failure
 
 MAX_FAILURES = 3
 MAX_REASON_CHARS = 500
-FORBIDDEN_RECEIVES = 3  # S3 answers 403 for keys that are not there: no use in waiting longer
-UNEXPLAINED_RECEIVES = 10  # a guess: half an hour of waits that grow, enough for an outage with a new name
+FORBIDDEN_RECEIVES = 3  # S3 returns 403 for missing keys: waiting longer does not help
+UNEXPLAINED_RECEIVES = 10  # a guess: half an hour of growing waits, enough for an outage with an unknown code
 
 
 @dataclass(frozen=True)
 class RetryDecision:
-    """The end of this attempt: FAILED for good, or back to the queue for a while.
+    """How an attempt ends: FAILED for good, or returned to the queue for `after_s`.
 
-    `counts` names the record's counter that goes up by one, or nothing.
+    `counts` names the record's counter to increment, or is empty.
     """
 
     is_final: bool
@@ -27,12 +27,12 @@ class RetryDecision:
 
 
 def decide(failure: Failure, detail: str, failures: int, receive_count: int) -> RetryDecision:
-    """Say what follows from a failure of a job that failed `failures` times before."""
+    """Decide what follows when a job fails that failed `failures` times before."""
     reason = sentence(detail)
     if failure is Failure.REJECTED:
         return RetryDecision(True, reason)
     if failure is Failure.CRASH:
-        # The supervisor says CRASH only after two crashes while the job was alone in its worker.
+        # The supervisor reports CRASH only after two crashes while the job was alone in its worker.
         return RetryDecision(True, reason, counts="remCrashes")
     if failure in (Failure.FAILURE, Failure.OUT_OF_MEMORY, Failure.STALL):
         if failures + 1 >= MAX_FAILURES:
@@ -48,12 +48,12 @@ def decide(failure: Failure, detail: str, failures: int, receive_count: int) -> 
 
 
 def failure_of(error: BrokerError) -> Failure:
-    """Say which class of failure an error of a port is."""
+    """Return the failure class of a port's error."""
     return Failure.DEPENDENCY if isinstance(error, TryLater) else Failure.REJECTED
 
 
 def verdict_on(error: BrokerError, receives: int) -> RetryDecision:
-    """Say what follows from an error of a port, met by a job that was delivered so often."""
+    """Decide what follows from a port's error, given how often the job was delivered."""
     if isinstance(error, Forbidden) and error.where == "audio":
         return decide_forbidden(error.detail, receives)
     if isinstance(error, Unexplained):
@@ -62,30 +62,30 @@ def verdict_on(error: BrokerError, receives: int) -> RetryDecision:
 
 
 def decide_forbidden(detail: str, receive_count: int) -> RetryDecision:
-    """Say what follows from a 403 on one key: time at first, then the key must be missing."""
+    """Decide on a 403 for one key: retry at first, then assume that the key is missing."""
     if receive_count >= FORBIDDEN_RECEIVES:
         return RetryDecision(True, sentence(f"The audio can't be read: {detail}"))
     return decide(Failure.DEPENDENCY, detail, 0, receive_count)
 
 
 def decide_unexplained(detail: str, receives: int) -> RetryDecision:
-    """Say what follows from an error that this program does not know: time, a bounded number of times."""
+    """Decide on an unknown error: retry a limited number of times."""
     if receives >= UNEXPLAINED_RECEIVES:
         return RetryDecision(True, f"{sentence(detail)} Given up after {receives} deliveries.")
     return decide(Failure.DEPENDENCY, detail, 0, receives)
 
 
 def decide_too_many(receives: int, max_receives: int, last_reason: str) -> RetryDecision:
-    """Say what follows when a message comes and comes: somebody must look."""
+    """Decide on a message that was delivered too often: an operator must look into it."""
     allowed = f"the most allowed is {max_receives} (queue.max_receives)"
     why = f" The last time: {sentence(last_reason)}" if last_reason else ""
     return RetryDecision(True, f"It was delivered {receives} times; {allowed}.{why}")
 
 
 def sentence(detail: str) -> str:
-    """Make one short sentence for people of whatever was said; never a stack trace."""
+    """Shorten an error to one sentence for people; never a stack trace."""
     lines = [line.strip() for line in detail.strip().splitlines() if line.strip()]
-    # A stack ends in the line that says what happened.
+    # A stack trace's last line says what happened.
     text = lines[-1] if lines and lines[0].startswith("Traceback") else " ".join(lines)
     text = "".join(sign if sign.isprintable() else " " for sign in text)[:MAX_REASON_CHARS].strip()
     if not text:

@@ -1,7 +1,7 @@
-"""`check`: what would go wrong, before it does; the backend's part of `doctor`.
+"""`doctor`'s checks of the backend.
 
-Asks only questions that change no job (the embedded backend makes its folder). Writing is proven
-where there is a harmless way; where there is none, the answer says what was not tried.
+The checks change no job (the embedded backend creates its folder). Write access is tested where that is
+harmless; elsewhere the finding says that it was not tested.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Tell = Callable[..., None]
-_PROBE = "rem-supervisor-check"  # a name that no recording has
+_PROBE = "rem-supervisor-check"  # an id that no recording has
 _LEAST_RECEIVES = 10
 _NEED_CREDENTIALS = ("queue", "table", "audio", "transcripts")
 _NEED_QUEUE = {"aws": ("permissions on the queue", "redrive"), "local": ()}
@@ -43,7 +43,7 @@ _LOW_DISK_BYTES = 1024**3
 
 
 def check(settings: Settings, tell: Tell) -> int:
-    """Tell every finding; 1 if any is a failure."""
+    """Print every finding; 1 if any is a failure."""
     code = Exit.OK
     for finding in findings(settings):
         tell(check=finding.check, state=finding.state, detail=finding.detail, cure=finding.cure)
@@ -53,7 +53,7 @@ def check(settings: Settings, tell: Tell) -> int:
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
-    """Look at everything outside that the broker needs, one after the other."""
+    """Check everything outside this process that the broker needs."""
     yield _look_at_spool(settings)
     try:
         backend = backends.connect(settings)
@@ -64,7 +64,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
         credentials = _look_at_credentials(backend)
         yield credentials
         if credentials.state == "fail":
-            # Whatever else was asked would fail of the same, with advice that leads nowhere.
+            # The other checks would fail for the same reason, with misleading advice.
             yield from (_skipped(name, "without credentials") for name in _NEED_CREDENTIALS)
             return
     yield from _look_at_queue(backend)
@@ -95,7 +95,7 @@ def _look_at_spool(settings: Settings) -> Finding:
 
 
 def _look_at_credentials(backend: Backend) -> Finding:
-    """Say whether there are credentials, and whether AWS takes them: any answer to a call tells that."""
+    """Check that there are credentials and that AWS accepts them: any answer to a call shows that."""
     found = _try(backend.credentials_from)
     if isinstance(found, BrokerError):
         return _bad("credentials", found, "", "")
@@ -146,7 +146,7 @@ def _look_at_sending(backend: Backend) -> Iterator[Finding]:
 
 
 def _look_at_dead_letters(queue: SqsQueue) -> Iterator[Finding]:
-    """Say of the queue's dead-letter queue whether it is there and may be written to, by its name."""
+    """Check that the queue's dead-letter queue exists and may be written to."""
     found = _try(queue.find_dead_letters)
     if isinstance(found, BrokerError) or (found.exist and not found.url):
         yield _skipped(f"permission {permissions.BURY[0]}", "the queue's redrive policy can't be read")
@@ -174,7 +174,7 @@ def _look_at_dead_letters(queue: SqsQueue) -> Iterator[Finding]:
 
 
 def _told_by_aws(error: Misconfigured) -> str:
-    import botocore.exceptions  # dear: only where boto3 is in use
+    import botocore.exceptions  # slow to import: only where boto3 is in use
 
     from supervisor.broker.backends.aws_errors import describe
 
@@ -185,7 +185,7 @@ def _told_by_aws(error: Misconfigured) -> str:
 def _about_right(
     right: str, granted: Union[bool, BrokerError, None], good: str, costs: str, cure: str
 ) -> Iterator[Finding]:
-    """Say whether a right that is not needed is granted; nothing where the question has no sense (None)."""
+    """Return whether an optional permission is granted; nothing if the check does not apply (None)."""
     name = f"permission {right}"
     if isinstance(granted, BrokerError):
         variable = _endpoint_variable(granted, "queue")
@@ -226,7 +226,7 @@ def _look_at_redrive(backend: Backend) -> Iterator[Finding]:
 
 def _look_at_table(backend: Backend, settings: Settings) -> Finding:
     key = RecordKey(_PROBE, _PROBE)
-    # A condition that can't hold asks for the right to update without updating.
+    # A condition that never holds tests the permission to update without changing anything.
     never = Change(Equals("remToken", _PROBE), put={"remState": _PROBE})
     answer = _try(lambda: (backend.beat_records.get(key), backend.beat_records.update(key, never)))
     if isinstance(answer, BrokerError):
@@ -250,7 +250,7 @@ def _look_at_audio(backend: Backend) -> Finding:
 
 
 def _about_transcripts(backend: Backend) -> Finding:
-    # Reading a name that is not there shows the bucket; the right to write shows only by writing.
+    # Reading a missing key shows that the bucket exists; write access shows only by writing.
     answer = _try(lambda: _ask_bucket(backend, backend.transcripts_bucket, "transcripts"))
     if isinstance(answer, TryLater) and not isinstance(answer, Forbidden):
         return _bad("transcripts", answer, "s3:PutObject", "TRANSCRIPTS_BUCKET")
@@ -260,7 +260,7 @@ def _about_transcripts(backend: Backend) -> Finding:
 
 
 def _ask_bucket(backend: Backend, bucket: str, where: str) -> None:
-    """Ask for an object that is not there: that there is none is the best answer."""
+    """Read an object that does not exist: "not found" is the expected answer."""
     if backend.kind == "aws":
         from supervisor.broker.backends.s3 import S3Objects
 
@@ -298,7 +298,7 @@ def _skipped(check_name: str, why: str) -> Finding:
 
 def _bad(check_name: str, error: BrokerError, rights: str, setting: str) -> Finding:
     if isinstance(error, Misconfigured):
-        found, _, cure = error.detail.rpartition(". ")  # its last sentence says what to do
+        found, _, cure = error.detail.rpartition(". ")  # the last sentence says what to do
         return Finding(check_name, "fail", found, cure)
     if isinstance(error, Forbidden):
         return Finding(

@@ -1,4 +1,4 @@
-"""`jobs` and `redrive`: what this host knows of jobs, and another try for failed ones."""
+"""`jobs` and `redrive`: list the jobs known on this host, and retry failed ones."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Tell = Callable[..., None]
 
 
 def show_jobs(only_failed: bool, settings: Settings, backend: Backend, tell: Tell) -> int:
-    """Tell of every job known here: held by this service, waiting in an embedded queue, failed.
+    """Print every job known here: in flight in this service, waiting in an embedded queue, or failed.
 
-    Of SQS, how many messages it holds beside them; not OK where it can't be asked.
+    For SQS also print the number of messages; the exit code is not OK if the queue can't be read.
     """
     state_dir = Path(settings.state_dir)
     if not only_failed:
@@ -59,7 +59,7 @@ def show_jobs(only_failed: bool, settings: Settings, backend: Backend, tell: Tel
 
 
 def _count_elsewhere(backend: Backend, tell: Tell) -> int:
-    """Tell how many messages the queue holds; which ones can't be seen without receiving them."""
+    """Print the queue's message counts; SQS shows the messages themselves only to a receiver."""
     try:
         counts = backend.beat_queue.counts()
     except TryLater as error:
@@ -70,7 +70,7 @@ def _count_elsewhere(backend: Backend, tell: Tell) -> int:
 
 
 def redrive(ids: Optional[Sequence[str]], settings: Settings, backend: Backend, tell: Tell) -> int:
-    """Put failed jobs back into the queue: these, or all (None). 1 if any could not be."""
+    """Put failed jobs back into the queue: these, or all (None). Returns 1 if any could not be."""
     failed_jobs = FailedJobs(Path(settings.state_dir))
     known = {job.id: job for job in failed_jobs.newest_first()}
     code = Exit.OK
@@ -86,7 +86,7 @@ def redrive(ids: Optional[Sequence[str]], settings: Settings, backend: Backend, 
 
 
 def _try_again(failed: Optional[FailedJob], settings: Settings, backend: Backend) -> str:
-    """Reopen the record and send the message; gives why not, or nothing."""
+    """Reopen the record and send the message; returns why not, or an empty text."""
     if failed is None:
         return "No failed job of this id is known here; `jobs --failed` lists them."
     jobs = parse(failed.body, envelope_policy(settings, backend)).jobs
@@ -100,7 +100,7 @@ def _try_again(failed: Optional[FailedJob], settings: Settings, backend: Backend
 
 
 def _send_again(job: JobRequest, failed: FailedJob, backend: Backend) -> None:
-    """Send a message of its own; the embedded queue's dead letter has then served its time."""
+    """Send a new message, and remove the embedded queue's dead letter."""
     names = {"recordingId": job.recording_id, "deviceId": job.device_id}
     backend.queue.send(json.dumps(message_of(job)), names)
     if isinstance(backend.queue, LocalQueue):

@@ -1,7 +1,7 @@
-"""The command line's verbs that need the backend: each a short life of this process.
+"""The verbs of the command line that need the backend; each runs in a short-lived process.
 
-What is asked comes as one JSON object on stdin: an id or a file name that begins with `-` is a name there and
-never an option. Facts go to stdout as JSON lines; a failure of the verb itself is one line on stderr.
+The request is one JSON object on stdin, so an id or file name that begins with `-` is never taken for an
+option. Results are JSON lines on stdout; a failure of the verb itself is one line on stderr.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ VERBS = ("submit", "jobs", "redrive", "check")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Do one verb; gives the exit code."""
+    """Run one verb; returns the exit code."""
     if len(arguments) != 1 or arguments[0] not in VERBS:
         print(USAGE, file=sys.stderr)
         return Exit.USAGE
@@ -36,9 +36,9 @@ def run(arguments: Sequence[str]) -> int:
         print(str(error), file=sys.stderr)
         return Exit.SETTINGS_WRONG if isinstance(error, Misconfigured) else Exit.FAILED
     except KeyboardInterrupt:
-        return 130  # as a shell says it
+        return 130  # as a shell reports SIGINT
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody listens: not even at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader is gone
         return Exit.OK
     except OSError as error:
         print(_why_not(error, settings.state_dir), file=sys.stderr)
@@ -46,7 +46,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _why_not(error: OSError, state_dir: str) -> str:
-    """Say which file can't be used and why; where another user owns the service's files, who."""
+    """Return which file can't be used and why, and its owner if another user owns the service's files."""
     said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     if not isinstance(error, PermissionError) or not str(error.filename).startswith(state_dir):
         return said
@@ -62,18 +62,18 @@ def _why_not(error: OSError, state_dir: str) -> str:
 
 
 def tell(**facts: Any) -> None:
-    """Write one JSON line at once."""
+    """Write one JSON line and flush it."""
     print(json.dumps(facts, ensure_ascii=True), flush=True)
 
 
 def _request() -> Mapping[str, Any]:
-    """Read what is asked; nothing at all asks for the verb's plain form."""
+    """Read the request; empty input means no options."""
     text = sys.stdin.buffer.read()
     return dict(json.loads(text)) if text.strip() else {}
 
 
 def _do(verb: str, asked: Mapping[str, Any], settings: Settings) -> int:
-    # Each verb loads only what it needs.
+    # Each verb imports only what it needs.
     if verb == "submit":
         from supervisor.broker.verbs.submit import SubmitRequest, submit
 

@@ -1,7 +1,7 @@
-"""`submit`: audio files into the raw bucket under REM's names, a record, REM's message.
+"""`submit`: uploads audio to the raw bucket under REM's keys, creates the record, sends REM's message.
 
-Works with or without a service on this host. Uploads first, then the record, then the
-message: dying in between leaves an object that nobody asks for, never a job without audio.
+Works with or without a service on this host. The upload comes first, then the record, then the message: if
+this process dies in between, an unreferenced object remains, never a job without audio.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Tell = Callable[..., None]
 DEVICE_ID = "submit"
 _FIRST_LOOK_S = 0.2
 _SLOWEST_LOOK_S = 2.0
-_LOCAL_LOOK_S = 0.005  # for each recording that is waited for: looking takes a hundredth of that
+_LOCAL_LOOK_S = 0.005  # per awaited recording: one poll takes a hundredth of that
 _FASTEST_LOCAL_LOOK_S, _SLOWEST_LOCAL_LOOK_S = 0.02, 0.2
 _AUDIO_TYPE = "application/octet-stream"
 _MAX_STEM_CHARS = 100
@@ -37,7 +37,7 @@ _MAX_STEM_CHARS = 100
 
 @dataclass(frozen=True)
 class SubmitRequest:
-    """What was asked for beside the files."""
+    """The request's options, without the files."""
 
     language: Optional[str] = None
     force: bool = False
@@ -48,7 +48,7 @@ class SubmitRequest:
 
 @dataclass(frozen=True)
 class Submitted:
-    """One file on its way."""
+    """One submitted file."""
 
     file: str
     request: JobRequest
@@ -57,7 +57,7 @@ class Submitted:
 def submit(
     files: Sequence[Path], wish: SubmitRequest, settings: Settings, backend: Backend, tell: Tell
 ) -> int:
-    """Enqueue every usable file; 0 if all were, and with `wait` all have transcripts."""
+    """Enqueue every usable file. Returns 0 if all were, and with `wait` if all have transcripts."""
     code = Exit.OK
     waiting = []
     for file in files:
@@ -76,7 +76,7 @@ def submit(
 
 
 def _refusal(file: Path, max_bytes: int) -> str:
-    """Say why a file can't be submitted; empty where it can."""
+    """Return why a file can't be submitted; empty if it can."""
     try:
         facts = file.stat()
         if stat.S_ISDIR(facts.st_mode):
@@ -99,7 +99,7 @@ def _refusal(file: Path, max_bytes: int) -> str:
 def _request(file: Path, wish: SubmitRequest, user_id: str, bucket: str) -> JobRequest:
     now_ns = time.time_ns()
     at = time.gmtime(now_ns // 10**9)
-    # Nanoseconds keep the names of one command's files apart.
+    # Nanoseconds keep the ids of one command's files distinct.
     moment = f"{time.strftime('%Y%m%dT%H%M%S', at)}.{now_ns % 10**9:09d}Z"
     suffix = file.suffix.lower() if re.fullmatch(r"\.\w{1,8}", file.suffix, re.ASCII) else ".wav"
     key = f"raw/{DEVICE_ID}/{time.strftime('%Y/%m/%d', at)}/{DEVICE_ID}_{moment}_{moment}{suffix}"
@@ -118,7 +118,7 @@ def _request(file: Path, wish: SubmitRequest, user_id: str, bucket: str) -> JobR
 
 
 def message_of(request: JobRequest) -> dict[str, Any]:
-    """Write a request as REM's dispatcher would, with our additions where they are wanted."""
+    """Build a request's message as REM's dispatcher would, with our optional fields where set."""
     message: dict[str, Any] = {
         "recordingId": request.recording_id,
         "bucket": request.source.bucket,
@@ -145,7 +145,7 @@ def _enqueue(file: Path, request: JobRequest, backend: Backend) -> None:
 
 
 def _wait_for(waiting: list[Submitted], into: Optional[Path], backend: Backend, tell: Tell) -> bool:
-    """Tell of each file's end as it comes; True if all have transcripts."""
+    """Print each file's result when it arrives; True if all have transcripts."""
     all_done = True
     look_s = _FIRST_LOOK_S
     while waiting:
@@ -174,11 +174,11 @@ def _read(one: Submitted, backend: Backend) -> Item:
     try:
         return backend.records.get(one.request.record_key) or {}
     except TryLater:
-        return {}  # a table that does not answer now is asked again
+        return {}  # the table does not answer now; retried
 
 
 def _save(one: Submitted, item: Item, into: Optional[Path], backend: Backend, tell: Tell) -> None:
-    """Bring both files of a finished transcript into the folder and tell where they are."""
+    """Download both files of a finished transcript into the folder and print their paths."""
     paths = {"json": "", "txt": ""}
     json_key = str(item.get("transcriptS3Key", ""))
     if into is not None:
@@ -199,6 +199,6 @@ def _save(one: Submitted, item: Item, into: Optional[Path], backend: Backend, te
 
 
 def _anything(facts: ObjectFacts) -> None:
-    """Admit every size that a transcript may have."""
+    """Accept any size."""
     if facts.size_bytes > 2**30:
         raise JobRejected(f"The transcript has {facts.size_bytes} bytes.")

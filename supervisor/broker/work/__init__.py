@@ -1,1 +1,1 @@
-"""What is done for a job that is held: renewed, committed, settled, its checkpoints shared."""
+"""Work on jobs in flight: lease renewal, commit, settlement, checkpoint upload."""

@@ -1,7 +1,7 @@
 """Uploads checkpoints for other hosts, one at a time per job.
 
-A newer checkpoint that comes meanwhile waits and takes the place of any that waited. A
-release waits for what is under way, so that the next host carries on from the very end, but not for long.
+A newer checkpoint waits for the upload in progress and replaces one that waited before. A release waits for
+the upload too, so that the next host resumes from the latest checkpoint, but only for a limited time.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from supervisor.broker.work.executor import COMMIT
 from supervisor.contract import clock
 
 log = logging.getLogger(__name__)
-_AGAIN_S = 600.0  # rights and credentials may be mended meanwhile
-PATIENCE_S = 10.0  # a guess: a lost checkpoint costs less than a machine that is gone before the release
+_AGAIN_S = 600.0  # permissions and credentials may be corrected meanwhile
+PATIENCE_S = 10.0  # a guess: losing a checkpoint costs less than losing the machine before the release
 
 
 @dataclass
 class _Way:
-    """One job's checkpoint on its way."""
+    """One job's upload in progress."""
 
     job: LiveJob
-    next_done_s: Optional[float] = None  # a newer one waits
-    then: Optional[Callable[[], None]] = None  # waits for all of it
+    next_done_s: Optional[float] = None  # a newer checkpoint waits
+    then: Optional[Callable[[], None]] = None  # called when all uploads are done
 
 
 class CheckpointUpload:
-    """Shares checkpoints as far as settings and permissions go."""
+    """Uploads checkpoints if the settings and permissions allow it."""
 
     def __init__(self, context: BrokerContext) -> None:
         self._context = context
         self._ways: dict[str, _Way] = {}  # by job id
-        self._is_tried = False  # whether we may
+        self._is_tried = False  # permissions were tested
         self._not_before_s = 0.0
 
     def share(self, job: LiveJob, done_s: float) -> None:
-        """Take word of a new checkpoint in the job's folder."""
+        """Upload a new checkpoint from the job's folder."""
         if not self._may_share():
             return
         way = self._ways.get(job.id)
@@ -54,7 +54,7 @@ class CheckpointUpload:
         self._begin(self._ways[job.id], done_s)
 
     def afterwards(self, job: LiveJob, then: Callable[[], None]) -> None:
-        """Do `then` once nothing of this job is on its way, or it has taken too long."""
+        """Call `then` when no upload of this job is in progress, or after a timeout."""
         way = self._ways.get(job.id)
         if way is None or way.job is not job:
             then()
@@ -102,7 +102,7 @@ class CheckpointUpload:
             self._not_before_s = clock.now_s() + _AGAIN_S
             context.missing.tell(*permissions.CHECKPOINTS)
         elif isinstance(outcome, LeaseLost):
-            job.renew_at_s = clock.now_s()  # the next look finds out what became of the record
+            job.renew_at_s = clock.now_s()  # renew at once, to learn what happened to the record
         elif isinstance(outcome, TryLater):
             log.warning(
                 "checkpoint not shared",

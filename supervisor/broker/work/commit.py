@@ -1,9 +1,9 @@
 """Claiming a record and committing a result: steps that are safe to repeat and to die in.
 
-The only file that puts records and objects in order. Blocks; one call is one try, the
-caller repeats it after `TryLater`. `LeaseLost` means that somebody else has the job:
-write nothing more. Order of a commit: fence, text, JSON, complete. Readers follow
-transcriptS3Key, which appears last, to a JSON whose text is already there.
+The only file that defines the order of writes to records and objects. Calls block; one call is one try, and
+the caller repeats it after `TryLater`. `LeaseLost` means that another host has the job: write nothing more. A
+commit is: fence, text, JSON, complete. Readers follow transcriptS3Key, which is written last, to a JSON whose
+text is already there.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ CONTENT_TYPES = {"txt": "text/plain", "json": "application/json"}
 
 @dataclass(frozen=True)
 class MessageLease:
-    """How long the job's message is ours, read anew at each step, and how long this queue's leases are."""
+    """The message's deadline, read anew for each step, and the length of the queue's leases."""
 
     deadline_at_s: Callable[[], float]
     lease_s: float
 
     def term(self, records: RecordTable) -> Term:
-        """Say until when the record is to be held: no longer than the message."""
+        """Return until when to hold the record: no longer than the message."""
         now_unix_s, deadline_at_s = records.unix_s(), self.deadline_at_s()
         until_unix_s = lease_timing.record_until_unix_s(
             now_unix_s, deadline_at_s, clock.now_s(), self.lease_s
@@ -51,16 +51,16 @@ class Claimed:
 
     attempt: int
     failures: int
-    is_staged: bool = False  # the attempt's result stands in the spool: only its commit is missing
-    pointer: Optional[Pointer] = None  # to where an earlier attempt came
-    cuts: Optional[Cuts] = None  # into the parts of an earlier attempt
-    is_again: bool = False  # it was over before: done, or failed
-    last_reason: str = ""  # for which it was given back the last time
+    is_staged: bool = False  # the result is in the spool: only the commit remains
+    pointer: Optional[Pointer] = None  # the newest checkpoint of an earlier attempt
+    cuts: Optional[Cuts] = None  # the split points of an earlier attempt
+    is_again: bool = False  # the record had ended before: DONE or FAILED
+    last_reason: str = ""  # why it was last released
 
 
 @dataclass(frozen=True)
 class CommitWork:
-    """All that publishing one result needs."""
+    """The input for publishing one result."""
 
     request: JobRequest
     hold: RecordHold
@@ -73,18 +73,18 @@ class CommitWork:
 
     @property
     def names(self) -> dict[str, object]:
-        """What a log line says of it."""
+        """Fields for log lines."""
         return {"job_id": self.request.job_id, "attempt": self.attempt, "bucket": self.bucket}
 
     def key_of(self, suffix: str) -> str:
-        """Give the final name of one of the two objects."""
+        """Return the final key of one of the two objects."""
         return self.request.transcript_key(suffix, self.attempt if self.immutable_keys else None)
 
 
 def claim(
     records: RecordTable, objects: ObjectStore, request: JobRequest, hold: RecordHold, message: MessageLease
 ) -> Union[Claimed, Busy, Finished, GivenUp]:
-    """Take the record, or say who is in the way."""
+    """Claim the record, or return why it can't be claimed."""
     term, is_again = message.term(records), False
     answer = records.update(request.record_key, record_rules.claim(request, hold, term))
     if not isinstance(answer, Applied):
@@ -119,7 +119,7 @@ def claim(
 def take_over(
     records: RecordTable, request: JobRequest, hold: RecordHold, attempt: int, message: MessageLease
 ) -> Optional[Claimed]:
-    """Go on with the result of an earlier life's attempt, if the record still waits for just that one."""
+    """Resume an earlier process's attempt from its result, if the record still belongs to that attempt."""
     item = records.get(request.record_key) or {}
     if request.force or not record_rules.source_of(item).is_same(request.source):
         return None
@@ -130,10 +130,10 @@ def take_over(
 
 
 def publish(records: RecordTable, objects: ObjectStore, work: CommitWork, message: MessageLease) -> None:
-    """Bring one result to its final names and complete the record, once.
+    """Upload one result under its final keys and complete the record, once.
 
-    Afterwards the record is DONE by this attempt. Repeating it after any failure ends the
-    same way, also when an earlier try got further than its caller learnt.
+    Afterwards the record is DONE by this attempt. A repeat after any failure ends the same way, even if an
+    earlier try got further than its caller learned.
     """
     fenced = _fenced(records, work, message)
     if fenced is None:
@@ -150,7 +150,7 @@ def publish(records: RecordTable, objects: ObjectStore, work: CommitWork, messag
             extra={"event": "transcript-written", **work.names, "key": work.key_of(suffix)},
         )
     if "remCheckpoint" in fenced:
-        # Before the last word: who dies between the two leaves nothing behind for ever.
+        # Before completing the record: if the process dies in between, no checkpoint is left for ever.
         checkpoint_store.clear(objects, work.bucket, work.request)
     change = record_rules.complete(
         work.key_of("json"),
@@ -169,7 +169,7 @@ def publish(records: RecordTable, objects: ObjectStore, work: CommitWork, messag
 def renew(
     records: RecordTable, key: RecordKey, hold: RecordHold, folder: Path, message: MessageLease
 ) -> None:
-    """Lengthen the record's lease. Raises LeaseLost where it is no longer ours."""
+    """Extend the record's lease. Raises LeaseLost if it is no longer ours."""
     change = record_rules.renew(hold, message.term(records), split_points.read(folder))
     if not isinstance(records.update(key, change), Applied):
         raise LeaseLost("the record belongs to somebody else")
@@ -178,19 +178,19 @@ def renew(
 def end(
     records: RecordTable, key: RecordKey, hold: RecordHold, verdict: RetryDecision, source: Source
 ) -> None:
-    """Write the verdict on a failed attempt. Raises LeaseLost where it is not ours to write."""
+    """Write a failure or release to the record. Raises LeaseLost if it is no longer ours."""
     if verdict.is_final:
         change = record_rules.give_up(hold, verdict.reason, verdict.counts, source, records.unix_s())
     else:
         change = record_rules.free(hold, verdict.counts, verdict.reason)
     answer = records.update(key, change)
     if isinstance(answer, Applied) or "remToken" not in answer.item:
-        return  # without a token: our own earlier try got through, or somebody ended it
+        return  # no token: our own earlier try succeeded, or another process ended it
     raise LeaseLost("the record belongs to somebody else")
 
 
 def how_it_ended(records: RecordTable, key: RecordKey, hold: RecordHold) -> Optional[Settled]:
-    """Read how an earlier life ended this attempt; None while the record is still ours."""
+    """Return how an earlier process ended this attempt; None if the record is still ours."""
     item = records.get(key) or {}
     if item.get("remToken") == hold.token:
         return None
@@ -204,14 +204,14 @@ def how_it_ended(records: RecordTable, key: RecordKey, hold: RecordHold) -> Opti
 
 
 def reject(records: RecordTable, rejected: Rejected) -> None:
-    """Say FAILED in the record of a message that can't be a job, if it is about that record's audio."""
+    """Set the record of an invalid message to FAILED, if the message is about the record's audio."""
     if rejected.key:
         key = RecordKey(rejected.user_id, rejected.recording_id)
         records.update(key, record_rules.reject(rejected.reason, rejected.key, records.unix_s()))
 
 
 def _fenced(records: RecordTable, work: CommitWork, message: MessageLease) -> Optional[Item]:
-    """Fence the record and give it; None where an earlier try of ours has completed it already."""
+    """Fence the record and return it; None if an earlier try of ours has completed it."""
     _check_deadline(message)
     answer = records.update(work.request.record_key, record_rules.fence(work.hold, message.term(records)))
     if isinstance(answer, Applied):

@@ -27,7 +27,7 @@ _ROOM_AGAIN_S = 10.0  # how long room that was made goes unnoticed while nothing
 
 @dataclass
 class BrokerContext:
-    """One set for the whole desk. `is_leaving`: take nothing more in."""
+    """One instance for the whole broker. With `is_leaving`, no more jobs are received."""
 
     backend: Backend
     executor: Executor
@@ -38,7 +38,7 @@ class BrokerContext:
     say: Callable[[FromBroker], None]
     owner: str
     lease_s: float
-    hold_most_s: float = 43_200.0  # from a message's receipt on: then the job begins anew
+    hold_most_s: float = 43_200.0  # from a message's receipt; then its job is requeued
     can_hold: bool = True
     shares: bool = True  # checkpoints, with other hosts
     receives_most: Optional[int] = None  # after this many deliveries the queue buries a message
@@ -59,11 +59,11 @@ class BrokerContext:
         patience_s: float,
         hopeless: tuple[type[BrokerError], ...] = (),
     ) -> None:
-        """Run one step of a job until it has an outcome; `then` gets it.
+        """Run one step of a job until it has an outcome, and pass that to `then`.
 
-        TryLater is met with waiting until `patience_s` after the phase began, but for what
-        is `hopeless`; other jobs may have its place meanwhile (`fairness.py`). Whatever comes after the job
-        was lost, or moved on, is dropped.
+        TryLater is retried until `patience_s` after the phase started, except errors that are `hopeless`;
+        other jobs may get its place meanwhile (`fairness.py`). If the job is lost or changes phase, the
+        outcome is discarded.
         """
 
         # A fetch proves the spool for all fetches; of what else meets its trouble, each for itself.
@@ -134,16 +134,16 @@ class BrokerContext:
         self, job: LiveJob, error: TryLater, patience_s: float, hopeless: tuple[type[BrokerError], ...]
     ) -> bool:
         if isinstance(error, Misconfigured):
-            # Given back, it would come again and meet the same: kept for as long as its lease can be.
+            # Requeued, it would fail the same way: keep it as long as its lease can be extended.
             return self.is_leaving
         return isinstance(error, hopeless) or clock.now_s() - job.since_s >= patience_s
 
     def message_of(self, job: LiveJob) -> MessageLease:
-        """Give a way to read the latest deadline of the job's messages from any thread."""
+        """Return a view of the job's latest message deadline that any thread may read."""
         leases: list[Lease] = self.in_flight.leases_of(job)
         return MessageLease(lambda: max((one.deadline_at_s for one in leases), default=0.0), self.lease_s)
 
     def _clean_after(self, job: LiveJob) -> None:
-        """A late fetch may have written after its job's folder went."""
+        """Clean up after a late download that wrote to the folder of an ended job."""
         if job.id not in self.in_flight.jobs:
             self.spool.leave(job.request.record_key)

@@ -1,8 +1,7 @@
 """A thread pool with lanes: runs blocking calls and returns their results to the dispatcher.
 
-One thread, the main one, owns all state. A lane is a small pool of threads that do
-blocking calls; what they bring back is put into the inbox and dealt with by the main
-thread, one event after the other. So there is no lock around any state.
+The main thread owns all state. A lane is a small thread pool for blocking calls; their outcomes are put into
+the inbox, and the main thread processes them one at a time. So no state needs a lock.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ T = TypeVar("T")
 Event = Callable[[], None]
 
 POLL, BEAT, QUICK, FETCH, COMMIT, COUNT = "poll", "beat", "quick", "fetch", "commit", "count"
-RENEW = "renew"  # of records: apart from BEAT, so that a slow table keeps no message from being held
-AGAIN = "again"  # jobs that stand aside: what they wait for holds nobody up
+RENEW = "renew"  # of records: separate from BEAT, so that a slow table does not delay visibility extensions
+AGAIN = "again"  # jobs that were set aside: their waits block no other job
 LANES = {POLL: 1, BEAT: 1, QUICK: 8, FETCH: 32, COMMIT: 16, COUNT: 1, RENEW: 4, AGAIN: 4}
 
 
 class Executor:
-    """Runs blocking calls elsewhere and brings their outcome to the main thread."""
+    """Runs blocking calls in lanes and returns their outcomes to the main thread."""
 
     def __init__(self) -> None:
         self._inbox: queue.SimpleQueue[Event] = queue.SimpleQueue()
@@ -40,19 +39,19 @@ class Executor:
         }
 
     def do(self, lane: str, call: Callable[[], T], then: Callable[[Union[T, BrokerError]], None]) -> None:
-        """Run `call` in a lane; `then` gets its value or our error, in the main thread."""
+        """Run `call` in a lane; `then` gets its value or BrokerError, in the main thread."""
         self._lanes[lane].submit(self._run, call, then)
 
     def post(self, event: Event) -> None:
-        """Have `event` run in the main thread. May be called from any thread."""
+        """Run `event` in the main thread. May be called from any thread."""
         self._inbox.put(event)
 
     def after(self, wait_s: float, event: Event) -> None:
-        """Have `event` run in the main thread after a while. Main thread only."""
+        """Run `event` in the main thread after `wait_s`. Main thread only."""
         heapq.heappush(self._timers, (clock.now_s() + wait_s, next(self._number), event))
 
     def turn(self) -> None:
-        """Wait for the next event or timer and deal with it."""
+        """Wait for the next event or timer and process it."""
         wait_s = self._timers[0][0] - clock.now_s() if self._timers else 60.0
         try:
             event = self._inbox.get(timeout=max(0.0, min(wait_s, 60.0)))
@@ -76,8 +75,8 @@ class Executor:
 
 
 def _deal_with(event: Event) -> None:
-    """Run one event. What it did not foresee costs that event, not every lease in this process."""
+    """Run one event. An unexpected error ends only this event, not the process with all its leases."""
     try:
         event()
-    except Exception:  # the outermost frame of the main thread
+    except Exception:  # outermost frame of the main thread
         log.exception("unexpected error in the dispatcher", extra={"event": "dispatcher-error"})

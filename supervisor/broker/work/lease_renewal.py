@@ -1,8 +1,8 @@
 """Extends visibility timeouts, renews record leases, and detects lost ones.
 
-A lease is extended only while somebody works on one of its jobs: the broker itself, or a
-worker of which the supervisor said so within 15 s. What is over is let go before its
-deadline, and its handle is not used again.
+A lease is extended only while one of its jobs makes progress: in the broker itself, or in a worker that the
+supervisor reported within the last 15 s. An expired lease is dropped before its deadline, and its handle is
+not used again.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _RENEWED = (Phase.FETCHING, Phase.READY, Phase.COMMITTING, Phase.ENDING)
 _WORTH_EXTENDING_S = 2.0
 _TOO_LONG = "It was not done in the time for which the queue lets a message be held."
 _CARRIES_ON = "The queue lets no message be held longer; it carries on from its checkpoint."
-_AGAIN_MOST_S = 5.0  # a beat that failed is tried again soon: the lease runs
+_AGAIN_MOST_S = 5.0  # a failed extension is retried soon: the lease is running out
 
 
 class LeaseRenewal:
-    """Looks at every lease twice a second and beats for those that are due."""
+    """Checks every lease twice a second, and extends and renews those that are due."""
 
     def __init__(self, context: BrokerContext, settlement: Settlement) -> None:
         self._context = context
@@ -43,12 +43,12 @@ class LeaseRenewal:
         self._settlement = settlement
 
     def tick(self) -> None:
-        """One look at everything held, then again by and by."""
+        """Check all leases now, and again periodically."""
         self._context.executor.after(TICK_S, self.tick)
         self.look()
 
     def look(self) -> None:
-        """Let go what is over, extend and renew what is due."""
+        """Drop expired leases, extend and renew those that are due."""
         now_s = clock.now_s()
         for held in list(self._in_flight.leases.values()):
             if held.is_gone:
@@ -67,9 +67,9 @@ class LeaseRenewal:
                 self._renew(job, now_s)
 
     def lose(self, held: Lease, why: str) -> None:
-        """Let a lease go without touching its handle; tell of the jobs that go with it."""
+        """Drop a lease without using its handle; report the jobs that are lost with it."""
         if not held.open:
-            self._settlement.forget(held)  # its jobs ended well: only the message's end is left to chance
+            self._settlement.forget(held)  # its jobs ended: only the message may be delivered again
             return
         for job in self._in_flight.let_go(held):
             log.warning(
@@ -82,14 +82,14 @@ class LeaseRenewal:
                 self._free(job)
 
     def _go_on_alone(self, held: Lease, why: str) -> None:
-        """Keep the work of a message that somebody removed: nobody else can get it, and the record is ours.
+        """Keep working on a removed message's jobs: nobody else can receive it, and the record is ours.
 
-        Should another host have it all the same, it finds the record held.
+        If another host received it nevertheless, it would find the record held.
         """
         held.is_gone = True
         jobs = self._in_flight.jobs_of(held)
         if not any(self._in_flight.is_without_message(job) for job in jobs):
-            self.lose(held, why)  # all of them have another message
+            self.lose(held, why)  # each of them has another message
             return
         facts = {"message_id": held.id, "jobs": ", ".join(sorted(held.open)), "reason": why}
         log.warning(
@@ -99,7 +99,7 @@ class LeaseRenewal:
         self._in_flight.save(held)
 
     def _hold_alone(self, held: Lease, now_s: float) -> None:
-        """Hold a removed message's jobs by their records; end them once nobody works on them any more."""
+        """Renew the records of a removed message's jobs; release the jobs when no worker makes progress."""
         if self._in_flight.is_moving(held, now_s):
             if held.extend_at_s <= now_s:
                 self._prolong(held, now_s, self._context.lease_s)
@@ -109,10 +109,10 @@ class LeaseRenewal:
                     self._settlement.release(job, "Nobody works on it any more.")
 
     def _begin_anew(self, held: Lease) -> None:
-        """Give a message back before the queue takes it away; the next receipt's time begins anew.
+        """Release a message before the queue's time limit ends; the next receipt starts a new one.
 
-        A job that got on since it was claimed carries on from its checkpoint, whoever gets it. One
-        that did not counts as failed once, for what did not end in all this time may never end.
+        A job with a newer checkpoint than at its claim resumes from it, on any host. A job without one counts
+        as failed once: if it did not finish in all this time, it may never finish.
         """
         held.is_worn = True
         log.warning(
@@ -129,7 +129,7 @@ class LeaseRenewal:
                 self._settlement.fail(job, Failure.FAILURE, _TOO_LONG)
 
     def _free(self, job: LiveJob) -> None:
-        """Let other hosts claim the record at once; harmless where it is no longer ours."""
+        """Let other hosts claim the record at once; no effect if it is no longer ours."""
         verdict = RetryDecision(False, "", counts="remReleases")
         records = self._context.backend.beat_records
         self._context.executor.do(
@@ -170,7 +170,7 @@ class LeaseRenewal:
             held.is_extending = True
 
         def extend() -> tuple[float, Mapping[str, str]]:
-            asked_at_s = clock.now_s()  # before the call: the queue's own count begins later
+            asked_at_s = clock.now_s()  # before the call: the queue starts counting later
             return asked_at_s, queue.extend(list(handles.values()), by_s)
 
         def extended(outcome: Union[tuple[float, Mapping[str, str]], BrokerError]) -> None:
@@ -196,7 +196,7 @@ class LeaseRenewal:
         if NOT_NOW not in refused.values():
             context.outages.over("queue")
         if handle != held.message.handle:
-            return  # a newer delivery was adopted meanwhile; its own turn comes
+            return  # a newer delivery was adopted meanwhile and is extended separately
         if refused.get(handle) == NOT_NOW:
             self._extend_again(held, TryLater("queue", NOT_NOW))
             return
@@ -223,7 +223,7 @@ class LeaseRenewal:
         held.extend_at_s = lease_timing.extend_at_s(from_s, by_s, self._context.chance())
         self._in_flight.save(held)
         for job in self._in_flight.jobs_of(held):
-            job.renew_at_s = 0.0  # the record says now what was granted
+            job.renew_at_s = 0.0  # renew the record at once, to match the new deadline
 
     def _renew(self, job: LiveJob, now_s: float) -> None:
         records = self._context.backend.beat_records
@@ -249,7 +249,7 @@ class LeaseRenewal:
         )
 
     def _outrun(self, job: LiveJob, why: str) -> None:
-        """Somebody took the record over: stop, and leave the message alone too."""
+        """Stop a job whose record another host took over, without touching the message."""
         log.warning(
             "record was taken over by another host",
             extra={"event": "record-taken-over", "job_id": job.id, "attempt": job.attempt},

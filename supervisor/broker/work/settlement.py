@@ -24,21 +24,21 @@ from supervisor.contract import clock
 from supervisor.contract.wire.messages import Done, Ending, Failure
 
 log = logging.getLogger(__name__)
-# Giving a finished transcript up costs all its work: a guess at how long outages are worth sitting out.
+# A guess at how long to wait for an outage: giving up a finished transcript wastes all its work.
 _COMMIT_PATIENCE_S = 900.0
 _REMOVED = "Its message was removed from the queue, and this service may not send it anew."
-_AFTER_RECORD_S = 5.0  # a copy comes only when its record is free
+_AFTER_RECORD_S = 5.0  # a copy becomes visible only after its record is free
 
 
 class Settlement:
-    """Brings jobs to their end, and messages once all their jobs are there."""
+    """Ends jobs, and ends a message when all its jobs have ended."""
 
     def __init__(self, context: BrokerContext) -> None:
         self._context = context
         self._in_flight = context.in_flight
 
     def commit(self, job: LiveJob) -> None:
-        """Publish the job's result; also the way on for a job whose last broker died in it."""
+        """Publish the job's result. Also resumes a job whose previous broker died in the commit."""
         context = self._context
         self._in_flight.move(job, Phase.COMMITTING, clock.now_s())
         job_log.step("transcript-publishing", "publishing the transcript", job)
@@ -54,30 +54,33 @@ class Settlement:
         )
 
     def fail(self, job: LiveJob, failure: Failure, detail: str) -> None:
-        """Deal with a failed attempt as its class demands."""
+        """Handle a failed attempt according to its failure class."""
         verdict = decide(failure, detail, job.failures, self._in_flight.receives(job))
         self.end(job, verdict, failure)
 
     def failed_job(self, job: LiveJob, reason: str, error: str = "") -> FailedJob:
-        """Say what people are told of a failed job."""
+        """Return the entry of a failed job for `jobs --failed`."""
         message = self._in_flight.leases_of(job)[0].message
         return FailedJob(job.id, job.request.user_id, message.id, reason, error, job.attempt, message.body)
 
     def release(self, job: LiveJob, why: str) -> None:
-        """Give the job back, to be had by anybody at once; what waits behind it goes back too."""
+        """Release the job to any host at once, together with jobs of its messages that were not started."""
         for held in self._in_flight.leases_of(job):
             self.release_waiting(held, why)
         if job.phase is not Phase.WAITING:
             self.end(job, RetryDecision(False, why, counts="remReleases"), None)
 
     def release_waiting(self, held: Lease, why: str) -> None:
-        """Give back those of a message's jobs that were not begun: no record knows of them yet."""
+        """Release a message's jobs that were not started: their records are unchanged."""
         for closing in self._in_flight.settle_waiting(held, Settled(Ending.RELEASED, why)):
             self.close(closing)
 
     def end(self, job: LiveJob, verdict: RetryDecision, failure: Union[Failure, None]) -> None:
-        """Write the verdict into the record, then settle. The record first: what is free in
-        the queue but claimed in the table would come in vain."""
+        """Write the verdict to the record, then settle the job.
+
+        The record comes first: if the message were visible while the record is still claimed, its next
+        delivery would be wasted.
+        """
         context = self._context
         self._in_flight.move(job, Phase.ENDING, clock.now_s())
         kept = self.failed_job(job, "", failure.value if failure else "")
@@ -93,7 +96,7 @@ class Settlement:
             try:
                 commit.end(backend.beat_records, job.request.record_key, job.hold, verdict, source)
             except JobRejected as error:
-                # The record takes no change: people of this host must hear of it all the same.
+                # The record rejects the change: still report the failure on this host.
                 job_log.unwritten(job, str(error))
                 verdict = verdict if verdict.is_final else RetryDecision(True, sentence(str(error)))
             else:
@@ -117,11 +120,11 @@ class Settlement:
         )
 
     def settle(self, job: LiveJob, how: Settled, audio_s: float = 0.0, is_news: bool = True) -> None:
-        """End the job here; its messages end with the last of their jobs.
+        """End the job on this host; a message ends with the last of its jobs.
 
-        `is_news` is False where the record said so before this message came.
+        `is_news` is False if the record had already ended before this message arrived.
         """
-        # A recording that failed before any worker could have it counts all the same.
+        # A recording that failed before any worker got it is reported too.
         is_told = job.announced or how.ending is Ending.FAILED
         closing = self._in_flight.settle(job, how, audio_s if is_told else None)
         if not closing:
@@ -135,7 +138,7 @@ class Settlement:
         job_log.ended(job, how, audio_s, transcript_key, is_news)
 
     def close(self, held: Lease) -> None:
-        """Delete, give back, bury or leave the message, as its jobs ended."""
+        """Delete, release, dead-letter or leave the message, depending on how its jobs ended."""
         action, handle = self._action(held), held.message.handle
 
         def closed(outcome: Union[BrokerError, None]) -> None:
@@ -151,7 +154,7 @@ class Settlement:
             else:
                 self._context.outages.over("queue")
                 if held.message.handle != handle:
-                    # Our own poll had it again at once, before we knew that it was given back.
+                    # Our own receive got it again before we learned that it was released.
                     self.close(held)
                     return
             self.forget(held)
@@ -159,7 +162,7 @@ class Settlement:
         self._context.executor.do(QUICK, action, closed)
 
     def forget(self, held: Lease) -> None:
-        """Send what is still to be told of a settled lease, let it go, and remove what its jobs left.
+        """Send the outstanding Done messages of a settled lease, drop it, and remove its jobs' files.
 
         Told first: who dies in between has a successor that tells it again.
         """
@@ -167,7 +170,7 @@ class Settlement:
             how = held.settled[job_id]
             self._context.say(Done(job_id, how.ending, how.reason, audio_s))
         self._in_flight.let_go(held)
-        # Removing files takes as long as all else here: nobody need wait for it.
+        # Removing the files takes as long as everything before; nobody waits for it.
         for key in held.clears:
             self._context.spool.clear(key)
 
@@ -176,7 +179,7 @@ class Settlement:
             self.close(held)
 
     def _publish(self, job: LiveJob, message: MessageLease) -> Result:
-        """One try at the whole commit; runs in a lane."""
+        """Try the whole commit once; runs in a lane."""
         context, key = self._context, job.request.record_key
         result = context.spool.staged(key, job.attempt)
         folder: Path = context.spool.folder(key)
@@ -216,7 +219,7 @@ class Settlement:
             self.settle(job, Settled(Ending.RELEASED, verdict.reason, verdict.after_s))
         elif isinstance(outcome, TryLater):
             wait_s = lease_timing.give_back_s(self._in_flight.receives(job), self._context.chance())
-            self.settle(job, Settled(Ending.RELEASED, outcome.detail, wait_s))  # it will fail again
+            self.settle(job, Settled(Ending.RELEASED, outcome.detail, wait_s))  # will fail again
         else:
             error = failure.value if failure else ""
             self.settle(job, Settled(Ending.FAILED, verdict.reason, attempt=job.attempt, error=error))
@@ -231,7 +234,7 @@ class Settlement:
             log.debug(
                 "message not touched: another host has it", extra={"event": "message-left-alone", **facts}
             )
-            return lambda: None  # somebody else's by now: not ours to touch
+            return lambda: None  # another host has it: don't touch it
         if back:
             log.debug(
                 "returning the message to the queue",
@@ -250,10 +253,10 @@ class Settlement:
 
 
 def _give_back(context: BrokerContext, held: Lease, after_s: float) -> None:
-    """Let the message be seen again; by a copy where the queue would not deliver it again."""
+    """Make the message visible again; send a copy if the queue would not deliver it again."""
     queue, message = context.backend.beat_queue, held.message
     if held.is_gone:
-        if not _send_anew(context, [held], after_s):  # of many jobs, some of which had not begun
+        if not _send_anew(context, [held], after_s):  # of several jobs, some were not started
             kept = FailedJob(message.id, "", message.id, _REMOVED, "released", 0, message.body)
             context.failed_jobs.keep(kept)
         return
@@ -268,7 +271,7 @@ def _give_back(context: BrokerContext, held: Lease, after_s: float) -> None:
 
 
 def _send_anew(context: BrokerContext, leases: Sequence[Lease], after_s: float) -> bool:
-    """Put messages that somebody removed in anew, each once: nothing else would bring their jobs again."""
+    """Send copies of removed messages, each once: nothing else would deliver their jobs again."""
     for held in leases:
         wait_s = max(after_s, _AFTER_RECORD_S)
         held.is_copied = held.is_copied or context.backend.beat_queue.send_copy(held.message, wait_s)
