@@ -69,7 +69,7 @@ def serve() -> None:
 def build(
     settings: Settings, state_dir: Path, say: Callable[[FromBroker], None], link: BrokerLink
 ) -> Dispatcher:
-    """Make a dispatcher on the settings' backend and let it hear the link."""
+    """Build a dispatcher on the settings' backend and connect it to the link."""
     executor = Executor()
     dispatcher = put_together(settings, state_dir, backends.connect(settings), executor, say, clock.boot_id())
     link.read_on(
@@ -88,7 +88,7 @@ def put_together(
     boot_id: str,
     chance: Callable[[], float] = random.random,
 ) -> Dispatcher:
-    """Make a dispatcher of its parts, on any backend and with any crew."""
+    """Build a dispatcher from any backend and executor."""
     spool = Spool(state_dir / "spool", settings.spool.limit_bytes, settings.spool.max_file_bytes)
     files = LeaseJournal(state_dir / "leases", boot_id)
     outages = OutageReporter(say)

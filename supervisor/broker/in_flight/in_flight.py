@@ -41,7 +41,7 @@ class InFlight:
         try:
             self._files.save(lease, self.jobs)
         except OSError as error:
-            # A successor then knows less and the job comes back later: told, not fatal.
+            # Not fatal: a successor would know less, and the job would be redelivered later.
             self._is_unsaved = True
             trouble = TryLater("spool", f"leases can't be written down: {error.strerror}")
             self._outages.begin(trouble, by="leases")
@@ -98,7 +98,7 @@ class InFlight:
                 lease.tell[job.id] = audio_s
         for lease in touched:
             self.save(lease)
-        # The lease first: a successor that finds the job open must find its files too.
+        # Save the lease first: a successor that finds the job open must also find its files.
         self._spool.doom(job.request.record_key)
         return closing
 

@@ -1,8 +1,8 @@
 """The journal of leases and their jobs on disk, read by the successor of a broker that died.
 
-The spool holds the lease: every change is written beside the audio it is about, so that
-A successor finds both or neither (docs/decisions/0002). The files carry receipt handles:
-they are for this user's eyes only and never logged.
+Each lease is saved beside the audio that it is about, so that the successor finds both or neither
+(docs/decisions/0002). The files contain receipt handles: only this user may read them, and they are never
+logged.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class LeaseJournal:
         self._made_count = 0
 
     def save(self, lease: Lease, jobs: dict[str, LiveJob]) -> None:
-        """Write the lease as it is now, whole or not at all; a dead process's successor reads it."""
+        """Write the lease's current state, completely or not at all; a successor reads it."""
         saved = SavedLease(
             self._boot_id,
             lease.message.id,

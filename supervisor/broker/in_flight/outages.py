@@ -13,8 +13,8 @@ from supervisor.contract.wire.messages import FromBroker, Trouble
 log = logging.getLogger(__name__)
 _MAX_CHARS = 1_000  # of one report
 _JUST_NOW_S = 30.0
-# Of a full disk, one write that fits says nothing about the next: who met it must get on.
-_PROVED_BY_THE_SAME = ("spool",)
+# After one successful write a disk may still be too full for others: each reporter must succeed itself.
+_PER_REPORTER = ("spool",)
 
 
 class MissingPermissions:
@@ -41,12 +41,12 @@ class OutageReporter:
     def __init__(self, say: Callable[[FromBroker], None]) -> None:
         self.on_misconfigured: Callable[[], None] = lambda: None
         self._say = say
-        self._known: dict[str, set[str]] = {}  # by place: who met it
-        self._wrong: dict[str, str] = {}  # what a person must correct, by place
+        self._known: dict[str, set[str]] = {}  # by place: who reported it
+        self._wrong: dict[str, str] = {}  # what an operator must correct, by place
         self._worked_at_s: dict[str, float] = {}  # by place
 
     def begin(self, error: TryLater, by: str = "") -> None:
-        """Tell of this trouble unless it is known. `by`: who met it."""
+        """Report this outage unless it is known. `by` names the reporter."""
         if isinstance(error, Misconfigured):
             self.on_misconfigured()
             self._correct_wrong({**self._wrong, error.where: error.detail})
@@ -65,22 +65,22 @@ class OutageReporter:
         self._correct_wrong({error.where: error.detail})
 
     def over(self, *places: str, by: str = "") -> None:
-        """Tell that these answer again, where they did not.
+        """Report that these places answer again, where they did not.
 
-        Anybody may say so of a service; of the spool only whoever met its trouble (`by`).
+        For a service, any caller may report it; for the spool, only the reporters of the outage (`by`).
         """
         for where in places:
             self._worked_at_s[where] = clock.now_s()
             if where not in self._known:
                 continue
             self._known[where].discard(by)
-            if where not in _PROVED_BY_THE_SAME or not self._known[where]:
+            if where not in _PER_REPORTER or not self._known[where]:
                 del self._known[where]
                 self._say(Trouble(where, ""))
         self._correct_wrong({where: said for where, said in self._wrong.items() if where not in places})
 
     def is_told(self, where: str, by: str) -> bool:
-        """Say whether this one's trouble lasts."""
+        """Return whether this reporter's outage continues."""
         return by in self._known.get(where, ())
 
     def works(self, where: str) -> bool:

@@ -27,7 +27,7 @@ from supervisor.broker.rules.record_rules import Result
 from supervisor.contract import clock
 from supervisor.contract.job_folder import AUDIO, CHECKPOINT, JSON, STAGED, TEXT
 
-_SPARE_BYTES = 64 * 1024**2  # left free on the disk for everybody else
+_SPARE_BYTES = 64 * 1024**2  # kept free on the disk for other programs
 _PROOF_BYTES = 65_536
 _MAX_STAGED_BYTES = 64 * 1024
 _LEFT_MOST_S = 86_400.0
@@ -52,8 +52,8 @@ class Spool:
         self._limit_bytes = limit_bytes
         self._max_file_bytes = max_file_bytes
         self._taken: dict[str, int] = {}  # folder name -> bytes of audio admitted
-        self._asked_bytes = 0  # of the audio that was to be fetched last
-        self._samples_bytes = 0  # of recordings that are being transcribed
+        self._asked_bytes = 0  # size of the last requested audio
+        self._samples_bytes = 0  # decoded samples of recordings in transcription
         self._left: dict[str, float] = {}  # folder name -> when its lease was lost, oldest first
         self._doomed: set[str] = set()  # folders of ended jobs, to be removed
         self._guard = threading.Lock()
@@ -93,7 +93,7 @@ class Spool:
 
     def _check_room(self, size_bytes: int, name: str = "") -> None:
         taken = sum(self._taken.values()) - self._taken.get(name, 0)
-        # Samples alone never keep the last recording out: it would wait for nobody.
+        # Samples alone never block the last recording: no other job would free room for it.
         in_use = taken + (self._samples_bytes if taken else 0)
         if in_use + size_bytes > self._limit_bytes:
             raise TryLater("spool", f"{self._root} is full: {in_use} of {self._limit_bytes} bytes in use")
@@ -101,7 +101,7 @@ class Spool:
             raise TryLater("spool", f"the disk of {self._root} is full")
 
     def prove_room(self) -> None:
-        """Prove that the audio that was to be fetched last would find room now. Raises TryLater."""
+        """Check that the last requested audio would fit now. Raises TryLater."""
         try:
             with self._guard:
                 self._check_room(self._asked_bytes)

@@ -25,7 +25,7 @@ class Writer(Protocol):
 
 
 def copy_bytes(source: Reader, target: Writer, size_bytes: int) -> int:
-    """Copy at most this many bytes, however the source may grow meanwhile; gives how many it was."""
+    """Copy at most `size_bytes`, even if the source grows meanwhile; returns the number copied."""
     left = size_bytes
     while left > 0:
         data = source.read(min(left, _CHUNK_BYTES))

@@ -173,7 +173,7 @@ class Intake:
         for job in fresh[:1]:  # the jobs of one message occupy places like separate messages
             job.phase = Phase.CLAIMING
         rejected = {f"-{n}": found for n, found in enumerate(parsed.rejected)}
-        held.open.update(rejected)  # until it is written down; a successor only needs to know how it ended
+        held.open.update(rejected)  # until it is written; a successor only needs to know how it ended
         held.settled.update(
             {
                 place: Settled(Ending.FAILED, found.reason, error="rejected")
@@ -224,7 +224,7 @@ class Intake:
 
     def _fetch(self, job: LiveJob) -> None:
         context = self._context
-        # Not written down: a successor begins a fetch where it begins a claim.
+        # Not saved: a successor restarts a download from the claim.
         self._in_flight.move(job, Phase.FETCHING, clock.now_s(), is_saved=False)
         if context.is_leaving:
             self._settlement.release(job, "the service is leaving")

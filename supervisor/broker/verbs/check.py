@@ -310,7 +310,7 @@ def _bad(check_name: str, error: BrokerError, rights: str, setting: str) -> Find
 
 
 def _endpoint_variable(error: BrokerError, check_name: str) -> str:
-    """Name the variable that sent a call to some other address than AWS's; empty where there is none."""
+    """Return the variable that overrides AWS's endpoint for a failed call; empty if none is set."""
     if type(error.__cause__).__module__.split(".")[0] != "botocore":
         return ""
     service = {"queue": "SQS", "table": "DYNAMODB"}.get(check_name, "S3")

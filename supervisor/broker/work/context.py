@@ -22,7 +22,7 @@ from supervisor.contract.wire.messages import FromBroker
 
 T = TypeVar("T")
 _BY_FETCHES = "fetches"
-_ROOM_AGAIN_S = 10.0  # how long room that was made goes unnoticed while nothing is fetched
+_ROOM_AGAIN_S = 10.0  # how long freed room goes unnoticed while nothing is downloaded
 
 
 @dataclass
@@ -40,13 +40,13 @@ class BrokerContext:
     lease_s: float
     hold_most_s: float = 43_200.0  # from a message's receipt; then its job is requeued
     can_hold: bool = True
-    shares: bool = True  # checkpoints, with other hosts
-    receives_most: Optional[int] = None  # after this many deliveries the queue buries a message
+    shares: bool = True  # upload checkpoints for other hosts
+    receives_most: Optional[int] = None  # the queue dead-letters a message after this many deliveries
     missing: MissingPermissions = field(default_factory=MissingPermissions)
     is_leaving: bool = False
     wanted: int = 0  # jobs that the supervisor would take now
     chance: Callable[[], float] = random.random
-    _looks_for_room: bool = False
+    _is_watching_room: bool = False
 
     def step(
         self,
@@ -66,21 +66,21 @@ class BrokerContext:
         outcome is discarded.
         """
 
-        # A fetch proves the spool for all fetches; of what else meets its trouble, each for itself.
+        # Any download shows that the spool has room for downloads; other steps report for themselves.
         by = _BY_FETCHES if phase is Phase.FETCHING else f"{phase.value} of {job.id}"
 
-        def moved_on() -> None:
+        def clear_outage() -> None:
             if by != _BY_FETCHES:
                 self.outages.over("spool", by=by)
 
         def ended(outcome: Union[T, BrokerError]) -> None:
             if not self.in_flight.is_at(job, phase):
-                moved_on()
+                clear_outage()
                 self._clean_after(job)
                 return
             if not isinstance(outcome, TryLater):
-                moved_on()
-                refused = isinstance(outcome, BrokerError)  # which may be before a byte was written
+                clear_outage()
+                refused = isinstance(outcome, BrokerError)  # possibly before a byte was written
                 proved = (where for where in places if not (refused and where == "spool"))
                 self.outages.over(*proved, "broker", by=by)
                 then(outcome)
@@ -91,9 +91,9 @@ class BrokerContext:
                 )
             else:
                 self.outages.begin(outcome, by)
-                self._look_for_room()
+                self._watch_for_room()
             if self._gives_up(job, outcome, patience_s, hopeless):
-                moved_on()
+                clear_outage()
                 then(outcome)
                 return
             job.tries += 1
@@ -105,30 +105,30 @@ class BrokerContext:
             if self.in_flight.is_at(job, phase):
                 self.executor.do(AGAIN if job.is_aside else lane, call, ended)
             else:
-                moved_on()
+                clear_outage()
 
         self.executor.do(lane, call, ended)
 
-    def _look_for_room(self) -> None:
-        """Have the end of a full disk told where no fetch comes that would show it."""
-        if self._looks_for_room or not self.outages.is_told("spool", _BY_FETCHES):
+    def _watch_for_room(self) -> None:
+        """Detect that a full disk has room again while no download shows it."""
+        if self._is_watching_room or not self.outages.is_told("spool", _BY_FETCHES):
             return
-        self._looks_for_room = True
+        self._is_watching_room = True
 
-        def look() -> None:
+        def check() -> None:
             phases = [job.phase for job in self.in_flight.jobs.values()]
             if Phase.FETCHING in phases:
-                looked(TryLater("spool", "a fetch will show it"))
+                checked(TryLater("spool", "a fetch will show it"))
             else:
-                self.executor.do(QUICK, self.spool.prove_room, looked)
+                self.executor.do(QUICK, self.spool.prove_room, checked)
 
-        def looked(outcome: Union[BrokerError, None]) -> None:
-            self._looks_for_room = False
+        def checked(outcome: Union[BrokerError, None]) -> None:
+            self._is_watching_room = False
             if outcome is None:
                 self.outages.over("spool", by=_BY_FETCHES)
-            self._look_for_room()
+            self._watch_for_room()
 
-        self.executor.after(_ROOM_AGAIN_S, look)
+        self.executor.after(_ROOM_AGAIN_S, check)
 
     def _gives_up(
         self, job: LiveJob, error: TryLater, patience_s: float, hopeless: tuple[type[BrokerError], ...]

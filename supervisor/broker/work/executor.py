@@ -68,7 +68,7 @@ class Executor:
             outcome = call()
         except BrokerError as error:
             outcome = error
-        except Exception as error:  # the outermost frame of a lane: the dispatcher must hear of everything
+        except Exception as error:  # outermost frame of a lane: the dispatcher must get an outcome
             log.exception("unexpected error in a call", extra={"event": "executor-error"})
             outcome = TryLater("broker", f"unexpected {type(error).__name__}")
         self._inbox.put(lambda: then(outcome))

@@ -164,7 +164,7 @@ class Settlement:
     def forget(self, held: Lease) -> None:
         """Send the outstanding Done messages of a settled lease, drop it, and remove its jobs' files.
 
-        Told first: who dies in between has a successor that tells it again.
+        Done is sent first: if this process dies in between, its successor sends it again.
         """
         for job_id, audio_s in held.tell.items():
             how = held.settled[job_id]
