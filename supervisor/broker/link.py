@@ -21,7 +21,7 @@ class BrokerLink:
         self._connection = connection
         self._is_open = True
 
-    def say(self, message: FromBroker) -> None:
+    def send(self, message: FromBroker) -> None:
         """Send one message. Errors are ignored: the reader thread notices a closed connection."""
         if not self._is_open:
             return
@@ -30,11 +30,13 @@ class BrokerLink:
         except OSError:
             self._is_open = False
 
-    def read_on(self, heard: Callable[[ToBroker], None], ended: Callable[[], None]) -> None:
-        """Start the reader thread: it calls `heard` for each message, then `ended` once."""
-        threading.Thread(target=self._read_all, args=(heard, ended), name="broker-link", daemon=True).start()
+    def read_on(self, on_message: Callable[[ToBroker], None], on_end: Callable[[], None]) -> None:
+        """Start the reader thread: it calls `on_message` for each message, then `on_end` once."""
+        threading.Thread(
+            target=self._read_all, args=(on_message, on_end), name="broker-link", daemon=True
+        ).start()
 
-    def _read_all(self, heard: Callable[[ToBroker], None], ended: Callable[[], None]) -> None:
+    def _read_all(self, on_message: Callable[[ToBroker], None], on_end: Callable[[], None]) -> None:
         lines = framing.LineSplitter()
         try:
             while True:
@@ -42,7 +44,7 @@ class BrokerLink:
                 if not data:
                     break
                 for line in lines.feed(data):
-                    heard(read(line, TO_BROKER))
+                    on_message(read(line, TO_BROKER))
         except framing.BadLine as error:
             log.error(
                 "invalid message from the supervisor",
@@ -53,4 +55,4 @@ class BrokerLink:
                 "connection to the supervisor broken",
                 extra={"event": "supervisor-link-broken", "reason": str(error)},
             )
-        ended()
+        on_end()

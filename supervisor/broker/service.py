@@ -48,7 +48,7 @@ def serve() -> None:
     try:
         state_dir = Path(settings.state_dir)
         lock = lock_state(state_dir)
-        dispatcher = build(settings, state_dir, link.say, link)
+        dispatcher = build(settings, state_dir, link.send, link)
         dispatcher.open()
         while not dispatcher.is_over:
             dispatcher.turn()
@@ -67,31 +67,31 @@ def serve() -> None:
 
 
 def build(
-    settings: Settings, state_dir: Path, say: Callable[[FromBroker], None], link: BrokerLink
+    settings: Settings, state_dir: Path, send: Callable[[FromBroker], None], link: BrokerLink
 ) -> Dispatcher:
     """Build a dispatcher on the settings' backend and connect it to the link."""
     executor = Executor()
-    dispatcher = put_together(settings, state_dir, backends.connect(settings), executor, say, clock.boot_id())
+    dispatcher = assemble(settings, state_dir, backends.connect(settings), executor, send, clock.boot_id())
     link.read_on(
-        lambda message: executor.post(lambda: dispatcher.hear(message)),
-        lambda: executor.post(dispatcher.lose_supervisor),
+        lambda message: executor.post(lambda: dispatcher.on_message(message)),
+        lambda: executor.post(dispatcher.on_supervisor_gone),
     )
     return dispatcher
 
 
-def put_together(
+def assemble(
     settings: Settings,
     state_dir: Path,
     backend: Backend,
     executor: Executor,
-    say: Callable[[FromBroker], None],
+    send: Callable[[FromBroker], None],
     boot_id: str,
     chance: Callable[[], float] = random.random,
 ) -> Dispatcher:
     """Build a dispatcher from any backend and executor."""
     spool = Spool(state_dir / "spool", settings.spool.limit_bytes, settings.spool.max_file_bytes)
     files = LeaseJournal(state_dir / "leases", boot_id)
-    outages = OutageReporter(say)
+    outages = OutageReporter(send)
     in_flight = InFlight(files, spool, outages)
     context = BrokerContext(
         backend,
@@ -100,7 +100,7 @@ def put_together(
         spool,
         FailedJobs(state_dir),
         outages,
-        say,
+        send,
         identity(state_dir),
         float(settings.queue.lease_s),
         settings.queue.hold_most_s,

@@ -23,7 +23,7 @@ from supervisor.broker.in_flight.lease_journal import LeaseJournal
 from supervisor.broker.in_flight.spool import Spool
 from supervisor.broker.ports.backend import Backend
 from supervisor.broker.ports.ports import Change, Item, RecordKey
-from supervisor.broker.service import put_together
+from supervisor.broker.service import assemble
 from supervisor.contract import clock
 from supervisor.contract.wire.messages import Leave
 from supervisor.settings.schema import QueueSettings, Settings
@@ -181,7 +181,7 @@ class Host:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.executor = StepCrew(lambda: world.now_s, lambda count: world.choose(count))
         try:
-            self.dispatcher = put_together(
+            self.dispatcher = assemble(
                 settings, self.folder, backend, self.executor, self._say, self.boot_id, lambda: 0.5
             )
             self.dispatcher.open()
@@ -205,7 +205,7 @@ class Host:
         """Say something to the broker, if there is one."""
         dispatcher = self.dispatcher
         if dispatcher is not None:
-            self.executor.post(lambda: dispatcher.hear(message))
+            self.executor.post(lambda: dispatcher.on_message(message))
 
     def broker_dies(self) -> None:
         """Kill the broker; its supervisor starts an heir by and by."""
@@ -220,7 +220,7 @@ class Host:
         self.supervisor = self._new_supervisor()
         self.heard.clear()
         if self.dispatcher is not None:
-            self.executor.post(self.dispatcher.lose_supervisor)
+            self.executor.post(self.dispatcher.on_supervisor_gone)
         self.is_left_alone = True
 
     def dies(self) -> None:

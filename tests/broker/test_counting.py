@@ -38,7 +38,7 @@ def test_a_count_that_gets_no_answer_silences_nobody() -> None:
     executor, told = Crew(), list[QueueState]()
     backend = SimpleNamespace(kind="aws", beat_queue=SimpleNamespace(counts=lambda: None))
     context: Any = SimpleNamespace(
-        executor=executor, backend=backend, in_flight=SimpleNamespace(on_the_way=lambda: 2), say=told.append
+        executor=executor, backend=backend, in_flight=SimpleNamespace(on_the_way=lambda: 2), send=told.append
     )
     receiver: Any = SimpleNamespace(is_proved=True)
     Counting(context, receiver).begin()

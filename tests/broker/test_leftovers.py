@@ -133,10 +133,10 @@ def test_only_a_whole_result_is_left_lying(tmp_path: Path) -> None:
         spool.admit(key, 400_000)
     stage(JobCard("rec-1", 1, str(spool.folder(KEY)), 4, "rec-1", USER, "dev-7"))
 
-    spool.leave(KEY)
-    spool.leave(RecordKey(USER, "rec-2"))
+    spool.keep_if_staged(KEY)
+    spool.keep_if_staged(RecordKey(USER, "rec-2"))
 
-    assert spool.left_attempt(KEY) == 1
+    assert spool.kept_attempt(KEY) == 1
     assert not spool.folder(RecordKey(USER, "rec-2")).exists()
     spool.admit(RecordKey(USER, "rec-3"), 1_000_000)  # both gave their room back
     with pytest.raises(ResultBroken):
@@ -148,7 +148,7 @@ def test_no_more_results_are_left_lying_than_a_thousand(tmp_path: Path) -> None:
     for number in range(1_003):
         key = RecordKey(USER, f"rec-{number}")
         (spool.empty(key) / "staged.json").write_text("{}")
-        spool.leave(key)
+        spool.keep_if_staged(key)
 
     assert len(list(tmp_path.iterdir())) == 1_000
     assert not spool.folder(RecordKey(USER, "rec-2")).exists()

@@ -26,7 +26,7 @@ def cut_it(world: World, shares: bool) -> None:
     host.dispatcher._context.shares = shares
     world.send()
     world.run(lambda: "rec-1" in host.supervisor.jobs)
-    split_points.bring(CUTS, Path(host.supervisor.jobs["rec-1"].card.folder))  # writes it as a worker does
+    split_points.write(CUTS, Path(host.supervisor.jobs["rec-1"].card.folder))  # writes it as a worker does
     world.run(lambda: record_rules.cuts_of(world.item()) == CUTS)
     host.dies()
     host.is_gone = True

@@ -13,7 +13,7 @@ import pytest
 
 from supervisor.broker.in_flight.in_flight import InFlight
 from supervisor.broker.in_flight.in_flight_types import Lease, LiveJob, Phase, Settled
-from supervisor.broker.in_flight.lease_journal import LeaseJournal, _read, revived
+from supervisor.broker.in_flight.lease_journal import LeaseJournal, _read, restored
 from supervisor.broker.in_flight.outages import OutageReporter
 from supervisor.broker.in_flight.spool import Spool
 from supervisor.broker.ports.errors import JobRejected, ResultBroken, TryLater
@@ -119,7 +119,7 @@ def test_an_heir_reads_the_lease_as_it_was_written(tmp_path: Path) -> None:
 
     files.save(lease, {"rec-1": job})
     (saved,) = files.load(now_s=50.0)
-    again, (found,) = revived(saved, now_s=50.0)
+    again, (found,) = restored(saved, now_s=50.0)
 
     assert dataclasses.replace(again, extend_at_s=0.0) == lease
     assert dataclasses.replace(found, kept_at_s=0.0, since_s=0.0, renew_at_s=0.0) == job
@@ -155,8 +155,8 @@ def test_a_job_of_two_messages_is_lost_only_with_the_last(tmp_path: Path, spool:
     in_flight.add(first, [job])
     in_flight.add(second, [])
 
-    assert in_flight.let_go(first) == []
-    assert in_flight.let_go(second) == [job]
+    assert in_flight.drop_lease(first) == []
+    assert in_flight.drop_lease(second) == [job]
     assert in_flight.jobs == {}
 
 

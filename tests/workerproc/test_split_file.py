@@ -41,7 +41,7 @@ def test_broker_understands_the_file_up_to_its_largest(tmp_path: Path) -> None:
     found = brokers.read(tmp_path)
     assert found is not None
     (tmp_path / job_folder.SPLIT_POINTS).unlink()
-    brokers.bring(found, tmp_path)
+    brokers.write(found, tmp_path)
     assert split_file.read(tmp_path, lambda: WORK) == most
 
 

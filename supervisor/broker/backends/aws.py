@@ -101,7 +101,7 @@ class Clients:
 
     def _open_session(self) -> boto3.session.Session:
         if self._session is None:
-            _tidy_environment()
+            _clean_environment()
             self._session = boto3.session.Session(region_name=self._region)
         return self._session
 
@@ -117,7 +117,7 @@ class Client:
         return getattr(self._clients.made(self._wanted), method)
 
 
-def _tidy_environment() -> None:
+def _clean_environment() -> None:
     """Unset empty AWS variables; raise Misconfigured on invalid endpoint URLs and missing CA bundles.
 
     `docker --env-file` and Compose pass `NAME=` for unset variables; boto3 would look for a profile without a

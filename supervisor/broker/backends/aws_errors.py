@@ -136,17 +136,17 @@ def describe(error: boto.ClientError) -> str:
 
 
 def _of_answer(where: str, doing: str, name: str, error: boto.ClientError) -> BrokerError:
-    code, told, said = code_of(error), describe(error), f"{doing}: {describe(error)}"
+    code, answer_text, said = code_of(error), describe(error), f"{doing}: {describe(error)}"
     facts = error.response.get("Error", {})
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
     fault = aws_codes.fault_of(where, code, str(facts.get("Message", "")), status)
     if fault is ErrorClass.JOB:
-        return JobRejected(aws_codes.of_job(where, code, told, str(facts.get("StorageClass", ""))))
+        return JobRejected(aws_codes.of_job(where, code, answer_text, str(facts.get("StorageClass", ""))))
     if fault is ErrorClass.CREDENTIALS:
         cure = "Set this host's clock" if code == "RequestTimeTooSkewed" else "Renew or correct them"
         return Misconfigured(CREDENTIALS, f"AWS does not accept these credentials: {said}. {cure}.")
     if fault is ErrorClass.NAME:
-        return Misconfigured(where, wrong_name(where, name, told))
+        return Misconfigured(where, wrong_name(where, name, answer_text))
     if fault is ErrorClass.SETUP:
         kind, _ = _NAMED_BY[where]
         return Misconfigured(where, f"The {kind} {name} can't be used: {said}. Correct how it is set up.")

@@ -17,7 +17,7 @@ from supervisor.broker.ports.errors import JobRejected, TryLater
 from supervisor.broker.ports.ports import ObjectFacts
 from supervisor.broker.ports.streams import copy_bytes, spool_errors
 
-_NEVER_CURED = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+_PERMANENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 # Another disk, a file system without links, too many links, or a file of another user.
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES)
 _SYNCS_MOST = 1_000
@@ -99,7 +99,7 @@ class LocalObjects:
 
     def _copy(self, source: Path, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        number, name = tempfile.mkstemp(dir=self._scratch(), prefix="put-")
+        number, name = tempfile.mkstemp(dir=self._unfinished_folder(), prefix="put-")
         try:
             with open(source, "rb") as reading, open(number, "wb") as writing:
                 copy_bytes(reading, writing, os.fstat(reading.fileno()).st_size)
@@ -135,7 +135,7 @@ class LocalObjects:
             files = sorted(path for path in folder.rglob("*") if path.is_file())
         return [str(path.relative_to(top)) for path in files[:1_000]]
 
-    def _scratch(self) -> Path:
+    def _unfinished_folder(self) -> Path:
         """Return the folder for unfinished files; no bucket can have its name."""
         scratch = self._root.parent / "unfinished"
         scratch.mkdir(mode=0o700, exist_ok=True)
@@ -161,7 +161,7 @@ def _give_to_owner(path: Path, top: Path) -> None:
 def _errors(where: str, bucket: str, key: str) -> Iterator[None]:
     try:
         yield
-    except _NEVER_CURED as error:
+    except _PERMANENT as error:
         raise JobRejected(f"There is no object {key[:300]!r} in bucket {bucket}.") from error
     except OSError as error:
         raise TryLater(where, f"{bucket}/{key[:300]}: {error.strerror}") from error

@@ -33,8 +33,8 @@ from supervisor.contract import clock
 VERSION = 1
 RAW_BUCKET = "raw"
 TRANSCRIPTS_BUCKET = "transcripts"
-_FIRST_LOOK_S = 0.01
-_SLOWEST_LOOK_S = 0.05  # an idle queue is polled 20 times a second: 0.1 % of a core
+_FIRST_POLL_S = 0.01
+_LONGEST_POLL_S = 0.05  # an idle queue is polled 20 times a second: 0.1 % of a core
 _SCHEMA = """
 CREATE TABLE messages (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, body TEXT NOT NULL,
@@ -87,13 +87,13 @@ class LocalQueue:
 
     def receive(self, max_count: int, visibility_s: float, wait_s: float) -> list[Message]:
         until_s = self._now_s() + wait_s
-        look_s = _FIRST_LOOK_S
+        look_s = _FIRST_POLL_S
         while True:
             found = self._take(max_count, visibility_s)
             if found or self._now_s() >= until_s:
                 return found
             self._pause(look_s)
-            look_s = min(_SLOWEST_LOOK_S, look_s * 2)
+            look_s = min(_LONGEST_POLL_S, look_s * 2)
 
     def extend(self, handles: Sequence[str], by_s: float) -> Mapping[str, str]:
         refused = {}

@@ -45,7 +45,7 @@ class S3Objects:
                 answer = self._get(bucket, key, version)
             except botocore.exceptions.ClientError as error:
                 if lacks_right(error):
-                    self._blame_the_role(bucket)
+                    self._raise_if_role_denied(bucket)
                 if code_of(error) in _NOT_THERE:
                     raise JobRejected(f"There is no object {key[:300]!r} in bucket {bucket}.") from error
                 raise
@@ -81,7 +81,7 @@ class S3Objects:
             except botocore.exceptions.ClientError as error:
                 if code_of(error) in _NOT_THERE:
                     return
-                right = _missing_right(error) if where == "audio" else ""
+                right = _missing_permission(error) if where == "audio" else ""
                 if right:
                     raise Misconfigured(where, f"{describe(error)}. Grant {right} to this role.") from error
                 raise
@@ -133,7 +133,7 @@ class S3Objects:
                 raise Forbidden("audio", f"{what}: reading it takes s3:GetObjectVersion") from error
             raise
 
-    def _blame_the_role(self, bucket: str) -> None:
+    def _raise_if_role_denied(self, bucket: str) -> None:
         """Raise Misconfigured if the error shows that more than this key is denied."""
         with contextlib.suppress(Forbidden):
             self.prove(bucket, "audio")
@@ -152,7 +152,7 @@ def _facts(answer: Any) -> ObjectFacts:
     return ObjectFacts(int(answer["ContentLength"]), etag, answer.get("VersionId") or "")
 
 
-def _missing_right(error: botocore.exceptions.ClientError) -> str:
+def _missing_permission(error: botocore.exceptions.ClientError) -> str:
     """Return the permission that the error names, if every recording needs it.
 
     Source: S3 User Guide, "Troubleshoot access denied (403 Forbidden) errors": "User: ... is not authorized

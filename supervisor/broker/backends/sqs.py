@@ -85,12 +85,12 @@ class SqsQueue:
         with self._asking("extend"):
             answer = self._client.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
         return {
-            handles[int(entry["Id"])]: _why_refused(str(entry.get("Code", "")))
+            handles[int(entry["Id"])]: _refusal_reason(str(entry.get("Code", "")))
             for entry in answer.get("Failed", [])
         }
 
     def release(self, handle: str, after_s: float) -> None:
-        self._by_handle(
+        self._call_with_handle(
             "release",
             lambda: self._client.change_message_visibility(
                 QueueUrl=self._url, ReceiptHandle=handle, VisibilityTimeout=min(int(after_s), _LONGEST_HIDE_S)
@@ -99,7 +99,7 @@ class SqsQueue:
 
     def delete(self, handle: str) -> None:
         with necessary("sqs:DeleteMessage"):
-            self._by_handle(
+            self._call_with_handle(
                 "delete", lambda: self._client.delete_message(QueueUrl=self._url, ReceiptHandle=handle)
             )
 
@@ -126,7 +126,7 @@ class SqsQueue:
         )
 
     def send(self, body: str, attributes: Mapping[str, str]) -> str:
-        order = _order(self._url, attributes.get("deviceId", ""), uuid.uuid4().hex)
+        order = _fifo_parameters(self._url, attributes.get("deviceId", ""), uuid.uuid4().hex)
         return self._send(self._url, "send", body, attributes, **order)
 
     def can_send(self) -> bool:
@@ -157,7 +157,7 @@ class SqsQueue:
 
     def send_copy(self, message: Message, after_s: float) -> bool:
         # Sending the same copy twice gives one message, where the queue deduplicates.
-        order = _order(self._url, message.group, f"{message.id}-{message.receive_count}")
+        order = _fifo_parameters(self._url, message.group, f"{message.id}-{message.receive_count}")
         # A FIFO queue accepts no delay for a single message.
         delay = {} if order else {"DelaySeconds": min(int(after_s), _LONGEST_DELAY_S)}
         try:
@@ -201,7 +201,7 @@ class SqsQueue:
         """Send an invalid message: is its form rejected, or the permission missing?"""
         with translated("queue", "probe SendMessage", url):
             try:
-                self._client.send_message(QueueUrl=url, **_UNSENDABLE, **_order(url, "", "probe"))
+                self._client.send_message(QueueUrl=url, **_UNSENDABLE, **_fifo_parameters(url, "", "probe"))
             except botocore.exceptions.ClientError as error:
                 if lacks_right(error):
                     return False
@@ -212,7 +212,7 @@ class SqsQueue:
     def _copied(self, message: Message, said: Mapping[str, str], url: str) -> bool:
         if not url:
             return False
-        order = _order(url, message.group, f"{message.id}-dead")
+        order = _fifo_parameters(url, message.group, f"{message.id}-dead")
         try:
             self._send(
                 url, "copy to the dead-letter queue", message.body, {**said, **message.attributes}, **order
@@ -236,7 +236,7 @@ class SqsQueue:
         found: dict[str, str] = answer.get("Attributes", {})
         return found
 
-    def _by_handle(self, doing: str, call: Any) -> None:
+    def _call_with_handle(self, doing: str, call: Any) -> None:
         """Call with a handle; an expired one means that there is nothing to do."""
         with self._asking(doing):
             try:
@@ -250,14 +250,14 @@ def _is_gone(code: str) -> bool:
     return any(code.endswith(name) for name in _GONE)
 
 
-def _why_refused(code: str) -> str:
+def _refusal_reason(code: str) -> str:
     """Return why one extension was refused: is the message gone, or may another receiver have it?"""
     if code.endswith(_NOT_IN_FLIGHT):
         return code  # another receiver may have it; the other codes mean that the message is gone
     return REMOVED if _is_gone(code) else NOT_NOW
 
 
-def _order(url: str, group: str, copy_of: str) -> dict[str, str]:
+def _fifo_parameters(url: str, group: str, copy_of: str) -> dict[str, str]:
     """Return a FIFO queue's parameters for a message; empty for other queues."""
     if not url.endswith(".fifo"):
         return {}

@@ -37,7 +37,7 @@ def prefix_of(request: JobRequest) -> str:
     return f"{_TOP}{request.user_id}/{request.recording_id}/"
 
 
-def try_rights(objects: ObjectStore, bucket: str) -> None:
+def check_permissions(objects: ObjectStore, bucket: str) -> None:
     """Check that checkpoints can be written and deleted here, before one is written that can't be deleted.
 
     Raises Forbidden if a permission is missing.
@@ -56,32 +56,32 @@ def share(
     hold: RecordHold,
     folder: Path,
     done_s: float,
-    before: Optional[Pointer],
+    previous: Optional[Pointer],
 ) -> Pointer:
     """Upload the spool's checkpoint, point the record at it, and delete the previous one.
 
     Raises LeaseLost if the job is no longer ours; the uploaded object is deleted in that case.
     """
     # Copy to a name of our own first: the worker may replace its checkpoint during the upload.
-    still = folder / f"shared-{hold.token}"
-    with spool_errors(still):
-        shutil.copyfile(folder / CHECKPOINT, still)
+    copy = folder / f"shared-{hold.token}"
+    with spool_errors(copy):
+        shutil.copyfile(folder / CHECKPOINT, copy)
     key = f"{prefix_of(request)}{hold.token}-{uuid.uuid4().hex[:12]}.json"
-    pointer = Pointer(key, _sum_of(still), done_s)
+    pointer = Pointer(key, _sha256_of(copy), done_s)
     try:
-        objects.put(bucket, pointer.key, still, "application/json")
+        objects.put(bucket, pointer.key, copy, "application/json")
     finally:
-        still.unlink(missing_ok=True)
+        copy.unlink(missing_ok=True)
     change = record_rules.point(hold, pointer, split_points.read(folder))
     if not isinstance(records.update(request.record_key, change), Applied):
         objects.delete(bucket, pointer.key)
         raise LeaseLost("the record belongs to somebody else, or is published")
-    if before is not None:
-        objects.delete(bucket, before.key)
+    if previous is not None:
+        objects.delete(bucket, previous.key)
     return pointer
 
 
-def bring(
+def download(
     objects: ObjectStore, bucket: str, request: JobRequest, pointer: Pointer, failures: int, folder: Path
 ) -> str:
     """Download the checkpoint into the job's folder; returns why the job must start over, or ""."""
@@ -94,7 +94,7 @@ def bring(
         objects.fetch(bucket, pointer.key, part, _admit)
     except (Forbidden, JobRejected) as error:
         return str(error)
-    if _sum_of(part) != pointer.sha256:
+    if _sha256_of(part) != pointer.sha256:
         part.unlink()
         return "the checkpoint is not the one that the record names"
     with spool_errors(part):
@@ -115,7 +115,7 @@ def clear(objects: ObjectStore, bucket: str, request: JobRequest) -> None:
         )
 
 
-def forget_failed(records: RecordTable, objects: ObjectStore, bucket: str, request: JobRequest) -> None:
+def delete_failed(records: RecordTable, objects: ObjectStore, bucket: str, request: JobRequest) -> None:
     """Delete the checkpoints that a FAILED record still names; called wherever such a record is read.
 
     The pointer is removed last: if this process dies in between, the next reader of the record finishes.
@@ -131,7 +131,7 @@ def _admit(facts: ObjectFacts) -> None:
         raise JobRejected(f"The checkpoint has {facts.size_bytes} bytes, more than {MOST_BYTES}.")
 
 
-def _sum_of(path: Path) -> str:
+def _sha256_of(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:

@@ -99,7 +99,7 @@ class InFlight:
         for lease in touched:
             self.save(lease)
         # Save the lease first: a successor that finds the job open must also find its files.
-        self._spool.doom(job.request.record_key)
+        self._spool.mark_for_removal(job.request.record_key)
         return closing
 
     def settle_waiting(self, lease: Lease, how: Settled) -> list[Lease]:
@@ -117,18 +117,18 @@ class InFlight:
             self.save(one)
         return [one for one in touched.values() if not one.open]
 
-    def let_go(self, lease: Lease) -> list[LiveJob]:
+    def drop_lease(self, lease: Lease) -> list[LiveJob]:
         """Remove a lease that ended. Returns the jobs that are lost with it."""
         self.leases.pop(lease.id, None)
         self._files.forget(lease)
-        hanging = self.jobs_of(lease)
-        lost = [job for job in hanging if not self.leases_of(job)]
+        jobs = self.jobs_of(lease)
+        lost = [job for job in jobs if not self.leases_of(job)]
         for job in lost:
             del self.jobs[job.id]
-            self._spool.leave(job.request.record_key)
+            self._spool.keep_if_staged(job.request.record_key)
         return lost
 
-    def is_moving(self, lease: Lease, now_s: float) -> bool:
+    def makes_progress(self, lease: Lease, now_s: float) -> bool:
         """Return whether the lease may be extended: at least one of its jobs makes progress."""
         jobs = self.jobs_of(lease)
         if not jobs:

@@ -48,7 +48,7 @@ def ended(job: LiveJob, how: Settled, audio_s: float, transcript_key: str, is_ne
     )
 
 
-def unwritten(job: LiveJob, reason: str) -> None:
+def end_not_written(job: LiveJob, reason: str) -> None:
     """Log that the job's end could not be written to its record."""
     facts = {"job_id": job.id, "attempt": job.attempt, "reason": reason}
     log.error("record could not be updated", extra={"event": "record-not-updated", **facts})

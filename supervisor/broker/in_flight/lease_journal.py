@@ -208,7 +208,7 @@ def saved_jobs(folder: Path) -> dict[str, str]:
     return found
 
 
-def revived(saved: SavedLease, now_s: float) -> tuple[Lease, list[LiveJob]]:
+def restored(saved: SavedLease, now_s: float) -> tuple[Lease, list[LiveJob]]:
     """Rebuild a lease and its live jobs from a file; the lease is due for extension at once."""
     message = Message(
         saved.message_id,
@@ -219,7 +219,7 @@ def revived(saved: SavedLease, now_s: float) -> tuple[Lease, list[LiveJob]]:
         saved.group,
         saved.earlier_receives,
     )
-    jobs = [_revived_job(job, now_s) for job in saved.jobs]
+    jobs = [_restored_job(job, now_s) for job in saved.jobs]
     settled = {s.job_id: Settled(s.ending, s.reason, s.after_s, s.attempt, s.error) for s in saved.settled}
     tell = dict.fromkeys(saved.tell, 0.0)
     open_ids = {job.id for job in jobs}
@@ -265,7 +265,7 @@ def _saved_settled(job_id: str, how: Settled) -> SavedSettled:
     return SavedSettled(job_id, how.ending, how.reason, how.after_s, how.attempt, how.error)
 
 
-def _revived_job(saved: SavedJob, now_s: float) -> LiveJob:
+def _restored_job(saved: SavedJob, now_s: float) -> LiveJob:
     return LiveJob(
         saved.request,
         RecordHold(saved.token, saved.owner),

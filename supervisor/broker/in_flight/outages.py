@@ -23,7 +23,7 @@ class MissingPermissions:
     def __init__(self) -> None:
         self._known: set[str] = set()
 
-    def tell(self, right: str, costs: str) -> None:
+    def report(self, right: str, costs: str) -> None:
         """Log a missing permission unless it was logged before."""
         if right not in self._known:
             self._known.add(right)
@@ -38,31 +38,31 @@ class OutageReporter:
     What an operator must correct (`Misconfigured`) is reported separately, as `settings`, in whole sentences.
     """
 
-    def __init__(self, say: Callable[[FromBroker], None]) -> None:
+    def __init__(self, send: Callable[[FromBroker], None]) -> None:
         self.on_misconfigured: Callable[[], None] = lambda: None
-        self._say = say
+        self._send = send
         self._known: dict[str, set[str]] = {}  # by place: who reported it
-        self._wrong: dict[str, str] = {}  # what an operator must correct, by place
-        self._worked_at_s: dict[str, float] = {}  # by place
+        self._misconfigured: dict[str, str] = {}  # what an operator must correct, by place
+        self._answered_at_s: dict[str, float] = {}  # by place
 
     def begin(self, error: TryLater, by: str = "") -> None:
         """Report this outage unless it is known. `by` names the reporter."""
         if isinstance(error, Misconfigured):
             self.on_misconfigured()
-            self._correct_wrong({**self._wrong, error.where: error.detail})
+            self._set_misconfigured({**self._misconfigured, error.where: error.detail})
         else:
             is_known = error.where in self._known
             self._known.setdefault(error.where, set()).add(by)
             if not is_known:
-                self._say(Trouble(error.where, error.detail[:_MAX_CHARS]))
+                self._send(Trouble(error.where, error.detail[:_MAX_CHARS]))
 
     def warn(self, error: Misconfigured) -> None:
         """Report a likely misconfiguration without stopping: the next job may disprove it."""
-        self._correct_wrong({**self._wrong, error.where: error.detail})
+        self._set_misconfigured({**self._misconfigured, error.where: error.detail})
 
-    def disproved(self, error: Misconfigured) -> None:
+    def check_failed(self, error: Misconfigured) -> None:
         """Replace all known misconfigurations by the one that the failed check found."""
-        self._correct_wrong({error.where: error.detail})
+        self._set_misconfigured({error.where: error.detail})
 
     def over(self, *places: str, by: str = "") -> None:
         """Report that these places answer again, where they did not.
@@ -70,37 +70,41 @@ class OutageReporter:
         For a service, any caller may report it; for the spool, only the reporters of the outage (`by`).
         """
         for where in places:
-            self._worked_at_s[where] = clock.now_s()
+            self._answered_at_s[where] = clock.now_s()
             if where not in self._known:
                 continue
             self._known[where].discard(by)
             if where not in _PER_REPORTER or not self._known[where]:
                 del self._known[where]
-                self._say(Trouble(where, ""))
-        self._correct_wrong({where: said for where, said in self._wrong.items() if where not in places})
+                self._send(Trouble(where, ""))
+        self._set_misconfigured(
+            {where: said for where, said in self._misconfigured.items() if where not in places}
+        )
 
-    def is_told(self, where: str, by: str) -> bool:
+    def is_reported(self, where: str, by: str) -> bool:
         """Return whether this reporter's outage continues."""
         return by in self._known.get(where, ())
 
-    def works(self, where: str) -> bool:
+    def answered_recently(self, where: str) -> bool:
         """Return whether this place answered any caller recently."""
-        worked_at_s = self._worked_at_s.get(where)
-        return worked_at_s is not None and clock.now_s() - worked_at_s < _JUST_NOW_S
+        answered_at_s = self._answered_at_s.get(where)
+        return answered_at_s is not None and clock.now_s() - answered_at_s < _JUST_NOW_S
 
-    def proved(self, unless: Sequence[str]) -> bool:
+    def check_passed(self, unless: Sequence[str]) -> bool:
         """Clear what a passed check disproves, except `unless`. Returns whether messages may be received.
 
         A fault that only a receive can show does not prevent the next receive.
         """
-        self._correct_wrong({where: said for where, said in self._wrong.items() if where in unless})
-        return not set(self._wrong) - {"receive"}
+        self._set_misconfigured(
+            {where: said for where, said in self._misconfigured.items() if where in unless}
+        )
+        return not set(self._misconfigured) - {"receive"}
 
-    def _correct_wrong(self, wrong: dict[str, str]) -> None:
+    def _set_misconfigured(self, wrong: dict[str, str]) -> None:
         before, after = self._sentences(), " ".join(dict.fromkeys(wrong.values()))
-        self._wrong = wrong
+        self._misconfigured = wrong
         if after[:_MAX_CHARS] != before[:_MAX_CHARS]:
-            self._say(Trouble("settings", after[:_MAX_CHARS]))
+            self._send(Trouble("settings", after[:_MAX_CHARS]))
 
     def _sentences(self) -> str:
-        return " ".join(dict.fromkeys(self._wrong.values()))
+        return " ".join(dict.fromkeys(self._misconfigured.values()))

@@ -27,7 +27,7 @@ def read(folder: Path) -> Optional[Cuts]:
     return None if found is None else Cuts(found.of, found.at)
 
 
-def bring(cuts: Cuts, folder: Path) -> None:
+def write(cuts: Cuts, folder: Path) -> None:
     """Write the record's split points into the folder of a job that is started again. Raises TryLater."""
     path = folder / job_folder.SPLIT_POINTS
     with spool_errors(path):

@@ -30,8 +30,8 @@ from supervisor.contract.job_folder import AUDIO, CHECKPOINT, JSON, STAGED, TEXT
 _SPARE_BYTES = 64 * 1024**2  # kept free on the disk for other programs
 _PROOF_BYTES = 65_536
 _MAX_STAGED_BYTES = 64 * 1024
-_LEFT_MOST_S = 86_400.0
-_LEFT_MOST_COUNT = 1_000
+_KEPT_MOST_S = 86_400.0
+_KEPT_MOST_COUNT = 1_000
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Spool:
         self._taken: dict[str, int] = {}  # folder name -> bytes of audio admitted
         self._asked_bytes = 0  # size of the last requested audio
         self._samples_bytes = 0  # decoded samples of recordings in transcription
-        self._left: dict[str, float] = {}  # folder name -> when its lease was lost, oldest first
-        self._doomed: set[str] = set()  # folders of ended jobs, to be removed
+        self._kept_at_s: dict[str, float] = {}  # folder name -> when its lease was lost, oldest first
+        self._to_remove: set[str] = set()  # folders of ended jobs, to be removed
         self._guard = threading.Lock()
         self._removing = threading.RLock()
 
@@ -68,13 +68,13 @@ class Spool:
         folder = self.folder(key)
         with self._removing:
             try:
-                if not _made(folder):
+                if not _create(folder):
                     self.drop(key)
                     folder.mkdir(mode=0o700)
             except OSError as error:
                 raise TryLater("spool", f"{folder}: {error.strerror}") from error
             with self._guard:
-                self._doomed.discard(folder.name)
+                self._to_remove.discard(folder.name)
         return folder
 
     def admit(self, key: RecordKey, size_bytes: int) -> None:
@@ -121,32 +121,32 @@ class Spool:
         with self._removing:
             _remove_folder(folder)
             with self._guard:
-                self._doomed.discard(folder.name)
+                self._to_remove.discard(folder.name)
                 self._taken.pop(folder.name, None)
-                self._left.pop(folder.name, None)
+                self._kept_at_s.pop(folder.name, None)
 
-    def doom(self, key: RecordKey) -> None:
+    def mark_for_removal(self, key: RecordKey) -> None:
         """Free the job's room now; `clear`, or `empty` of the next attempt, removes the folder."""
         name = _name_of(key)
         with self._guard:
-            self._doomed.add(name)
+            self._to_remove.add(name)
             self._taken.pop(name, None)
-            self._left.pop(name, None)
+            self._kept_at_s.pop(name, None)
 
     def clear(self, key: RecordKey) -> None:
-        """Remove a folder marked by `doom`, unless a new attempt uses it."""
+        """Remove a folder marked by `mark_for_removal`, unless a new attempt uses it."""
         name = _name_of(key)
-        if name not in self._doomed:
+        if name not in self._to_remove:
             return
         with self._removing:
-            if name in self._doomed:
+            if name in self._to_remove:
                 self.drop(key)
 
-    def leave(self, key: RecordKey) -> None:
+    def keep_if_staged(self, key: RecordKey) -> None:
         """Keep the folder of a lost job if it holds a complete result; remove it otherwise."""
-        self._leave(self.folder(key))
+        self._keep_if_staged(self.folder(key))
 
-    def left_attempt(self, key: RecordKey) -> Optional[int]:
+    def kept_attempt(self, key: RecordKey) -> Optional[int]:
         """Return the attempt of the complete result that was kept, if any."""
         try:
             return self._whole(self.folder(key), key).attempt
@@ -156,7 +156,7 @@ class Spool:
     def take_up(self, key: RecordKey) -> None:
         """Count a kept folder as a live job's again."""
         with self._guard:
-            self._left.pop(self.folder(key).name, None)
+            self._kept_at_s.pop(self.folder(key).name, None)
 
     def keep_only(self, keys: Iterable[RecordKey], ended_ids: Container[str] = ()) -> None:
         """Keep or remove the folders that belong to no open lease; count the others.
@@ -168,23 +168,23 @@ class Spool:
             if folder.name not in kept:
                 if _job_staged_in(folder) in ended_ids:
                     shutil.rmtree(folder, ignore_errors=True)
-                self._leave(folder)
+                self._keep_if_staged(folder)
                 continue
             with self._guard:
                 self._taken[folder.name] = _size_of(folder / AUDIO)
 
-    def _leave(self, folder: Path) -> None:
+    def _keep_if_staged(self, folder: Path) -> None:
         now_s = clock.now_s()
         with self._guard:
             self._taken.pop(folder.name, None)
             if (folder / STAGED).is_file():
-                self._left[folder.name] = now_s
-            oldest = list(self._left.items())[:-_LEFT_MOST_COUNT]
-            gone = {name for name, at_s in self._left.items() if now_s - at_s > _LEFT_MOST_S}
+                self._kept_at_s[folder.name] = now_s
+            oldest = list(self._kept_at_s.items())[:-_KEPT_MOST_COUNT]
+            gone = {name for name, at_s in self._kept_at_s.items() if now_s - at_s > _KEPT_MOST_S}
             gone.update(name for name, _ in oldest)
             for name in gone:
-                del self._left[name]
-            stays = folder.name in self._left
+                del self._kept_at_s[name]
+            stays = folder.name in self._kept_at_s
         for name in gone if stays else {*gone, folder.name}:
             shutil.rmtree(self._root / name, ignore_errors=True)
         if stays:
@@ -230,7 +230,7 @@ def _name_of(key: RecordKey) -> str:
     return hashlib.sha256(f"{key.user_id}/{key.recording_id}".encode()).hexdigest()[:32]
 
 
-def _made(folder: Path) -> bool:
+def _create(folder: Path) -> bool:
     """Create the folder; False if it exists."""
     try:
         folder.mkdir(mode=0o700)

@@ -28,14 +28,14 @@ def fetch_audio(context: BrokerContext, job: LiveJob, seen: list[ObjectFacts]) -
     part = folder / f"part-{job.hold.token}"
     if job.pointer is not None and context.shares:
         objects, bucket = context.backend.objects, context.backend.transcripts_bucket
-        reason = checkpoint_store.bring(objects, bucket, request, job.pointer, job.failures, folder)
+        reason = checkpoint_store.download(objects, bucket, request, job.pointer, job.failures, folder)
         if reason:
             log.warning(
                 "job starts from the beginning",
                 extra={"event": "job-restarted", "job_id": job.id, "reason": reason},
             )
     if job.cuts is not None:
-        split_points.bring(job.cuts, folder)
+        split_points.write(job.cuts, folder)
 
     def admit(facts: ObjectFacts) -> None:
         seen[:] = [facts]  # also of a rejected object: the failure is this version's, not the key's

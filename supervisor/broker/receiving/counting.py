@@ -31,21 +31,21 @@ class Counting:
         self._is_due = False
 
     def begin(self) -> None:
-        self._by_and_by()
+        self._count_periodically()
         self._context.executor.after(BEAT_S, self._beat)
 
-    def soon(self) -> None:
-        self._after(_COUNT_SOON_S if self._context.backend.kind == "local" else _COUNT_S / 2)
+    def count_soon(self) -> None:
+        self._schedule(_COUNT_SOON_S if self._context.backend.kind == "local" else _COUNT_S / 2)
 
-    def _by_and_by(self) -> None:
-        self._after(0.0)
-        self._context.executor.after(_COUNT_S, self._by_and_by)
+    def _count_periodically(self) -> None:
+        self._schedule(0.0)
+        self._context.executor.after(_COUNT_S, self._count_periodically)
 
     def _beat(self) -> None:
         self._context.executor.after(BEAT_S, self._beat)
-        self._tell()
+        self._report()
 
-    def _after(self, wait_s: float) -> None:
+    def _schedule(self, wait_s: float) -> None:
         """Schedule one count, however often this is called before it runs."""
         if self._is_due:
             return
@@ -57,11 +57,11 @@ class Counting:
         self._is_due = False
         self._last = outcome if isinstance(outcome, Counts) else Counts(None, None)
         if isinstance(outcome, Forbidden):
-            self._context.missing.tell(*permissions.COUNT)
+            self._context.missing.report(*permissions.COUNT)
         elif isinstance(outcome, Misconfigured) and self._receiver.is_proved:
             self._context.outages.begin(outcome)
-        self._tell()
+        self._report()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         on_the_way = self._context.in_flight.on_the_way()
-        self._context.say(QueueState(self._last.waiting, self._last.in_flight, on_the_way))
+        self._context.send(QueueState(self._last.waiting, self._last.in_flight, on_the_way))

@@ -36,28 +36,30 @@ class Duplicates:
         self._in_flight = context.in_flight
         self._settlement = settlement
 
-    def compare(self, held: Lease, job: LiveJob, asked: Source) -> None:
+    def compare(self, lease: Lease, job: LiveJob, asked: Source) -> None:
         """Check whether this message's audio is the audio that the job downloaded."""
         if asked.version or asked.etag:
             # An S3 event names its version. Deferred, because the message is still being added.
-            self._context.executor.after(0.0, lambda: self._compared(held, job, asked, asked))
+            self._context.executor.after(0.0, lambda: self._compared(lease, job, asked, asked))
             return
         objects = self._context.backend.objects
 
-        def look() -> Source:
+        def read_source() -> Source:
             found = objects.look(asked.bucket, asked.key)
             return asked if found is None else replace(asked, version=found.version, etag=found.etag)
 
-        self._context.executor.do(QUICK, look, lambda outcome: self._compared(held, job, asked, outcome))
+        self._context.executor.do(
+            QUICK, read_source, lambda outcome: self._compared(lease, job, asked, outcome)
+        )
 
     def _compared(
-        self, held: Lease, job: LiveJob, asked: Source, outcome: Union[Source, BrokerError]
+        self, lease: Lease, job: LiveJob, asked: Source, outcome: Union[Source, BrokerError]
     ) -> None:
         leases = self._in_flight.leases_of(job)
-        if held not in leases or self._in_flight.jobs.get(job.id) is not job or len(leases) == 1:
+        if lease not in leases or self._in_flight.jobs.get(job.id) is not job or len(leases) == 1:
             return  # the job or one of its leases has ended
         if isinstance(outcome, BrokerError) or job.source is None:
-            self._context.executor.after(_AGAIN_S, lambda: self.compare(held, job, asked))
+            self._context.executor.after(_AGAIN_S, lambda: self.compare(lease, job, asked))
             return
         if job.source.is_same(outcome):
             return
@@ -65,9 +67,9 @@ class Duplicates:
             "audio was uploaded again during transcription",
             extra={"event": "audio-replaced", "job_id": job.id},
         )
-        held.open.discard(job.id)
+        lease.open.discard(job.id)
         why = "other audio of this name is being worked on"
-        held.settled[job.id] = Settled(Ending.RELEASED, why, PUT_BACK_S)
-        self._in_flight.save(held)
-        if not held.open:
-            self._settlement.close(held)
+        lease.settled[job.id] = Settled(Ending.RELEASED, why, PUT_BACK_S)
+        self._in_flight.save(lease)
+        if not lease.open:
+            self._settlement.close(lease)

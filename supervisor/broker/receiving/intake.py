@@ -50,19 +50,19 @@ class Intake:
         """Process one received message."""
         known = self._in_flight.leases.get(message.id)
         if known is not None:
-            self._take_again(known, message, deadline_at_s)
+            self._on_redelivery(known, message, deadline_at_s)
             return
         received_at_s = deadline_at_s - self._context.lease_s
         extend_at_s = clock.now_s() + self._context.lease_s / 3
-        held = Lease(message, deadline_at_s, extend_at_s=extend_at_s, received_at_s=received_at_s)
+        lease = Lease(message, deadline_at_s, extend_at_s=extend_at_s, received_at_s=received_at_s)
         if self._context.is_leaving:
-            held.settled["-"] = Settled(Ending.RELEASED)
-            self._in_flight.add(held, ())
-            self._settlement.close(held)
+            lease.settled["-"] = Settled(Ending.RELEASED)
+            self._in_flight.add(lease, ())
+            self._settlement.close(lease)
             return
-        self._open(held, parse(message.body, self._policy))
+        self._open(lease, parse(message.body, self._policy))
 
-    def begin_waiting(self) -> None:
+    def start_waiting(self) -> None:
         """Start waiting jobs of multi-job messages while there are free places."""
         while self._context.wanted > self._in_flight.on_the_way() and not self._context.is_leaving:
             job = self._in_flight.next_waiting()
@@ -92,7 +92,7 @@ class Intake:
     ) -> Union[Claimed, Busy, Finished, GivenUp]:
         """Resume from a result that an earlier process left, or claim the record; runs in a lane."""
         records, spool, key = self._context.backend.records, self._context.spool, request.record_key
-        left = spool.left_attempt(key)
+        left = spool.kept_attempt(key)
         if left is not None:
             taken = commit.take_over(records, request, hold, left, message)
             if taken is not None:
@@ -103,7 +103,7 @@ class Intake:
         if isinstance(answer, GivenUp):
             # The host that wrote it may have died before it recorded the failure and deleted the checkpoints.
             backend = self._context.backend
-            checkpoint_store.forget_failed(records, backend.objects, backend.transcripts_bucket, request)
+            checkpoint_store.delete_failed(records, backend.objects, backend.transcripts_bucket, request)
             self._context.failed_jobs.keep_found(replace(kept, reason=answer.reason))
         if isinstance(answer, Claimed) and answer.is_again:
             self._context.failed_jobs.forget(request.job_id)  # it is retried, or has new audio
@@ -117,7 +117,7 @@ class Intake:
         job.announced = True
         job.kept_at_s = clock.now_s()
         self._in_flight.move(job, Phase.READY, clock.now_s())
-        self._context.say(
+        self._context.send(
             Ready(
                 JobCard(
                     job.id,
@@ -134,7 +134,7 @@ class Intake:
             )
         )
 
-    def _take_again(self, known: Lease, message: Message, deadline_at_s: float) -> None:
+    def _on_redelivery(self, known: Lease, message: Message, deadline_at_s: float) -> None:
         """Use the newer handle: the old one is no longer valid."""
         known.message, known.deadline_at_s = message, deadline_at_s
         known.received_at_s = deadline_at_s - self._context.lease_s
@@ -145,8 +145,8 @@ class Intake:
             extra={"event": "message-delivered-twice", "receives": message.receives},
         )
 
-    def _open(self, held: Lease, parsed: Parsed) -> None:
-        facts = {"message_id": held.id, "receives": held.message.receives}
+    def _open(self, lease: Lease, parsed: Parsed) -> None:
+        facts = {"message_id": lease.id, "receives": lease.message.receives}
         log.debug(
             "message received",
             extra={
@@ -157,7 +157,8 @@ class Intake:
         )
         for reason in parsed.ignored:
             log.info(
-                "message ignored", extra={"event": "message-ignored", "message_id": held.id, "reason": reason}
+                "message ignored",
+                extra={"event": "message-ignored", "message_id": lease.id, "reason": reason},
             )
         fresh, again = [], []
         for request in parsed.jobs:
@@ -166,30 +167,30 @@ class Intake:
                 hold = RecordHold(uuid.uuid4().hex, self._context.owner)
                 fresh.append(LiveJob(request, hold, Phase.WAITING, since_s=clock.now_s()))
             elif is_same_work(live.request, request):
-                held.open.add(live.id)  # sent twice: both messages end with this one job
+                lease.open.add(live.id)  # sent twice: both messages end with this one job
                 again.append((live, request.source))
             else:
-                held.settled[request.job_id] = Settled(Ending.RELEASED, after_s=PUT_BACK_S)
+                lease.settled[request.job_id] = Settled(Ending.RELEASED, after_s=PUT_BACK_S)
         for job in fresh[:1]:  # the jobs of one message occupy places like separate messages
             job.phase = Phase.CLAIMING
         rejected = {f"-{n}": found for n, found in enumerate(parsed.rejected)}
-        held.open.update(rejected)  # until it is written; a successor only needs to know how it ended
-        held.settled.update(
+        lease.open.update(rejected)  # until it is written; a successor only needs to know how it ended
+        lease.settled.update(
             {
                 place: Settled(Ending.FAILED, found.reason, error="rejected")
                 for place, found in rejected.items()
             }
         )
-        self._in_flight.add(held, fresh)
+        self._in_flight.add(lease, fresh)
         for place, found in rejected.items():
-            self._reject(held, place, found)
+            self._reject(lease, place, found)
         for live, source in again:
-            self._duplicates.compare(held, live, source)
+            self._duplicates.compare(lease, live, source)
         for job in fresh[:1]:
             self.claim(job)
-        self.begin_waiting()
-        if not held.open:
-            self._settlement.close(held)
+        self.start_waiting()
+        if not lease.open:
+            self._settlement.close(lease)
 
     def _claimed(self, job: LiveJob, outcome: Union[Claimed, Busy, Finished, GivenUp, BrokerError]) -> None:
         if isinstance(outcome, Claimed):
@@ -234,13 +235,13 @@ class Intake:
     def _try_to_fetch(self, job: LiveJob) -> None:
         context, seen, tries = self._context, list[ObjectFacts](), job.tries
 
-        def look() -> None:
+        def set_aside_if_unanswered() -> None:
             """Free the place of an unanswered download: its timeout may be a minute or more."""
             is_open = self._in_flight.is_at(job, Phase.FETCHING) and job.tries == tries and not seen
             if is_open and context.in_flight.aside() < fairness.ASIDE_MOST:
                 job.is_aside = True
 
-        context.executor.after(fairness.UNANSWERED_S, look)
+        context.executor.after(fairness.UNANSWERED_S, set_aside_if_unanswered)
         context.step(
             job,
             Phase.FETCHING,
@@ -262,29 +263,29 @@ class Intake:
             job.audio_bytes = outcome.size_bytes
             where = {"bucket": source.bucket, "key": source.key}
             job_log.step("audio-fetched", "audio fetched", job, size_bytes=outcome.size_bytes, **where)
-            self._refused.read_one(clock.now_s())
+            self._refused.on_read(clock.now_s())
             self._context.outages.over(refused_audio.WHERE)
             self.announce(job)
             return
-        if isinstance(outcome, Forbidden) and self._keeps_refused(job, outcome):
+        if isinstance(outcome, Forbidden) and self._retry_denied(job, outcome):
             return
         verdict = verdict_on(outcome, self._in_flight.receives(job))
-        if isinstance(outcome, Forbidden) and self._refused.is_everybodys(clock.now_s()):
-            verdict = refused_audio.give_way(outcome.detail)
+        if isinstance(outcome, Forbidden) and self._refused.concerns_all(clock.now_s()):
+            verdict = refused_audio.return_for_later(outcome.detail)
         if verdict.is_final:
             self._context.outages.over("audio")  # only this key was refused
         self._settlement.end(job, verdict, failure_of(outcome))
 
-    def _keeps_refused(self, job: LiveJob, error: Forbidden) -> bool:
+    def _retry_denied(self, job: LiveJob, error: Forbidden) -> bool:
         """Keep retrying a job while all audio seems to be refused; stop receiving if too many are kept."""
         context = self._context
-        self._refused.refuse(job.id)
-        if not self._refused.is_everybodys(clock.now_s()) or context.is_leaving:
+        self._refused.on_denied(job.id)
+        if not self._refused.concerns_all(clock.now_s()) or context.is_leaving:
             return False
-        trouble = refused_audio.all_refused(context.backend.raw_bucket, error.detail)
+        trouble = refused_audio.all_denied(context.backend.raw_bucket, error.detail)
         job.is_aside = job.is_aside or context.in_flight.aside() < fairness.ASIDE_MOST
-        tell = context.outages.warn if job.is_aside else context.outages.begin
-        tell(trouble)
+        report = context.outages.warn if job.is_aside else context.outages.begin
+        report(trouble)
         if clock.now_s() - job.since_s >= refused_audio.HOLD_S:
             return False
         job.tries += 1
@@ -296,10 +297,10 @@ class Intake:
         context.executor.after(lease_timing.back_off_s(job.tries, context.chance()), again)
         return True
 
-    def _reject(self, held: Lease, place: str, found: Rejected) -> None:
+    def _reject(self, lease: Lease, place: str, found: Rejected) -> None:
         """Set the record to FAILED if there is one, and keep the message's text for operators."""
         context = self._context
-        message = held.message
+        message = lease.message
         kept = FailedJob(
             found.recording_id or message.id,
             found.user_id,
@@ -319,19 +320,19 @@ class Intake:
         def written(outcome: Union[BrokerError, None]) -> None:
             if not isinstance(outcome, TryLater):
                 context.outages.over("spool", by=by)
-            if context.in_flight.leases.get(held.id) is not held:
+            if context.in_flight.leases.get(lease.id) is not lease:
                 return
             if isinstance(outcome, TryLater):
                 context.outages.begin(outcome, by)
-                held.tries += 1
+                lease.tries += 1
                 context.executor.after(
-                    lease_timing.back_off_s(held.tries, context.chance()),
+                    lease_timing.back_off_s(lease.tries, context.chance()),
                     lambda: context.executor.do(QUICK, write_down, written),
                 )
                 return
-            held.open.discard(place)
+            lease.open.discard(place)
             job_log.rejected(kept.id, kept.user_id, found.reason)
-            if not held.open:
-                self._settlement.close(held)
+            if not lease.open:
+                self._settlement.close(lease)
 
         context.executor.do(QUICK, write_down, written)

@@ -30,7 +30,7 @@ class Receiver:
         self.is_proved = False
         self._context = context
         self._intake = intake
-        self._is_resting = False  # between two calls
+        self._is_pausing = False  # between two calls
         self._tries = 0
         context.outages.on_misconfigured = self._stop
 
@@ -47,7 +47,7 @@ class Receiver:
             try:
                 return can_hold, backend.beat_queue.receives_most()
             except Forbidden:
-                self._context.missing.tell(*permissions.COUNT)
+                self._context.missing.report(*permissions.COUNT)
                 return can_hold, None
 
         self._context.executor.do(POLL, ask, self._proved)
@@ -55,10 +55,10 @@ class Receiver:
     def poll(self) -> None:
         """Receive the messages that are wanted and not on the way yet, unless a call is in progress."""
         context = self._context
-        if self.is_asking or self._is_resting or context.is_leaving:
+        if self.is_asking or self._is_pausing or context.is_leaving:
             return
         if not self.is_proved:
-            self._rest_before_proof()
+            self._pause_before_proof()
             return
         coming = context.in_flight.on_the_way() + context.in_flight.waiting()
         count = min(context.wanted - coming, context.backend.batch_count)
@@ -79,19 +79,19 @@ class Receiver:
     def _proved(self, outcome: Union[tuple[bool, Optional[int]], BrokerError]) -> None:
         self.is_asking = False
         if isinstance(outcome, Misconfigured):
-            self._context.outages.disproved(outcome)
-            self._rest_before_proof()
+            self._context.outages.check_failed(outcome)
+            self._pause_before_proof()
             return
         if isinstance(outcome, BrokerError):
             self._failed(outcome, self.prove)
             return
         self._tries = 0
         self._context.outages.over("queue")
-        self.is_proved = self._context.outages.proved(self._unproved())
+        self.is_proved = self._context.outages.check_passed(self._unproved())
         self._context.can_hold, self._context.receives_most = outcome
         if not self._context.can_hold:
             self._context.lease_s = self._context.backend.long_visibility_s
-            self._context.missing.tell(*permissions.HOLD)
+            self._context.missing.report(*permissions.HOLD)
         self.poll()
 
     def _unproved(self) -> tuple[str, ...]:
@@ -114,24 +114,24 @@ class Receiver:
         if messages or rest_s <= 0:
             self.poll()
         else:
-            self._rest(rest_s, self.poll)
+            self._pause(rest_s, self.poll)
 
-    def _rest(self, wait_s: float, then: Callable[[], None]) -> None:
+    def _pause(self, wait_s: float, then: Callable[[], None]) -> None:
         def rested() -> None:
-            self._is_resting = False
+            self._is_pausing = False
             then()
 
-        self._is_resting = True
+        self._is_pausing = True
         self._context.executor.after(wait_s, rested)
 
-    def _rest_before_proof(self) -> None:
-        self._rest(PROVE_AGAIN_S * (0.75 + 0.5 * self._context.chance()), self.prove)
+    def _pause_before_proof(self) -> None:
+        self._pause(PROVE_AGAIN_S * (0.75 + 0.5 * self._context.chance()), self.prove)
 
     def _failed(self, error: BrokerError, again: Callable[[], None]) -> None:
         if isinstance(error, TryLater):
             self._context.outages.begin(error)
         if isinstance(error, Misconfigured):
-            self._rest_before_proof()
+            self._pause_before_proof()
             return
         self._tries += 1
-        self._rest(lease_timing.back_off_s(self._tries, self._context.chance()), again)
+        self._pause(lease_timing.back_off_s(self._tries, self._context.chance()), again)

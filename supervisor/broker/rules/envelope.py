@@ -33,11 +33,11 @@ _KEY_LAYOUT = re.compile(
 
 _TEST_EVENT = "s3:TestEvent"
 _SUBSCRIPTION_TYPES = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
-_LAYERS_MOST = 3  # nested SNS notifications
+_SNS_LAYERS_MOST = 3  # nested SNS notifications
 _BYTE_ORDER_MARKS = ("\ufeff", "\u00ef\u00bb\u00bf")
-_LACKING = (None, "")
+_EMPTY = (None, "")
 _READABLE_EVENTS = ("ObjectCreated:", "ObjectRestore:Completed", "ObjectSynced:Create")  # the last is Ceph's
-_FOLDER_MARKS = ("/", "_$folder$")  # written by S3's console and sync tools, and by Hadoop
+_FOLDER_SUFFIXES = ("/", "_$folder$")  # written by S3's console and sync tools, and by Hadoop
 _READABLE_DETAILS = ("Object Created", "Object Restore Completed")
 
 
@@ -65,7 +65,7 @@ class _Ignored(_Reason):
     """This part is not a recording; the text says what it is."""
 
 
-class _Bad(_Reason):
+class _Invalid(_Reason):
     """This part is invalid; the text is the reason."""
 
 
@@ -81,8 +81,8 @@ def parse(body: str, policy: EnvelopePolicy) -> Parsed:
             return _parse_event(envelope, policy)
     except _Ignored as ignored:
         return Parsed(ignored=(str(ignored),))
-    except _Bad as bad:
-        return Parsed(rejected=(Rejected(str(bad)),))
+    except _Invalid as invalid:
+        return Parsed(rejected=(Rejected(str(invalid)),))
     return _parse_rem(envelope, policy)
 
 
@@ -104,13 +104,13 @@ def _fits(text: str, max_bytes: int) -> bool:
 
 def _read_json(body: str) -> dict[str, Any]:
     if not _fits(body, MAX_BODY_BYTES):
-        raise _Bad(f"The message is larger than {MAX_BODY_BYTES // 1024} KiB or not Unicode text.")
+        raise _Invalid(f"The message is larger than {MAX_BODY_BYTES // 1024} KiB or not Unicode text.")
     try:
         envelope = json.loads(_without_mark(body))
     except (ValueError, RecursionError):
-        raise _Bad("The message is not JSON.") from None
+        raise _Invalid("The message is not JSON.") from None
     if not isinstance(envelope, dict):
-        raise _Bad("The message is JSON but not an object with recordingId, bucket and key.")
+        raise _Invalid("The message is JSON but not an object with recordingId, bucket and key.")
     return envelope
 
 
@@ -124,35 +124,35 @@ def _without_mark(body: str) -> str:
 
 def _unwrapped(envelope: dict[str, Any]) -> dict[str, Any]:
     """Remove each layer of SNS wrapping; with raw delivery there is none."""
-    for _ in range(_LAYERS_MOST):
+    for _ in range(_SNS_LAYERS_MOST):
         if envelope.get("Type") in _SUBSCRIPTION_TYPES:
             raise _Ignored(f"SNS's {envelope['Type']}: a person must confirm the subscription in SNS")
         if envelope.get("Type") != "Notification" or "Message" not in envelope:
             break
         if not isinstance(envelope["Message"], str):
-            raise _Bad("The SNS notification's Message is not a text.")
+            raise _Invalid("The SNS notification's Message is not a text.")
         envelope = _read_json(envelope["Message"])
     return envelope
 
 
 def _parse_rem(envelope: dict[str, Any], policy: EnvelopePolicy) -> Parsed:
     recording_id, user_id = envelope.get("recordingId"), envelope.get("userId")
-    if user_id in _LACKING:
+    if user_id in _EMPTY:
         user_id = policy.default_user_id
     try:
         return Parsed(jobs=(_rem_job(envelope, recording_id, user_id, policy),))
-    except _Bad as bad:
+    except _Invalid as invalid:
         if not (is_usable_id(recording_id) and is_usable_id(user_id)):
-            return Parsed(rejected=(Rejected(str(bad)),))
+            return Parsed(rejected=(Rejected(str(invalid)),))
         key = envelope.get("key") if policy.allows(envelope.get("bucket")) else None
         known = str(recording_id), str(user_id), key if isinstance(key, str) else ""
-        return Parsed(rejected=(Rejected(str(bad), *known),))
+        return Parsed(rejected=(Rejected(str(invalid), *known),))
 
 
 def _rem_job(envelope: dict[str, Any], recording_id: Any, user_id: Any, policy: EnvelopePolicy) -> JobRequest:
     missing = [name for name in ("recordingId", "bucket", "key") if not envelope.get(name)]
     if missing:
-        raise _Bad(f"The message lacks {', '.join(missing)}.")
+        raise _Invalid(f"The message lacks {', '.join(missing)}.")
     bucket, key = _checked_bucket(envelope["bucket"], policy), _checked_key(envelope["key"])
     source = Source(bucket, key, _version(envelope.get("versionId")))
     layout = _KEY_LAYOUT.fullmatch(source.key)
@@ -173,7 +173,7 @@ def _rem_job(envelope: dict[str, Any], recording_id: Any, user_id: Any, policy: 
 def _parse_notification(records: Any, policy: EnvelopePolicy) -> Parsed:
     """Parse each record as a separate job: an invalid record does not affect the others."""
     if not isinstance(records, list) or not 1 <= len(records) <= MAX_RECORDS:
-        raise _Bad(f"The S3 notification has no list of 1 to {MAX_RECORDS} Records.")
+        raise _Invalid(f"The S3 notification has no list of 1 to {MAX_RECORDS} Records.")
     jobs: dict[str, JobRequest] = {}
     rejected, ignored = [], []
     for record in records:
@@ -182,8 +182,8 @@ def _parse_notification(records: Any, policy: EnvelopePolicy) -> Parsed:
             jobs[found.job_id] = found  # the same object twice is one job
         except _Ignored as nothing:
             ignored.append(str(nothing))
-        except _Bad as bad:
-            rejected.append(Rejected(str(bad)))
+        except _Invalid as invalid:
+            rejected.append(Rejected(str(invalid)))
     return Parsed(tuple(jobs.values()), tuple(rejected), tuple(ignored))
 
 
@@ -194,7 +194,7 @@ def _notified_job(record: Any, policy: EnvelopePolicy) -> JobRequest:
         key, version, etag = unquote_plus(stored["key"]), stored.get("versionId"), stored.get("eTag")
         size = stored.get("size")
     except (AttributeError, KeyError, TypeError):
-        raise _Bad("A record of the S3 notification names no bucket and key.") from None
+        raise _Invalid("A record of the S3 notification names no bucket and key.") from None
     return _object_job(bucket, key, version, etag, size, policy)
 
 
@@ -203,7 +203,7 @@ def _check_event(name: Any) -> None:
 
     MinIO, Ceph and others put `s3:` before AWS's event names. A record without an event name is accepted.
     """
-    if name in _LACKING:
+    if name in _EMPTY:
         return
     plain = str(name)[len("s3:") :] if str(name).startswith("s3:") else str(name)
     if not plain.startswith(_READABLE_EVENTS):
@@ -220,7 +220,7 @@ def _parse_event(event: dict[str, Any], policy: EnvelopePolicy) -> Parsed:
         key, version, etag = stored["key"], stored.get("version-id"), stored.get("etag")
         size = stored.get("size")
     except (AttributeError, KeyError, TypeError):
-        raise _Bad("The EventBridge event names no bucket and key.") from None
+        raise _Invalid("The EventBridge event names no bucket and key.") from None
     return Parsed(jobs=(_object_job(bucket, key, version, etag, size, policy),))
 
 
@@ -229,7 +229,7 @@ def _object_job(
 ) -> JobRequest:
     """Build a job from an object notification, which contains no ids."""
     bucket, key = _checked_bucket(bucket, policy), _checked_key(key)
-    if key.endswith(_FOLDER_MARKS) and size in (0, "0", None):
+    if key.endswith(_FOLDER_SUFFIXES) and size in (0, "0", None):
         raise _Ignored(f"the mark of a folder, not a recording ({key[-80:]})")
     source = Source(bucket, key, _version(version), _short_text(etag))
     layout = _KEY_LAYOUT.fullmatch(key)
@@ -246,7 +246,9 @@ def _object_job(
 
 def _checked_id(name: str, value: Any) -> str:
     if not is_usable_id(value):
-        raise _Bad(f"The message's {name} is not usable: 1 to {MAX_ID_CHARS} characters without slashes are.")
+        raise _Invalid(
+            f"The message's {name} is not usable: 1 to {MAX_ID_CHARS} characters without slashes are."
+        )
     return str(value)
 
 
@@ -254,15 +256,15 @@ def _checked_bucket(value: Any, policy: EnvelopePolicy) -> str:
     if not isinstance(value, str) or not policy.allows(value):
         shown = value[:80] if isinstance(value, str) and value.isprintable() else "something else"
         allowed = ", ".join((policy.raw_bucket, *policy.allowed_buckets))
-        raise _Bad(f"The message names bucket {shown}; this service reads from {allowed} only.")
+        raise _Invalid(f"The message names bucket {shown}; this service reads from {allowed} only.")
     return value
 
 
 def _checked_key(value: Any) -> str:
     if not isinstance(value, str) or not value or not _fits(value, MAX_KEY_BYTES):
-        raise _Bad(f"The message's key is not a text of 1 to {MAX_KEY_BYTES} bytes.")
+        raise _Invalid(f"The message's key is not a text of 1 to {MAX_KEY_BYTES} bytes.")
     if any(ord(sign) < 32 or ord(sign) == 127 for sign in value):
-        raise _Bad("The message's key holds control characters.")
+        raise _Invalid("The message's key holds control characters.")
     return value
 
 
@@ -271,7 +273,7 @@ def _checked_language(value: Any) -> Optional[str]:
         return None
     wrong = language_mistake(value) if isinstance(value, str) else "must be a text such as en or de"
     if wrong is not None:
-        raise _Bad(_sentence(f"The message's language: {wrong}"))
+        raise _Invalid(_sentence(f"The message's language: {wrong}"))
     return str(value)
 
 
@@ -280,16 +282,16 @@ def _checked_options(value: Any) -> str:
     if value in (None, {}):
         return ""
     if not isinstance(value, dict):
-        raise _Bad('The message\'s options are no object such as {"task": "translate"}.')
-    value = {name: _whole(given) for name, given in value.items()}
+        raise _Invalid('The message\'s options are no object such as {"task": "translate"}.')
+    value = {name: _repaired(given) for name, given in value.items()}
     try:
         job_options.merged(Options(), value)
-    except BadOption as bad:
-        raise _Bad(_sentence(f"The message's {bad}")) from None
+    except BadOption as invalid:
+        raise _Invalid(_sentence(f"The message's {invalid}")) from None
     return json.dumps(value, sort_keys=True)
 
 
-def _whole(value: Any) -> Any:
+def _repaired(value: Any) -> Any:
     """Replace surrogates that a producer separated (half an emoji, for example) by U+FFFD."""
     if not isinstance(value, str):
         return value

@@ -12,16 +12,16 @@ from supervisor.broker.ports.errors import Forbidden, Misconfigured, TryLater, U
 ASIDE_MOST = 50  # jobs of one host; a guess: each costs a heartbeat and an occasional retry
 UNANSWERED_S = 5.0  # a guess: an audio download that has not returned a byte for this long
 _TRIES_IN_PLACE = 3  # a few seconds; then another job tests whether only this one fails
-_NOBODYS_OWN = ("spool", "broker", "queue")  # a full disk here, for example, affects every job
+_SHARED_PLACES = ("spool", "broker", "queue")  # a full disk here, for example, affects every job
 
 
-def is_its_own(error: TryLater) -> bool:
+def concerns_one_recording(error: TryLater) -> bool:
     """Return whether an error concerns one recording only: its key is denied, or the error is unknown."""
     return error.where == "audio" and isinstance(error, (Forbidden, Unexplained))
 
 
 def stands_aside(error: TryLater, tries: int, others_get_on: bool, aside_count: int) -> bool:
     """Return whether a job that failed with this error `tries` times in a row frees its place."""
-    if error.where in _NOBODYS_OWN or isinstance(error, Misconfigured) or aside_count >= ASIDE_MOST:
+    if error.where in _SHARED_PLACES or isinstance(error, Misconfigured) or aside_count >= ASIDE_MOST:
         return False
-    return is_its_own(error) or others_get_on or tries >= _TRIES_IN_PLACE
+    return concerns_one_recording(error) or others_get_on or tries >= _TRIES_IN_PLACE

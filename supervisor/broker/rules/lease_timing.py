@@ -15,7 +15,7 @@ RECORD_SLACK_S = 2.0
 KEEP_FRESH_S = 15.0  # three of the supervisor's Keep messages
 COMMIT_MARGIN_S = 3.0  # time for a fence while the record still names us as its holder
 WORN_MARGIN_S = 300.0  # a guess: time to complete a commit that has started
-HANDS_OFF_S = 0.5  # stop this long before the deadline: we may notice it late
+DEADLINE_MARGIN_S = 0.5  # stop this long before the deadline: we may notice it late
 
 
 def extend_at_s(asked_at_s: float, lease_s: float, chance: float) -> float:
@@ -45,7 +45,7 @@ def runs_out(receive_count: int, receives_most: Optional[int]) -> bool:
 
 def is_over(deadline_at_s: float, now_s: float) -> bool:
     """Return whether the lease must be considered lost: the handle is not used any more."""
-    return now_s >= deadline_at_s - HANDS_OFF_S
+    return now_s >= deadline_at_s - DEADLINE_MARGIN_S
 
 
 def may_fence(deadline_at_s: float, now_s: float, lease_s: float) -> bool:

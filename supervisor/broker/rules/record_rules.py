@@ -79,7 +79,7 @@ class Cuts:
 def claim(request: JobRequest, hold: RecordHold, term: Term, again: bool = False) -> Change:
     """Claim a record that is free, expired, held by an earlier process of ours, or (`again`) ended."""
     return Change(
-        condition=AnyOf((_is_free(hold, term), *(_IS_OVER if again else ()))),
+        condition=AnyOf((_is_free(hold, term), *(_HAS_ENDED if again else ()))),
         put={
             "status": "TRANSCRIBING",
             "updatedAt": timestamps.iso_utc(term.now_unix_s),
@@ -96,7 +96,7 @@ def claim(request: JobRequest, hold: RecordHold, term: Term, again: bool = False
     )
 
 
-_IS_OVER: tuple[Condition, ...] = (Equals("remState", DONE), Equals("remState", FAILED))
+_HAS_ENDED: tuple[Condition, ...] = (Equals("remState", DONE), Equals("remState", FAILED))
 
 
 def _is_free(hold: RecordHold, term: Term) -> Condition:
@@ -206,12 +206,12 @@ def was_completed_by(item: Item, attempt: int, result: Result) -> bool:
     )
 
 
-def say_done_again() -> Change:
+def restore_done_status() -> Change:
     """Restore REM's status if its dispatcher reset it on a finished record."""
     return Change(Equals("remState", DONE), put={"status": "TRANSCRIBED"})
 
 
-def say_failed_again() -> Change:
+def restore_failed_status() -> Change:
     """Restore REM's status if its dispatcher reset it on a failed record."""
     return Change(Equals("remState", FAILED), put={"status": "FAILED"})
 
@@ -236,8 +236,8 @@ def reject(reason: str, key: str, now_unix_s: float) -> Change:
 
     It decides nothing (no remState): another message may still transcribe the recording.
     """
-    told = {name: value for name, value in _failed(reason, now_unix_s).items() if name != "remState"}
-    return Change(AllOf((Equals("s3KeyRaw", key), Missing("remState"))), put=told)
+    attributes = {name: value for name, value in _failed(reason, now_unix_s).items() if name != "remState"}
+    return Change(AllOf((Equals("s3KeyRaw", key), Missing("remState"))), put=attributes)
 
 
 def free(hold: RecordHold, counts: str, why: str) -> Change:

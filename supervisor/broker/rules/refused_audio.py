@@ -16,7 +16,7 @@ from supervisor.broker.rules.retry_policy import RetryDecision, sentence
 MANY = 3  # a guess: different recordings in a row
 HOLD_S = 600.0  # a guess: then the next job may show that only these recordings were denied
 _TRUST_S = 600.0  # a guess: a role that read something this recently has the permission
-_AWAY_S = 3_600.0  # a guess: other messages of the queue have their turn meanwhile
+_RETURN_S = 3_600.0  # a guess: other messages of the queue have their turn meanwhile
 WHERE = "reading"  # a place of its own: only a download can test it
 
 
@@ -27,23 +27,23 @@ class RefusedAudio:
         self._recordings: set[str] = set()
         self._read_at_s: Optional[float] = None
 
-    def read_one(self, now_s: float) -> None:
+    def on_read(self, now_s: float) -> None:
         """Record a successful read: the role has the permission."""
         self._recordings.clear()
         self._read_at_s = now_s
 
-    def refuse(self, job_id: str) -> None:
+    def on_denied(self, job_id: str) -> None:
         """Record a denied read."""
         if len(self._recordings) < MANY:
             self._recordings.add(job_id)
 
-    def is_everybodys(self, now_s: float) -> bool:
+    def concerns_all(self, now_s: float) -> bool:
         """Return whether all audio seems to be denied."""
         is_trusted = self._read_at_s is not None and now_s - self._read_at_s < _TRUST_S
         return len(self._recordings) >= MANY and not is_trusted
 
 
-def all_refused(bucket: str, detail: str) -> Misconfigured:
+def all_denied(bucket: str, detail: str) -> Misconfigured:
     """Return the error that tells an operator what to correct."""
     return Misconfigured(
         WHERE,
@@ -52,6 +52,6 @@ def all_refused(bucket: str, detail: str) -> Misconfigured:
     )
 
 
-def give_way(detail: str) -> RetryDecision:
+def return_for_later(detail: str) -> RetryDecision:
     """Return a denied recording to the queue for a while: the next one may be readable."""
-    return RetryDecision(False, sentence(detail), after_s=_AWAY_S)
+    return RetryDecision(False, sentence(detail), after_s=_RETURN_S)

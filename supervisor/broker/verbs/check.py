@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from supervisor.broker.backends.sqs import SqsQueue
 
 T = TypeVar("T")
-Tell = Callable[..., None]
+Emit = Callable[..., None]
 _PROBE = "rem-supervisor-check"  # an id that no recording has
 _LEAST_RECEIVES = 10
 _NEED_CREDENTIALS = ("queue", "table", "audio", "transcripts")
@@ -42,11 +42,11 @@ _NEED_QUEUE = {"aws": ("permissions on the queue", "redrive"), "local": ()}
 _LOW_DISK_BYTES = 1024**3
 
 
-def check(settings: Settings, tell: Tell) -> int:
+def check(settings: Settings, emit: Emit) -> int:
     """Print every finding; 1 if any is a failure."""
     code = Exit.OK
     for finding in findings(settings):
-        tell(check=finding.check, state=finding.state, detail=finding.detail, cure=finding.cure)
+        emit(check=finding.check, state=finding.state, detail=finding.detail, cure=finding.cure)
         if finding.state == "fail":
             code = Exit.FAILED
     return code
@@ -54,33 +54,33 @@ def check(settings: Settings, tell: Tell) -> int:
 
 def findings(settings: Settings) -> Iterator[Finding]:
     """Check everything outside this process that the broker needs."""
-    yield _look_at_spool(settings)
+    yield _check_spool(settings)
     try:
         backend = backends.connect(settings)
     except (CannotServe, TryLater) as error:
         yield Finding("backend", "fail", str(error), "Correct the settings named there.")
         return
     if backend.kind == "aws":
-        credentials = _look_at_credentials(backend)
+        credentials = _check_credentials(backend)
         yield credentials
         if credentials.state == "fail":
             # The other checks would fail for the same reason, with misleading advice.
             yield from (_skipped(name, "without credentials") for name in _NEED_CREDENTIALS)
             return
-    yield from _look_at_queue(backend)
-    yield _look_at_table(backend, settings)
-    yield _look_at_audio(backend)
-    transcripts = _about_transcripts(backend)
+    yield from _check_queue(backend)
+    yield _check_table(backend, settings)
+    yield _check_audio(backend)
+    transcripts = _check_transcripts(backend)
     yield transcripts
     if backend.kind != "aws" or not settings.spool.share_checkpoints:
         return
     if transcripts.state == "fail":
         yield _skipped(f"permission {permissions.CHECKPOINTS[0]}", "without the bucket of transcripts")
     else:
-        yield _about_checkpoints(backend)
+        yield _check_checkpoints(backend)
 
 
-def _look_at_spool(settings: Settings) -> Finding:
+def _check_spool(settings: Settings) -> Finding:
     folder = Path(settings.state_dir)
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(existing, os.W_OK):
@@ -94,21 +94,21 @@ def _look_at_spool(settings: Settings) -> Finding:
     return Finding("spool", "ok", detail)
 
 
-def _look_at_credentials(backend: Backend) -> Finding:
+def _check_credentials(backend: Backend) -> Finding:
     """Check that there are credentials and that AWS accepts them: any answer to a call shows that."""
-    found = _try(backend.credentials_from)
+    found = _result_of(backend.credentials_from)
     if isinstance(found, BrokerError):
-        return _bad("credentials", found, "", "")
-    proof = _try(lambda: backend.prove())
+        return _failed("credentials", found, "", "")
+    proof = _result_of(lambda: backend.prove())
     if isinstance(proof, Misconfigured) and proof.where == CREDENTIALS:
-        return _bad("credentials", proof, "", "")
+        return _failed("credentials", proof, "", "")
     return Finding("credentials", "ok", f"found in: {found}")
 
 
-def _look_at_queue(backend: Backend) -> Iterator[Finding]:
-    counts = _try(backend.beat_queue.counts)
+def _check_queue(backend: Backend) -> Iterator[Finding]:
+    counts = _result_of(backend.beat_queue.counts)
     if isinstance(counts, BrokerError):
-        yield _bad("queue", counts, "sqs:GetQueueAttributes", "SQS_QUEUE_URL")
+        yield _failed("queue", counts, "sqs:GetQueueAttributes", "SQS_QUEUE_URL")
         if not isinstance(counts, Forbidden):
             yield from (_skipped(name, "without the queue") for name in _NEED_QUEUE[backend.kind])
             return
@@ -117,54 +117,54 @@ def _look_at_queue(backend: Backend) -> Iterator[Finding]:
         yield Finding("queue", "ok", detail)
     if backend.kind != "aws":
         return
-    holds = _try(backend.beat_queue.can_hold)
-    yield from _about_right(
+    holds = _result_of(backend.beat_queue.can_hold)
+    yield from _permission_finding(
         "sqs:ChangeMessageVisibility",
         holds,
         "leases can be extended and given back",
         permissions.HOLD[1],
         "Grant it to this role for short leases and immediate release.",
     )
-    yield from _look_at_sending(backend)
-    yield from _look_at_redrive(backend)
+    yield from _check_sending(backend)
+    yield from _check_redrive(backend)
 
 
-def _look_at_sending(backend: Backend) -> Iterator[Finding]:
+def _check_sending(backend: Backend) -> Iterator[Finding]:
     from supervisor.broker.backends.sqs import SqsQueue
 
     queue = backend.beat_queue
     if not isinstance(queue, SqsQueue):
         return
-    yield from _about_right(
+    yield from _permission_finding(
         "sqs:SendMessage",
-        _try(queue.can_send),
+        _result_of(queue.can_send),
         "messages can be enqueued and replaced by copies",
         f"{permissions.SEND[1]}; submit and redrive can't enqueue",
         "Grant it to this role on the queue itself.",
     )
-    yield from _look_at_dead_letters(queue)
+    yield from _check_dead_letters(queue)
 
 
-def _look_at_dead_letters(queue: SqsQueue) -> Iterator[Finding]:
+def _check_dead_letters(queue: SqsQueue) -> Iterator[Finding]:
     """Check that the queue's dead-letter queue exists and may be written to."""
-    found = _try(queue.find_dead_letters)
+    found = _result_of(queue.find_dead_letters)
     if isinstance(found, BrokerError) or (found.exist and not found.url):
         yield _skipped(f"permission {permissions.BURY[0]}", "the queue's redrive policy can't be read")
         return
     if not found.exist:
         return
     name = found.url.rsplit("/", 1)[-1]
-    granted = _try(lambda: queue.can_bury(found.url))
+    granted = _result_of(lambda: queue.can_bury(found.url))
     if isinstance(granted, Misconfigured) and granted.where != CREDENTIALS:
         yield Finding(
             "dead-letter queue",
             "fail",
-            f"{name}, which the queue's redrive policy names, can't be used ({_told_by_aws(granted)}): "
+            f"{name}, which the queue's redrive policy names, can't be used ({_aws_message(granted)}): "
             "failed messages return to the queue until their retention ends",
             f"Create {name} in the account and region of the queue, or correct the queue's redrive policy.",
         )
         return
-    yield from _about_right(
+    yield from _permission_finding(
         permissions.BURY[0],
         granted,
         f"failed messages go to {name} at once",
@@ -173,7 +173,7 @@ def _look_at_dead_letters(queue: SqsQueue) -> Iterator[Finding]:
     )
 
 
-def _told_by_aws(error: Misconfigured) -> str:
+def _aws_message(error: Misconfigured) -> str:
     import botocore.exceptions  # slow to import: only where boto3 is in use
 
     from supervisor.broker.backends.aws_errors import describe
@@ -182,7 +182,7 @@ def _told_by_aws(error: Misconfigured) -> str:
     return describe(cause) if isinstance(cause, botocore.exceptions.ClientError) else error.detail
 
 
-def _about_right(
+def _permission_finding(
     right: str, granted: Union[bool, BrokerError, None], good: str, costs: str, cure: str
 ) -> Iterator[Finding]:
     """Return whether an optional permission is granted; nothing if the check does not apply (None)."""
@@ -197,11 +197,11 @@ def _about_right(
         yield Finding(name, "warn", f"not granted: {costs}", cure)
 
 
-def _look_at_redrive(backend: Backend) -> Iterator[Finding]:
+def _check_redrive(backend: Backend) -> Iterator[Finding]:
     from supervisor.broker.backends.sqs import SqsQueue
 
     queue = backend.beat_queue
-    most = _try(queue.receives_most) if isinstance(queue, SqsQueue) else None
+    most = _result_of(queue.receives_most) if isinstance(queue, SqsQueue) else None
     if isinstance(most, BrokerError):
         yield _skipped("redrive", "the queue's attributes can't be read")
         return
@@ -224,18 +224,18 @@ def _look_at_redrive(backend: Backend) -> Iterator[Finding]:
         yield Finding("redrive", "ok", f"maxReceiveCount is {most}")
 
 
-def _look_at_table(backend: Backend, settings: Settings) -> Finding:
+def _check_table(backend: Backend, settings: Settings) -> Finding:
     key = RecordKey(_PROBE, _PROBE)
     # A condition that never holds tests the permission to update without changing anything.
     never = Change(Equals("remToken", _PROBE), put={"remState": _PROBE})
-    answer = _try(lambda: (backend.beat_records.get(key), backend.beat_records.update(key, never)))
+    answer = _result_of(lambda: (backend.beat_records.get(key), backend.beat_records.update(key, never)))
     if isinstance(answer, BrokerError):
-        return _bad("table", answer, "dynamodb:GetItem and dynamodb:UpdateItem", "DYNAMODB_TABLE")
+        return _failed("table", answer, "dynamodb:GetItem and dynamodb:UpdateItem", "DYNAMODB_TABLE")
     return Finding("table", "ok", settings.aws.table if backend.kind == "aws" else "records beside the queue")
 
 
-def _look_at_audio(backend: Backend) -> Finding:
-    answer = _try(lambda: _ask_bucket(backend, backend.raw_bucket, "audio"))
+def _check_audio(backend: Backend) -> Finding:
+    answer = _result_of(lambda: _ask_bucket(backend, backend.raw_bucket, "audio"))
     if isinstance(answer, Forbidden):
         detail = (
             f"bucket {backend.raw_bucket} answers 403, and AWS does not say which it is: no right to read, "
@@ -245,15 +245,15 @@ def _look_at_audio(backend: Backend) -> Finding:
             "audio", "warn", detail, "Grant s3:GetObject; with s3:ListBucket missing keys are told apart."
         )
     if isinstance(answer, TryLater):
-        return _bad("audio", answer, "s3:GetObject", "RAW_AUDIO_BUCKET")
+        return _failed("audio", answer, "s3:GetObject", "RAW_AUDIO_BUCKET")
     return Finding("audio", "ok", f"bucket {backend.raw_bucket} answers")
 
 
-def _about_transcripts(backend: Backend) -> Finding:
+def _check_transcripts(backend: Backend) -> Finding:
     # Reading a missing key shows that the bucket exists; write access shows only by writing.
-    answer = _try(lambda: _ask_bucket(backend, backend.transcripts_bucket, "transcripts"))
+    answer = _result_of(lambda: _ask_bucket(backend, backend.transcripts_bucket, "transcripts"))
     if isinstance(answer, TryLater) and not isinstance(answer, Forbidden):
-        return _bad("transcripts", answer, "s3:PutObject", "TRANSCRIPTS_BUCKET")
+        return _failed("transcripts", answer, "s3:PutObject", "TRANSCRIPTS_BUCKET")
     answers = "exists (it answers 403 to a read)" if isinstance(answer, Forbidden) else "answers"
     detail = f"bucket {backend.transcripts_bucket} {answers}; writing was not tried"
     return Finding("transcripts", "ok", detail)
@@ -267,28 +267,30 @@ def _ask_bucket(backend: Backend, bucket: str, where: str) -> None:
         if isinstance(backend.objects, S3Objects):
             backend.objects.prove(bucket, where)
             return
-    backend.objects.fetch(bucket, _PROBE, Path(os.devnull), _never)
+    backend.objects.fetch(bucket, _PROBE, Path(os.devnull), _reject_object)
 
 
-def _about_checkpoints(backend: Backend) -> Finding:
-    answer = _try(lambda: checkpoint_store.try_rights(backend.objects, backend.transcripts_bucket))
+def _check_checkpoints(backend: Backend) -> Finding:
+    answer = _result_of(
+        lambda: checkpoint_store.check_permissions(backend.objects, backend.transcripts_bucket)
+    )
     right, costs = permissions.CHECKPOINTS
     if isinstance(answer, Forbidden):
         cure = "Grant them to this role, or set [spool] share_checkpoints = false."
         return Finding(f"permission {right}", "warn", f"not granted: {costs}", cure)
     if isinstance(answer, BrokerError):
-        return _bad("checkpoints", answer, right, "TRANSCRIPTS_BUCKET")
+        return _failed("checkpoints", answer, right, "TRANSCRIPTS_BUCKET")
     return Finding(f"permission {right}", "ok", "other machines can carry on with what this one gives back")
 
 
-def _try(call: Callable[[], T]) -> Union[T, BrokerError]:
+def _result_of(call: Callable[[], T]) -> Union[T, BrokerError]:
     try:
         return call()
     except BrokerError as error:
         return error
 
 
-def _never(facts: ObjectFacts) -> None:
+def _reject_object(facts: ObjectFacts) -> None:
     raise JobRejected(f"there is an object called {_PROBE}")
 
 
@@ -296,7 +298,7 @@ def _skipped(check_name: str, why: str) -> Finding:
     return Finding(check_name, "skip", f"skipped: {why}")
 
 
-def _bad(check_name: str, error: BrokerError, rights: str, setting: str) -> Finding:
+def _failed(check_name: str, error: BrokerError, rights: str, setting: str) -> Finding:
     if isinstance(error, Misconfigured):
         found, _, cure = error.detail.rpartition(". ")  # the last sentence says what to do
         return Finding(check_name, "fail", found, cure)

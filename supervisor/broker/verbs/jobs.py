@@ -21,10 +21,10 @@ from supervisor.contract import clock
 from supervisor.contract.exits import Exit
 from supervisor.settings.schema import Settings
 
-Tell = Callable[..., None]
+Emit = Callable[..., None]
 
 
-def show_jobs(only_failed: bool, settings: Settings, backend: Backend, tell: Tell) -> int:
+def show_jobs(only_failed: bool, settings: Settings, backend: Backend, emit: Emit) -> int:
     """Print every job known here: in flight in this service, waiting in an embedded queue, or failed.
 
     For SQS also print the number of messages; the exit code is not OK if the queue can't be read.
@@ -33,18 +33,18 @@ def show_jobs(only_failed: bool, settings: Settings, backend: Backend, tell: Tel
     if not only_failed:
         held = saved_jobs(state_dir / "leases")
         for job_id, user_id in sorted(held.items()):
-            tell(id=job_id, user_id=user_id, state="in-flight", reason="")
+            emit(id=job_id, user_id=user_id, state="in-flight", reason="")
         for body, is_in_flight in _queued(backend):
             for job in parse(body, envelope_policy(settings, backend)).jobs:
                 if job.job_id not in held:
-                    tell(
+                    emit(
                         id=job.job_id,
                         user_id=job.user_id,
                         state="in-flight" if is_in_flight else "waiting",
                         reason="",
                     )
     for failed in FailedJobs(state_dir).newest_first():
-        tell(
+        emit(
             id=failed.id,
             user_id=failed.user_id,
             state="failed",
@@ -54,22 +54,22 @@ def show_jobs(only_failed: bool, settings: Settings, backend: Backend, tell: Tel
             failed_at=clock.iso_utc(failed.failed_unix_s),
         )
     if backend.kind == "aws" and not only_failed:
-        return _count_elsewhere(backend, tell)
+        return _count_elsewhere(backend, emit)
     return Exit.OK
 
 
-def _count_elsewhere(backend: Backend, tell: Tell) -> int:
+def _count_elsewhere(backend: Backend, emit: Emit) -> int:
     """Print the queue's message counts; SQS shows the messages themselves only to a receiver."""
     try:
         counts = backend.beat_queue.counts()
     except TryLater as error:
-        tell(event="unknown", reason=str(error))
+        emit(event="unknown", reason=str(error))
         return Exit.SETTINGS_WRONG if isinstance(error, Misconfigured) else Exit.FAILED
-    tell(event="queue", waiting=counts.waiting, in_flight=counts.in_flight)
+    emit(event="queue", waiting=counts.waiting, in_flight=counts.in_flight)
     return Exit.OK
 
 
-def redrive(ids: Optional[Sequence[str]], settings: Settings, backend: Backend, tell: Tell) -> int:
+def redrive(ids: Optional[Sequence[str]], settings: Settings, backend: Backend, emit: Emit) -> int:
     """Put failed jobs back into the queue: these, or all (None). Returns 1 if any could not be."""
     failed_jobs = FailedJobs(Path(settings.state_dir))
     known = {job.id: job for job in failed_jobs.newest_first()}
@@ -77,11 +77,11 @@ def redrive(ids: Optional[Sequence[str]], settings: Settings, backend: Backend, 
     for job_id in known if ids is None else ids:
         reason = _try_again(known.get(job_id), settings, backend)
         if reason:
-            tell(event="refused", id=job_id, reason=reason)
+            emit(event="refused", id=job_id, reason=reason)
             code = Exit.FAILED
         else:
             failed_jobs.forget(job_id)
-            tell(event="queued", id=job_id)
+            emit(event="queued", id=job_id)
     return code
 
 

@@ -41,11 +41,11 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader is gone
         return Exit.OK
     except OSError as error:
-        print(_why_not(error, settings.state_dir), file=sys.stderr)
+        print(_describe_os_error(error, settings.state_dir), file=sys.stderr)
         return Exit.FAILED
 
 
-def _why_not(error: OSError, state_dir: str) -> str:
+def _describe_os_error(error: OSError, state_dir: str) -> str:
     """Return which file can't be used and why, and its owner if another user owns the service's files."""
     said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     if not isinstance(error, PermissionError) or not str(error.filename).startswith(state_dir):
@@ -61,7 +61,7 @@ def _why_not(error: OSError, state_dir: str) -> str:
     )
 
 
-def tell(**facts: Any) -> None:
+def emit(**facts: Any) -> None:
     """Write one JSON line and flush it."""
     print(json.dumps(facts, ensure_ascii=True), flush=True)
 
@@ -79,20 +79,20 @@ def _do(verb: str, asked: Mapping[str, Any], settings: Settings) -> int:
 
         into = Path(asked["into"]) if asked.get("into") else None
         options = str(asked.get("options") or "")
-        wish = SubmitRequest(
+        submission = SubmitRequest(
             asked.get("language"), bool(asked.get("force")), options, into, bool(asked.get("wait"))
         )
         files = [Path(name) for name in asked["files"]]
-        return submit(files, wish, settings, connect.connect(settings), tell)
+        return submit(files, submission, settings, connect.connect(settings), emit)
     if verb == "jobs":
         from supervisor.broker.verbs.jobs import show_jobs
 
-        return show_jobs(bool(asked.get("failed")), settings, connect.connect(settings), tell)
+        return show_jobs(bool(asked.get("failed")), settings, connect.connect(settings), emit)
     if verb == "redrive":
         from supervisor.broker.verbs.jobs import redrive
 
         ids = None if asked.get("all") is True else list(asked["ids"])
-        return redrive(ids, settings, connect.connect(settings), tell)
+        return redrive(ids, settings, connect.connect(settings), emit)
     from supervisor.broker.verbs.check import check
 
-    return check(settings, tell)
+    return check(settings, emit)

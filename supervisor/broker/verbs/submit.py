@@ -25,12 +25,12 @@ from supervisor.contract import clock
 from supervisor.contract.exits import Exit
 from supervisor.settings.schema import Settings
 
-Tell = Callable[..., None]
+Emit = Callable[..., None]
 DEVICE_ID = "submit"
-_FIRST_LOOK_S = 0.2
-_SLOWEST_LOOK_S = 2.0
-_LOCAL_LOOK_S = 0.005  # per awaited recording: one poll takes a hundredth of that
-_FASTEST_LOCAL_LOOK_S, _SLOWEST_LOCAL_LOOK_S = 0.02, 0.2
+_FIRST_POLL_S = 0.2
+_LONGEST_POLL_S = 2.0
+_LOCAL_POLL_S = 0.005  # per awaited recording: one poll takes a hundredth of that
+_MIN_LOCAL_POLL_S, _MAX_LOCAL_POLL_S = 0.02, 0.2
 _AUDIO_TYPE = "application/octet-stream"
 _MAX_STEM_CHARS = 100
 
@@ -55,7 +55,7 @@ class Submitted:
 
 
 def submit(
-    files: Sequence[Path], wish: SubmitRequest, settings: Settings, backend: Backend, tell: Tell
+    files: Sequence[Path], submission: SubmitRequest, settings: Settings, backend: Backend, emit: Emit
 ) -> int:
     """Enqueue every usable file. Returns 0 if all were, and with `wait` if all have transcripts."""
     code = Exit.OK
@@ -63,14 +63,14 @@ def submit(
     for file in files:
         refusal = _refusal(file, settings.spool.max_file_bytes)
         if refusal:
-            tell(event="refused", file=str(file), reason=refusal)
+            emit(event="refused", file=str(file), reason=refusal)
             code = Exit.FAILED
             continue
-        request = _request(file, wish, settings.aws.default_user_id, backend.raw_bucket)
+        request = _request(file, submission, settings.aws.default_user_id, backend.raw_bucket)
         _enqueue(file, request, backend)
-        tell(event="queued", file=str(file), id=request.job_id)
+        emit(event="queued", file=str(file), id=request.job_id)
         waiting.append(Submitted(str(file), request))
-    if wish.wait and not _wait_for(waiting, wish.into, backend, tell):
+    if submission.wait and not _wait_for(waiting, submission.into, backend, emit):
         code = Exit.FAILED
     return code
 
@@ -96,7 +96,7 @@ def _refusal(file: Path, max_bytes: int) -> str:
     return ""
 
 
-def _request(file: Path, wish: SubmitRequest, user_id: str, bucket: str) -> JobRequest:
+def _request(file: Path, submission: SubmitRequest, user_id: str, bucket: str) -> JobRequest:
     now_ns = time.time_ns()
     at = time.gmtime(now_ns // 10**9)
     # Nanoseconds keep the ids of one command's files distinct.
@@ -111,9 +111,9 @@ def _request(file: Path, wish: SubmitRequest, user_id: str, bucket: str) -> JobR
         Source(bucket, key),
         moment,
         moment,
-        wish.language,
-        wish.force,
-        wish.options,
+        submission.language,
+        submission.force,
+        submission.options,
     )
 
 
@@ -144,29 +144,29 @@ def _enqueue(file: Path, request: JobRequest, backend: Backend) -> None:
     backend.queue.send(json.dumps(message_of(request)), names)
 
 
-def _wait_for(waiting: list[Submitted], into: Optional[Path], backend: Backend, tell: Tell) -> bool:
+def _wait_for(waiting: list[Submitted], into: Optional[Path], backend: Backend, emit: Emit) -> bool:
     """Print each file's result when it arrives; True if all have transcripts."""
     all_done = True
-    look_s = _FIRST_LOOK_S
+    poll_s = _FIRST_POLL_S
     while waiting:
         still = []
         for one in waiting:
             item = _read(one, backend)
             if item.get("remState") == record_rules.DONE:
-                _save(one, item, into, backend, tell)
+                _save(one, item, into, backend, emit)
             elif item.get("remState") == record_rules.FAILED:
                 all_done = False
                 reason = str(item.get("remReason", ""))
-                tell(event="failed", id=one.request.job_id, file=one.file, reason=reason)
+                emit(event="failed", id=one.request.job_id, file=one.file, reason=reason)
             else:
                 still.append(one)
         if backend.kind == "local":
-            look_s = max(_FASTEST_LOCAL_LOOK_S, min(_SLOWEST_LOCAL_LOOK_S, len(still) * _LOCAL_LOOK_S))
+            poll_s = max(_MIN_LOCAL_POLL_S, min(_MAX_LOCAL_POLL_S, len(still) * _LOCAL_POLL_S))
         else:
-            look_s = _FIRST_LOOK_S if len(still) < len(waiting) else min(_SLOWEST_LOOK_S, look_s * 1.3)
+            poll_s = _FIRST_POLL_S if len(still) < len(waiting) else min(_LONGEST_POLL_S, poll_s * 1.3)
         waiting = still
         if waiting:
-            time.sleep(look_s)
+            time.sleep(poll_s)
     return all_done
 
 
@@ -177,7 +177,7 @@ def _read(one: Submitted, backend: Backend) -> Item:
         return {}  # the table does not answer now; retried
 
 
-def _save(one: Submitted, item: Item, into: Optional[Path], backend: Backend, tell: Tell) -> None:
+def _save(one: Submitted, item: Item, into: Optional[Path], backend: Backend, emit: Emit) -> None:
     """Download both files of a finished transcript into the folder and print their paths."""
     paths = {"json": "", "txt": ""}
     json_key = str(item.get("transcriptS3Key", ""))
@@ -186,9 +186,9 @@ def _save(one: Submitted, item: Item, into: Optional[Path], backend: Backend, te
             target = into / f"{one.request.recording_id}.{suffix}"
             target.unlink(missing_ok=True)
             key = f"{json_key[: -len('json')]}{suffix}"
-            backend.objects.fetch(backend.transcripts_bucket, key, target, _anything)
+            backend.objects.fetch(backend.transcripts_bucket, key, target, _admit_any)
             paths[suffix] = str(target)
-    tell(
+    emit(
         event="done",
         id=one.request.job_id,
         file=one.file,
@@ -198,7 +198,7 @@ def _save(one: Submitted, item: Item, into: Optional[Path], backend: Backend, te
     )
 
 
-def _anything(facts: ObjectFacts) -> None:
+def _admit_any(facts: ObjectFacts) -> None:
     """Accept any size."""
     if facts.size_bytes > 2**30:
         raise JobRejected(f"The transcript has {facts.size_bytes} bytes.")

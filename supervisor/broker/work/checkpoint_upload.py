@@ -20,12 +20,12 @@ from supervisor.broker.work.executor import COMMIT
 from supervisor.contract import clock
 
 log = logging.getLogger(__name__)
-_AGAIN_S = 600.0  # permissions and credentials may be corrected meanwhile
-PATIENCE_S = 10.0  # a guess: losing a checkpoint costs less than losing the machine before the release
+_RETRY_S = 600.0  # permissions and credentials may be corrected meanwhile
+_RELEASE_WAIT_S = 10.0  # a guess: losing a checkpoint costs less than losing the machine before the release
 
 
 @dataclass
-class _Way:
+class _Upload:
     """One job's upload in progress."""
 
     job: LiveJob
@@ -38,41 +38,41 @@ class CheckpointUpload:
 
     def __init__(self, context: BrokerContext) -> None:
         self._context = context
-        self._ways: dict[str, _Way] = {}  # by job id
-        self._is_tried = False  # permissions were tested
+        self._uploads: dict[str, _Upload] = {}  # by job id
+        self._is_permitted = False  # permissions were tested
         self._not_before_s = 0.0
 
     def share(self, job: LiveJob, done_s: float) -> None:
         """Upload a new checkpoint from the job's folder."""
         if not self._may_share():
             return
-        way = self._ways.get(job.id)
-        if way is not None and way.job is job:
-            way.next_done_s = done_s
+        upload = self._uploads.get(job.id)
+        if upload is not None and upload.job is job:
+            upload.next_done_s = done_s
             return
-        self._ways[job.id] = _Way(job)
-        self._begin(self._ways[job.id], done_s)
+        self._uploads[job.id] = _Upload(job)
+        self._begin(self._uploads[job.id], done_s)
 
-    def afterwards(self, job: LiveJob, then: Callable[[], None]) -> None:
+    def after_uploads(self, job: LiveJob, then: Callable[[], None]) -> None:
         """Call `then` when no upload of this job is in progress, or after a timeout."""
-        way = self._ways.get(job.id)
-        if way is None or way.job is not job:
+        upload = self._uploads.get(job.id)
+        if upload is None or upload.job is not job:
             then()
-        elif way.then is None:
-            way.then = then
-            self._context.executor.after(PATIENCE_S, lambda: self._go_on(way))
+        elif upload.then is None:
+            upload.then = then
+            self._context.executor.after(_RELEASE_WAIT_S, lambda: self._call_then(upload))
 
     def _may_share(self) -> bool:
         return self._context.shares and clock.now_s() >= self._not_before_s
 
-    def _begin(self, way: _Way, done_s: float) -> None:
-        context, job = self._context, way.job
-        backend, is_tried = context.backend, self._is_tried
+    def _begin(self, upload: _Upload, done_s: float) -> None:
+        context, job = self._context, upload.job
+        backend, is_permitted = context.backend, self._is_permitted
         folder, before = context.spool.folder(job.request.record_key), job.pointer
 
         def share() -> Pointer:
-            if not is_tried:
-                checkpoint_store.try_rights(backend.objects, backend.transcripts_bucket)
+            if not is_permitted:
+                checkpoint_store.check_permissions(backend.objects, backend.transcripts_bucket)
             return checkpoint_store.share(
                 backend.records,
                 backend.objects,
@@ -84,23 +84,23 @@ class CheckpointUpload:
                 before,
             )
 
-        context.executor.do(COMMIT, share, lambda outcome: self._ended(way, outcome))
+        context.executor.do(COMMIT, share, lambda outcome: self._ended(upload, outcome))
 
-    def _ended(self, way: _Way, outcome: Union[Pointer, BrokerError]) -> None:
-        job, context = way.job, self._context
+    def _ended(self, upload: _Upload, outcome: Union[Pointer, BrokerError]) -> None:
+        job, context = upload.job, self._context
         facts = {"job_id": job.id, "attempt": job.attempt}
         if isinstance(outcome, Pointer):
-            self._is_tried = True
+            self._is_permitted = True
             job.pointer = outcome
-            for held in context.in_flight.leases_of(job):
-                context.in_flight.save(held)
+            for lease in context.in_flight.leases_of(job):
+                context.in_flight.save(lease)
             log.info(
                 "checkpoint shared",
                 extra={"event": "checkpoint-shared", **facts, "done_s": round(outcome.done_s, 2)},
             )
         elif isinstance(outcome, Forbidden):
-            self._not_before_s = clock.now_s() + _AGAIN_S
-            context.missing.tell(*permissions.CHECKPOINTS)
+            self._not_before_s = clock.now_s() + _RETRY_S
+            context.missing.report(*permissions.CHECKPOINTS)
         elif isinstance(outcome, LeaseLost):
             job.renew_at_s = clock.now_s()  # renew at once, to learn what happened to the record
         elif isinstance(outcome, TryLater):
@@ -108,16 +108,16 @@ class CheckpointUpload:
                 "checkpoint not shared",
                 extra={"event": "checkpoint-not-shared", **facts, "reason": outcome.detail},
             )
-        done_s, way.next_done_s = way.next_done_s, None
+        done_s, upload.next_done_s = upload.next_done_s, None
         is_ours = context.in_flight.is_at(job, Phase.READY)
         if done_s is not None and is_ours and self._may_share() and not isinstance(outcome, LeaseLost):
-            self._begin(way, done_s)
+            self._begin(upload, done_s)
             return
-        if self._ways.get(job.id) is way:
-            del self._ways[job.id]
-        self._go_on(way)
+        if self._uploads.get(job.id) is upload:
+            del self._uploads[job.id]
+        self._call_then(upload)
 
-    def _go_on(self, way: _Way) -> None:
-        then, way.then = way.then, None
-        if then is not None and self._context.in_flight.is_at(way.job, Phase.READY):
+    def _call_then(self, upload: _Upload) -> None:
+        then, upload.then = upload.then, None
+        if then is not None and self._context.in_flight.is_at(upload.job, Phase.READY):
             then()

@@ -72,7 +72,7 @@ class CommitWork:
     immutable_keys: bool = False
 
     @property
-    def names(self) -> dict[str, object]:
+    def log_fields(self) -> dict[str, object]:
         """Fields for log lines."""
         return {"job_id": self.request.job_id, "attempt": self.attempt, "bucket": self.bucket}
 
@@ -93,9 +93,9 @@ def claim(
             found = objects.look(request.source.bucket, request.source.key)
             meaning = refusal.read_object(answer.item, request, found)
         if isinstance(meaning, Finished):
-            records.update(request.record_key, record_rules.say_done_again())
+            records.update(request.record_key, record_rules.restore_done_status())
         if isinstance(meaning, GivenUp):
-            records.update(request.record_key, record_rules.say_failed_again())
+            records.update(request.record_key, record_rules.restore_failed_status())
         if not isinstance(meaning, Redo):
             return meaning
         is_again = True
@@ -138,7 +138,7 @@ def publish(records: RecordTable, objects: ObjectStore, work: CommitWork, messag
     fenced = _fenced(records, work, message)
     if fenced is None:
         return
-    log.debug("record fenced for the commit", extra={"event": "record-fenced", **work.names})
+    log.debug("record fenced for the commit", extra={"event": "record-fenced", **work.log_fields})
     for suffix in ("txt", "json"):
         _check_deadline(message)
         with necessary("s3:PutObject"):
@@ -147,7 +147,7 @@ def publish(records: RecordTable, objects: ObjectStore, work: CommitWork, messag
             )
         log.debug(
             "transcript object written",
-            extra={"event": "transcript-written", **work.names, "key": work.key_of(suffix)},
+            extra={"event": "transcript-written", **work.log_fields, "key": work.key_of(suffix)},
         )
     if "remCheckpoint" in fenced:
         # Before completing the record: if the process dies in between, no checkpoint is left for ever.
@@ -163,7 +163,7 @@ def publish(records: RecordTable, objects: ObjectStore, work: CommitWork, messag
     answer = records.update(work.request.record_key, change)
     if not isinstance(answer, Applied) and not _is_our_own(answer.item, work):
         raise LeaseLost("the record was taken over during the commit")
-    log.debug("record completed", extra={"event": "record-completed", **work.names})
+    log.debug("record completed", extra={"event": "record-completed", **work.log_fields})
 
 
 def renew(
@@ -189,7 +189,7 @@ def end(
     raise LeaseLost("the record belongs to somebody else")
 
 
-def how_it_ended(records: RecordTable, key: RecordKey, hold: RecordHold) -> Optional[Settled]:
+def read_ending(records: RecordTable, key: RecordKey, hold: RecordHold) -> Optional[Settled]:
     """Return how an earlier process ended this attempt; None if the record is still ours."""
     item = records.get(key) or {}
     if item.get("remToken") == hold.token:

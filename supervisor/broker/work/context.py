@@ -35,7 +35,7 @@ class BrokerContext:
     spool: Spool
     failed_jobs: FailedJobs
     outages: OutageReporter
-    say: Callable[[FromBroker], None]
+    send: Callable[[FromBroker], None]
     owner: str
     lease_s: float
     hold_most_s: float = 43_200.0  # from a message's receipt; then its job is requeued
@@ -76,28 +76,28 @@ class BrokerContext:
         def ended(outcome: Union[T, BrokerError]) -> None:
             if not self.in_flight.is_at(job, phase):
                 clear_outage()
-                self._clean_after(job)
+                self._clean_up(job)
                 return
             if not isinstance(outcome, TryLater):
                 clear_outage()
                 refused = isinstance(outcome, BrokerError)  # possibly before a byte was written
-                proved = (where for where in places if not (refused and where == "spool"))
-                self.outages.over(*proved, "broker", by=by)
+                check_passed = (where for where in places if not (refused and where == "spool"))
+                self.outages.over(*check_passed, "broker", by=by)
                 then(outcome)
                 return
-            if fairness.is_its_own(outcome):
+            if fairness.concerns_one_recording(outcome):
                 job_log.step(
                     "job-delayed", "job delayed by an error that may pass", job, reason=outcome.detail
                 )
             else:
                 self.outages.begin(outcome, by)
                 self._watch_for_room()
-            if self._gives_up(job, outcome, patience_s, hopeless):
+            if self._is_given_up(job, outcome, patience_s, hopeless):
                 clear_outage()
                 then(outcome)
                 return
             job.tries += 1
-            others_get_on, aside = self.outages.works(outcome.where), self.in_flight.aside()
+            others_get_on, aside = self.outages.answered_recently(outcome.where), self.in_flight.aside()
             job.is_aside = job.is_aside or fairness.stands_aside(outcome, job.tries, others_get_on, aside)
             self.executor.after(lease_timing.back_off_s(job.tries, self.chance()), again)
 
@@ -111,7 +111,7 @@ class BrokerContext:
 
     def _watch_for_room(self) -> None:
         """Detect that a full disk has room again while no download shows it."""
-        if self._is_watching_room or not self.outages.is_told("spool", _BY_FETCHES):
+        if self._is_watching_room or not self.outages.is_reported("spool", _BY_FETCHES):
             return
         self._is_watching_room = True
 
@@ -130,7 +130,7 @@ class BrokerContext:
 
         self.executor.after(_ROOM_AGAIN_S, check)
 
-    def _gives_up(
+    def _is_given_up(
         self, job: LiveJob, error: TryLater, patience_s: float, hopeless: tuple[type[BrokerError], ...]
     ) -> bool:
         if isinstance(error, Misconfigured):
@@ -143,7 +143,7 @@ class BrokerContext:
         leases: list[Lease] = self.in_flight.leases_of(job)
         return MessageLease(lambda: max((one.deadline_at_s for one in leases), default=0.0), self.lease_s)
 
-    def _clean_after(self, job: LiveJob) -> None:
+    def _clean_up(self, job: LiveJob) -> None:
         """Clean up after a late download that wrote to the folder of an ended job."""
         if job.id not in self.in_flight.jobs:
-            self.spool.leave(job.request.record_key)
+            self.spool.keep_if_staged(job.request.record_key)

@@ -58,9 +58,9 @@ class Executor:
         except queue.Empty:
             pass
         else:
-            _deal_with(event)
+            _run_event(event)
         while self._timers and self._timers[0][0] <= clock.now_s():
-            _deal_with(heapq.heappop(self._timers)[2])
+            _run_event(heapq.heappop(self._timers)[2])
 
     def _run(self, call: Callable[[], T], then: Callable[[Union[T, BrokerError]], None]) -> None:
         outcome: Union[T, BrokerError]
@@ -74,7 +74,7 @@ class Executor:
         self._inbox.put(lambda: then(outcome))
 
 
-def _deal_with(event: Event) -> None:
+def _run_event(event: Event) -> None:
     """Run one event. An unexpected error ends only this event, not the process with all its leases."""
     try:
         event()

@@ -28,9 +28,9 @@ log = logging.getLogger(__name__)
 TICK_S = 0.5
 _BATCH_COUNT = 10
 _RENEWED = (Phase.FETCHING, Phase.READY, Phase.COMMITTING, Phase.ENDING)
-_WORTH_EXTENDING_S = 2.0
+_MIN_EXTENSION_S = 2.0
 _TOO_LONG = "It was not done in the time for which the queue lets a message be held."
-_CARRIES_ON = "The queue lets no message be held longer; it carries on from its checkpoint."
+_RESUMES = "The queue lets no message be held longer; it carries on from its checkpoint."
 _AGAIN_MOST_S = 5.0  # a failed extension is retried soon: the lease is running out
 
 
@@ -45,86 +45,86 @@ class LeaseRenewal:
     def tick(self) -> None:
         """Check all leases now, and again periodically."""
         self._context.executor.after(TICK_S, self.tick)
-        self.look()
+        self.check()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Drop expired leases, extend and renew those that are due."""
         now_s = clock.now_s()
-        for held in list(self._in_flight.leases.values()):
-            if held.is_gone:
-                self._hold_alone(held, now_s)
-            elif lease_timing.is_over(held.deadline_at_s, now_s):
-                self.lose(held, "its time in the queue ran out")
-            elif not held.is_worn and lease_timing.is_worn(
-                held.received_at_s, self._context.hold_most_s, now_s
+        for lease in list(self._in_flight.leases.values()):
+            if lease.is_gone:
+                self._renew_without_message(lease, now_s)
+            elif lease_timing.is_over(lease.deadline_at_s, now_s):
+                self.lose(lease, "its time in the queue ran out")
+            elif not lease.is_worn and lease_timing.is_worn(
+                lease.received_at_s, self._context.hold_most_s, now_s
             ):
-                self._begin_anew(held)
+                self._return_before_limit(lease)
         if self._context.can_hold:
             self._extend_due(now_s)
         for job in list(self._in_flight.jobs.values()):
             is_due = job.renew_at_s <= now_s and not job.is_renewing
-            if is_due and job.phase in _RENEWED and self._moves(job, now_s):
+            if is_due and job.phase in _RENEWED and self._makes_progress(job, now_s):
                 self._renew(job, now_s)
 
-    def lose(self, held: Lease, why: str) -> None:
+    def lose(self, lease: Lease, why: str) -> None:
         """Drop a lease without using its handle; report the jobs that are lost with it."""
-        if not held.open:
-            self._settlement.forget(held)  # its jobs ended: only the message may be delivered again
+        if not lease.open:
+            self._settlement.forget(lease)  # its jobs ended: only the message may be delivered again
             return
-        for job in self._in_flight.let_go(held):
+        for job in self._in_flight.drop_lease(lease):
             log.warning(
                 "lease lost",
                 extra={"event": "lease-lost", "job_id": job.id, "attempt": job.attempt, "reason": why},
             )
             if job.announced:
-                self._context.say(Lost(job.id, why))
+                self._context.send(Lost(job.id, why))
             if job.phase in (Phase.FETCHING, Phase.READY):
                 self._free(job)
 
-    def _go_on_alone(self, held: Lease, why: str) -> None:
+    def _continue_without_message(self, lease: Lease, why: str) -> None:
         """Keep working on a removed message's jobs: nobody else can receive it, and the record is ours.
 
         If another host received it nevertheless, it would find the record held.
         """
-        held.is_gone = True
-        jobs = self._in_flight.jobs_of(held)
+        lease.is_gone = True
+        jobs = self._in_flight.jobs_of(lease)
         if not any(self._in_flight.is_without_message(job) for job in jobs):
-            self.lose(held, why)  # each of them has another message
+            self.lose(lease, why)  # each of them has another message
             return
-        facts = {"message_id": held.id, "jobs": ", ".join(sorted(held.open)), "reason": why}
+        facts = {"message_id": lease.id, "jobs": ", ".join(sorted(lease.open)), "reason": why}
         log.warning(
             "message was removed from the queue; its jobs continue under their records",
             extra={"event": "message-removed", **facts},
         )
-        self._in_flight.save(held)
+        self._in_flight.save(lease)
 
-    def _hold_alone(self, held: Lease, now_s: float) -> None:
+    def _renew_without_message(self, lease: Lease, now_s: float) -> None:
         """Renew the records of a removed message's jobs; release the jobs when no worker makes progress."""
-        if self._in_flight.is_moving(held, now_s):
-            if held.extend_at_s <= now_s:
-                self._prolong(held, now_s, self._context.lease_s)
-        elif lease_timing.is_over(held.deadline_at_s, now_s):
-            for job in self._in_flight.jobs_of(held):
+        if self._in_flight.makes_progress(lease, now_s):
+            if lease.extend_at_s <= now_s:
+                self._set_deadline(lease, now_s, self._context.lease_s)
+        elif lease_timing.is_over(lease.deadline_at_s, now_s):
+            for job in self._in_flight.jobs_of(lease):
                 if job.phase in (Phase.WAITING, Phase.FETCHING, Phase.READY):
                     self._settlement.release(job, "Nobody works on it any more.")
 
-    def _begin_anew(self, held: Lease) -> None:
+    def _return_before_limit(self, lease: Lease) -> None:
         """Release a message before the queue's time limit ends; the next receipt starts a new one.
 
         A job with a newer checkpoint than at its claim resumes from it, on any host. A job without one counts
         as failed once: if it did not finish in all this time, it may never finish.
         """
-        held.is_worn = True
+        lease.is_worn = True
         log.warning(
             "message held for the longest time that the queue allows",
-            extra={"event": "message-hold-limit", "jobs": len(held.open)},
+            extra={"event": "message-hold-limit", "jobs": len(lease.open)},
         )
-        self._settlement.release_waiting(held, _TOO_LONG)
-        for job in self._in_flight.jobs_of(held):
+        self._settlement.release_waiting(lease, _TOO_LONG)
+        for job in self._in_flight.jobs_of(lease):
             if job.phase not in (Phase.FETCHING, Phase.READY):
                 continue
             if job.pointer is not None and job.pointer.done_s > job.resumed_s:
-                self._settlement.release(job, _CARRIES_ON)
+                self._settlement.release(job, _RESUMES)
             else:
                 self._settlement.fail(job, Failure.FAILURE, _TOO_LONG)
 
@@ -140,89 +140,89 @@ class LeaseRenewal:
             lambda outcome: None,
         )
 
-    def _moves(self, job: LiveJob, now_s: float) -> bool:
-        return any(self._in_flight.is_moving(held, now_s) for held in self._in_flight.leases_of(job))
+    def _makes_progress(self, job: LiveJob, now_s: float) -> bool:
+        return any(self._in_flight.makes_progress(lease, now_s) for lease in self._in_flight.leases_of(job))
 
     def _extend_due(self, now_s: float) -> None:
         due = [
-            held
-            for held in self._in_flight.leases.values()
-            if held.extend_at_s <= now_s
-            and not (held.is_extending or held.is_gone)
-            and self._in_flight.is_moving(held, now_s)
+            lease
+            for lease in self._in_flight.leases.values()
+            if lease.extend_at_s <= now_s
+            and not (lease.is_extending or lease.is_gone)
+            and self._in_flight.makes_progress(lease, now_s)
         ]
         lease_s = self._context.lease_s
         rest_s = {
-            held.id: lease_timing.extend_by_s(held.received_at_s, self._context.hold_most_s, lease_s, now_s)
-            for held in due
+            lease.id: lease_timing.extend_by_s(lease.received_at_s, self._context.hold_most_s, lease_s, now_s)
+            for lease in due
         }
-        whole = [held for held in due if rest_s[held.id] == lease_s]
+        whole = [lease for lease in due if rest_s[lease.id] == lease_s]
         for start in range(0, len(whole), _BATCH_COUNT):
             self._extend(whole[start : start + _BATCH_COUNT], lease_s)
-        for held in due:
-            if _WORTH_EXTENDING_S < rest_s[held.id] < lease_s:
-                self._extend([held], rest_s[held.id])
+        for lease in due:
+            if _MIN_EXTENSION_S < rest_s[lease.id] < lease_s:
+                self._extend([lease], rest_s[lease.id])
 
     def _extend(self, batch: Sequence[Lease], by_s: float) -> None:
         queue = self._context.backend.beat_queue
-        handles = {held.id: held.message.handle for held in batch}
-        for held in batch:
-            held.is_extending = True
+        handles = {lease.id: lease.message.handle for lease in batch}
+        for lease in batch:
+            lease.is_extending = True
 
         def extend() -> tuple[float, Mapping[str, str]]:
             asked_at_s = clock.now_s()  # before the call: the queue starts counting later
             return asked_at_s, queue.extend(list(handles.values()), by_s)
 
         def extended(outcome: Union[tuple[float, Mapping[str, str]], BrokerError]) -> None:
-            for held in batch:
-                held.is_extending = False
-                if self._in_flight.leases.get(held.id) is held:
-                    self._extended(held, handles[held.id], by_s, outcome)
+            for lease in batch:
+                lease.is_extending = False
+                if self._in_flight.leases.get(lease.id) is lease:
+                    self._extended(lease, handles[lease.id], by_s, outcome)
 
         self._context.executor.do(BEAT, extend, extended)
 
     def _extended(
         self,
-        held: Lease,
+        lease: Lease,
         handle: str,
         by_s: float,
         outcome: Union[tuple[float, Mapping[str, str]], BrokerError],
     ) -> None:
         context = self._context
         if isinstance(outcome, BrokerError):
-            self._extend_again(held, outcome)
+            self._extend_again(lease, outcome)
             return
         asked_at_s, refused = outcome
         if NOT_NOW not in refused.values():
             context.outages.over("queue")
-        if handle != held.message.handle:
+        if handle != lease.message.handle:
             return  # a newer delivery was adopted meanwhile and is extended separately
         if refused.get(handle) == NOT_NOW:
-            self._extend_again(held, TryLater("queue", NOT_NOW))
+            self._extend_again(lease, TryLater("queue", NOT_NOW))
             return
         if handle in refused:
-            if refused[handle] == REMOVED and held.open:
-                self._go_on_alone(held, REMOVED)
+            if refused[handle] == REMOVED and lease.open:
+                self._continue_without_message(lease, REMOVED)
             else:
-                self.lose(held, f"the queue refused to extend it: {refused[handle]}")
+                self.lose(lease, f"the queue refused to extend it: {refused[handle]}")
             return
-        held.tries = 0
-        self._prolong(held, asked_at_s, by_s)
-        facts = {"message_id": held.id, "by_s": by_s, "jobs": ", ".join(sorted(held.open))}
+        lease.tries = 0
+        self._set_deadline(lease, asked_at_s, by_s)
+        facts = {"message_id": lease.id, "by_s": by_s, "jobs": ", ".join(sorted(lease.open))}
         log.debug("visibility timeout extended", extra={"event": "visibility-extended", **facts})
 
-    def _extend_again(self, held: Lease, error: BrokerError) -> None:
+    def _extend_again(self, lease: Lease, error: BrokerError) -> None:
         if isinstance(error, TryLater):
             self._context.outages.begin(error)
-        held.tries += 1
-        wait_s = lease_timing.back_off_s(held.tries, self._context.chance(), most_s=_AGAIN_MOST_S)
-        held.extend_at_s = clock.now_s() + wait_s
+        lease.tries += 1
+        wait_s = lease_timing.back_off_s(lease.tries, self._context.chance(), most_s=_AGAIN_MOST_S)
+        lease.extend_at_s = clock.now_s() + wait_s
 
-    def _prolong(self, held: Lease, from_s: float, by_s: float) -> None:
-        held.deadline_at_s = from_s + by_s
-        held.extend_at_s = lease_timing.extend_at_s(from_s, by_s, self._context.chance())
-        self._in_flight.save(held)
-        for job in self._in_flight.jobs_of(held):
+    def _set_deadline(self, lease: Lease, from_s: float, by_s: float) -> None:
+        lease.deadline_at_s = from_s + by_s
+        lease.extend_at_s = lease_timing.extend_at_s(from_s, by_s, self._context.chance())
+        self._in_flight.save(lease)
+        for job in self._in_flight.jobs_of(lease):
             job.renew_at_s = 0.0  # renew the record at once, to match the new deadline
 
     def _renew(self, job: LiveJob, now_s: float) -> None:
@@ -238,7 +238,7 @@ class LeaseRenewal:
                 self._context.outages.begin(outcome)
                 job.renew_at_s = clock.now_s() + _AGAIN_MOST_S
             elif isinstance(outcome, LeaseLost) and job.phase in (Phase.FETCHING, Phase.READY):
-                self._outrun(job, str(outcome))
+                self._on_taken_over(job, str(outcome))
             elif outcome is None:
                 job_log.step("record-lease-renewed", "record's lease renewed", job)
 
@@ -248,13 +248,13 @@ class LeaseRenewal:
             RENEW, lambda: commit.renew(records, key, job.hold, folder, message), renewed
         )
 
-    def _outrun(self, job: LiveJob, why: str) -> None:
+    def _on_taken_over(self, job: LiveJob, why: str) -> None:
         """Stop a job whose record another host took over, without touching the message."""
         log.warning(
             "record was taken over by another host",
             extra={"event": "record-taken-over", "job_id": job.id, "attempt": job.attempt},
         )
         if job.announced:
-            self._context.say(Lost(job.id, why))
+            self._context.send(Lost(job.id, why))
             job.announced = False
         self._settlement.settle(job, Settled(Ending.DROPPED, why))

@@ -25,7 +25,7 @@ from supervisor.contract.wire.messages import Done, Ending, Failure
 
 log = logging.getLogger(__name__)
 # A guess at how long to wait for an outage: giving up a finished transcript wastes all its work.
-_COMMIT_PATIENCE_S = 900.0
+_COMMIT_RETRY_S = 900.0
 _REMOVED = "Its message was removed from the queue, and this service may not send it anew."
 _AFTER_RECORD_S = 5.0  # a copy becomes visible only after its record is free
 
@@ -50,7 +50,7 @@ class Settlement:
             lambda: self._publish(job, message),
             lambda outcome: self._committed(job, outcome),
             ("table", "transcripts"),
-            _COMMIT_PATIENCE_S,
+            _COMMIT_RETRY_S,
         )
 
     def fail(self, job: LiveJob, failure: Failure, detail: str) -> None:
@@ -65,14 +65,14 @@ class Settlement:
 
     def release(self, job: LiveJob, why: str) -> None:
         """Release the job to any host at once, together with jobs of its messages that were not started."""
-        for held in self._in_flight.leases_of(job):
-            self.release_waiting(held, why)
+        for lease in self._in_flight.leases_of(job):
+            self.release_waiting(lease, why)
         if job.phase is not Phase.WAITING:
             self.end(job, RetryDecision(False, why, counts="remReleases"), None)
 
-    def release_waiting(self, held: Lease, why: str) -> None:
+    def release_waiting(self, lease: Lease, why: str) -> None:
         """Release a message's jobs that were not started: their records are unchanged."""
-        for closing in self._in_flight.settle_waiting(held, Settled(Ending.RELEASED, why)):
+        for closing in self._in_flight.settle_waiting(lease, Settled(Ending.RELEASED, why)):
             self.close(closing)
 
     def end(self, job: LiveJob, verdict: RetryDecision, failure: Union[Failure, None]) -> None:
@@ -87,7 +87,7 @@ class Settlement:
         leases = self._in_flight.leases_of(job) if self._in_flight.is_without_message(job) else []
 
         def write_down() -> RetryDecision:
-            if not verdict.is_final and not _send_anew(context, leases, verdict.after_s):
+            if not verdict.is_final and not _send_copies(context, leases, verdict.after_s):
                 return write(RetryDecision(True, f"{sentence(verdict.reason)} {_REMOVED}"))
             return write(verdict)
 
@@ -97,12 +97,12 @@ class Settlement:
                 commit.end(backend.beat_records, job.request.record_key, job.hold, verdict, source)
             except JobRejected as error:
                 # The record rejects the change: still report the failure on this host.
-                job_log.unwritten(job, str(error))
+                job_log.end_not_written(job, str(error))
                 verdict = verdict if verdict.is_final else RetryDecision(True, sentence(str(error)))
             else:
                 if verdict.is_final:
                     bucket = backend.transcripts_bucket
-                    checkpoint_store.forget_failed(backend.beat_records, backend.objects, bucket, job.request)
+                    checkpoint_store.delete_failed(backend.beat_records, backend.objects, bucket, job.request)
             if verdict.is_final:
                 context.failed_jobs.keep(replace(kept, reason=verdict.reason))
             return verdict
@@ -130,53 +130,53 @@ class Settlement:
         if not closing:
             self._context.spool.clear(job.request.record_key)
         if is_told and not closing:
-            self._context.say(Done(job.id, how.ending, how.reason, audio_s))
-        for held in closing:
-            self.close(held)
+            self._context.send(Done(job.id, how.ending, how.reason, audio_s))
+        for lease in closing:
+            self.close(lease)
         attempt = job.attempt if self._context.backend.immutable_keys else None
         transcript_key = job.request.transcript_key("json", attempt) if is_news else ""
         job_log.ended(job, how, audio_s, transcript_key, is_news)
 
-    def close(self, held: Lease) -> None:
+    def close(self, lease: Lease) -> None:
         """Delete, release, dead-letter or leave the message, depending on how its jobs ended."""
-        action, handle = self._action(held), held.message.handle
+        action, handle = self._action(lease), lease.message.handle
 
         def closed(outcome: Union[BrokerError, None]) -> None:
-            if self._in_flight.leases.get(held.id) is not held:
+            if self._in_flight.leases.get(lease.id) is not lease:
                 return
             if isinstance(outcome, TryLater):
                 self._context.outages.begin(outcome)
-                if not lease_timing.is_over(held.deadline_at_s, clock.now_s()):
-                    held.tries += 1
-                    wait_s = lease_timing.back_off_s(held.tries, self._context.chance())
-                    self._context.executor.after(wait_s, lambda: self._close_again(held))
+                if not lease_timing.is_over(lease.deadline_at_s, clock.now_s()):
+                    lease.tries += 1
+                    wait_s = lease_timing.back_off_s(lease.tries, self._context.chance())
+                    self._context.executor.after(wait_s, lambda: self._close_again(lease))
                     return
             else:
                 self._context.outages.over("queue")
-                if held.message.handle != handle:
+                if lease.message.handle != handle:
                     # Our own receive got it again before we learned that it was released.
-                    self.close(held)
+                    self.close(lease)
                     return
-            self.forget(held)
+            self.forget(lease)
 
         self._context.executor.do(QUICK, action, closed)
 
-    def forget(self, held: Lease) -> None:
+    def forget(self, lease: Lease) -> None:
         """Send the outstanding Done messages of a settled lease, drop it, and remove its jobs' files.
 
         Done is sent first: if this process dies in between, its successor sends it again.
         """
-        for job_id, audio_s in held.tell.items():
-            how = held.settled[job_id]
-            self._context.say(Done(job_id, how.ending, how.reason, audio_s))
-        self._in_flight.let_go(held)
+        for job_id, audio_s in lease.tell.items():
+            how = lease.settled[job_id]
+            self._context.send(Done(job_id, how.ending, how.reason, audio_s))
+        self._in_flight.drop_lease(lease)
         # Removing the files takes as long as everything before; nobody waits for it.
-        for key in held.clears:
+        for key in lease.clears:
             self._context.spool.clear(key)
 
-    def _close_again(self, held: Lease) -> None:
-        if self._in_flight.leases.get(held.id) is held:
-            self.close(held)
+    def _close_again(self, lease: Lease) -> None:
+        if self._in_flight.leases.get(lease.id) is lease:
+            self.close(lease)
 
     def _publish(self, job: LiveJob, message: MessageLease) -> Result:
         """Try the whole commit once; runs in a lane."""
@@ -224,10 +224,10 @@ class Settlement:
             error = failure.value if failure else ""
             self.settle(job, Settled(Ending.FAILED, verdict.reason, attempt=job.attempt, error=error))
 
-    def _action(self, held: Lease) -> Callable[[], None]:
+    def _action(self, lease: Lease) -> Callable[[], None]:
         queue = self._context.backend.beat_queue
-        message = held.message
-        ends = list(held.settled.values())
+        message = lease.message
+        ends = list(lease.settled.values())
         back = [how.after_s for how in ends if how.ending is Ending.RELEASED]
         facts = {"message_id": message.id, "receives": message.receives}
         if any(how.ending is Ending.DROPPED for how in ends):
@@ -240,52 +240,52 @@ class Settlement:
                 "returning the message to the queue",
                 extra={"event": "message-returned", **facts, "visible_in_s": min(back)},
             )
-            return lambda: _give_back(self._context, held, min(back))
+            return lambda: _give_back(self._context, lease, min(back))
         failed = [how for how in ends if how.ending is Ending.FAILED]
         if failed:
             log.debug(
                 "moving the message to the dead-letter queue",
                 extra={"event": "message-dead-lettered", **facts},
             )
-            return lambda: _bury(self._context, held, failed[0])
+            return lambda: _dead_letter(self._context, lease, failed[0])
         log.debug("deleting the message", extra={"event": "message-deleting", **facts})
         return lambda: queue.delete(message.handle)
 
 
-def _give_back(context: BrokerContext, held: Lease, after_s: float) -> None:
+def _give_back(context: BrokerContext, lease: Lease, after_s: float) -> None:
     """Make the message visible again; send a copy if the queue would not deliver it again."""
-    queue, message = context.backend.beat_queue, held.message
-    if held.is_gone:
-        if not _send_anew(context, [held], after_s):  # of several jobs, some were not started
+    queue, message = context.backend.beat_queue, lease.message
+    if lease.is_gone:
+        if not _send_copies(context, [lease], after_s):  # of several jobs, some were not started
             kept = FailedJob(message.id, "", message.id, _REMOVED, "released", 0, message.body)
             context.failed_jobs.keep(kept)
         return
-    if held.is_worn or lease_timing.runs_out(message.receive_count, context.receives_most):
-        held.is_copied = held.is_copied or queue.send_copy(message, after_s)
-        if held.is_copied:
+    if lease.is_worn or lease_timing.runs_out(message.receive_count, context.receives_most):
+        lease.is_copied = lease.is_copied or queue.send_copy(message, after_s)
+        if lease.is_copied:
             queue.delete(message.handle)
             return
-        context.missing.tell(*permissions.SEND)
+        context.missing.report(*permissions.SEND)
     if context.can_hold:
         queue.release(message.handle, after_s)
 
 
-def _send_anew(context: BrokerContext, leases: Sequence[Lease], after_s: float) -> bool:
+def _send_copies(context: BrokerContext, leases: Sequence[Lease], after_s: float) -> bool:
     """Send copies of removed messages, each once: nothing else would deliver their jobs again."""
-    for held in leases:
+    for lease in leases:
         wait_s = max(after_s, _AFTER_RECORD_S)
-        held.is_copied = held.is_copied or context.backend.beat_queue.send_copy(held.message, wait_s)
-        if not held.is_copied:
-            context.missing.tell(*permissions.SEND)
+        lease.is_copied = lease.is_copied or context.backend.beat_queue.send_copy(lease.message, wait_s)
+        if not lease.is_copied:
+            context.missing.report(*permissions.SEND)
             return False
     return True
 
 
-def _bury(context: BrokerContext, held: Lease, how: Settled) -> None:
+def _dead_letter(context: BrokerContext, lease: Lease, how: Settled) -> None:
     facts = {"remAttempt": str(how.attempt), "remHost": platform.node(), "remError": how.error}
-    if not context.backend.beat_queue.bury(held.message, how.reason, facts):
-        context.missing.tell(*permissions.BURY)
+    if not context.backend.beat_queue.bury(lease.message, how.reason, facts):
+        context.missing.report(*permissions.BURY)
         log.info(
             "failed message left to the queue's redrive policy",
-            extra={"event": "message-left-to-redrive", "receives": held.message.receives},
+            extra={"event": "message-left-to-redrive", "receives": lease.message.receives},
         )
