@@ -10,7 +10,7 @@ from supervisor.contract import child_bootstrap, process_start
 def main() -> None:
     """Serve where no verb is given."""
     process_start.hide_memory()  # AWS credentials are in its environment
-    if len(sys.argv) == 1 or sys.argv[1] == child_bootstrap.LIFE_OPTION:
+    if len(sys.argv) == 1 or sys.argv[1] == child_bootstrap.INSTANCE_OPTION:
         process_start.begin_service()
         from supervisor.broker.service import serve
 

@@ -19,8 +19,8 @@ from supervisor.contract.job_options import Options
 LINK_FD = "REM_LINK_FD"
 PARENT_PID = "REM_PARENT_PID"
 SETTINGS = "REM_CHILD_SETTINGS"
-LIFE_OPTION = "--life"  # the same on the command line, of a process whose environment can't be read
-LIFE = "REM_LIFE"  # "mark/slot", by which the supervisor knows what it started, and what that starts
+INSTANCE_OPTION = "--life"  # the same on the command line, for a process that hides its environment
+INSTANCE_VARIABLE = "REM_LIFE"  # "instance id/slot": marks every process that a supervisor started
 
 T = TypeVar("T")
 

@@ -39,12 +39,12 @@ def _watch(link: socket.socket, settings: child_bootstrap.GpuwatchSettings) -> W
     """Watch real GPUs, or simulated ones where the settings say so."""
     watch: Watch
 
-    def tell_xid(xid: Xid) -> None:
-        watch.hear_xid(xid)
+    def on_xid(xid: Xid) -> None:
+        watch.report_xid(xid)
 
-    source: GpuSource = Nvml(tell_xid)
+    source: GpuSource = Nvml(on_xid)
     if settings.pretend_path:
-        source = SimulatedGpus(Path(settings.pretend_path), settings.pretend_count, tell_xid)
+        source = SimulatedGpus(Path(settings.pretend_path), settings.pretend_count, on_xid)
     watch = Watch(link, source, settings.xid)
     return watch
 

@@ -34,11 +34,11 @@ _PROCESSES_SHOWN = 8
 class Nvml:
     """NVML, opened at the first look and opened anew after it failed as a whole."""
 
-    def __init__(self, tell_xid: Optional[Callable[[Xid], None]] = None) -> None:
+    def __init__(self, on_xid: Optional[Callable[[Xid], None]] = None) -> None:
         self._is_open = False
-        self._tell_xid = tell_xid
+        self._on_xid = on_xid
         self._known: dict[int, Device] = {}  # by index: who was there at the last look
-        self._ears: dict[str, threading.Event] = {}  # by uuid: set, it closes
+        self._listeners: dict[str, threading.Event] = {}  # by uuid: set, it closes
         self._parts: dict[str, list[Part]] = {}  # of GPUs in MIG mode, by the GPU's uuid
 
     def look(self) -> GpuReport:
@@ -95,14 +95,14 @@ class Nvml:
     # --- XIDs: one event set and one thread for each GPU ---------------------------------
 
     def _listen(self, handle: Any, uuid: str) -> None:  # Any: pynvml's handles have no types
-        if self._tell_xid is None or uuid in self._ears:
+        if self._on_xid is None or uuid in self._listeners:
             return
-        closing = self._ears[uuid] = threading.Event()
+        closing = self._listeners[uuid] = threading.Event()
         threading.Thread(
-            target=self._hear, args=(handle, uuid, closing), name=f"xid {uuid}", daemon=True
+            target=self._report_xids, args=(handle, uuid, closing), name=f"xid {uuid}", daemon=True
         ).start()
 
-    def _hear(self, handle: Any, uuid: str, closing: threading.Event) -> None:
+    def _report_xids(self, handle: Any, uuid: str, closing: threading.Event) -> None:
         """Tell every XID of one GPU until NVML is closed.
 
         A wait that fails at once would spin (seen in other tools): every error is followed
@@ -130,15 +130,15 @@ class Nvml:
             if error.value != pynvml.NVML_ERROR_TIMEOUT:
                 raise
             return
-        if self._tell_xid is not None and event.eventType == pynvml.nvmlEventTypeXidCriticalError:
+        if self._on_xid is not None and event.eventType == pynvml.nvmlEventTypeXidCriticalError:
             instances = int(event.gpuInstanceId), int(event.computeInstanceId)
             for about in meant(uuid, self._parts.get(uuid, ()), *instances):
-                self._tell_xid(Xid(about, int(event.eventData), clock.now_s()))
+                self._on_xid(Xid(about, int(event.eventData), clock.now_s()))
 
     def _close(self) -> None:
-        for closing in self._ears.values():
+        for closing in self._listeners.values():
             closing.set()
-        self._ears = {}
+        self._listeners = {}
         if self._is_open:
             self._is_open = False
             _known(pynvml.nvmlShutdown)

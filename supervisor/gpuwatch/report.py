@@ -26,26 +26,30 @@ class GpuReport:
 
 
 def devices_of(
-    sight: GpuReport, environ: Mapping[str, str], nvidia_pci: bool, last: Optional[Devices], at_s: float = 0.0
+    report: GpuReport,
+    environ: Mapping[str, str],
+    nvidia_pci: bool,
+    last: Optional[Devices],
+    at_s: float = 0.0,
 ) -> Devices:
     """Say which GPUs workers may use, in the order that an inherited CUDA_VISIBLE_DEVICES gives.
 
     Where NVML fails after it once answered, the GPUs known until now stay, without figures:
     running workers do not need NVML, and must not be stopped for its sake.
     """
-    if sight.failed:
+    if report.failed:
         known = last.devices if last is not None else ()
-        return Devices(tuple(map(without_figures, known)), nvidia_pci, sight.problem, True, at_s)
+        return Devices(tuple(map(without_figures, known)), nvidia_pci, report.problem, True, at_s)
     value, order = environ.get("CUDA_VISIBLE_DEVICES"), environ.get("CUDA_DEVICE_ORDER")
-    whole = tuple(dict.fromkeys(gpu.parent or gpu.uuid for gpu in sight.gpus))
-    parts = {gpu.parent: [one.uuid for one in sight.gpus if one.parent == gpu.parent] for gpu in sight.gpus}
+    whole = tuple(dict.fromkeys(gpu.parent or gpu.uuid for gpu in report.gpus))
+    parts = {gpu.parent: [one.uuid for one in report.gpus if one.parent == gpu.parent] for gpu in report.gpus}
     parts.pop("", None)
     shown = visible(value, whole, parts)
-    by_uuid = {gpu.uuid: gpu for gpu in sight.gpus}
-    notes = [sight.problem]
-    if sight.gpus:
+    by_uuid = {gpu.uuid: gpu for gpu in report.gpus}
+    notes = [report.problem]
+    if report.gpus:
         notes.append(shown.note)
-    if ordinals_may_differ(value, order, [gpu.name for gpu in sight.gpus]):
+    if ordinals_may_differ(value, order, [gpu.name for gpu in report.gpus]):
         notes.append(
             f"CUDA_VISIBLE_DEVICES={value} was read in PCI order, but CUDA counts the fastest GPU first. "
             "Set CUDA_DEVICE_ORDER=PCI_BUS_ID or name UUIDs"

@@ -32,12 +32,12 @@ HANG_STEP_S = 0.1
 class SimulatedGpus:
     """N GPUs that are nothing but a file."""
 
-    def __init__(self, path: Path, count: int, tell_xid: Callable[[Xid], None]) -> None:
+    def __init__(self, path: Path, count: int, on_xid: Callable[[Xid], None]) -> None:
         self._path = path
         self._count = count
-        self._tell_xid = tell_xid
+        self._on_xid = on_xid
         self._told = {n: len(_xids(script)) for n, script in self._scripts().items()}
-        threading.Thread(target=self._hear_for_ever, name="xid", daemon=True).start()
+        threading.Thread(target=self._report_xids_for_ever, name="xid", daemon=True).start()
 
     def look(self) -> GpuReport:
         never = threading.Event()
@@ -68,13 +68,13 @@ class SimulatedGpus:
         )  # fmt: skip
         return health.lost(gpu) if script.get("lost") else health.with_health(gpu)
 
-    def _hear_for_ever(self) -> None:
+    def _report_xids_for_ever(self) -> None:
         never = threading.Event()
         while not never.wait(LOOK_FOR_XIDS_EVERY_S):
             for n, script in self._scripts().items():
                 xids = _xids(script)
                 for xid in xids[self._told.get(n, 0) :]:
-                    self._tell_xid(Xid(self.uuid(n), xid, clock.now_s()))
+                    self._on_xid(Xid(self.uuid(n), xid, clock.now_s()))
                 self._told[n] = len(xids)
 
     def _scripts(self) -> dict[int, Mapping[str, Any]]:

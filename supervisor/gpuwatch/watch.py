@@ -78,24 +78,24 @@ class Watch:
     def look_once(self) -> bool:
         """Look, tell what is news; say whether NVML failed."""
         asked_at_s = self._asked_at_s = clock.now_s()
-        sight = self._source.look()
+        report = self._source.look()
         self._asked_at_s, self._answered = None, True
-        self._tell(sight, asked_at_s)
-        return sight.failed
+        self._report(report, asked_at_s)
+        return report.failed
 
     def look_often(self, order: Look) -> None:
         """Somebody waits for what the next looks show."""
         self._order = order
         self._sooner.set()
 
-    def speak_up_if_stuck(self) -> None:
+    def report_if_stuck(self) -> None:
         """Tell that the driver hangs, once, where the present look has taken too long."""
         asked_at_s = self._asked_at_s
         limit_s = HANGS_AFTER_S if self._answered else FIRST_HANGS_AFTER_S
         if asked_at_s is not None and clock.now_s() - asked_at_s >= limit_s:
-            self._tell(GpuReport((), nvml_errors.hangs(limit_s), failed=True), asked_at_s, regularly=False)
+            self._report(GpuReport((), nvml_errors.hangs(limit_s), failed=True), asked_at_s, regularly=False)
 
-    def hear_xid(self, xid: Xid) -> None:
+    def report_xid(self, xid: Xid) -> None:
         """Tell an XID at once; the verdict follows when its burst is complete.
 
         Each number once in a burst: a GPU that is going tells the same hundreds of times.
@@ -106,7 +106,7 @@ class Watch:
             self._send(xid)
         self._sooner.set()  # the verdict wants the recovery action as it is after the fault
 
-    def judge_bursts(self) -> float:
+    def report_faults(self) -> float:
         """Tell the verdicts that are due; give the seconds until the next may be."""
         with self._lock:
             now_s = clock.now_s()
@@ -129,11 +129,11 @@ class Watch:
             return max(LOOK_MOST_OFTEN_S, order.every_s)
         return pause_after_s(failures)
 
-    def _tell(self, sight: GpuReport, asked_at_s: float, regularly: bool = True) -> None:
+    def _report(self, report: GpuReport, asked_at_s: float, regularly: bool = True) -> None:
         with self._lock:
-            if not sight.gpus:
+            if not report.gpus:
                 self._nvidia_pci = pci.has_nvidia_gpu()  # matters only where NVML shows none
-            now = devices_of(sight, os.environ, self._nvidia_pci, self._last, asked_at_s)
+            now = devices_of(report, os.environ, self._nvidia_pci, self._last, asked_at_s)
             is_first = self._last is None
             often = self._order is not None and asked_at_s < self._order.until_at_s
             due = regularly and (often or clock.now_s() - self._told_at_s >= TELL_EVERY_S)
@@ -163,14 +163,14 @@ def serve(link: socket.socket, watch: Watch) -> Exit:
     splitter = framing.LineSplitter()
     while True:
         try:
-            readable, _, _ = select.select([link], [], [], watch.judge_bursts())
+            readable, _, _ = select.select([link], [], [], watch.report_faults())
             if readable:
                 data = _receive(link)
                 if not data:
                     return Exit.FAILED if failed.is_set() else Exit.OK
                 for line in splitter.feed(data):
                     watch.look_often(messages.read(line, messages.TO_GPUWATCH))
-            watch.speak_up_if_stuck()
+            watch.report_if_stuck()
         except framing.BadLine:
             return Exit.PROTOCOL
         except (BrokenPipeError, ConnectionResetError):

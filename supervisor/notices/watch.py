@@ -41,7 +41,7 @@ class PollPace:
 
     every_s: float = 2.0  # AWS advises 5 s; of a spot notice's two minutes, each second counts
     others_every: int = 3  # rounds; the other kinds leave more time, and a round costs 2 ms
-    gate_most_s: float = 5.0  # a guess: token and first answer from a slow service; models load longer
+    first_round_most_s: float = 5.0  # a guess: token and first answer from a slow service; models load longer
     limits: Limits = field(default_factory=Limits)
 
 
@@ -81,16 +81,16 @@ def kinds_of(own: NoticesSettings) -> list[Kind]:
 class NoticeListener(Protocol):
     """Whoever acts on notices."""
 
-    def noticed(self, notice: Notice) -> None:
+    def on_notice(self, notice: Notice) -> None:
         """A notice is news."""
 
-    def awoke(self, notice: Notice) -> None:
+    def on_resume(self, notice: Notice) -> None:
         """The machine went to sleep as this notice said, and is back."""
 
-    def notices_settled(self) -> None:
+    def on_settled(self) -> None:
         """From now on workers may begin."""
 
-    def notices_in_trouble(self, text: str) -> None:
+    def on_trouble(self, text: str) -> None:
         """The service can't be read; an empty text: it can again."""
 
 
@@ -101,7 +101,7 @@ class NoticeWatch:
         self,
         settings: Settings,
         environ: Mapping[str, str],
-        hears: NoticeListener,
+        listener: NoticeListener,
         pace: PollPace = PollPace(),
         slept_s: Callable[[], float] = clock.slept_s,
     ) -> None:
@@ -109,13 +109,13 @@ class NoticeWatch:
         self.settled = False
         self._own = own
         self._environ = environ
-        self._hears = hears
+        self._listener = listener
         self._pace = pace
         self._policy = NoticePolicy(settings.supervisor.drain_s, own.rebalance_s)
         self._kinds = kinds_of(own)
         self._board = NoticeBoard()
         self._slept_s = slept_s
-        self._slept_before_s = 0.0  # when the newest notice came
+        self._slept_at_notice_s = 0.0  # when the newest notice came
         self._trouble: Optional[ImdsTrouble] = None
         self._task: Optional[asyncio.Task[None]] = None
 
@@ -129,9 +129,9 @@ class NoticeWatch:
                 "EC2 interruption monitoring off",
                 extra={"event": "notice-watch-off", "reason": off.reason, "cure": off.cure},
             )
-            self._settle()
+            self._report_settled()
             return
-        asyncio.get_running_loop().call_later(self._pace.gate_most_s, self._settle)
+        asyncio.get_running_loop().call_later(self._pace.first_round_most_s, self._report_settled)
         service = Imds(imds.endpoint_of(self._environ), self._pace.limits)
         self._task = asyncio.create_task(self._watch(service))
 
@@ -148,10 +148,10 @@ class NoticeWatch:
         assert notice is not None  # noqa: S101 - we wrote the body ourselves
         self._board = self._board.add_drill(notice)
         drill = self._board.known[-1]
-        self._tell(drill)
+        self._report(drill)
         return drill
 
-    def why_unheard(self, kind: Kind) -> str:
+    def why_ignored(self, kind: Kind) -> str:
         """Say why a real notice of this kind would change nothing here; empty: it would be taken up."""
         off = why_off(self._own, self._environ)
         if off is not None:
@@ -162,7 +162,7 @@ class NoticeWatch:
         """A person takes work again: drills are over. What AWS said stays on the board."""
         self._board = self._board.without_drills()
 
-    def picture(self, now_s: float) -> Optional[dict[str, Any]]:
+    def status(self, now_s: float) -> Optional[dict[str, Any]]:
         """Give the notice with the earliest deadline as `status --json` shows it."""
         notice = self._board.first
         if notice is None:
@@ -184,8 +184,8 @@ class NoticeWatch:
             except Exception as error:  # noqa: BLE001 - the outermost loop: a mistake of ours must not end it
                 trouble = ImdsFailed(ImdsTrouble.NONSENSE, f"a mistake of ours: {error!r}")
             if in_full or trouble is not None:
-                self._tell_trouble(trouble)
-            self._settle()
+                self._report_trouble(trouble)
+            self._report_settled()
             await asyncio.sleep(self._pace.every_s)
 
     async def _ask_all(self, service: Imds, kinds: Sequence[Kind]) -> Optional[ImdsFailed]:
@@ -206,34 +206,34 @@ class NoticeWatch:
         found = read(kind, answer, _now(), self._policy)
         self._board, news, is_withdrawn = self._board.take(kind, found)
         if news is not None:
-            self._slept_before_s = self._slept_s()
-            self._tell(news)
-        slept = self._slept_through() if is_withdrawn else None
+            self._slept_at_notice_s = self._slept_s()
+            self._report(news)
+        slept = self._hibernation_over() if is_withdrawn else None
         if slept is not None:
-            self._hears.awoke(slept)
+            self._listener.on_resume(slept)
         elif is_withdrawn:
             log.warning(
                 "interruption notice withdrawn; workers stay drained until `rem-supervisor resume`",
                 extra={"event": "notice-withdrawn", "kind": kind.value},
             )
 
-    def _slept_through(self) -> Optional[Notice]:
+    def _hibernation_over(self) -> Optional[Notice]:
         """Give the hibernation that is over, if nothing else is told; not on the service's word alone."""
         notice = self._board.known[-1]
-        has_slept = self._slept_s() - self._slept_before_s >= SLEPT_LEAST_S
+        has_slept = self._slept_s() - self._slept_at_notice_s >= SLEPT_LEAST_S
         is_over = notice.action == "hibernate" and not notice.is_drill and not self._board.told
         return notice if has_slept and is_over else None
 
-    def _tell(self, notice: Notice) -> None:
+    def _report(self, notice: Notice) -> None:
         left_s = max(0.0, notice.deadline_at_s - clock.now_s())
         facts = {"kind": notice.kind.value, "action": notice.action, "at": notice.time or None}
         log.warning(
             "interruption notice received (drill)" if notice.is_drill else "interruption notice received",
             extra={"event": "notice-received", **facts, "within_s": round(left_s, 1)},
         )
-        self._hears.noticed(notice)
+        self._listener.on_notice(notice)
 
-    def _tell_trouble(self, failed: Optional[ImdsFailed]) -> None:
+    def _report_trouble(self, failed: Optional[ImdsFailed]) -> None:
         """Say once that the service can't be read, and once that it can again."""
         trouble = failed.trouble if failed is not None else None
         if trouble is self._trouble:
@@ -246,12 +246,12 @@ class NoticeWatch:
             )
         else:
             log.info("interruption notices can be read again", extra={"event": "notices-readable"})
-        self._hears.notices_in_trouble(str(failed) if failed is not None else "")
+        self._listener.on_trouble(str(failed) if failed is not None else "")
 
-    def _settle(self) -> None:
+    def _report_settled(self) -> None:
         if not self.settled:
             self.settled = True
-            self._hears.notices_settled()
+            self._listener.on_settled()
 
 
 def _now() -> Now:

@@ -13,15 +13,15 @@ from typing import Any, Optional
 
 from supervisor.contract.wire import messages as m
 from supervisor.pool.rules.device_holds import DeviceHolds
-from supervisor.pool.rules.dispatch import hand_out, tell_wanted
+from supervisor.pool.rules.dispatch import dispatch_jobs, request_jobs
 from supervisor.pool.rules.drain import DrainDecisions
-from supervisor.pool.rules.exit_causes import death_of, with_memory, with_patience
+from supervisor.pool.rules.exit_causes import classify_exit, with_blocked_time, with_oom_fallback
 from supervisor.pool.rules.lease_extension import LeaseExtension
 from supervisor.pool.rules.messages_in import ChildMessages
 from supervisor.pool.rules.shutdown import Shutdown
 from supervisor.pool.rules.split_helpers import SplitHelpers
 from supervisor.pool.rules.start_queue import StartQueue
-from supervisor.pool.rules.work_stealing import spread
+from supervisor.pool.rules.work_stealing import even_out
 from supervisor.pool.state import slot_types as sl
 from supervisor.pool.state.events import (
     BROKER,
@@ -30,8 +30,8 @@ from supervisor.pool.state.events import (
     Died,
     DrainSlots,
     Due,
-    Heard,
     Member,
+    MessageReceived,
     Mode,
     Paused,
     PoolEvent,
@@ -54,10 +54,10 @@ class Pool(PoolState):
         super().__init__(read_ahead)
         self.device_holds = DeviceHolds()
         self.split_helpers = SplitHelpers()
-        self._finishing = DrainDecisions()
+        self._drain_decisions = DrainDecisions()
         self._lease_extension = LeaseExtension()
         self._start_queue = StartQueue(loading_most)
-        self._ending = Shutdown(unready_most_s)
+        self._shutdown = Shutdown(unready_most_s)
         self._messages = ChildMessages(self, self.device_holds, self.split_helpers)
 
     def take(self, event: PoolEvent, now_s: float) -> list[Action]:
@@ -70,69 +70,73 @@ class Pool(PoolState):
         No other event may be taken before the last step.
         """
         self.actions = []
-        _TAKERS[type(event)](self, event, now_s)
-        if is_mere_sign(event):
+        _HANDLERS[type(event)](self, event, now_s)
+        if is_sign_of_life(event):
             yield from self.actions
             return
         self._start_queue.start_next(self, self.device_holds, now_s)
         yield from self.actions
         self.actions = []
-        self._settle(now_s)
+        self._apply_rules(now_s)
         yield from self.actions
 
     def next_wake_s(self) -> Optional[float]:
         """Say when `Due` is wanted, if at all."""
         wakes = [member.slot.wake_at_s for member in self.members.values()]
-        wakes += [self._lease_extension.wake_at_s, self.device_holds.next_wake_s(), self._finishing.wake_at_s]
-        wakes += self._ending.next_wakes_s(self)
+        wakes += [
+            self._lease_extension.wake_at_s,
+            self.device_holds.next_wake_s(),
+            self._drain_decisions.wake_at_s,
+        ]
+        wakes += self._shutdown.next_wakes_s(self)
         return min((wake for wake in wakes if wake is not None), default=None)
 
-    def _settle(self, now_s: float) -> None:
+    def _apply_rules(self, now_s: float) -> None:
         """Bring jobs to workers, the broker up to date, and a stop or drain to its end.
 
         After every event each rule is asked once, in this order.
         """
-        self._finishing.settle(self, now_s)
-        hand_out(self, self.split_helpers, now_s)
-        spread(self, self.split_helpers, now_s)
-        self.split_helpers.settle(self)
+        self._drain_decisions.after_event(self, now_s)
+        dispatch_jobs(self, self.split_helpers, now_s)
+        even_out(self, self.split_helpers, now_s)
+        self.split_helpers.after_event(self)
         self._give_back_waiting()
-        self._lease_extension.settle(self, now_s)
-        self._end_drain()
-        self.device_holds.settle(self, now_s)
+        self._lease_extension.after_event(self, now_s)
+        self._finish_drain()
+        self.device_holds.after_event(self, now_s)
         self._start_queue.start_next(self, self.device_holds, now_s)  # of what care let go
-        tell_wanted(self)  # after the starts: the broker it wakes would compete with a newborn for a core
-        self._ending.settle(self, now_s)
+        request_jobs(self)  # after the starts: the broker it wakes would compete with a newborn for a core
+        self._shutdown.after_event(self, now_s)
 
     def _give_back_waiting(self) -> None:
         """Give jobs back to the queue that no slot here can take soon."""
-        if self.takers() or self._is_staffing():
+        if self.takers() or self._awaits_first_workers():
             return
         for entry in self.jobs.waiting():
             why = "no slot can take it soon" if self.mode is Mode.RUNNING else self.mode.value
             release = m.Release(entry.card.job_id, why, entry.card.attempt)
             self.send(BROKER, self.jobs.end(entry, release))
 
-    def _is_staffing(self) -> bool:
+    def _awaits_first_workers(self) -> bool:
         """Workers are still to come: what a dead supervisor left waits for them, not for the queue."""
         fresh = all(w.slot.state is SlotState.STOPPED and not w.slot.spawned_at_s for w in self.workers())
         return self.mode is Mode.RUNNING and fresh
 
-    def _end_drain(self) -> None:
+    def _finish_drain(self) -> None:
         if self.mode is Mode.DRAINING and not any(w.slot.state in sl.ALIVE for w in self.workers()):
             self.mode, self.deadline_at_s = Mode.DRAINED, None  # met: a later stop has its own
             self.note("info", "drained", {"event": "drained"})
 
     # --- events -----------------------------------------------------------------------
 
-    def _on_heard(self, event: Heard, now_s: float) -> None:
+    def _on_message(self, event: MessageReceived, now_s: float) -> None:
         member = self.members.get(event.name)
         if member is not None:
             self._messages.take(member, event.message, now_s)
 
     def _on_slot_event(self, event: SlotEvent, now_s: float) -> None:
         member = self.members[event.name]
-        self.decide(member, with_patience(member, event.event, now_s), now_s)
+        self.decide(member, with_blocked_time(member, event.event, now_s), now_s)
         if event.name == BROKER and isinstance(event.event, sl.Spawned) and self.mode is Mode.STOPPING:
             by_s = now_s if self.deadline_at_s is None else self.deadline_at_s
             self.decide(member, sl.BeginDrain(by_s, "stopping"), now_s)
@@ -141,7 +145,7 @@ class Pool(PoolState):
         member = self.members[event.name]
         member.free, member.moves, member.gone_at_s = 0, -1, now_s
         charged = True
-        death = death_of(member, event)
+        death = classify_exit(member, event)
         member.by_device = False
         if death is not Death.ORDERED:
             jobs = tuple(entry.card.job_id for entry in self.jobs.given_to(event.name))
@@ -149,12 +153,12 @@ class Pool(PoolState):
             ended = death.value, event.returncode, event.out_of_memory
             self.actions.append(Crashed(member.slot, *ended, jobs, xids))
         if member.slot.kind == "worker":
-            self.split_helpers.died(self, event.name, death is Death.ORDERED)
+            self.split_helpers.on_exit(self, event.name, death is Death.ORDERED)
             charged = self._take_jobs_back(member, death)
         if event.name == BROKER:
             self.outages.forget_broker()
         exited = sl.Exited(event.returncode, charged, event.jitter_ratio, event.said, event.cure)
-        self.decide(member, with_memory(self, member, exited, event.out_of_memory), now_s)
+        self.decide(member, with_oom_fallback(self, member, exited, event.out_of_memory), now_s)
 
     def _take_jobs_back(self, member: Member, death: Death) -> bool:
         """Free a dead worker's jobs; say whether its death counts against the slot."""
@@ -201,7 +205,7 @@ class Pool(PoolState):
         self.decide(member, sl.Begin(), now_s)
 
     def _on_stop(self, event: Stop, now_s: float) -> None:
-        self._ending.stop(self, event, now_s)
+        self._shutdown.stop(self, event, now_s)
 
     def _on_due(self, event: Due, now_s: float) -> None:
         for member in self.members.values():
@@ -222,24 +226,24 @@ class Pool(PoolState):
             {"event": "supervisor-paused", **facts},
         )
         for member in self.members.values():
-            member.heard_at_s += event.lost_s
-            self.decide(member, sl.Unheard(event.lost_s), now_s)
-        self.jobs.pass_over(event.lost_s)
-        self.device_holds.pass_over(event.lost_s)
-        self._ending.pass_over(event.lost_s, now_s)
+            member.last_message_at_s += event.lost_s
+            self.decide(member, sl.SupervisorPaused(event.lost_s), now_s)
+        self.jobs.exclude_pause(event.lost_s)
+        self.device_holds.exclude_pause(event.lost_s)
+        self._shutdown.exclude_pause(event.lost_s, now_s)
 
 
-def is_mere_sign(event: PoolEvent) -> bool:
+def is_sign_of_life(event: PoolEvent) -> bool:
     """Say whether this is one of the frequent words of children that prove life and no more.
 
     They move no slot, job or place, and `next_wake_s` only to a later moment: who does nothing
     after one of them misses nothing. 64 workers say six of them a second.
     """
-    return isinstance(event, Heard) and isinstance(event.message, (m.Beat, m.QueueState))
+    return isinstance(event, MessageReceived) and isinstance(event.message, (m.Beat, m.QueueState))
 
 
-_TAKERS: Mapping[type, Any] = {
-    Heard: Pool._on_heard,
+_HANDLERS: Mapping[type, Any] = {
+    MessageReceived: Pool._on_message,
     SlotEvent: Pool._on_slot_event,
     Died: Pool._on_died,
     DrainSlots: Pool._on_drain,

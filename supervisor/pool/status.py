@@ -45,9 +45,9 @@ class Facts:
 
 
 def take(pool: Pool, facts: Facts) -> dict[str, Any]:
-    """Build the picture, ready for JSON."""
+    """Build the status, ready for JSON."""
     waiting = len(pool.jobs.waiting())
-    picture: dict[str, Any] = {
+    status: dict[str, Any] = {
         "version": VERSION,
         "supervisor": {
             **_health_facts(pool, facts.now_s, facts.started_at_s, facts.wanted_device),
@@ -79,16 +79,16 @@ def take(pool: Pool, facts: Facts) -> dict[str, Any]:
         },
         "crashes": [_crash(crash, facts.now_unix_s) for crash in facts.crashes],
     }
-    picture["supervisor"]["health"] = degraded.health(picture)
-    picture["supervisor"]["degraded"] = degraded.reasons(picture)
-    return picture
+    status["supervisor"]["health"] = degraded.health(status)
+    status["supervisor"]["degraded"] = degraded.reasons(status)
+    return status
 
 
-def gist(pool: Pool, now_s: float, started_at_s: float, wanted_device: str = "auto") -> dict[str, Any]:
+def summary(pool: Pool, now_s: float, started_at_s: float, wanted_device: str = "auto") -> dict[str, Any]:
     """Build only what `degraded.py` reads: systemd is told after each event."""
     return {
         "supervisor": _health_facts(pool, now_s, started_at_s, wanted_device),
-        "slots": [_life(member, now_s, started_at_s) for member in pool.members.values()],
+        "slots": [_slot_summary(member, now_s, started_at_s) for member in pool.members.values()],
     }
 
 
@@ -139,7 +139,7 @@ def _slot(pool: Pool, member: Member, facts: Facts) -> dict[str, Any]:
         if e.slot == slot.name and e.stage in (Stage.GIVEN, Stage.STAGED)
     ]
     return {
-        **_life(member, facts.now_s, facts.started_at_s),
+        **_slot_summary(member, facts.now_s, facts.started_at_s),
         "hold": slot.hold.value or None,
         "pid": slot.pid if alive and slot.pid else None,
         "uptime_s": round(facts.now_s - slot.spawned_at_s, 1) if alive else None,
@@ -153,11 +153,11 @@ def _slot(pool: Pool, member: Member, facts: Facts) -> dict[str, Any]:
         "realtime_factor": round(speed, 2) if speed is not None else None,
         "batch_size": member.rows if alive else None,
         "batch_token_ms": dict(member.token_ms) if alive else {},
-        "memory": pool.memory.rung(member.device, _model(member)).words or None,
+        "memory": pool.memory.limits_of(member.device, _model(member)).words or None,
     }
 
 
-def _life(member: Member, now_s: float, started_at_s: float) -> dict[str, Any]:
+def _slot_summary(member: Member, now_s: float, started_at_s: float) -> dict[str, Any]:
     slot = member.slot
     return {
         "name": slot.name,

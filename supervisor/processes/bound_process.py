@@ -27,7 +27,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-def tied_command(module: str, args: Sequence[str]) -> list[str]:
+def bound_command(module: str, args: Sequence[str]) -> list[str]:
     """Give the command for `python -m module args...`, tied to this process's life."""
     program = module_command(module, args)
     # -I -S: nothing but the standard library; the program itself starts afresh.

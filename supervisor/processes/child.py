@@ -25,7 +25,7 @@ from supervisor.contract.wire import messages as m
 from supervisor.processes.child_output import ChildOutput
 from supervisor.processes.fair_reader import FairReader
 from supervisor.processes.orphan_reaper import is_ours_to_reap
-from supervisor.processes.spawning import has_pidfds, open_pidfd, spawn, take_place
+from supervisor.processes.spawning import has_pidfds, lock_place, open_pidfd, spawn
 
 log = logging.getLogger(__name__)
 
@@ -52,16 +52,16 @@ class ChildSpec:
 class ChildListener(Protocol):
     """Whoever owns children and wants to hear of them."""
 
-    def heard(self, name: str, message: m.Message) -> None:
+    def on_message(self, name: str, message: m.Message) -> None:
         """A message came on the link, checked and allowed."""
 
-    def printed(self, name: str, line: str) -> None:
+    def on_output(self, name: str, line: str) -> None:
         """A line came on its standard output or error."""
 
-    def broke(self, name: str, why: str) -> None:
+    def on_broken_link(self, name: str, why: str) -> None:
         """The link can't be used any more, though the process may live."""
 
-    def died(self, name: str, returncode: int) -> None:
+    def on_exit(self, name: str, returncode: int) -> None:
         """The process is reaped; nothing more will come from it."""
 
 
@@ -71,21 +71,21 @@ class NullListener:
     def __init__(self, end: Callable[[], None]) -> None:
         self._end = end
 
-    def heard(self, name: str, message: m.Message) -> None: ...
+    def on_message(self, name: str, message: m.Message) -> None: ...
 
-    def printed(self, name: str, line: str) -> None: ...
+    def on_output(self, name: str, line: str) -> None: ...
 
-    def broke(self, name: str, why: str) -> None: ...
+    def on_broken_link(self, name: str, why: str) -> None: ...
 
-    def died(self, name: str, returncode: int) -> None:
+    def on_exit(self, name: str, returncode: int) -> None:
         self._end()
 
 
 class Child:
-    """A running process in a slot. Made by `start`, useless after `died`."""
+    """A running process in a slot. Made by `start`, useless after `on_exit`."""
 
     def __init__(
-        self, spec: ChildSpec, listener: ChildListener, loop: asyncio.AbstractEventLoop, life: str = ""
+        self, spec: ChildSpec, listener: ChildListener, loop: asyncio.AbstractEventLoop, instance_id: str = ""
     ) -> None:
         self.name = spec.name
         self._listener = listener
@@ -100,8 +100,8 @@ class Child:
         out_fd, out_theirs = os.pipe()
         lock_fd = -1
         try:
-            lock_fd = take_place(spec.lock_path) if spec.lock_path else -1
-            self.pid = _start(spec, life, theirs.fileno(), out_theirs, lock_fd)
+            lock_fd = lock_place(spec.lock_path) if spec.lock_path else -1
+            self.pid = _start(spec, instance_id, theirs.fileno(), out_theirs, lock_fd)
         except BaseException:
             self._link.close()
             os.close(out_fd)
@@ -113,8 +113,8 @@ class Child:
                 os.close(lock_fd)
         self._returncode: Optional[int] = None
         self._pidfd = -1
-        self._heard = FairReader(loop, self._link.fileno(), self._on_link, self._hear)
-        self._output = ChildOutput(self.name, out_fd, loop, self._print)
+        self._heard = FairReader(loop, self._link.fileno(), self._on_link, self._on_line)
+        self._output = ChildOutput(self.name, out_fd, loop, self._report_output)
         self._watch()
 
     def send(self, message: m.Message) -> None:
@@ -124,7 +124,7 @@ class Child:
         idle = not self._unsent
         self._unsent += m.write(message)
         if len(self._unsent) > WRITE_BYTES_MOST:
-            self._break("it does not read its messages")
+            self._report_broken_link("it does not read its messages")
         elif idle:
             self._flush()
 
@@ -162,9 +162,9 @@ class Child:
             os.killpg(self.pid, signal.SIGKILL)
         with contextlib.ExitStack() as always:
             # Whatever its last words did: a slot that never hears of its death is lost.
-            always.callback(self._listener.died, self.name, returncode)
+            always.callback(self._listener.on_exit, self.name, returncode)
             always.callback(self._let_go)
-            self._hear_the_rest()
+            self._read_the_rest()
 
     # --- inside ---------------------------------------------------------------------
 
@@ -174,7 +174,7 @@ class Child:
             try:
                 self._pidfd = open_pidfd(self.pid)
             except OSError:
-                self._loop.call_later(ASK_EVERY_S, self._ask)
+                self._loop.call_later(ASK_EVERY_S, self._poll_exit)
         if self._pidfd >= 0:
             self._loop.add_reader(self._pidfd, self._on_pidfd)
 
@@ -183,9 +183,9 @@ class Child:
         self.reap()
         if self._returncode is None:
             self._loop.remove_reader(self._pidfd)
-            self._loop.call_later(ASK_EVERY_S, self._ask)
+            self._loop.call_later(ASK_EVERY_S, self._poll_exit)
 
-    def _ask(self) -> None:
+    def _poll_exit(self) -> None:
         self.reap()
         if self._returncode is None:
             self._watch()
@@ -209,7 +209,7 @@ class Child:
             return None
         return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
-    def _hear_the_rest(self) -> None:
+    def _read_the_rest(self) -> None:
         dropped = self._heard.finish(LAST_READS_MOST, LAST_MESSAGES_MOST)
         if dropped:
             facts = {"child": self.name, "messages": dropped}
@@ -241,16 +241,16 @@ class Child:
         try:
             self._heard.waiting.extend(self._splitter.feed(data))
         except framing.BadLine as error:
-            self._break(f"it sent what is no message: {error}")
+            self._report_broken_link(f"it sent what is no message: {error}")
         return True
 
-    def _hear(self, line: bytes) -> None:
+    def _on_line(self, line: bytes) -> None:
         try:
             message = self._read(line)
         except framing.BadLine as error:
-            self._break(f"it sent what is no message: {error}")
+            self._report_broken_link(f"it sent what is no message: {error}")
         else:
-            self._listener.heard(self.name, message)
+            self._listener.on_message(self.name, message)
 
     def _on_end_of_link(self) -> None:
         """Mostly it is about to end; if not, somebody must know that it is deaf."""
@@ -266,11 +266,11 @@ class Child:
 
     def _still_there(self) -> None:
         if self._returncode is None:
-            self._listener.broke(self.name, "it closed its link but goes on living")
+            self._listener.on_broken_link(self.name, "it closed its link but goes on living")
 
-    def _break(self, why: str) -> None:
+    def _report_broken_link(self, why: str) -> None:
         self.close_link()
-        self._listener.broke(self.name, why)
+        self._listener.on_broken_link(self.name, why)
 
     def _flush(self) -> None:
         try:
@@ -287,8 +287,8 @@ class Child:
         else:
             self._loop.remove_writer(self._link.fileno())
 
-    def _print(self, line: str) -> None:
-        self._listener.printed(self.name, line)
+    def _report_output(self, line: str) -> None:
+        self._listener.on_output(self.name, line)
 
 
 def watch_without_pidfd(loop: asyncio.AbstractEventLoop, reap_all: Callable[[], None]) -> None:
@@ -297,16 +297,16 @@ def watch_without_pidfd(loop: asyncio.AbstractEventLoop, reap_all: Callable[[], 
         loop.add_signal_handler(signal.SIGCHLD, reap_all)
 
 
-def _start(spec: ChildSpec, life: str, link_fd: int, out_fd: int, lock_fd: int) -> int:
+def _start(spec: ChildSpec, instance_id: str, link_fd: int, out_fd: int, lock_fd: int) -> int:
     """Start the process; give its pid, which then stands in the lock file too."""
-    mark = f"{life}/{spec.name}"
+    mark = f"{instance_id}/{spec.name}"
     environment = {
         **spec.environment,
         child_bootstrap.LINK_FD: str(link_fd),
         child_bootstrap.PARENT_PID: str(os.getpid()),
-        child_bootstrap.LIFE: mark,
+        child_bootstrap.INSTANCE_VARIABLE: mark,
     }
-    command = [*spec.command, child_bootstrap.LIFE_OPTION, mark] if spec.hides_memory else spec.command
+    command = [*spec.command, child_bootstrap.INSTANCE_OPTION, mark] if spec.hides_memory else spec.command
     inherited = [fd for fd in (link_fd, lock_fd) if fd >= 0]
     pid = spawn(command, environment, out_fd, inherited)
     if lock_fd >= 0:

@@ -84,19 +84,19 @@ class ChildOutput:
     def _cut(self, size_bytes: int) -> None:
         if size_bytes > 0:
             self._cut_bytes += size_bytes
-            self._tell_soon()
+            self._report_soon()
 
     def _drop(self, count: int, last: bytes) -> None:
         self._dropped_count += count
         self._dropped_last = last
-        self._tell_soon()
+        self._report_soon()
 
-    def _tell_soon(self) -> None:
+    def _report_soon(self) -> None:
         self._turns.is_flood = True
         if self._telling is None:
-            self._telling = self._loop.call_later(TELL_EVERY_S, self._tell)
+            self._telling = self._loop.call_later(TELL_EVERY_S, self._report_dropped)
 
-    def _tell(self) -> None:
+    def _report_dropped(self) -> None:
         """Say how many lines, and bytes of long ones, were dropped since that was said last."""
         if self._telling is not None:
             self._telling.cancel()
@@ -120,6 +120,6 @@ class ChildOutput:
         os.close(self._fd)
         self._fd = -1
         last = self._dropped_last.split(b"\n")[-LAST_LINES_MOST:] if self._dropped_count else []
-        self._tell()
+        self._report_dropped()
         for line in (*self._turns.waiting, *last, self._rest):
             self._pass_on(line)

@@ -26,7 +26,7 @@ class Effects:
     """The children of this process, by the name of their slot."""
 
     def __init__(self, listener: ChildListener, post: Callable[[ev.PoolEvent], None]) -> None:
-        self.life = stray_processes.new_life()
+        self.instance_id = stray_processes.new_instance_id()
         self.child_specs: dict[str, ChildSpec] = {}
         self.children: dict[str, Child] = {}
         self.left_behind: list[Child] = []  # hang in the driver; reaped if they ever end
@@ -60,34 +60,38 @@ class Effects:
             return sl.SpawnFailed("the model is not available yet", blocked=True)
         try:
             self._wait_for_none_of(name)
-            self.children[name] = Child(self.child_specs[name], self._listener, self._loop, self.life)
+            self.children[name] = Child(self.child_specs[name], self._listener, self._loop, self.instance_id)
         except PlaceTaken as error:
             # Nothing that bears this slot's mark should live now: it left its group, and keeps the place.
-            self.end_survivors(self.life, name)
+            self.end_strays(self.instance_id, name)
             return sl.SpawnFailed(str(error), blocked=True)
         except OSError as error:
             return sl.SpawnFailed(str(error), self.jitter_ratio())
         self._groups[name] = self.children[name].pid
         return None
 
-    def end_survivors(self, life: str, slot: str = "", spared: str = "") -> None:
-        """Kill what bears a life's mark, but for the slot `spared`; say so."""
-        for survivor in stray_processes.find(life, slot):
-            if survivor.slot != spared:
-                stray_processes.end(survivor, life)
-                facts = {"slot": survivor.slot, "pid": survivor.pid, "former_life": life != self.life}
+    def end_strays(self, instance_id: str, slot: str = "", spared: str = "") -> None:
+        """Kill what bears a instance_id's mark, but for the slot `spared`; say so."""
+        for stray in stray_processes.find(instance_id, slot):
+            if stray.slot != spared:
+                stray_processes.end(stray, instance_id)
+                facts = {
+                    "slot": stray.slot,
+                    "pid": stray.pid,
+                    "former_life": instance_id != self.instance_id,
+                }
                 log.warning("stray process killed", extra={"event": "stray-process-killed", **facts})
 
-    def end_former_life(self, state_path: Path, write: Callable[[str, dict[str, Any]], None]) -> None:
+    def end_former_instance(self, state_path: Path, write: Callable[[str, dict[str, Any]], None]) -> None:
         """End what the last supervisor on this state directory left; its broker has time to give back.
 
         `write` writes a small file in the state directory.
         """
-        former = stray_processes.former_life(state_path)
-        self.end_survivors(former, spared=ev.BROKER)
-        self._loop.call_later(BROKER_LEAVES_S, self.end_survivors, former)
+        former = stray_processes.former_instance_id(state_path)
+        self.end_strays(former, spared=ev.BROKER)
+        self._loop.call_later(BROKER_LEAVES_S, self.end_strays, former)
         try:
-            write(stray_processes.LIFE_FILE, {"life": self.life})
+            write(stray_processes.LIFE_FILE, {"life": self.instance_id})
         except OSError as error:
             log.warning(
                 "could not save instance id; stray processes will not be cleaned up at the next start",
@@ -126,7 +130,7 @@ class Effects:
                 "process that survived SIGKILL has ended",
                 extra={"event": "unkillable-process-ended", "slot": name, "pid": child.pid},
             )
-            self._post(ev.SlotEvent(name, sl.Buried()))
+            self._post(ev.SlotEvent(name, sl.LeftBehindExited()))
 
         self.left_behind.append(child)
         child.leave_behind(end)

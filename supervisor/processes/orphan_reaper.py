@@ -18,7 +18,7 @@ def is_ours_to_reap() -> bool:
     return os.getpid() == 1
 
 
-def reap_strangers(is_ours: Callable[[int], bool], reap_ours: Callable[[], None]) -> int:
+def reap_orphans(is_ours: Callable[[int], bool], reap_ours: Callable[[], None]) -> int:
     """Reap every dead process that is not a child of ours; give their number.
 
     Looks before it takes (WNOWAIT). A dead child of ours may stand in front of the others:

@@ -56,7 +56,7 @@ def _popen(
     return process.pid
 
 
-def take_place(path: str) -> int:
+def lock_place(path: str) -> int:
     """Lock the place's file without waiting. The descriptor is the lock: the last holder frees it."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:

@@ -3,7 +3,7 @@
 Each supervisor draws a mark at its start; every child has it in its environment, with the slot's name,
 and so has whatever a child starts. The broker hides its environment: its mark is on its command line, too.
 A process that left its group and session, or outlived its supervisor, is known by it; nothing else ever
-bears it. Which mark the former life on this state directory had stands there in a file. A process that
+bears it. Which mark the former instance_id on this state directory had stands there in a file. A process that
 clears its environment is not found: if it holds a device's lock, its slot still waits for it and names it.
 """
 
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from supervisor.contract.child_bootstrap import LIFE, LIFE_OPTION
+from supervisor.contract.child_bootstrap import INSTANCE_OPTION, INSTANCE_VARIABLE
 
 LIFE_FILE = "life.json"
 
@@ -31,54 +31,54 @@ class StrayProcess:
     slot: str
 
 
-def new_life() -> str:
-    """Draw a mark that no other life has."""
+def new_instance_id() -> str:
+    """Draw a mark that no other instance_id has."""
     return secrets.token_hex(16)
 
 
-def former_life(state_path: Path) -> str:
+def former_instance_id(state_path: Path) -> str:
     """Give the mark of the last supervisor on this state directory; empty where nothing tells."""
     try:
-        life = json.loads((state_path / LIFE_FILE).read_text(encoding="utf-8"))["life"]
+        instance_id = json.loads((state_path / LIFE_FILE).read_text(encoding="utf-8"))["life"]
     except (OSError, ValueError, TypeError, KeyError):
         return ""
-    return life if isinstance(life, str) and len(life) == 32 else ""
+    return instance_id if isinstance(instance_id, str) and len(instance_id) == 32 else ""
 
 
-def find(life: str, slot: str = "") -> list[StrayProcess]:
-    """Give the processes that bear a life's mark, of one slot or of all. This process is none of them."""
-    if not life:
+def find(instance_id: str, slot: str = "") -> list[StrayProcess]:
+    """Return the processes marked with an instance id, of one slot or of all, without this process."""
+    if not instance_id:
         return []
     found = []
     for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
         if name.isdigit() and int(name) != os.getpid():
-            theirs = _slot_of(int(name), life)
+            theirs = _slot_of(int(name), instance_id)
             if theirs and slot in ("", theirs):
                 found.append(StrayProcess(int(name), theirs))
     return found
 
 
-def end(survivor: StrayProcess, life: str) -> None:
+def end(stray: StrayProcess, instance_id: str) -> None:
     """Kill a process if it still is the one that was found."""
     if not hasattr(os, "pidfd_open"):
         return  # its number may be somebody else's by now
     with contextlib.suppress(OSError):
-        pidfd = os.pidfd_open(survivor.pid)
+        pidfd = os.pidfd_open(stray.pid)
         try:
-            if _slot_of(survivor.pid, life) == survivor.slot:
+            if _slot_of(stray.pid, instance_id) == stray.slot:
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         finally:
             os.close(pidfd)
 
 
-def _slot_of(pid: int, life: str) -> str:
-    """Give the slot in a process's mark; empty where it bears none of this life, or is dead or not ours."""
-    begin, folder = f"{LIFE}={life}/".encode(), Path(f"/proc/{pid}")
+def _slot_of(pid: int, instance_id: str) -> str:
+    """Return the slot in a process's mark; empty if it has another mark or none, or cannot be read."""
+    begin, folder = f"{INSTANCE_VARIABLE}={instance_id}/".encode(), Path(f"/proc/{pid}")
     try:
         try:
             entries = (folder / "environ").read_bytes().split(b"\0")
         except PermissionError:
-            begin = f"{life}/".encode()
+            begin = f"{instance_id}/".encode()
             entries = _after_option((folder / "cmdline").read_bytes().split(b"\0"))
     except OSError:
         return ""
@@ -88,7 +88,7 @@ def _slot_of(pid: int, life: str) -> str:
 
 def _after_option(words: Sequence[bytes]) -> list[bytes]:
     """Give the mark on a command line: the word after the option."""
-    return [word for option, word in zip(words, words[1:]) if option == LIFE_OPTION.encode()]
+    return [word for option, word in zip(words, words[1:]) if option == INSTANCE_OPTION.encode()]
 
 
 def alive_in_group(group: int) -> list[int]:

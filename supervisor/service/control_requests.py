@@ -41,7 +41,7 @@ class ControlRequests:
         return verb(request)
 
     def _status(self, request: dict[str, Any]) -> dict[str, Any]:
-        return {"status": self._service.picture()}
+        return {"status": self._service.status()}
 
     def _settings(self, request: dict[str, Any]) -> dict[str, Any]:
         """Give the settings in force; nothing in them is secret."""
@@ -76,7 +76,7 @@ class ControlRequests:
         names = self._names(request)
         self._service.notices.resumed()
         self._service.post(ev.Resume(names))
-        self._service.staff()
+        self._service.create_slots()
         return {"text": control_replies.of_resume(self._service.pool, names)}
 
     def _restart(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class ControlRequests:
         else:
             order = sl.Kill("restart asked for") if slot.state in sl.ALIVE else sl.Begin()
             self._service.post(ev.SlotEvent(slot.name, order))
-        self._service.staff()  # a slot whose model is not here is held again, with the reason
+        self._service.create_slots()  # a slot whose model is not here is held again, with the reason
         self._refuse_if_held(slot.name, f"`rem-supervisor release {slot.name}` lets it try again")
         return {"text": control_replies.of_restart(pool, pool.members[slot.name], slot.state, drain_s)}
 
@@ -114,7 +114,7 @@ class ControlRequests:
         if again:
             return again
         self._service.post(ev.ReleaseSlot(slot.name))
-        self._service.staff()
+        self._service.create_slots()
         self._refuse_if_held(slot.name, "Correct that first")
         pool = self._service.pool
         member = pool.members[slot.name]
@@ -152,7 +152,7 @@ class ControlRequests:
         except ValueError as error:
             raise RequestRefused(f"no such drill: {error}") from error
         left_s = max(0.0, notice.deadline_at_s - clock.now_s())
-        unheard = self._service.notices.why_unheard(kind)
+        unheard = self._service.notices.why_ignored(kind)
         return {"text": control_replies.of_notice(self._service.pool, notice.why, left_s, unheard)}
 
     def _names(self, request: dict[str, Any]) -> tuple[str, ...]:

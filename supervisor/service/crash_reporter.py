@@ -21,7 +21,7 @@ from supervisor.service.crash_records import CrashLog, CrashRecord, LastLines
 
 log = logging.getLogger(__name__)
 
-WORDS_AFTER_S = 0.005  # a small program runs its first statement within 3 ms of its ancestor's death
+WRITE_AFTER_S = 0.005  # a small program runs its first statement within 3 ms of its ancestor's death
 
 
 class CrashReporter:
@@ -42,9 +42,9 @@ class CrashReporter:
         """Keep words with the facts of this moment; they are said soon."""
         self._unsaid += [self._record(word) if isinstance(word, ev.Crashed) else word for word in words]
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(WORDS_AFTER_S, self.say)
+            self._timer = asyncio.get_running_loop().call_later(WRITE_AFTER_S, self.write)
 
-    def say(self) -> None:
+    def write(self) -> None:
         """Say everything that is still unsaid."""
         if self._timer is not None:
             self._timer.cancel()
@@ -58,12 +58,12 @@ class CrashReporter:
 
     def join_xid(self, uuid: str, xid: int) -> None:
         """Note a fault that the driver told of in the records of those that died of it just before."""
-        self.say()
+        self.write()
         self._crashes.join(uuid, xid, clock.wall_unix_s())
 
     def newest(self, count: int) -> list[dict[str, Any]]:
         """Give the newest records of deaths, the newest first."""
-        self.say()
+        self.write()
         return self._crashes.newest(count)
 
     def _record(self, crash: ev.Crashed) -> CrashRecord:

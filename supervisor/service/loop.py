@@ -21,7 +21,7 @@ from supervisor.contract.wire import messages as m
 from supervisor.notices.notice import Notice
 from supervisor.notices.watch import NoticeWatch
 from supervisor.pool import status
-from supervisor.pool.pool import Pool, is_mere_sign
+from supervisor.pool.pool import Pool, is_sign_of_life
 from supervisor.pool.rules.shutdown import GIVE_UP_WITHIN_S
 from supervisor.pool.state import events as ev
 from supervisor.pool.state import slot_types as sl
@@ -29,7 +29,7 @@ from supervisor.processes import child_specs
 from supervisor.processes.child import watch_without_pidfd
 from supervisor.processes.effects import Effects
 from supervisor.processes.oom_kills import OomEvidence
-from supervisor.processes.orphan_reaper import is_ours_to_reap, reap_strangers
+from supervisor.processes.orphan_reaper import is_ours_to_reap, reap_orphans
 from supervisor.processes.relayed_output import pass_on
 from supervisor.service import exit_words
 from supervisor.service.crash_reporter import CrashReporter
@@ -64,7 +64,7 @@ class Service:
         own = loaded.settings
         self.pool = Pool(own.queue.read_ahead, own.supervisor.loading_most, own.supervisor.nothing_ready_s)
         self.started_at_s = clock.now_s()
-        self.systemd_status = SystemdStatus(Notifier(environ), self.pool, self._gist)
+        self.systemd_status = SystemdStatus(Notifier(environ), self.pool, self._summary)
         self._environ = environ
         self._make_worker = make_worker
         self._events: deque[ev.PoolEvent] = deque()
@@ -72,8 +72,8 @@ class Service:
         self._timer: Optional[asyncio.TimerHandle] = None
         self._pause_detector = PauseDetector(self._on_pulse)
         self._is_after_due = False
-        self._status_file = StatusFile(state, self.picture, self._on_state_lost)
-        self.crash_reporter = CrashReporter(state.path, self.picture_of_device)
+        self._status_file = StatusFile(state, self.status, self._on_state_lost)
+        self.crash_reporter = CrashReporter(state.path, self.device_status)
         self._oom = OomEvidence()
 
     @property
@@ -97,8 +97,8 @@ class Service:
             self._loop.add_signal_handler(signum, self.stop, signal.Signals(signum).name)
         self._loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         self.notices.start()
-        self.effects.end_former_life(self.state.path, self.state.write)
-        self._hire()
+        self.effects.end_former_instance(self.state.path, self.state.write)
+        self._create_own_slots()
         self.systemd_status.begin()
         self._pause_detector.begin()
         gc.freeze()  # modules and settings stay: looking through them again would only hold the loop up
@@ -106,7 +106,7 @@ class Service:
         # All is ended well: an impatient second SIGTERM must not turn the exit code into its own.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
         self.notices.stop()
-        self.crash_reporter.say()
+        self.crash_reporter.write()
         ended = {"state": "stopped", "exit_code": int(end.code), "reason": end.why}
         self._status_file.write(clock.now_s(), ended)
         log.info(
@@ -157,7 +157,7 @@ class Service:
         Events that come up meanwhile (a start that answers at once) wait their turn. Words come later:
         a dead worker's replacement must not wait for the log and the crash record.
         """
-        self._look_for_pause()
+        self._detect_pause()
         self._events.append(event)
         if self._busy:
             return
@@ -180,22 +180,22 @@ class Service:
             if words:
                 self._status_file.note_news()
                 self.crash_reporter.take(words)
-        if not self._is_after_due and not is_mere_sign(event):
+        if not self._is_after_due and not is_sign_of_life(event):
             self._is_after_due = True
             self._loop.call_soon(self._after_events)
 
     def _on_pulse(self) -> None:
-        self._look_for_pause()
+        self._detect_pause()
         self._status_file.look_if_due(clock.now_s())
 
-    def _look_for_pause(self) -> None:
+    def _detect_pause(self) -> None:
         """Before anything is decided by the clock: did this process run all the time?"""
         lost_s = self._pause_detector.missed_s(clock.now_s())
         if lost_s:
-            self.systemd_status.woke()
+            self.systemd_status.on_pause_over()
             self.post(ev.Paused(lost_s))
 
-    def picture(self) -> dict[str, Any]:
+    def status(self) -> dict[str, Any]:
         """Give the status as `status --json` shows it."""
         now_s = clock.now_s()
         facts = facts_of(
@@ -204,46 +204,46 @@ class Service:
             now_s=now_s,
             pids=[child.pid for child in self.effects.children.values()],
             devices=self.provisioner.devices(),
-            notice=self.notices.picture(now_s),
+            notice=self.notices.status(now_s),
             crashes=self.crash_reporter.newest(CRASHES_SHOWN),
             model_fetches=self.provisioner.model_fetches(),
         )
         return status.take(self.pool, facts)
 
-    def _gist(self) -> dict[str, Any]:
+    def _summary(self) -> dict[str, Any]:
         """Give what `degraded.py` judges, at little cost."""
         wanted_device = self.loaded.settings.devices.device
-        return status.gist(self.pool, clock.now_s(), self.started_at_s, wanted_device)
+        return status.summary(self.pool, clock.now_s(), self.started_at_s, wanted_device)
 
-    def picture_of_device(self, name: str) -> Optional[dict[str, Any]]:
+    def device_status(self, name: str) -> Optional[dict[str, Any]]:
         """Give a slot's device as last told; None for slots without one."""
         return status.device(self.pool, self.provisioner.devices().get(name))
 
     # --- what children do (ChildListener) ----------------------------------------------------
 
-    def heard(self, name: str, message: m.Message) -> None:
-        self.post(ev.Heard(name, message))
+    def on_message(self, name: str, message: m.Message) -> None:
+        self.post(ev.MessageReceived(name, message))
         if isinstance(message, m.Devices):
-            self.staff()
+            self.create_slots()
         elif isinstance(message, m.Xid):
             self.crash_reporter.join_xid(message.uuid, message.xid)
 
-    def printed(self, name: str, line: str) -> None:
+    def on_output(self, name: str, line: str) -> None:
         fetch = self.provisioner.fetches.get(name)
         if fetch is not None:
             before = fetch.percent
             fetch.hear(line)
             if fetch.percent != before:
-                self.staff()
+                self.create_slots()
             return
         self.crash_reporter.last_words.hear(name, line, clock.now_s())
         pass_on(name, line)
 
-    def broke(self, name: str, why: str) -> None:
+    def on_broken_link(self, name: str, why: str) -> None:
         if name in self.pool.members:
             self.post(ev.SlotEvent(name, sl.Kill(why, fault=True)))
 
-    def died(self, name: str, returncode: int) -> None:
+    def on_exit(self, name: str, returncode: int) -> None:
         self.effects.forget(name)
         if name in self.provisioner.fetches:
             self._fetch_ended(name, returncode)
@@ -254,11 +254,11 @@ class Service:
 
     # --- what the instance metadata service tells (NoticeListener) --------------------------------------
 
-    def noticed(self, notice: Notice) -> None:
+    def on_notice(self, notice: Notice) -> None:
         """The machine will be taken: finish or give back in time, then rest. The process stays."""
         self.post(ev.DrainSlots((), notice.deadline_at_s, notice.why))
 
-    def awoke(self, notice: Notice) -> None:
+    def on_resume(self, notice: Notice) -> None:
         """Back from hibernation: take work again, unless something else stopped it."""
         is_the_cause = self.pool.why == notice.why
         log.info(
@@ -268,10 +268,10 @@ class Service:
         if is_the_cause:
             self.post(ev.Resume(()))
 
-    def notices_settled(self) -> None:
-        self.staff()
+    def on_settled(self) -> None:
+        self.create_slots()
 
-    def notices_in_trouble(self, text: str) -> None:
+    def on_trouble(self, text: str) -> None:
         self.pool.metadata_outage(text, clock.now_s())
 
     # --- inside ---------------------------------------------------------------------
@@ -285,7 +285,7 @@ class Service:
                 extra={"event": "reload-refused", "mistakes": str(error)},
             )
 
-    def _hire(self) -> None:
+    def _create_own_slots(self) -> None:
         """Make the slots that always exist and start them; fetch the model meanwhile."""
         own = self.loaded.settings
         self.effects.child_specs[ev.BROKER] = child_specs.broker(
@@ -297,11 +297,11 @@ class Service:
             self.post(ev.SlotEvent(name, sl.Begin()))
         self.provisioner.start_fetching()
 
-    def staff(self) -> None:
+    def create_slots(self) -> None:
         """Bring the slots that should exist to life, or say what they wait for."""
         if not self.notices.settled:
             return  # a doomed machine begins no work
-        for event in self.provisioner.staff():
+        for event in self.provisioner.create_slots():
             self.post(event)
 
     def _fetch_ended(self, name: str, returncode: int) -> None:
@@ -311,11 +311,11 @@ class Service:
         if again_s is not None:
             self._loop.call_later(again_s, self.provisioner.start_fetching, name)
         elif self.provisioner.fetches[name].path:
-            self._reload.roll(self.provisioner.take_up(self.loaded.settings))
+            self._reload.roll(self.provisioner.apply_settings(self.loaded.settings))
             self._loop.call_soon(self._after_events)  # nothing else may happen for half a minute
-        self.staff()
+        self.create_slots()
 
-    def _step_roll(self) -> None:
+    def _step_reload(self) -> None:
         """Restart the next slot of a reload, if the one before is ready again."""
         event = self._reload.step({w.slot.name: w.slot for w in self.pool.workers()}, self.provisioner)
         if event is not None:
@@ -324,7 +324,7 @@ class Service:
     def _after_events(self) -> None:
         """Set the next timer, tell systemd, keep the written status fresh: once a turn of the loop."""
         self._is_after_due = False
-        self._step_roll()
+        self._step_reload()
         if self._timer is not None:
             self._timer.cancel()
         now_s = clock.now_s()
@@ -337,9 +337,7 @@ class Service:
     def _reap_all(self) -> None:
         self._reap_ours()
         if is_ours_to_reap():
-            reap_strangers(
-                lambda pid: pid in {child.pid for child in self.effects.everyone()}, self._reap_ours
-            )
+            reap_orphans(lambda pid: pid in {child.pid for child in self.effects.everyone()}, self._reap_ours)
 
     def _reap_ours(self) -> None:
         for child in self.effects.everyone():

@@ -125,7 +125,7 @@ class Provisioner:
             if name in self._effects.children:
                 self._effects.children[name].signal(9)
 
-    def staff(self) -> list[ev.PoolEvent]:
+    def create_slots(self) -> list[ev.PoolEvent]:
         """Make the slots that should exist by now; give the events that bring them to life."""
         if self._pool.devices is None:
             return []
@@ -149,7 +149,7 @@ class Provisioner:
             self.start_fetching(name)
         return self.fetches[name]
 
-    def take_up(self, settings: Settings) -> list[str]:
+    def apply_settings(self, settings: Settings) -> list[str]:
         """Start workers with these settings from now on; give the slots that are to start again for that."""
         self._settings = settings
         fresh = self._renewed()
@@ -163,10 +163,10 @@ class Provisioner:
             if spec != self._effects.child_specs[name]:
                 self._places[name], self._effects.child_specs[name] = place, spec
                 changed.append(self._pool.members[name].slot)
-        self._enlist()
-        return [slot.name for slot in changed if _takes_up(slot)]
+        self._register_slots()
+        return [slot.name for slot in changed if _is_affected(slot)]
 
-    def renewal(self, name: str, by_s: float) -> ev.PoolEvent:
+    def restart_event(self, name: str, by_s: float) -> ev.PoolEvent:
         """Give the event that lets a slot start with its new recipe."""
         if self._pool.members[name].slot.state is sl.SlotState.HELD:
             return ev.SlotEvent(name, sl.Begin())
@@ -184,7 +184,7 @@ class Provisioner:
         known = {name: by_device.get((place.device, place.number)) for name, place in self._places.items()}
         return {name: dataclasses.replace(place, name=name) for name, place in known.items() if place}
 
-    def look_for(self, model: str) -> None:
+    def fetch_model(self, model: str) -> None:
         """Make another model's name a folder; workers go on with the old one meanwhile."""
         if MODEL in self._effects.children:
             self._effects.children[MODEL].signal(9)
@@ -201,15 +201,15 @@ class Provisioner:
         self._present = present
         # Counts free memory before workers take theirs.
         plan = slot_plan.plan(self._settings, devices, read_host())
-        self._tell(plan)
+        self._log_problem(plan)
         known = {(place.device, place.number) for place in self._places.values()}
         for place in plan.places:
             if not place.device or (place.device, place.number) not in known:
                 name = gpu_selection.free_name(place.name, self._places)
                 self._places[name] = dataclasses.replace(place, name=name)
-        self._enlist()
+        self._register_slots()
 
-    def _tell(self, plan: slot_plan.SlotPlan) -> None:
+    def _log_problem(self, plan: slot_plan.SlotPlan) -> None:
         text = f"{plan.problem}. {plan.cure}".strip(". ")
         if plan.problem and text != self._problem:
             level = logging.WARNING if plan.places else logging.ERROR
@@ -220,7 +220,7 @@ class Provisioner:
             )
         self._problem = text
 
-    def _enlist(self) -> None:
+    def _register_slots(self) -> None:
         """Make the pool know each place's slot and device."""
         supervisor = self._settings.supervisor
         policy = sl.Policy(
@@ -239,7 +239,7 @@ class Provisioner:
             if name not in members:
                 self._pool.add(name, "worker", policy)
         for name, place in self._places.items():
-            self._pool.equip(name, place.device, place.parent, place.need_bytes, place.refusal)
+            self._pool.assign_device(name, place.device, place.parent, place.need_bytes, place.refusal)
 
     def _waits(self, name: str) -> bool:
         """A slot that has a child spec for the first time, or was held for want of model or device."""
@@ -257,7 +257,7 @@ class Provisioner:
 
     def _spec(self, place: slot_plan.SlotSpec, path: str) -> ChildSpec:
         model = slot_plan.model_of(self._settings, place)
-        rung = self._pool.memory.rung(place.device, model)
+        rung = self._pool.memory.limits_of(place.device, model)
         rows = place.batch_size if rung.rows is None else min(place.batch_size, rung.rows)
         compute_type = rung.compute_type or place.compute_type
         fitted = dataclasses.replace(place, batch_size=rows, compute_type=compute_type)
@@ -266,7 +266,7 @@ class Provisioner:
         return self._make_worker(self._settings, self._environ, fitted, path)
 
 
-def _takes_up(slot: sl.Slot) -> bool:
+def _is_affected(slot: sl.Slot) -> bool:
     """Say whether new settings concern a slot now: it runs, or was held for the old ones."""
     if slot.state is sl.SlotState.HELD:
         return slot.hold is sl.Hold.SETTINGS

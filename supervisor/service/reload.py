@@ -36,7 +36,7 @@ class Reload:
         late = [key for key in keys if key not in ROLLED]
         words = [f"only a restart of the service changes: {', '.join(late)}"] if late else []
         if len(late) < len(keys):
-            words.insert(0, self._take_up(fresh, provisioner))
+            words.insert(0, self._apply_settings(fresh, provisioner))
         asked_again = provisioner.fetch_again()  # after a new model has taken the place of the old one
         if asked_again:
             words.insert(0, f"looking for model {', '.join(asked_again)} again")
@@ -63,16 +63,16 @@ class Reload:
             )
         if not name:
             return None
-        return provisioner.renewal(name, clock.now_s() + self.loaded.settings.supervisor.drain_s)
+        return provisioner.restart_event(name, clock.now_s() + self.loaded.settings.supervisor.drain_s)
 
-    def _take_up(self, fresh: Loaded, provisioner: Provisioner) -> str:
+    def _apply_settings(self, fresh: Loaded, provisioner: Provisioner) -> str:
         """Let workers take up what they can of new settings; another model is fetched first."""
         merged = with_rolled(self.loaded.settings, fresh.settings)
         self.loaded = dataclasses.replace(fresh, settings=merged)
         if merged.transcription.model != provisioner.fetch.model:
-            provisioner.look_for(merged.transcription.model)
+            provisioner.fetch_model(merged.transcription.model)
             return (
                 f"fetching model {merged.transcription.model}; then workers take it up, one after the other"
             )
-        self.roll(provisioner.take_up(merged))
+        self.roll(provisioner.apply_settings(merged))
         return "workers take up the new settings, one after the other"

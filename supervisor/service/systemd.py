@@ -33,7 +33,7 @@ class Notifier:
         """Say READY=1, the first time."""
         if not self.is_ready:
             self.is_ready = True
-            self._tell("READY=1")
+            self._notify("READY=1")
 
     def reloaded(self) -> None:
         """Say that settings were read again just now: from RELOADING=1 to READY=1 in no time.
@@ -42,31 +42,31 @@ class Notifier:
         """
         if self.is_ready and not self.is_stopping:
             # The moment is for Type=notify-reload (systemd 253); older ones ignore it.
-            self._tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-            self._tell("READY=1")
+            self._notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            self._notify("READY=1")
 
     def status(self, text: str) -> None:
         """Show a line for people in `systemctl status`, when it changed."""
         line = printable(" ".join(text.split()))
         if line != self._status:
             self._status = line
-            self._tell(f"STATUS={line}")
+            self._notify(f"STATUS={line}")
 
     def alive(self) -> None:
         """Feed the watchdog."""
-        self._tell("WATCHDOG=1")
+        self._notify("WATCHDOG=1")
 
     def extend(self, by_s: float) -> None:
         """Ask for more time to start or stop; to be repeated while it lasts."""
-        self._tell(f"EXTEND_TIMEOUT_USEC={int(by_s * 1e6)}")
+        self._notify(f"EXTEND_TIMEOUT_USEC={int(by_s * 1e6)}")
 
     def stopping(self) -> None:
         """Say STOPPING=1, the first time."""
         if not self.is_stopping:
             self.is_stopping = True
-            self._tell("STOPPING=1")
+            self._notify("STOPPING=1")
 
-    def _tell(self, text: str) -> None:
+    def _notify(self, text: str) -> None:
         if not self._address:
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address

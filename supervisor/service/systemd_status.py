@@ -30,21 +30,21 @@ LOOK_AGAIN_S = 1.0  # after a late wake: was it one hiccup, or does the loop cra
 
 
 class SystemdStatus:
-    """Keeps systemd informed of one service. `gist` gives the facts that `degraded.py` judges."""
+    """Keeps systemd informed of one service. `summary` gives the facts that `degraded.py` judges."""
 
-    def __init__(self, notifier: Notifier, pool: Pool, gist: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(self, notifier: Notifier, pool: Pool, summary: Callable[[], Mapping[str, Any]]) -> None:
         self._notifier = notifier
         self._pool = pool
-        self._gist = gist
+        self._summary = summary
         self._was_late = False  # the last wake
 
     def begin(self) -> None:
         """Start the timers that systemd needs. Call it once, inside the loop."""
         self._loop = asyncio.get_running_loop()
         if self._notifier.is_heard:
-            self._remind()
+            self._extend_timeout()
         if self._notifier.watchdog_s:
-            self._feed(self._loop.time(), self._notifier.watchdog_s)
+            self._feed_watchdog(self._loop.time(), self._notifier.watchdog_s)
 
     def tell(self) -> None:
         """Say what changed; after each event."""
@@ -54,7 +54,7 @@ class SystemdStatus:
         # it stays so on purpose, and a start that timed out would be restarted for ever.
         if self._ready_count() or self._pool.mode is Mode.DRAINED:
             self._notifier.ready()
-        self._notifier.status(status_line(self._gist(), len(self._pool.jobs.entries)))
+        self._notifier.status(status_line(self._summary(), len(self._pool.jobs.entries)))
 
     def stopping(self) -> None:
         """Say that the service stops, and ask for the first share of time."""
@@ -62,7 +62,7 @@ class SystemdStatus:
         if self._notifier.is_heard:
             self._notifier.extend(EXTEND_BY_S)
 
-    def woke(self) -> None:
+    def on_pause_over(self) -> None:
         """Feed the watchdog first of all after a pause: it may be overdue."""
         if self._notifier.watchdog_s and not self._was_late:
             self._notifier.alive()
@@ -74,7 +74,7 @@ class SystemdStatus:
     def _ready_count(self) -> int:
         return sum(worker.slot.state is sl.SlotState.READY for worker in self._pool.workers())
 
-    def _remind(self) -> None:
+    def _extend_timeout(self) -> None:
         """Ask for more time while models load or work is finished.
 
         In small shares, so that a supervisor that hangs is found soon. How long loading may
@@ -83,9 +83,9 @@ class SystemdStatus:
         loading = not self._notifier.is_ready
         if loading or self._pool.mode in (Mode.DRAINING, Mode.STOPPING):
             self._notifier.extend(EXTEND_BY_S)
-        self._loop.call_later(REMIND_EVERY_S, self._remind)
+        self._loop.call_later(REMIND_EVERY_S, self._extend_timeout)
 
-    def _feed(self, planned_s: float, interval_s: float) -> None:
+    def _feed_watchdog(self, planned_s: float, interval_s: float) -> None:
         """Feed the watchdog, unless this wake and the one before came so late that the loop crawls.
 
         A single late wake is a pause: of this process, its container or the machine.
@@ -104,7 +104,7 @@ class SystemdStatus:
         else:
             self._notifier.alive()
         self._was_late = is_late
-        self._loop.call_later(wait_s, self._feed, now_s + wait_s, interval_s)
+        self._loop.call_later(wait_s, self._feed_watchdog, now_s + wait_s, interval_s)
 
 
 def is_too_late(late_s: float, interval_s: float) -> bool:
@@ -112,10 +112,10 @@ def is_too_late(late_s: float, interval_s: float) -> bool:
     return late_s > interval_s / 2
 
 
-def status_line(gist: Mapping[str, Any], jobs: int) -> str:
+def status_line(summary: Mapping[str, Any], jobs: int) -> str:
     """Say in one line how the service is: `degraded: 1 of 2 workers ready, 3 jobs; gpu1 is held: XID 79`."""
-    count, ready = len(degraded.worker_slots(gist)), degraded.ready_count(gist)
-    word, wrong = degraded.state_of(gist), degraded.reasons(gist)
+    count, ready = len(degraded.worker_slots(summary)), degraded.ready_count(summary)
+    word, wrong = degraded.state_of(summary), degraded.reasons(summary)
     if word == "running" and (wrong or not ready):
         word = "degraded" if wrong else "starting"
     line = f"{word}: {ready} of {count} workers ready, {jobs} job{'s' * (jobs != 1)}"

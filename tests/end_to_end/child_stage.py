@@ -57,16 +57,16 @@ class Ears:
     story: list[tuple[str, Any]] = field(default_factory=list)
     died_with: dict[str, int] = field(default_factory=dict)
 
-    def heard(self, name: str, message: m.Message) -> None:
+    def on_message(self, name: str, message: m.Message) -> None:
         self.story.append(("heard", message))
 
-    def printed(self, name: str, line: str) -> None:
+    def on_output(self, name: str, line: str) -> None:
         self.story.append(("printed", line))
 
-    def broke(self, name: str, why: str) -> None:
+    def on_broken_link(self, name: str, why: str) -> None:
         self.story.append(("broke", why))
 
-    def died(self, name: str, returncode: int) -> None:
+    def on_exit(self, name: str, returncode: int) -> None:
         self.story.append(("died", returncode))
         self.died_with[name] = returncode
 

@@ -38,15 +38,15 @@ SAYS = "data = m.write(m.Room(1)) * 1_000\nwhile True: link.sendall(data)"
 class BusyEars(Ears):
     """What is heard costs something, as in the service: a decision of the pool, a line of the log."""
 
-    def heard(self, name: str, message: m.Message) -> None:
+    def on_message(self, name: str, message: m.Message) -> None:
         busy_until_s = time.perf_counter() + 0.0003
-        super().heard(name, message)
+        super().on_message(name, message)
         while time.perf_counter() < busy_until_s:
             pass
 
-    def printed(self, name: str, line: str) -> None:
+    def on_output(self, name: str, line: str) -> None:
         busy_until_s = time.perf_counter() + 0.0003
-        super().printed(name, line)
+        super().on_output(name, line)
         while time.perf_counter() < busy_until_s:
             pass
 

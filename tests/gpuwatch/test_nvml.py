@@ -87,10 +87,10 @@ def look_at(gpus: list[Gpu], monkeypatch: pytest.MonkeyPatch) -> tuple[FakeNvml,
 def test_a_gpu_is_read_with_all_its_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     _, nvml = look_at([Gpu("GPU-a", "00000000:01:00.0")], monkeypatch)
 
-    sight = nvml.look()
+    report = nvml.look()
 
-    assert sight.gpus == (Device("GPU-a", "NVIDIA A10G", 0, 100, 1000, 0.75, 55.0, "ok"),)
-    assert (sight.problem, sight.failed) == ("", False)
+    assert report.gpus == (Device("GPU-a", "NVIDIA A10G", 0, 100, 1000, 0.75, 55.0, "ok"),)
+    assert (report.problem, report.failed) == ("", False)
 
 
 def test_gpus_come_in_pci_order_with_their_own_index(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,12 +119,12 @@ def test_a_lost_gpu_hides_none_of_the_others(monkeypatch: pytest.MonkeyPatch) ->
     gpus = [Gpu("GPU-a", "1", {"handle": 15}), Gpu("GPU-b", "2"), Gpu("GPU-c", "3", {"uuid": 16})]
     _, nvml = look_at(gpus, monkeypatch)
 
-    sight = nvml.look()
+    report = nvml.look()
 
-    assert [gpu.uuid for gpu in sight.gpus] == ["GPU-b"]
-    assert not sight.failed
-    assert "GPU 0 does not answer. NVML error 15" in sight.problem
-    assert "GPU 2 does not answer. NVML error 16" in sight.problem
+    assert [gpu.uuid for gpu in report.gpus] == ["GPU-b"]
+    assert not report.failed
+    assert "GPU 0 does not answer. NVML error 15" in report.problem
+    assert "GPU 2 does not answer. NVML error 16" in report.problem
 
 
 def test_nvml_that_failed_as_a_whole_is_opened_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,10 +143,10 @@ def test_nvml_that_failed_as_a_whole_is_opened_anew(monkeypatch: pytest.MonkeyPa
 def test_a_driver_without_gpus_is_a_failure_with_a_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     _, nvml = look_at([], monkeypatch)
 
-    sight = nvml.look()
+    report = nvml.look()
 
-    assert sight.failed
-    assert "docker run --gpus all" in sight.problem
+    assert report.failed
+    assert "docker run --gpus all" in report.problem
 
 
 @pytest.mark.parametrize(
@@ -165,11 +165,11 @@ def test_an_nvml_that_does_not_open_says_why_and_what_to_do(
     fake, nvml = look_at([], monkeypatch)
     fake.failing["init"] = code
 
-    sight = nvml.look()
+    report = nvml.look()
 
-    assert sight.failed
-    assert cure in sight.problem
-    assert ". " in sight.problem  # what is wrong, then the cure
+    assert report.failed
+    assert cure in report.problem
+    assert ". " in report.problem  # what is wrong, then the cure
 
 
 def test_a_machine_without_the_library_names_the_loaders_own_words() -> None:
@@ -182,11 +182,11 @@ def test_a_machine_without_the_library_names_the_loaders_own_words() -> None:
     else:
         pytest.skip("this machine has a working NVIDIA driver")
 
-    sight = Nvml().look()
+    report = Nvml().look()
 
-    assert sight.gpus == ()
-    assert "libnvidia-ml.so.1 can't be loaded (libnvidia-ml.so.1: " in sight.problem
-    assert sight.problem.endswith(
+    assert report.gpus == ()
+    assert "libnvidia-ml.so.1 can't be loaded (libnvidia-ml.so.1: " in report.problem
+    assert report.problem.endswith(
         "Install the NVIDIA driver, or give the container its GPUs (docker run --gpus all)"
     )
 

@@ -34,11 +34,11 @@ def test_gpus_come_in_the_order_that_the_list_gives() -> None:
 
 def test_parts_of_a_gpu_stand_in_its_place_and_its_number_means_the_first() -> None:
     parts = [dataclasses.replace(A, uuid=f"MIG-{n}", parent="GPU-a", mig_index=n) for n in (0, 2)]
-    sight = GpuReport((*parts, B))
+    report = GpuReport((*parts, B))
 
-    assert devices_of(sight, {}, True, None).devices == (*parts, B)
-    assert devices_of(sight, {"CUDA_VISIBLE_DEVICES": "1,0"}, True, None).devices == (B, parts[0])
-    assert devices_of(sight, {"CUDA_VISIBLE_DEVICES": "MIG-2"}, True, None).devices == (parts[1],)
+    assert devices_of(report, {}, True, None).devices == (*parts, B)
+    assert devices_of(report, {"CUDA_VISIBLE_DEVICES": "1,0"}, True, None).devices == (B, parts[0])
+    assert devices_of(report, {"CUDA_VISIBLE_DEVICES": "MIG-2"}, True, None).devices == (parts[1],)
 
 
 def test_ordinals_among_unlike_gpus_come_with_a_warning() -> None:

@@ -29,13 +29,13 @@ def nobody(_: Xid) -> None:
 
 
 def test_they_are_well_until_told_otherwise(path: Path) -> None:
-    sight = SimulatedGpus(path, 3, nobody).look()
+    report = SimulatedGpus(path, 3, nobody).look()
 
-    assert [gpu.index for gpu in sight.gpus] == [0, 1, 2]
-    assert {(gpu.health, gpu.recovery_action, gpu.memory_used_bytes) for gpu in sight.gpus} == {
+    assert [gpu.index for gpu in report.gpus] == [0, 1, 2]
+    assert {(gpu.health, gpu.recovery_action, gpu.memory_used_bytes) for gpu in report.gpus} == {
         ("ok", "none", IDLE_BYTES)
     }
-    assert (sight.failed, sight.problem) == (False, "")
+    assert (report.failed, report.problem) == (False, "")
 
 
 def test_each_state_directory_has_gpus_of_its_own(tmp_path: Path) -> None:
@@ -56,13 +56,13 @@ def test_a_file_makes_them_fail(path: Path) -> None:
         },
     )
 
-    sight = gpus.look()
+    report = gpus.look()
 
-    assert [gpu.health for gpu in sight.gpus] == ["sick", "lost", "ok", "ok"]
-    assert sight.gpus[0].cure.startswith("Stop what uses it, then: sudo nvidia-smi --gpu-reset")
-    assert sight.gpus[2].memory_used_bytes == IDLE_BYTES + 10**9
-    assert sight.gpus[3].recovery_action is None
-    assert "GPU 1 does not answer" in sight.problem
+    assert [gpu.health for gpu in report.gpus] == ["sick", "lost", "ok", "ok"]
+    assert report.gpus[0].cure.startswith("Stop what uses it, then: sudo nvidia-smi --gpu-reset")
+    assert report.gpus[2].memory_used_bytes == IDLE_BYTES + 10**9
+    assert report.gpus[3].recovery_action is None
+    assert "GPU 1 does not answer" in report.problem
 
 
 @pytest.mark.parametrize(

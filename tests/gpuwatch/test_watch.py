@@ -107,7 +107,7 @@ def test_a_driver_that_hangs_is_reported_by_the_other_thread(
     looking.start()
 
     while True:  # until the look has begun
-        watching.speak_up_if_stuck()
+        watching.report_if_stuck()
         if watching._last is not None:
             break
     devices, up = read(ours, 2)
@@ -214,7 +214,7 @@ def test_the_check_prints_one_json_object_a_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sight", "nvidia_pci", "states"),
+    ("report", "nvidia_pci", "states"),
     [
         (GpuReport((), "no library. Install", failed=True), False, ["ok"]),
         (GpuReport((), "no library. Install", failed=True), True, ["fail"]),
@@ -223,9 +223,9 @@ def test_the_check_prints_one_json_object_a_line() -> None:
     ],
 )
 def test_the_check_fails_only_where_a_gpu_is_there_and_none_can_be_used(
-    sight: GpuReport, nvidia_pci: bool, states: list[str]
+    report: GpuReport, nvidia_pci: bool, states: list[str]
 ) -> None:
-    lines = list(check.findings(devices_of(sight, {}, nvidia_pci, None)))
+    lines = list(check.findings(devices_of(report, {}, nvidia_pci, None)))
 
     assert [line["state"] for line in lines] == states
     assert all(line["cure"] for line in lines if line["state"] in ("warn", "fail"))
@@ -265,7 +265,7 @@ def test_an_xid_that_comes_a_thousand_times_is_told_once_in_a_burst(
     ours, theirs = link
     watching = watch.Watch(theirs, Script(GpuReport((A,))))
     for n in range(1_000):
-        watching.hear_xid(Xid("GPU-a", 79 if n % 2 else 31, float(n) / 1_000))
+        watching.report_xid(Xid("GPU-a", 79 if n % 2 else 31, float(n) / 1_000))
     theirs.shutdown(socket.SHUT_WR)
 
     told = framing.LineSplitter().feed(b"".join(iter(lambda: ours.recv(65_536), b"")))

@@ -12,7 +12,7 @@ from supervisor.notices.watch import NoticeWatch, PollPace
 from supervisor.settings.schema import NoticesSettings, Settings
 from tests.support.waiting import wait_in_loop
 
-QUICK = PollPace(every_s=0.01, others_every=1, gate_most_s=5.0, limits=Limits(0.5, 0.1))
+QUICK = PollPace(every_s=0.01, others_every=1, first_round_most_s=5.0, limits=Limits(0.5, 0.1))
 
 
 class Ears:
@@ -21,16 +21,16 @@ class Ears:
     def __init__(self) -> None:
         self.heard: list[object] = []
 
-    def noticed(self, notice: Notice) -> None:
+    def on_notice(self, notice: Notice) -> None:
         self.heard.append(notice)
 
-    def awoke(self, notice: Notice) -> None:
+    def on_resume(self, notice: Notice) -> None:
         self.heard.append(f"awoke {notice.action}")
 
-    def notices_settled(self) -> None:
+    def on_settled(self) -> None:
         self.heard.append("settled")
 
-    def notices_in_trouble(self, text: str) -> None:
+    def on_trouble(self, text: str) -> None:
         self.heard.append(f"trouble {text}" if text else "well")
 
     @property

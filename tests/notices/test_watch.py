@@ -29,7 +29,7 @@ def test_no_notice_lets_workers_begin_after_the_first_round(fake: FakeImds) -> N
         assert not watch.notices.settled
         await watch.until(lambda: watch.listener.heard)
         await watch.rounds(3)
-        assert watch.notices.picture(clock.now_s()) is None
+        assert watch.notices.status(clock.now_s()) is None
 
     assert watched(fake, story).heard == ["settled"]
     assert {line.split()[1] for line in fake.requests} == {"/latest/api/token", *PATHS.values()}
@@ -72,7 +72,7 @@ def test_a_notice_is_told_once_with_what_it_leaves(fake: FakeImds, caplog: pytes
         await watch.rounds(5)
         left_s = watch.listener.notices[0].deadline_at_s - clock.now_s()
         assert 50 < left_s <= 60
-        shown = watch.notices.picture(clock.now_s())
+        shown = watch.notices.status(clock.now_s())
         assert shown is not None
         facts = [shown[key] for key in ("kind", "action", "drill", "withdrawn")]
         assert facts == ["spot", "stop", False, False]
@@ -133,7 +133,7 @@ def test_a_changed_notice_is_told_again_and_a_withdrawn_one_stays_known(
         await watch.until(lambda: len(watch.listener.notices) == 2)
         fake.withdraw(Kind.SPOT)
         await watch.rounds(3)
-        shown = watch.notices.picture(clock.now_s())
+        shown = watch.notices.status(clock.now_s())
         assert shown is not None
         assert shown["withdrawn"] is True
 
@@ -181,7 +181,7 @@ def test_garbage_after_a_notice_withdraws_nothing(fake: FakeImds) -> None:
         await watch.rounds(1)
         fake.told[PATHS[Kind.SPOT]] = '{"action": "explode"}'
         await watch.rounds(2)
-        shown = watch.notices.picture(clock.now_s())
+        shown = watch.notices.status(clock.now_s())
         assert shown is not None
         assert shown["withdrawn"] is False
 
@@ -246,7 +246,7 @@ def test_a_mistake_of_ours_ends_neither_the_watch_nor_the_start(
 
 def test_a_service_that_hangs_holds_workers_up_no_longer_than_the_gate(fake: FakeImds) -> None:
     fake.fault = ImdsFault.HANGING
-    patient = replace(QUICK, gate_most_s=0.05, limits=Limits(5.0, 5.0))
+    patient = replace(QUICK, first_round_most_s=0.05, limits=Limits(5.0, 5.0))
 
     async def story(watch: Watch) -> None:
         began_s = clock.now_s()
@@ -293,12 +293,12 @@ def test_where_there_is_nothing_to_watch_workers_begin_at_once_and_one_line_says
 def test_a_drill_goes_the_way_of_a_real_notice_and_ends_with_resume() -> None:
     async def story(watch: Watch) -> None:
         watch.notices.drill(Kind.SPOT, "terminate", 30)
-        shown = watch.notices.picture(clock.now_s())
+        shown = watch.notices.status(clock.now_s())
         assert shown is not None
         assert shown["drill"] is True
         assert 28 < shown["deadline_s"] <= 30
         watch.notices.resumed()
-        assert watch.notices.picture(clock.now_s()) is None
+        assert watch.notices.status(clock.now_s()) is None
 
     listener = watched(None, story, NoticesSettings(enabled="off"))
     assert listener.words == ["settled", "spot terminate"]
@@ -317,7 +317,7 @@ def test_a_drill_goes_the_way_of_a_real_notice_and_ends_with_resume() -> None:
 def test_a_drill_can_say_whether_a_real_notice_would_be_heard(
     settings: NoticesSettings, kind: Kind, why: str
 ) -> None:
-    told = NoticeWatch(Settings(notices=settings), {}, Ears()).why_unheard(kind)
+    told = NoticeWatch(Settings(notices=settings), {}, Ears()).why_ignored(kind)
 
     assert why in told
     assert bool(why) == bool(told)

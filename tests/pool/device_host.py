@@ -35,10 +35,10 @@ def change(host: Host, n: int, **facts: Any) -> None:
 def fault(host: Host, n: int, xids: tuple[int, ...], act: m.Act, ago_s: float = 2.0, **more: Any) -> None:
     """gpuwatch told these XIDs a moment ago, and judges now."""
     for xid in xids:
-        host.post(ev.Heard("gpuwatch", m.Xid(f"GPU-{n}", xid, host.now_s - ago_s)))
+        host.post(ev.MessageReceived("gpuwatch", m.Xid(f"GPU-{n}", xid, host.now_s - ago_s)))
     why = f"XID {xids[0]}: broken"
     told = m.Fault(f"GPU-{n}", xids, host.now_s - ago_s, act, why, CURE, **more)
-    host.post(ev.Heard("gpuwatch", told))
+    host.post(ev.MessageReceived("gpuwatch", told))
 
 
 def hold_of(host: Host, name: str) -> tuple[str, Optional[float]]:

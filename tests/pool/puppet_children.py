@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from supervisor.contract.exits import Exit
 from supervisor.contract.wire import messages as m
-from supervisor.pool.state.events import Died, Heard
+from supervisor.pool.state.events import Died, MessageReceived
 
 if TYPE_CHECKING:
     from tests.pool.simulated_host import Host
@@ -42,7 +42,7 @@ class Puppet:
 
     def say(self, message: Any) -> None:
         if self.alive:
-            self.host.post(Heard(self.name, message))
+            self.host.post(MessageReceived(self.name, message))
 
     def after(self, by_s: float, then: Callable[[], None]) -> None:
         self.host.at(self.host.now_s + by_s, lambda: then() if self.alive else None)

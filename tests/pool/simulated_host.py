@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, Optional
 
 from supervisor.contract.wire import messages as m
-from supervisor.pool.pool import Pool, is_mere_sign
+from supervisor.pool.pool import Pool, is_sign_of_life
 from supervisor.pool.state import events as ev
 from supervisor.pool.state import slot_types as sl
 from tests.pool.puppet_children import (
@@ -208,7 +208,7 @@ class Host:
                 event = self._events.popleft()
                 woken_at_s = self.pool.next_wake_s()
                 steps: Iterable[ev.Action] = self.pool.steps(event, self.now_s)
-                if is_mere_sign(event):
+                if is_sign_of_life(event):
                     steps = [*steps]
                     self._check_nothing_follows(steps, woken_at_s)
                 for action in steps:

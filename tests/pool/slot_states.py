@@ -25,7 +25,7 @@ class World:
         """Say whether the outside can bring this event about now."""
         if isinstance(event, (sl.Spawned, sl.SpawnFailed)):
             return self.process == "ordered"
-        if isinstance(event, sl.Buried):
+        if isinstance(event, sl.LeftBehindExited):
             return bool(self.slot.left_behind_pid)
         if isinstance(event, sl.Queued):  # before its first life, or in line for the next
             return self.process == "ordered" or self.slot.state is SlotState.STOPPED

@@ -122,7 +122,7 @@ def test_a_fault_that_only_restarts_a_worker_prints_no_cure() -> None:
 
     for xid, act in ((31, m.Act.RESTART), (79, m.Act.HOLD)):
         told = m.Fault("GPU-0", (xid,), host.now_s, act, f"XID {xid}", CURE)
-        actions = host.pool.take(ev.Heard("gpuwatch", told), host.now_s)
+        actions = host.pool.take(ev.MessageReceived("gpuwatch", told), host.now_s)
         judged += [one.facts for one in actions if isinstance(one, ev.Note) and one.sentence == "GPU fault"]
 
     assert [facts.get("cure") for facts in judged] == [None, CURE]

@@ -6,7 +6,7 @@ import pytest
 
 from supervisor.contract.exits import Exit
 from supervisor.contract.wire import messages as m
-from supervisor.pool.rules.drain import RunningJob, weigh
+from supervisor.pool.rules.drain import RunningJob, decide_drain
 from supervisor.pool.state import slot_types as sl
 from supervisor.pool.state.jobs import DrainChoice
 from tests.pool.puppet_children import BEAT_S
@@ -30,14 +30,17 @@ from tests.pool.simulated_host import Host
 def test_job_is_weighed_by_speed_and_time(
     left_s: float, speed: float, time_s: float, choice: DrainChoice
 ) -> None:
-    verdict = weigh(RunningJob(left_s, speed), time_s)
+    verdict = decide_drain(RunningJob(left_s, speed), time_s)
 
     assert verdict.choice is choice
     assert verdict.why
 
 
 def test_reason_can_be_checked_by_hand() -> None:
-    assert weigh(RunningJob(370.0, 10.0), 105.0).why == "370 s of audio at 10.0 a second take 37 s of 103 s"
+    assert (
+        decide_drain(RunningJob(370.0, 10.0), 105.0).why
+        == "370 s of audio at 10.0 a second take 37 s of 103 s"
+    )
 
 
 def put_down(host: Host, name: str) -> list[str]:

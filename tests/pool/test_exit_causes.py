@@ -6,7 +6,7 @@ import pytest
 
 from supervisor.contract.exits import STATUS_UNKNOWN
 from supervisor.contract.wire import messages as m
-from supervisor.pool.rules.exit_causes import death_of
+from supervisor.pool.rules.exit_causes import classify_exit
 from supervisor.pool.state.events import Died, Member
 from supervisor.pool.state.jobs import Death
 from supervisor.pool.state.slot_types import Policy, Slot, SlotState
@@ -29,7 +29,7 @@ def test_only_what_is_known_of_an_end_speaks_against_the_recording(
 ) -> None:
     member = Member(Slot("w0", "worker", SlotState.READY), Policy())
 
-    assert death_of(member, Died("w0", returncode, 0.5, out_of_memory)) is death
+    assert classify_exit(member, Died("w0", returncode, 0.5, out_of_memory)) is death
 
 
 def test_worker_whose_exit_status_is_unknown_is_replaced_and_its_job_goes_on_uncharged() -> None:

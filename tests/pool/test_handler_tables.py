@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from supervisor.contract.wire import messages as m
-from supervisor.pool.pool import _TAKERS
+from supervisor.pool import pool
 from supervisor.pool.rules import messages_in
 from supervisor.pool.state.events import PoolEvent
 from supervisor.pool.state.slot import _DUE, _HANDLERS
@@ -26,7 +26,7 @@ def test_every_list_of_messages_names_what_its_type_allows() -> None:
 
 
 def test_every_event_of_the_pool_has_its_handler() -> None:
-    assert set(_TAKERS) == set(get_args(PoolEvent))
+    assert set(pool._HANDLERS) == set(get_args(PoolEvent))
 
 
 def test_every_event_of_a_slot_has_its_handler() -> None:

@@ -190,8 +190,8 @@ def test_samples_of_jobs_that_workers_have_are_counted_by_what_was_decoded() -> 
 
 def test_job_that_was_asked_back_may_be_asked_back_from_its_next_slot_too() -> None:
     jobs = given("a")
-    jobs.entries["a"].asked_back_at_s = 5.0
+    jobs.entries["a"].requested_back_at_s = 5.0
 
     jobs.give(jobs.entries["a"], "w1", 9.0)
 
-    assert jobs.entries["a"].asked_back_at_s is None
+    assert jobs.entries["a"].requested_back_at_s is None

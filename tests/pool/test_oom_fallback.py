@@ -29,8 +29,8 @@ def test_rounds_only_ever_get_smaller() -> None:
     assert ladder.learn_rows("GPU-a", "large-v3", 8)
     assert ladder.learn_rows("GPU-a", "large-v3", 4)
     assert not ladder.learn_rows("GPU-a", "large-v3", 6)
-    assert ladder.rung("GPU-a", "large-v3").rows == 4
-    assert ladder.rung("GPU-b", "large-v3") == OomLimits() == ladder.rung("GPU-a", "tiny")
+    assert ladder.limits_of("GPU-a", "large-v3").rows == 4
+    assert ladder.limits_of("GPU-b", "large-v3") == OomLimits() == ladder.limits_of("GPU-a", "tiny")
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_what_was_learnt_is_said_in_a_sentence_and_nothing_where_nothing_lacked(
     ladder.step_down("", "small", "cpu", "float32")
     ladder.step_down("", "small", "cpu", "int8_float32")
 
-    assert ladder.rung("", "small").words == (
+    assert ladder.limits_of("", "small").words == (
         "memory ran out: batches of 2 at most, computing as int8, 2 fresh starts"
     )
     assert OomLimits().words == ""
@@ -69,7 +69,7 @@ def test_worker_that_halved_its_rounds_is_remembered_by_its_device_and_shown() -
 
     host.processes["w0"].say(m.Room(5, 0, rows=4, rows_fit=4))
 
-    assert host.pool.memory.rung("", "large-v3").rows == 4
+    assert host.pool.memory.limits_of("", "large-v3").rows == 4
     shown = {slot["name"]: slot for slot in status.take(host.pool, facts_of(host))["slots"]}
     assert (shown["w0"]["batch_size"], shown["w0"]["memory"]) == (4, "memory ran out: batches of 4 at most")
     assert shown["w1"]["memory"] is None
@@ -83,7 +83,7 @@ def test_recording_that_does_not_fit_alone_is_handed_back_and_a_fresh_process_ta
 
     host.run(60)
 
-    assert host.pool.memory.rung("", "large-v3").compute_type == "int8_float16"
+    assert host.pool.memory.limits_of("", "large-v3").compute_type == "int8_float16"
     assert (host.state("w0"), host.slot("w0").failures) == ("ready", 0)
     assert host.slot("w0").pid != first
     assert not host.leases
@@ -96,7 +96,7 @@ def test_model_that_does_not_fit_is_loaded_as_the_next_smaller_type_and_held_whe
     host.begin().run(0.1)
 
     host.kill("w0", Exit.OUT_OF_MEMORY)
-    assert host.pool.memory.rung("", "large-v3").compute_type == "int8_float16"
+    assert host.pool.memory.limits_of("", "large-v3").compute_type == "int8_float16"
     assert (host.state("w0"), host.slot("w0").failures) == ("starting", 0)
 
     member.load = Load("large-v3", "cuda", "int8_float16")  # as the crew's next recipe has it
@@ -120,7 +120,7 @@ def test_kernels_kill_for_memory_while_loading_steps_down_and_is_an_ordinary_fai
     host.begin().run(0.1)
 
     host.kill("w0", -9, out_of_memory=True)
-    assert host.pool.memory.rung("", "small").compute_type == "int8"
+    assert host.pool.memory.limits_of("", "small").compute_type == "int8"
     assert host.slot("w0").failures == 0
 
     member.load = Load("small", "cpu", "int8")
@@ -151,7 +151,7 @@ def test_next_process_begins_with_what_fits() -> None:
     effects: Any = SimpleNamespace(child_specs={}, children={})
     provisioner = Provisioner(settings, {}, pool, effects, make_worker)
     provisioner.fetches[MODEL].path = "/models/tiny.en"
-    provisioner.staff()
+    provisioner.create_slots()
     assert [place.batch_size for place in made] == [8]
 
     pool.memory.learn_rows("", "tiny.en", 2)

@@ -67,7 +67,7 @@ def test_no_pauses_whatever_disturb_anybody(breaks: list[tuple[str, float, float
 
 
 def test_after_a_pause_a_child_has_its_whole_time_to_speak_and_then_none() -> None:
-    life = ready().after(29).after(40, sl.Unheard(40.0), sl.Tick())
+    life = ready().after(29).after(40, sl.SupervisorPaused(40.0), sl.Tick())
     assert (life.state, life.said, life.waits_s) == (SlotState.READY, (), 30.0)
 
     assert life.due().said == (STACKS,)
@@ -78,7 +78,7 @@ def test_pauses_do_not_save_a_worker_that_hangs() -> None:
     """Its budget does not begin anew with each: it is longer by what was lost, and no more."""
     life = ready()
     for _ in range(29):
-        life.after(10, sl.Heartbeat(moved=False)).after(40, sl.Unheard(40.0))
+        life.after(10, sl.Heartbeat(moved=False)).after(40, sl.SupervisorPaused(40.0))
         life.take(sl.Heartbeat(moved=False))
         assert life.state is SlotState.READY
     assert life.waits_s == 10.0
@@ -87,13 +87,13 @@ def test_pauses_do_not_save_a_worker_that_hangs() -> None:
 
 
 def test_model_that_was_loading_has_the_rest_of_its_time() -> None:
-    life = started().after(170).after(600, sl.Unheard(600.0), sl.Tick())
+    life = started().after(170).after(600, sl.SupervisorPaused(600.0), sl.Tick())
 
     assert (life.state, life.waits_s) == (SlotState.STARTING, 10.0)
 
 
 def test_process_that_was_paused_before_it_could_die_raises_no_alarm() -> None:
-    life = ready().take(sl.Kill("told to")).after(60, sl.Unheard(60.0), sl.Tick())
+    life = ready().take(sl.Kill("told to")).after(60, sl.SupervisorPaused(60.0), sl.Tick())
 
     assert (life.said, life.waits_s) == ((), 5.0)
 
@@ -102,10 +102,10 @@ def test_deadline_of_a_drain_stays_and_what_was_said_meanwhile_is_read_first() -
     life = ready()
     life.take(sl.BeginDrain(life.now_s + 110, "spot notice"))
 
-    life.after(40, sl.Unheard(40.0))
+    life.after(40, sl.SupervisorPaused(40.0))
     assert life.waits_s == 65.0
 
-    life.after(200, sl.Unheard(200.0), sl.Tick())
+    life.after(200, sl.SupervisorPaused(200.0), sl.Tick())
     assert (life.state, life.said, life.waits_s) == (SlotState.DRAINING, (), 1.0)
     assert life.due().said == (KILL,)
 

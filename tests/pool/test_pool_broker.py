@@ -156,7 +156,7 @@ def test_trouble_outside_is_shown_while_it_lasts() -> None:
 
 def errors_logged(host: Host, detail: str) -> int:
     """Let the broker tell of refused settings; count the errors that this puts into the log."""
-    actions = host.pool.take(ev.Heard("broker", m.Trouble("settings", detail)), host.now_s)
+    actions = host.pool.take(ev.MessageReceived("broker", m.Trouble("settings", detail)), host.now_s)
     return sum(isinstance(action, ev.Note) and action.level == "error" for action in actions)
 
 

@@ -11,7 +11,7 @@ from supervisor.contract.exits import Exit
 from supervisor.contract.wire import messages as m
 from supervisor.pool.state import events as ev
 from supervisor.pool.state import slot_types as sl
-from supervisor.pool.state.events import Heard
+from supervisor.pool.state.events import MessageReceived
 from supervisor.pool.state.jobs import OUTSIDE_KILLS_MOST
 from tests.pool.puppet_children import Worker, card
 from tests.pool.simulated_host import Host
@@ -65,7 +65,7 @@ def test_room_that_was_counted_before_a_job_arrived_is_not_given_away_twice(
     host = Host(workers=1, places=3).begin(*"abc").run(8)
     assert host.has("w0") == ["a", "b", "c"]
 
-    host.pool.take(Heard("w0", m.Room(4, holding)), 8.0)
+    host.pool.take(MessageReceived("w0", m.Room(4, holding)), 8.0)
 
     assert host.pool.members["w0"].free == free
 
@@ -221,7 +221,7 @@ def test_late_words_about_a_job_that_somebody_else_has_change_nothing() -> None:
         m.Beat("working", 99, (m.Progress("a", "transcribing", 9.0, 10.0),)),
     )
     for word in words:
-        host.post(Heard(first, word))
+        host.post(MessageReceived(first, word))
 
     entry = host.pool.jobs.entries["a"]
     assert (entry.slot, entry.stage.value) == (second, "given")

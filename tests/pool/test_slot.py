@@ -30,8 +30,8 @@ FAR_S = 2.0  # beyond every budget above: moments further away are all alike
 def events(now_s: float) -> Iterator[sl.Event]:
     """Every event, with each kind of content that could make a difference."""
     yield from (sl.Begin(), sl.Queued("why"), sl.Spawned(7), sl.BecameReady(), sl.FinishedJob(), sl.Tick())
-    yield from (sl.Unheard(lost_s) for lost_s in (5.0, 4000.0))
-    yield sl.Buried()
+    yield from (sl.SupervisorPaused(lost_s) for lost_s in (5.0, 4000.0))
+    yield sl.LeftBehindExited()
     yield from (sl.HoldIt("why", hold) for hold in (sl.Hold.SETTINGS, sl.Hold.PROOF))
     yield sl.SpawnFailed("why", 1.0, blocked=True)
     yield from (sl.Heartbeat(moved) for moved in (True, False))

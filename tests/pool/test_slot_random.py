@@ -51,9 +51,9 @@ class SlotLife(RuleBasedStateMachine):
     def nobody_listens(self, by_s: float) -> None:
         """A pause of the supervisor kills and begins nothing, however long it was."""
         self.now_s += by_s
-        if self.world.possible(sl.Unheard(by_s)):
+        if self.world.possible(sl.SupervisorPaused(by_s)):
             was = self.world.slot
-            self.world, commands = self.world.take(sl.Unheard(by_s), self.policy, self.now_s)
+            self.world, commands = self.world.take(sl.SupervisorPaused(by_s), self.policy, self.now_s)
             assert (commands, self.world.slot.state) == ((), was.state)
 
     @rule()

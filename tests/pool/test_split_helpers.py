@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from supervisor.contract.wire import messages as m
-from supervisor.pool.state.events import Heard
+from supervisor.pool.state.events import MessageReceived
 from tests.pool.simulated_host import Host
 
 LONG_S = 60
@@ -16,7 +16,7 @@ def told(host: Host, slot: str, kind: type) -> list[Any]:
 
 
 def says(host: Host, slot: str, message: Any) -> None:
-    host.post(Heard(slot, message))
+    host.post(MessageReceived(slot, message))
 
 
 def split_helpers(workers: int = 3, parts_left: int = 2) -> Host:

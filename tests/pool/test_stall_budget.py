@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from supervisor.contract.wire import messages as m
-from supervisor.pool.rules.stall_budget import still_most
+from supervisor.pool.rules.stall_budget import stall_budget_of
 from tests.pool.slot_life import POLICY
 
 
@@ -25,14 +25,14 @@ from tests.pool.slot_life import POLICY
     ],
 )
 def test_each_phase_has_its_budget(phase: str, done_s: float, audio_s: float, most_s: float) -> None:
-    assert still_most([m.Progress("a", phase, done_s, audio_s)], POLICY) == (most_s, phase)
+    assert stall_budget_of([m.Progress("a", phase, done_s, audio_s)], POLICY) == (most_s, phase)
 
 
 def test_a_worker_with_several_jobs_gets_the_longest_budget() -> None:
     jobs = [m.Progress("a", "writing", 9.0, 9.0), m.Progress("b", "transcribing", 0.0, 9.0)]
 
-    assert still_most(jobs, POLICY) == (300.0, "transcribing")
+    assert stall_budget_of(jobs, POLICY) == (300.0, "transcribing")
 
 
 def test_a_worker_that_tells_no_job_gets_the_budget_of_transcribing() -> None:
-    assert still_most([], POLICY) == (300.0, "")
+    assert stall_budget_of([], POLICY) == (300.0, "")

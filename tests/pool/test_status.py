@@ -11,7 +11,7 @@ import pytest
 
 from supervisor.contract.wire import messages as m
 from supervisor.pool import status
-from supervisor.pool.state.events import Heard
+from supervisor.pool.state.events import MessageReceived
 from tests.pool.simulated_host import Host
 
 SUPERVISOR = {"pid", "uptime_s", "state", "drain_deadline_s", "backend", "profile"}
@@ -54,7 +54,7 @@ def slot_of(taken: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def test_every_key_that_was_promised_is_there() -> None:
     host = Host(workers=2).begin("a", "b", takes_s=60).run(10)
-    host.post(Heard("gpuwatch", m.Devices((GPU,))))
+    host.post(MessageReceived("gpuwatch", m.Devices((GPU,))))
 
     taken = picture(host)
 
@@ -74,9 +74,9 @@ def test_working_slot_shows_its_process_its_job_and_its_gpu() -> None:
     host = Host(workers=1).begin("a", takes_s=60).run_until_has("w0")
     pid = host.slot("w0").pid
     given_at_s = host.now_s
-    host.post(Heard("gpuwatch", m.Devices((GPU,))))
+    host.post(MessageReceived("gpuwatch", m.Devices((GPU,))))
     host.run(3)
-    host.post(Heard("w0", m.Beat("working", 9, (m.Progress("a", "transcribing", 15.0, 60.0),))))
+    host.post(MessageReceived("w0", m.Beat("working", 9, (m.Progress("a", "transcribing", 15.0, 60.0),))))
 
     slot = slot_of(picture(host, rss_bytes={pid: 123_456}), "w0")
 
@@ -192,7 +192,7 @@ def test_a_missing_driver_is_a_problem_only_where_a_gpu_is_wanted(
 ) -> None:
     """Every CPU-only machine was told to install the NVIDIA driver."""
     host = Host(workers=1).begin().run(10)
-    host.post(Heard("gpuwatch", devices))
+    host.post(MessageReceived("gpuwatch", devices))
 
     taken = picture(host, wanted_device=wanted)
 

@@ -211,10 +211,10 @@ def test_flood_by_a_stray_grandchild_does_not_hold_the_reaping_up(
     """It did, for ever: the last output was read until there was none, in one go."""
 
     class SlowEars(Ears):
-        def printed(self, name: str, line: str) -> None:
+        def on_output(self, name: str, line: str) -> None:
             time.sleep(0.02)  # the pipe is full again before the next read
             assert len(self.of("printed")) < 500
-            super().printed(name, line)
+            super().on_output(name, line)
 
     async def story(nursery: Nursery) -> None:
         nursery.listener = SlowEars()

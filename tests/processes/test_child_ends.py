@@ -32,7 +32,7 @@ def test_death_is_told_even_if_the_last_words_were_too_much_for_who_heard_them(
     """An error while hearing them used to swallow the death: the slot waited for ever."""
 
     class WeakEars(Ears):
-        def printed(self, name: str, line: str) -> None:
+        def on_output(self, name: str, line: str) -> None:
             raise RecursionError
 
     async def story(nursery: Nursery) -> None:

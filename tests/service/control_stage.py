@@ -34,10 +34,10 @@ class Desk:
     def post(self, event: PoolEvent) -> None:
         self.host.post(event)
 
-    def staff(self) -> None:
+    def create_slots(self) -> None:
         """Nothing to do: its slots have all they need."""
 
-    def picture(self) -> dict[str, Any]:
+    def status(self) -> dict[str, Any]:
         return status.take(self.pool, facts(self.host))
 
     def fetch_models_again(self) -> list[str]:

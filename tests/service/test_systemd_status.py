@@ -15,7 +15,7 @@ import pytest
 from supervisor.pool.pool import Pool
 from supervisor.pool.state import events as ev
 from supervisor.pool.state import slot_types as sl
-from supervisor.pool.status import gist
+from supervisor.pool.status import summary
 from supervisor.service.systemd import Notifier
 from supervisor.service.systemd_status import SystemdStatus, is_too_late, status_line
 
@@ -98,7 +98,9 @@ def pool_with(state: sl.SlotState, reason: str = "") -> Pool:
 
 
 def systemd_status(systemd: Systemd, pool: Pool, **environ: str) -> SystemdStatus:
-    return SystemdStatus(Notifier({**systemd.environ, **environ}), pool, lambda: gist(pool, NOW_S, NOW_S - 5))
+    return SystemdStatus(
+        Notifier({**systemd.environ, **environ}), pool, lambda: summary(pool, NOW_S, NOW_S - 5)
+    )
 
 
 def test_ready_is_said_once_and_not_before_a_worker_is_ready(systemd: Systemd) -> None:
@@ -240,7 +242,7 @@ def test_after_a_pause_the_watchdog_is_fed_before_anything_is_decided(systemd: S
     mine.begin()
     systemd.heard()
 
-    mine.woke()
+    mine.on_pause_over()
 
     assert systemd.heard() == ["WATCHDOG=1"]
 
@@ -262,7 +264,7 @@ def test_the_watchdog_is_what_the_environment_says(environ: dict[str, str], watc
 
 def test_outside_systemd_nothing_is_timed_or_sent(loop: Loop) -> None:
     pool = pool_with(sl.SlotState.READY)
-    mine = SystemdStatus(Notifier({"WATCHDOG_USEC": "30000000"}), pool, lambda: gist(pool, NOW_S, NOW_S))
+    mine = SystemdStatus(Notifier({"WATCHDOG_USEC": "30000000"}), pool, lambda: summary(pool, NOW_S, NOW_S))
 
     mine.begin()
     mine.tell()
@@ -274,7 +276,7 @@ def test_outside_systemd_nothing_is_timed_or_sent(loop: Loop) -> None:
 def test_a_systemd_that_does_not_listen_holds_nobody_up(tmp_path: Path) -> None:
     pool = pool_with(sl.SlotState.READY)
     gone = Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")})
-    mine = SystemdStatus(gone, pool, lambda: gist(pool, NOW_S, NOW_S))
+    mine = SystemdStatus(gone, pool, lambda: summary(pool, NOW_S, NOW_S))
 
     mine.tell()
     mine.stopping()
@@ -285,7 +287,7 @@ def test_status_names_the_slot_that_needs_a_person_before_one_that_waits() -> No
     pool.add("cpu1", "worker", POLICY)
     pool.members["cpu1"].slot = sl.Slot("cpu1", "worker", sl.SlotState.HELD, "five failed\nlives")
 
-    assert status_line(gist(pool, NOW_S, NOW_S - 5), 0) == (
+    assert status_line(summary(pool, NOW_S, NOW_S - 5), 0) == (
         "degraded: 0 of 2 workers ready, 0 jobs; cpu1 is held: five failed\nlives; "
         "cpu0 is in back-off: crashed"
     )
@@ -296,8 +298,8 @@ def test_systemd_shows_what_does_not_answer_once_it_has_lasted() -> None:
     pool = pool_with(sl.SlotState.READY)
     pool.outages.begin("table", "AccessDenied on UpdateItem", NOW_S)
 
-    early = status_line(gist(pool, NOW_S + 5, 0.0), 1)
-    late = status_line(gist(pool, NOW_S + 60, 0.0), 1)
+    early = status_line(summary(pool, NOW_S + 5, 0.0), 1)
+    late = status_line(summary(pool, NOW_S + 60, 0.0), 1)
 
     assert early == "running: 1 of 1 workers ready, 1 job"
     assert late == "degraded: 1 of 1 workers ready, 1 job; table: AccessDenied on UpdateItem"

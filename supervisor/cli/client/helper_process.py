@@ -23,7 +23,7 @@ from supervisor.contract import child_bootstrap
 from supervisor.contract.exits import Exit, describe
 from supervisor.contract.wire import framing
 from supervisor.processes import env_allowlist
-from supervisor.processes.bound_process import tied_command
+from supervisor.processes.bound_process import bound_command
 from supervisor.processes.python_command import finding_us
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class HelperProcess:
         """`request` goes to the child's stdin as JSON: names in it can't be taken for options."""
         self._request = request
         self.name = f"{module} {args[0] if args else ''}".strip()
-        self._command = tied_command(module, args)
+        self._command = bound_command(module, args)
         self._env = finding_us(env)
         self._stdin = stdin
 

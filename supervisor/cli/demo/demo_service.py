@@ -23,7 +23,7 @@ from supervisor.cli.text.text_format import bytes_text
 from supervisor.contract import clock
 from supervisor.contract.exits import describe
 from supervisor.contract.whisper_names import is_folder
-from supervisor.processes.bound_process import tied_command
+from supervisor.processes.bound_process import bound_command
 from supervisor.processes.python_command import finding_us
 from supervisor.settings.load import ENVIRONMENT, load_settings
 from supervisor.settings.mistakes import SettingsWrong
@@ -88,7 +88,7 @@ class DemoService:
     def __enter__(self) -> DemoService:
         with self.log.open("wb") as log:
             self._child = subprocess.Popen(
-                tied_command("supervisor", ["run", "--config", str(self._config)]),
+                bound_command("supervisor", ["run", "--config", str(self._config)]),
                 env=finding_us(self.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

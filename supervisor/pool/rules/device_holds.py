@@ -59,7 +59,7 @@ class DeviceHolds:
 
     # --- heard ------------------------------------------------------------------------
 
-    def hear_devices(self, state: PoolState, told: m.Devices, now_s: float) -> None:
+    def on_devices(self, state: PoolState, told: m.Devices, now_s: float) -> None:
         """Take up what gpuwatch saw; a look that failed says nothing about any device."""
         known = state.devices
         if told.failed and known is not None and not told.devices:
@@ -72,13 +72,13 @@ class DeviceHolds:
         self.gate.learn(told, busy)
         seen = by_uuid(told)
         for uuid in {w.device for w in workers}:
-            self._judge(state, uuid, seen.get(uuid), told.looked_at_s, now_s)
+            self._decide(state, uuid, seen.get(uuid), told.looked_at_s, now_s)
 
-    def hear_xid(self, xid: m.Xid) -> None:
+    def on_xid(self, xid: m.Xid) -> None:
         self._xids.setdefault(xid.uuid, deque(maxlen=HISTORY_MOST)).append(xid)
 
-    def hear_fault(self, state: PoolState, fault: m.Fault, now_s: float) -> None:
-        """Let a verdict have its effect on the slots of that GPU."""
+    def on_fault(self, state: PoolState, fault: m.Fault, now_s: float) -> None:
+        """Let a decision have its effect on the slots of that GPU."""
         fault = self._with_history(fault, now_s)
         on_it = [w for w in state.workers() if fault.uuid and fault.uuid in (w.device, w.parent)]
         level = "error" if fault.act is m.Act.HOLD else "warning" if fault.act is not m.Act.IGNORE else "info"
@@ -101,7 +101,7 @@ class DeviceHolds:
                 if worker.slot.spawned_at_s < fault.at_s:
                     self._restart(state, worker, fault, now_s)
 
-    def pass_over(self, lost_s: float) -> None:
+    def exclude_pause(self, lost_s: float) -> None:
         """Let the last `lost_s` seconds not count for gates that are waited for."""
         for name in self._waiting_since_s:
             self._waiting_since_s[name] += lost_s
@@ -125,14 +125,14 @@ class DeviceHolds:
 
     # --- after every event --------------------------------------------------------------
 
-    def settle(self, state: PoolState, now_s: float) -> None:
+    def after_event(self, state: PoolState, now_s: float) -> None:
         """Hold the slots of devices that are held, and begin those whose device is proven well."""
         for member in state.workers():
             if member.slot.state is not sl.SlotState.STARTING:
                 self._waiting_since_s.pop(member.slot.name, None)  # told to go while it waited
             hold = self.holds.get(member.device) if member.device else None
             if hold is not None:
-                self._keep_held(state, member, hold, now_s)
+                self._hold_slot(state, member, hold, now_s)
             elif state.mode is Mode.RUNNING and self._is_proven(state, member):
                 state.decide(member, sl.Begin(), now_s)
 
@@ -146,7 +146,7 @@ class DeviceHolds:
             why = hold.text if hold is not None else member.refusal
             state.decide(member, sl.HoldIt(why, sl.Hold.PROOF), now_s)
             return False
-        closed = self._closed(state, member)
+        closed = self._why_closed(state, member)
         if closed is None:
             self._waiting_since_s.pop(name, None)
             return True
@@ -167,8 +167,8 @@ class DeviceHolds:
     def _restart(self, state: PoolState, worker: Member, fault: m.Fault, now_s: float) -> None:
         """Give a slot a new process after a fault that costs no more than that.
 
-        A worker whose device failed under it has often said so and gone, before the verdict: then its
-        slot is held for the device's sake, and the verdict is the better word.
+        A worker whose device failed under it has often said so and gone, before the decision: then its
+        slot is held for the device's sake, and the decision is the better word.
         """
         if worker.slot.state in sl.ALIVE:
             worker.by_device = True
@@ -183,16 +183,16 @@ class DeviceHolds:
     def _is_proven(self, state: PoolState, member: Member) -> bool:
         """Say whether a slot that waits for proof of its device has it."""
         waits = member.slot.hold is sl.Hold.PROOF and not member.refusal
-        return waits and self._closed(state, member) is None
+        return waits and self._why_closed(state, member) is None
 
-    def _closed(self, state: PoolState, member: Member) -> Optional[GateClosed]:
+    def _why_closed(self, state: PoolState, member: Member) -> Optional[GateClosed]:
         devices, device = state.devices, member.device
         fresh = devices is not None and not devices.failed and devices.looked_at_s >= member.gone_at_s
         others = [w for w in state.workers() if w.device == device and w is not member]
         shared = any(w.slot.state in sl.ALIVE and w.slot.pid for w in others)
         return self.gate.closed(by_uuid(devices).get(device), fresh, shared, member.need_bytes)
 
-    def _judge(
+    def _decide(
         self, state: PoolState, uuid: str, gpu: Optional[m.Device], looked_at_s: float, now_s: float
     ) -> None:
         """Hold or free one device by how it looks now."""
@@ -224,7 +224,7 @@ class DeviceHolds:
         facts = {"device_uuid": uuid, "reason": hold.why, "cure": hold.cure, "until": hold.proof.value}
         state.note("error", "GPU held", {"event": "device-held", **facts})
 
-    def _keep_held(self, state: PoolState, member: Member, hold: DeviceHold, now_s: float) -> None:
+    def _hold_slot(self, state: PoolState, member: Member, hold: DeviceHold, now_s: float) -> None:
         slot = member.slot
         self._waiting_since_s.pop(slot.name, None)
         if slot.state is sl.SlotState.STOPPED or slot.hold is sl.Hold.SETTINGS:

@@ -11,14 +11,14 @@ from supervisor.pool.state.slot_types import SlotState
 from supervisor.pool.state.state import PoolState
 
 
-def hand_out(state: PoolState, split_helpers: SplitHelpers, now_s: float) -> None:
+def dispatch_jobs(state: PoolState, split_helpers: SplitHelpers, now_s: float) -> None:
     """Give waiting jobs, oldest first, to the ready workers with the most room."""
     ready = [w for w in state.workers() if w.slot.state is SlotState.READY and w.free > 0]
     if not ready:
         return
     for entry in state.jobs.waiting():
         ready.sort(key=lambda w: -w.free)
-        place = next((w for w in ready if w.free > 0 and _suits(state, split_helpers, w, entry)), None)
+        place = next((w for w in ready if w.free > 0 and _may_take(state, split_helpers, w, entry)), None)
         if place is None:
             continue
         sharers = split_helpers.sharers(state, place)
@@ -30,7 +30,7 @@ def hand_out(state: PoolState, split_helpers: SplitHelpers, now_s: float) -> Non
         )
 
 
-def _suits(state: PoolState, split_helpers: SplitHelpers, member: Member, entry: JobEntry) -> bool:
+def _may_take(state: PoolState, split_helpers: SplitHelpers, member: Member, entry: JobEntry) -> bool:
     """A suspect runs alone, and beside a suspect runs nothing."""
     name = member.slot.name
     if split_helpers.helps_with(name, entry.card.job_id) or (
@@ -41,7 +41,7 @@ def _suits(state: PoolState, split_helpers: SplitHelpers, member: Member, entry:
     return not beside or not (entry.suspect or any(other.suspect for other in beside))
 
 
-def tell_wanted(state: PoolState) -> None:
+def request_jobs(state: PoolState) -> None:
     """Ask the broker for as many jobs as there are free places, and a few more to have them here in time."""
     ready = [w for w in state.takers() if w.slot.state is SlotState.READY]
     wanted = 0

@@ -20,7 +20,7 @@ from supervisor.pool.state.jobs import DrainChoice, JobEntry
 from supervisor.pool.state.slot_types import SlotState
 from supervisor.pool.state.state import PoolState
 
-WEIGH_EVERY_S = 1.0
+DECIDE_EVERY_S = 1.0
 WRITE_S = 2.0  # a guess: writing the transcript, and speeds that change
 MEASURED_AFTER_S = 2.0  # a beat's length: less says nothing
 
@@ -39,7 +39,7 @@ class DrainDecision:
     why: str
 
 
-def weigh(job: RunningJob, time_s: float) -> DrainDecision:
+def decide_drain(job: RunningJob, time_s: float) -> DrainDecision:
     """Say what to do with a job that has `time_s` left until its worker is killed."""
     usable_s = time_s - WRITE_S
     if job.left_s is None:
@@ -57,7 +57,7 @@ class DrainDecisions:
     def __init__(self) -> None:
         self.wake_at_s: Optional[float] = None
 
-    def settle(self, state: PoolState, now_s: float) -> None:
+    def after_event(self, state: PoolState, now_s: float) -> None:
         """Tell what can't be finished in time to be put down, and say why."""
         leaving = [w for w in state.workers() if w.slot.state is SlotState.DRAINING]
         if not leaving:
@@ -68,22 +68,22 @@ class DrainDecisions:
         open_ones = [(w, entry) for w, entry in begun if entry.drain_choice is not DrainChoice.PUT_DOWN]
         for worker, entry in open_ones:
             if is_due or entry.drain_choice is None:
-                _judge(state, worker, entry, now_s)
+                _decide(state, worker, entry, now_s)
         if is_due:
-            self.wake_at_s = now_s + WEIGH_EVERY_S if open_ones else None
+            self.wake_at_s = now_s + DECIDE_EVERY_S if open_ones else None
 
 
-def _judge(state: PoolState, worker: Member, entry: JobEntry, now_s: float) -> None:
+def _decide(state: PoolState, worker: Member, entry: JobEntry, now_s: float) -> None:
     kill_at_s = worker.slot.wake_at_s
     time_s = (kill_at_s or now_s) - now_s
-    verdict = weigh(_running(state, worker, entry, now_s), time_s)
-    if verdict.choice is entry.drain_choice:
+    decision = decide_drain(_running(state, worker, entry, now_s), time_s)
+    if decision.choice is entry.drain_choice:
         return
-    entry.drain_choice = verdict.choice
-    facts = {"job_id": entry.card.job_id, "slot": worker.slot.name, "choice": verdict.choice.value}
-    state.note("info", "drain decision", {"event": "drain-decision", **facts, "reason": verdict.why})
-    if verdict.choice is DrainChoice.PUT_DOWN:
-        state.send(worker.slot.name, m.PutDown(entry.card.job_id, verdict.why, attempt=entry.card.attempt))
+    entry.drain_choice = decision.choice
+    facts = {"job_id": entry.card.job_id, "slot": worker.slot.name, "choice": decision.choice.value}
+    state.note("info", "drain decision", {"event": "drain-decision", **facts, "reason": decision.why})
+    if decision.choice is DrainChoice.PUT_DOWN:
+        state.send(worker.slot.name, m.PutDown(entry.card.job_id, decision.why, attempt=entry.card.attempt))
 
 
 def _running(state: PoolState, worker: Member, entry: JobEntry, now_s: float) -> RunningJob:

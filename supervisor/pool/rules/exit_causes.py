@@ -17,7 +17,7 @@ from supervisor.pool.state.state import PoolState
 _NOT_THE_JOBS = frozenset((Exit.RECYCLE, Exit.MODEL_BROKEN, Exit.SETTINGS_WRONG))
 
 
-def with_patience(member: Member, event: sl.Event, now_s: float) -> sl.Event:
+def with_blocked_time(member: Member, event: sl.Event, now_s: float) -> sl.Event:
     """Say for how long somebody else has been in the slot's place."""
     if not isinstance(event, sl.SpawnFailed) or not event.blocked:
         if isinstance(event, sl.Spawned):
@@ -28,7 +28,9 @@ def with_patience(member: Member, event: sl.Event, now_s: float) -> sl.Event:
     return dataclasses.replace(event, why=f"{event.why}, for {now_s - member.blocked_since_s:.0f} s")
 
 
-def with_memory(state: PoolState, member: Member, exited: sl.Exited, lacked: Optional[bool]) -> sl.Exited:
+def with_oom_fallback(
+    state: PoolState, member: Member, exited: sl.Exited, lacked: Optional[bool]
+) -> sl.Exited:
     """Let a process that lacked memory while it loaded be followed by a smaller one, where there is one.
 
     `lacked`: as the kernel says; its own word is its exit code. Where nothing is smaller, say what would fit.
@@ -42,7 +44,7 @@ def with_memory(state: PoolState, member: Member, exited: sl.Exited, lacked: Opt
     return dataclasses.replace(exited, said=oom_fallback.does_not_fit(member.load))
 
 
-def death_of(member: Member, event: Died) -> Death:
+def classify_exit(member: Member, event: Died) -> Death:
     """Say how a child ended, as far as its jobs and the records are concerned."""
     slot = member.slot
     if member.by_device:

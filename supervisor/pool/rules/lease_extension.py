@@ -24,7 +24,7 @@ class LeaseExtension:
     def __init__(self) -> None:
         self.wake_at_s: Optional[float] = None
 
-    def settle(self, state: PoolState, now_s: float) -> None:
+    def after_event(self, state: PoolState, now_s: float) -> None:
         """Send the list when it is due; none while there are no jobs."""
         if not state.jobs.entries:
             self.wake_at_s = None
@@ -42,4 +42,4 @@ def _is_kept(state: PoolState, entry: JobEntry, now_s: float) -> bool:
     member = state.members[entry.slot]
     if member.slot.state is SlotState.KILLING and member.slot.at_fault:
         return False
-    return now_s - member.heard_at_s < SILENT_MOST_S
+    return now_s - member.last_message_at_s < SILENT_MOST_S

@@ -14,7 +14,7 @@ from supervisor.contract.wire import messages as m
 from supervisor.pool.rules import read_ahead
 from supervisor.pool.rules.device_holds import DeviceHolds
 from supervisor.pool.rules.split_helpers import SplitHelpers
-from supervisor.pool.rules.stall_budget import still_most
+from supervisor.pool.rules.stall_budget import stall_budget_of
 from supervisor.pool.state import slot_types as sl
 from supervisor.pool.state.events import BROKER, Member
 from supervisor.pool.state.jobs import JobEntry, Stage
@@ -35,7 +35,7 @@ class ChildMessages:
 
     def take(self, member: Member, message: Any, now_s: float) -> None:
         """Take a message from `member`'s child: one of FROM_WORKER, FROM_BROKER, FROM_GPUWATCH."""
-        member.heard_at_s = now_s
+        member.last_message_at_s = now_s
         _HANDLERS[type(message)](self, member, message, now_s)
 
     def _on_up(self, member: Member, message: m.Up, now_s: float) -> None:
@@ -60,7 +60,7 @@ class ChildMessages:
 
     def _on_beat(self, member: Member, message: m.Beat, now_s: float) -> None:
         moved = message.phase == "idle" or message.moves != member.moves
-        self._state.decide(member, sl.Heartbeat(moved, *still_most(message.jobs, member.policy)), now_s)
+        self._state.decide(member, sl.Heartbeat(moved, *stall_budget_of(message.jobs, member.policy)), now_s)
         member.moves = message.moves
         for progress in message.jobs:
             self._state.jobs.progress(member.slot.name, progress, now_s)
@@ -97,7 +97,7 @@ class ChildMessages:
 
     def _note_memory(self, member: Member) -> None:
         self._state.refit(member)
-        words = self._state.memory.rung(*_engine_of(member)).words
+        words = self._state.memory.limits_of(*_engine_of(member)).words
         self._state.note(
             "warning",
             "worker ran out of memory",
@@ -121,7 +121,7 @@ class ChildMessages:
             entry.parts_left = message.left
 
     def _on_helped(self, member: Member, message: m.Helped, now_s: float) -> None:
-        self._split_helpers.ended(member.slot.name, message.job_id, message.attempt)
+        self._split_helpers.on_helped(member.slot.name, message.job_id, message.attempt)
 
     def _on_ready(self, member: Member, message: m.Ready, now_s: float) -> None:
         known = self._state.jobs.entries.get(message.card.job_id)
@@ -173,12 +173,12 @@ class ChildMessages:
             self._state.note("info", told, {"event": event, **facts})
 
     def _on_devices(self, member: Member, message: m.Devices, now_s: float) -> None:
-        self._device_holds.hear_devices(self._state, message, now_s)
+        self._device_holds.on_devices(self._state, message, now_s)
         self._state.decide(member, sl.BecameReady(), now_s)
         self._state.decide(member, sl.Heartbeat(), now_s)
 
     def _on_xid(self, member: Member, message: m.Xid, now_s: float) -> None:
-        self._device_holds.hear_xid(message)
+        self._device_holds.on_xid(message)
         self._state.note(
             "warning",
             "GPU driver reported an XID error",
@@ -186,7 +186,7 @@ class ChildMessages:
         )
 
     def _on_fault(self, member: Member, message: m.Fault, now_s: float) -> None:
-        self._device_holds.hear_fault(self._state, message, now_s)
+        self._device_holds.on_fault(self._state, message, now_s)
 
     def _entry_of(self, member: Member, message: Any) -> Optional[JobEntry]:
         """The job, if that worker really has it, in the attempt of which it speaks."""

@@ -43,7 +43,7 @@ class Shutdown:
             wakes.append(self._ends_at_s(state))
         return wakes
 
-    def pass_over(self, lost_s: float, now_s: float) -> None:
+    def exclude_pause(self, lost_s: float, now_s: float) -> None:
         """Let the last `lost_s` seconds not count as a time without broker or worker."""
         if self._unready_since_s is not None:
             self._unready_since_s += lost_s
@@ -76,7 +76,7 @@ class Shutdown:
         if BROKER in state.members:
             self._restarts_allowed = state.members[BROKER].slot.restarts + BROKER_RESTARTS_MOST
 
-    def settle(self, state: PoolState, now_s: float) -> None:
+    def after_event(self, state: PoolState, now_s: float) -> None:
         """Give up where there is reason to; bring a stop to its end."""
         self._watch_broker(state, now_s)
         self._watch_readiness(state, now_s)
@@ -121,7 +121,7 @@ class Shutdown:
             for member in state.members.values():
                 state.decide(member, sl.Kill("deadline reached", sl.Next.REST), now_s)
         alive = [x for x in state.members.values() if x.slot.state in sl.ALIVE]
-        heir_comes = BROKER in state.members and state.members[BROKER].slot.state is SlotState.BACKOFF
+        broker_restarts = BROKER in state.members and state.members[BROKER].slot.state is SlotState.BACKOFF
         if alive and all(x.slot.signalled is sl.Signalled.LOST for x in alive):
             names = ", ".join(
                 f"{x.slot.name} (pid {x.slot.pid}{x.device and f' on {x.device}'})" for x in alive
@@ -129,7 +129,7 @@ class Shutdown:
             state.end(EndProcess(Exit.FAILED, f"left behind, would not die: {names}"))
         elif not self._late and self._broker_is_missed(state):
             state.decide(state.members[BROKER], sl.Begin(), now_s)
-        elif not alive and not heir_comes:
+        elif not alive and not broker_restarts:
             state.end(self._end_of_stop(state))
 
     def _ends_at_s(self, state: PoolState) -> Optional[float]:

@@ -27,7 +27,7 @@ class SplitHelpers:
 
     def __init__(self) -> None:
         self._helping: dict[str, m.JobCard] = {}  # slot -> job
-        self._called_off: set[str] = set()  # of these slots: it was said, and they are not through yet
+        self._dismissed: set[str] = set()  # of these slots: it was said, and they are not through yet
 
     def is_helping(self, slot: str) -> bool:
         """Say whether a slot works on parts of another's job."""
@@ -42,13 +42,13 @@ class SplitHelpers:
         """Say among how many slots a recording may be shared out now, `owner` among them."""
         return 1 + sum(1 for w in self._idle(state) if w is not owner and _are_alike(w, owner))
 
-    def settle(self, state: PoolState) -> None:
+    def after_event(self, state: PoolState) -> None:
         """Ask idle slots to help where there are parts to take; call helpers off whose job is over."""
         for slot, card in self._helping.items():
             entry = state.jobs.of_attempt(card.job_id, card.attempt)
             is_ready = state.members[slot].slot.state is SlotState.READY
-            if slot not in self._called_off and not (_is_shared(entry) and is_ready):
-                self._called_off.add(slot)
+            if slot not in self._dismissed and not (_is_shared(entry) and is_ready):
+                self._dismissed.add(slot)
                 why = "no help is needed any more"
                 state.send(slot, m.PutDown(card.job_id, why, attempt=card.attempt))
         if state.jobs.waiting():
@@ -65,16 +65,16 @@ class SplitHelpers:
                 helper.free -= 1
                 state.send(helper.slot.name, m.Help(entry.card, 1 + here + len(asked)))
 
-    def ended(self, slot: str, job_id: str, attempt: int = 0) -> None:
+    def on_helped(self, slot: str, job_id: str, attempt: int = 0) -> None:
         """A helper found nothing more to take."""
         if self.helps_with(slot, job_id) and attempt in (0, self._helping[slot].attempt):
             del self._helping[slot]
-            self._called_off.discard(slot)
+            self._dismissed.discard(slot)
 
-    def died(self, state: PoolState, slot: str, is_ordered: bool) -> None:
+    def on_exit(self, state: PoolState, slot: str, is_ordered: bool) -> None:
         """A helper is gone."""
         card = self._helping.pop(slot, None)
-        self._called_off.discard(slot)
+        self._dismissed.discard(slot)
         entry = state.jobs.of_attempt(card.job_id, card.attempt) if card is not None else None
         if entry is not None and not is_ordered:
             entry.helpers_lost += 1

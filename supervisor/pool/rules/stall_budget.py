@@ -22,13 +22,13 @@ AUDIO_RATIO: Mapping[str, float] = {
 }
 
 
-def still_most(jobs: Iterable[m.Progress], policy: Policy) -> tuple[float, str]:
+def stall_budget_of(jobs: Iterable[m.Progress], policy: Policy) -> tuple[float, str]:
     """Give the seconds that a worker with these jobs may stand still, and the phase that allows them."""
-    budgets = [(_still_most_s(job, policy), job.phase) for job in jobs]
+    budgets = [(_stall_budget_s(job, policy), job.phase) for job in jobs]
     return max(budgets, default=(policy.stall_s, ""))
 
 
-def _still_most_s(job: m.Progress, policy: Policy) -> float:
+def _stall_budget_s(job: m.Progress, policy: Policy) -> float:
     least_s = {
         "decoding": policy.stall_decoding_s,
         "listening": policy.stall_decoding_s,

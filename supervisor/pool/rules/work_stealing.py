@@ -19,7 +19,7 @@ from supervisor.pool.state.state import PoolState
 _ANSWER_S = 2.0  # a worker that says nothing for so long keeps the job
 
 
-def spread(state: PoolState, split_helpers: SplitHelpers, now_s: float) -> None:
+def even_out(state: PoolState, split_helpers: SplitHelpers, now_s: float) -> None:
     """Ask for one job, where that makes things more even; its coming asks for the next."""
     entries = state.jobs.entries.values()
     if not entries or state.jobs.waiting():
@@ -38,14 +38,14 @@ def spread(state: PoolState, split_helpers: SplitHelpers, now_s: float) -> None:
             return
         unbegun = _youngest(state, giver)
         if unbegun is not None:
-            unbegun.asked_back_at_s = now_s
+            unbegun.requested_back_at_s = now_s
             card, why = unbegun.card, "another slot has less to do"
             state.send(giver.slot.name, m.PutDown(card.job_id, why, unbegun_only=True, attempt=card.attempt))
             return
 
 
 def _is_on_the_way(entry: JobEntry, now_s: float) -> bool:
-    asked_at_s = entry.asked_back_at_s
+    asked_at_s = entry.requested_back_at_s
     return entry.stage is Stage.GIVEN and asked_at_s is not None and now_s - asked_at_s < _ANSWER_S
 
 
@@ -54,6 +54,6 @@ def _youngest(state: PoolState, giver: Member) -> Optional[JobEntry]:
     jobs = [
         entry
         for entry in state.jobs.given_to(giver.slot.name)
-        if entry.asked_back_at_s is None and not (entry.done_s or entry.suspect or entry.drain_choice)
+        if entry.requested_back_at_s is None and not (entry.done_s or entry.suspect or entry.drain_choice)
     ]
     return sorted(jobs, key=lambda entry: entry.given_at_s)[-1] if jobs else None

@@ -36,7 +36,7 @@ class Member:
     rows: Optional[int] = None  # jobs that its worker computes together
     token_ms: Mapping[str, float] = field(default_factory=dict)  # by rows, as measured
     moves: int = -1
-    heard_at_s: float = 0.0  # its last word, whatever it was
+    last_message_at_s: float = 0.0  # its last word, whatever it was
     facts: Mapping[str, str] = field(default_factory=dict)
     done: int = 0
     failed: int = 0
@@ -64,7 +64,7 @@ class Totals:
 
 
 @dataclass(frozen=True)
-class Heard:
+class MessageReceived:
     """A child said something on its link."""
 
     name: str
@@ -136,7 +136,7 @@ class Paused:
     lost_s: float
 
 
-PoolEvent = Union[Heard, SlotEvent, Died, DrainSlots, Resume, ReleaseSlot, Stop, Due, Paused]
+PoolEvent = Union[MessageReceived, SlotEvent, Died, DrainSlots, Resume, ReleaseSlot, Stop, Due, Paused]
 
 # --- actions ------------------------------------------------------------------------
 

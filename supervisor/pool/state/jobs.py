@@ -67,7 +67,7 @@ class JobEntry:
     began_from_s: float = 0.0  # seconds of audio that were through by then
     drain_choice: Optional[DrainChoice] = None  # the latest, while its worker leaves
     parts_left: int = 0  # of a recording that was cut: how many nobody works on
-    asked_back_at_s: Optional[float] = None  # its worker may give it to one that has less to do
+    requested_back_at_s: Optional[float] = None  # its worker may give it to one that has less to do
     helpers_lost: int = 0  # workers that died while they helped with it
 
     @property
@@ -111,7 +111,7 @@ class JobTable:
         entry.stage, entry.slot, entry.given_at_s = Stage.GIVEN, slot, now_s
         entry.phase, entry.phase_done_s, entry.done_s = "", 0.0, 0.0
         entry.began_at_s, entry.drain_choice, entry.parts_left = None, None, 0
-        entry.asked_back_at_s = None
+        entry.requested_back_at_s = None
         return m.Job(entry.card, alone=entry.suspect, sharers=1 if entry.suspect else sharers)
 
     def end(self, entry: JobEntry, message: m.ToBroker) -> m.ToBroker:
@@ -156,13 +156,13 @@ class JobTable:
             if progress.phase == "transcribing" and entry.began_at_s is None:
                 entry.began_at_s, entry.began_from_s = now_s, progress.done_s
 
-    def pass_over(self, lost_s: float) -> None:
+    def exclude_pause(self, lost_s: float) -> None:
         """Let the last `lost_s` seconds count neither for a job's speed nor for an answer that is awaited."""
         for entry in self.entries.values():
             if entry.began_at_s is not None:
                 entry.began_at_s += lost_s
-            if entry.asked_back_at_s is not None:
-                entry.asked_back_at_s += lost_s
+            if entry.requested_back_at_s is not None:
+                entry.requested_back_at_s += lost_s
 
     def put_back(self, entry: JobEntry) -> None:
         """Note that no worker has the job now: it waits for the next, and goes on from its checkpoint."""
@@ -177,7 +177,7 @@ class JobTable:
         entries = self.given_to(slot)
         alone = len(entries) == 1
         for entry in entries:
-            reason = _verdict(entry, death, alone)
+            reason = _failure_reason(entry, death, alone)
             if reason:
                 fail = m.Fail(entry.card.job_id, m.Failure.CRASH, reason, entry.card.attempt)
                 self.end(entry, fail)
@@ -187,7 +187,7 @@ class JobTable:
         return failed
 
 
-def _verdict(entry: JobEntry, death: Death, alone: bool) -> str:
+def _failure_reason(entry: JobEntry, death: Death, alone: bool) -> str:
     """Charge a job for its worker's death; give the reason where it has failed for good."""
     if death in (Death.ORDERED, Death.DEVICE):
         return ""

@@ -80,15 +80,15 @@ class OomFallback:
     """All devices and models that ever ran out of memory."""
 
     def __init__(self) -> None:
-        self._rungs: dict[tuple[str, str], OomLimits] = {}
+        self._limits: dict[tuple[str, str], OomLimits] = {}
 
-    def rung(self, device: str, model: str) -> OomLimits:
+    def limits_of(self, device: str, model: str) -> OomLimits:
         """Give what is known; `device` is a UUID, or empty for the CPU."""
-        return self._rungs.get((device, model), OomLimits())
+        return self._limits.get((device, model), OomLimits())
 
     def learn_rows(self, device: str, model: str, rows: int) -> bool:
         """Remember what a worker got down to by itself; say whether that is new."""
-        known = self.rung(device, model)
+        known = self.limits_of(device, model)
         if known.rows is not None and known.rows <= rows:
             return False
         self._set(device, model, replace(known, rows=rows))
@@ -96,10 +96,10 @@ class OomFallback:
 
     def step_down(self, device: str, model: str, kind: str, compute_type: str) -> OomLimits:
         """One recording alone did not fit: give what a fresh process begins with. `kind`: cuda or cpu."""
-        known = self.rung(device, model)
+        known = self.limits_of(device, model)
         smaller = _SMALLER.get((kind, compute_type), known.compute_type)
         self._set(device, model, replace(known, compute_type=smaller, fresh_starts=known.fresh_starts + 1))
-        return self.rung(device, model)
+        return self.limits_of(device, model)
 
     def load_smaller(self, device: str, load: Load) -> bool:
         """The model could not be loaded: say whether a fresh process has something smaller to try."""
@@ -108,5 +108,5 @@ class OomFallback:
         self.step_down(device, load.model, load.kind, load.compute_type)
         return True
 
-    def _set(self, device: str, model: str, rung: OomLimits) -> None:
-        self._rungs[(device, model)] = rung
+    def _set(self, device: str, model: str, limits: OomLimits) -> None:
+        self._limits[(device, model)] = limits

@@ -23,7 +23,6 @@ from supervisor.pool.state.slot_types import (
     BecameReady,
     Begin,
     BeginDrain,
-    Buried,
     Decision,
     Event,
     Exited,
@@ -33,6 +32,7 @@ from supervisor.pool.state.slot_types import (
     HoldIt,
     Kill,
     LeaveBehind,
+    LeftBehindExited,
     Next,
     Policy,
     Queued,
@@ -44,9 +44,9 @@ from supervisor.pool.state.slot_types import (
     Spawn,
     Spawned,
     SpawnFailed,
+    SupervisorPaused,
     TellDrain,
     Tick,
-    Unheard,
 )
 
 _S = SlotState
@@ -138,20 +138,20 @@ def _on_ready(slot: Slot, event: BecameReady, policy: Policy, now_s: float) -> D
     if slot.state is not _S.STARTING:
         return _stay(slot)
     ready = _to(slot, _S.READY, "started", now_s, now_s + policy.silence_s)
-    return replace(ready, ready_at_s=now_s, moved_at_s=now_s, still_most_s=0.0, phase=""), ()
+    return replace(ready, ready_at_s=now_s, moved_at_s=now_s, stall_budget_s=0.0, phase=""), ()
 
 
 def _on_heartbeat(slot: Slot, event: Heartbeat, policy: Policy, now_s: float) -> Decision:
     if slot.state is not _S.READY:
         return _stay(slot)
     moved_at_s = now_s if event.moved else slot.moved_at_s
-    spoke = replace(slot, moved_at_s=moved_at_s, still_most_s=event.still_most_s, phase=event.phase)
-    return replace(spoke, wake_at_s=_judged_at_s(spoke, policy, now_s)), ()
+    spoke = replace(slot, moved_at_s=moved_at_s, stall_budget_s=event.stall_budget_s, phase=event.phase)
+    return replace(spoke, wake_at_s=_overdue_at_s(spoke, policy, now_s)), ()
 
 
-def _judged_at_s(slot: Slot, policy: Policy, now_s: float) -> float:
+def _overdue_at_s(slot: Slot, policy: Policy, now_s: float) -> float:
     """Say when a ready child that spoke just now has been silent, or stood still, for too long."""
-    return min(now_s + policy.silence_s, slot.moved_at_s + (slot.still_most_s or policy.stall_s))
+    return min(now_s + policy.silence_s, slot.moved_at_s + (slot.stall_budget_s or policy.stall_s))
 
 
 def _on_finished_job(slot: Slot, event: FinishedJob, policy: Policy, now_s: float) -> Decision:
@@ -164,7 +164,7 @@ def _on_tick(slot: Slot, event: Tick, policy: Policy, now_s: float) -> Decision:
     return _DUE[slot.state](slot, policy, now_s)
 
 
-def _on_unheard(slot: Slot, event: Unheard, policy: Policy, now_s: float) -> Decision:
+def _on_supervisor_paused(slot: Slot, event: SupervisorPaused, policy: Policy, now_s: float) -> Decision:
     """Let time in which nobody listened count for no budget. A drain's deadline stays where it is."""
     if slot.wake_at_s is None or slot.state not in ALIVE:
         return _stay(slot)
@@ -173,7 +173,7 @@ def _on_unheard(slot: Slot, event: Unheard, policy: Policy, now_s: float) -> Dec
     if slot.state is not _S.READY:
         return replace(slot, wake_at_s=slot.wake_at_s + event.lost_s), ()
     later = replace(slot, moved_at_s=slot.moved_at_s + event.lost_s)
-    return replace(later, wake_at_s=_judged_at_s(later, policy, now_s)), ()
+    return replace(later, wake_at_s=_overdue_at_s(later, policy, now_s)), ()
 
 
 def _on_drain(slot: Slot, event: BeginDrain, policy: Policy, now_s: float) -> Decision:
@@ -247,7 +247,7 @@ def _on_exited(slot: Slot, event: Exited, policy: Policy, now_s: float) -> Decis
     return _after_failure(gone, why, event.jitter_ratio, policy, now_s)
 
 
-def _on_buried(slot: Slot, event: Buried, policy: Policy, now_s: float) -> Decision:
+def _on_left_behind_exited(slot: Slot, event: LeftBehindExited, policy: Policy, now_s: float) -> Decision:
     return replace(slot, left_behind_pid=0), ()
 
 
@@ -270,10 +270,10 @@ def _due_starting(slot: Slot, policy: Policy, now_s: float) -> Decision:
 
 
 def _due_ready(slot: Slot, policy: Policy, now_s: float) -> Decision:
-    still_most_s = slot.still_most_s or policy.stall_s
-    if now_s - slot.moved_at_s < still_most_s:
+    stall_budget_s = slot.stall_budget_s or policy.stall_s
+    if now_s - slot.moved_at_s < stall_budget_s:
         return _ask_stacks(slot, f"silent for {policy.silence_s:.0f} s", policy, now_s)
-    words = f"no progress for {still_most_s:.0f} s{slot.phase and ' while '}{slot.phase}"
+    words = f"no progress for {stall_budget_s:.0f} s{slot.phase and ' while '}{slot.phase}"
     return _ask_stacks(slot, words, policy, now_s)
 
 
@@ -330,10 +330,10 @@ _HANDLERS: Mapping[type, Callable[..., Decision]] = {
     Heartbeat: _on_heartbeat,
     FinishedJob: _on_finished_job,
     Tick: _on_tick,
-    Unheard: _on_unheard,
+    SupervisorPaused: _on_supervisor_paused,
     BeginDrain: _on_drain,
     Kill: _on_kill,
     HoldIt: _on_hold,
     Exited: _on_exited,
-    Buried: _on_buried,
+    LeftBehindExited: _on_left_behind_exited,
 }

@@ -101,7 +101,7 @@ class Slot:
     spawned_at_s: float = 0.0
     ready_at_s: Optional[float] = None  # of the present life
     moved_at_s: float = 0.0  # its last sign of progress
-    still_most_s: float = 0.0  # how long it may stand still at what it does; 0: the policy's `stall_s`
+    stall_budget_s: float = 0.0  # how long it may stand still at what it does; 0: the policy's `stall_s`
     phase: str = ""  # what allows it that
     at_fault: bool = False  # in KILLING: it hung or broke the rules, rather than being told to go
     wake_at_s: Optional[float] = None  # when this state wants a Tick
@@ -147,11 +147,11 @@ class BecameReady:
 class Heartbeat:
     """The child spoke. `moved`: it made progress, or has nothing to do.
 
-    `still_most_s`: how long it may stand still in `phase`; 0: the policy's `stall_s`.
+    `stall_budget_s`: how long it may stand still in `phase`; 0: the policy's `stall_s`.
     """
 
     moved: bool = True
-    still_most_s: float = 0.0
+    stall_budget_s: float = 0.0
     phase: str = ""
 
 
@@ -166,7 +166,7 @@ class Tick:
 
 
 @dataclass(frozen=True)
-class Unheard:
+class SupervisorPaused:
     """Nobody listened for the last `lost_s` seconds: the supervisor itself did not run."""
 
     lost_s: float
@@ -215,7 +215,7 @@ class Exited:
 
 
 @dataclass(frozen=True)
-class Buried:
+class LeftBehindExited:
     """The process that was left behind has ended after all."""
 
 
@@ -228,12 +228,12 @@ Event = Union[
     Heartbeat,
     FinishedJob,
     Tick,
-    Unheard,
+    SupervisorPaused,
     BeginDrain,
     Kill,
     HoldIt,
     Exited,
-    Buried,
+    LeftBehindExited,
 ]
 
 # --- commands -----------------------------------------------------------------------

@@ -127,7 +127,7 @@ class PoolState:
         """Let the next processes on this worker's device load what is now known to fit."""
         self.actions += [RefitWorker(w.slot.name) for w in self.workers() if w.device == member.device]
 
-    def equip(self, name: str, device: str, parent: str, need_bytes: int, refusal: str) -> None:
+    def assign_device(self, name: str, device: str, parent: str, need_bytes: int, refusal: str) -> None:
         """Say which device a slot has, what its model needs there, and why it may not start (or nothing)."""
         member = self.members[name]
         member.device, member.parent = device, parent
