@@ -12,13 +12,13 @@ from supervisor.pool.state import slot_types as sl
 from supervisor.pool.state.events import Member
 from supervisor.pool.state.jobs import DrainChoice, JobEntry
 
-# gpuwatch looks at GPUs every 5 s: a fault that is still there holds its slot again by then.
+# gpuwatch polls GPUs every 5 s: a fault that persists holds its slot again by then.
 SEEN_WITHIN_S = 7.0
-FOLLOW_S = 10.0  # how long a person waits for the outcome of a start
+FOLLOW_S = 10.0  # how long a command waits for the outcome of a start
 
 
 def of_drain(pool: Pool, names: Sequence[str], within_s: float) -> str:
-    """Say what becomes of running jobs, and how the drain ends."""
+    """Describe what happens to running jobs, and which command ends the drain."""
     members = [member for member in pool.workers() if not names or member.slot.name in names]
     who = ", ".join(names) or "the service"
     end = f"`rem-supervisor resume{''.join(f' {name}' for name in names)}` ends the drain."
@@ -29,7 +29,7 @@ def of_drain(pool: Pool, names: Sequence[str], within_s: float) -> str:
 
 
 def of_running_jobs(entries: Sequence[JobEntry], time_s: float, others_go_on: bool = False) -> str:
-    """Say what a deadline means for the jobs that run now: each was just weighed by its own speed."""
+    """Describe what a deadline means for running jobs: each has a fresh drain decision."""
     to = "continue on another slot" if others_go_on else "go back to the queue"
     if not entries:
         return "No job is running."
@@ -50,7 +50,7 @@ def _jobs(count: int) -> str:
 
 
 def of_resume(pool: Pool, names: Sequence[str]) -> str:
-    """Say which slots start, and which stay held all the same."""
+    """List the slots that start and those that stay held."""
     members = [member for member in pool.workers() if not names or member.slot.name in names]
     starting = [one.slot.name for one in members if one.slot.state is sl.SlotState.STARTING]
     held = [one.slot for one in members if one.slot.state is sl.SlotState.HELD]
@@ -62,7 +62,7 @@ def of_resume(pool: Pool, names: Sequence[str]) -> str:
 
 
 def of_restart(pool: Pool, member: Member, was: sl.SlotState, within_s: float) -> str:
-    """Say when a slot's next worker starts."""
+    """Describe when a slot's next worker starts."""
     slot = member.slot
     if was in (sl.SlotState.DRAINING, sl.SlotState.KILLING):
         return f"{slot.name} is {was.value} already; then it starts again."
@@ -74,7 +74,7 @@ def of_restart(pool: Pool, member: Member, was: sl.SlotState, within_s: float) -
 
 
 def follow(pool: Pool, member: Member) -> dict[str, Any]:
-    """Say how long a start should be watched before its outcome is told: a faulty GPU ends it again."""
+    """Return how long to watch a start before reporting its outcome: a faulty GPU ends it again."""
     return {
         "slot": member.slot.name,
         "sure_after_s": SEEN_WITHIN_S if _fault(pool, member) else 0.0,
@@ -83,14 +83,14 @@ def follow(pool: Pool, member: Member) -> dict[str, Any]:
 
 
 def of_release(pool: Pool, member: Member) -> str:
-    """Say that a slot starts, and what will hold it again."""
+    """Report that a slot starts, and what will hold it again."""
     fault = _fault(pool, member)
     warning = f" {fault} Unless that is over, the slot is held again within seconds." if fault else ""
     return f"{member.slot.name} is released and starts.{warning}"
 
 
 def of_notice(pool: Pool, why: str, left_s: float, unheard: str = "") -> str:
-    """Say what a drill's notice does to this host; `unheard`: why a real one would do nothing."""
+    """Describe what a drill's notice does to this host; `unheard`: why a real one would be ignored."""
     members = pool.workers()
     jobs = of_running_jobs(_entries(pool, members), left_s - _reserve_s(members))
     note = f"\nA real notice would not be taken up here: {unheard}." if unheard else ""

@@ -1,9 +1,9 @@
 """The pool decides for the whole host: one event in, actions out, rules in a fixed order. PURE.
 
-`Pool.take(event, now_s)` gives the actions that follow, in order. Nothing here waits,
+`Pool.take(event, now_s)` returns the resulting actions in order. Nothing here waits,
 reads a clock or touches a process, so a day of work is tested in milliseconds.
-What is known stands in `state.py`, each rule in a file of its own; here is which event
-means what, and in which order the rules follow it.
+The state is in `state.py` and each rule has its own file. This file maps each event to
+a handler, and runs the rules in a fixed order after it.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ class Pool(PoolState):
         self._messages = ChildMessages(self, self.device_holds, self.split_helpers)
 
     def take(self, event: PoolEvent, now_s: float) -> list[Action]:
-        """Decide what follows from `event`: actions to carry out in this order."""
+        """Decide on `event`: return the actions to carry out, in order."""
         return [*self.steps(event, now_s)]
 
     def steps(self, event: PoolEvent, now_s: float) -> Iterator[Action]:
-        """The same as they are decided: starts are carried out before anything else is thought about.
+        """Yield the actions as they are decided, so that starts are carried out before other rules run.
 
         No other event may be taken before the last step.
         """
@@ -81,7 +81,7 @@ class Pool(PoolState):
         yield from self.actions
 
     def next_wake_s(self) -> Optional[float]:
-        """Say when `Due` is wanted, if at all."""
+        """Return when the next `Due` event is needed; None: no timer is set."""
         wakes = [member.slot.wake_at_s for member in self.members.values()]
         wakes += [
             self._lease_extension.wake_at_s,
@@ -92,9 +92,9 @@ class Pool(PoolState):
         return min((wake for wake in wakes if wake is not None), default=None)
 
     def _apply_rules(self, now_s: float) -> None:
-        """Bring jobs to workers, the broker up to date, and a stop or drain to its end.
+        """Run every rule once, in this order, after each event.
 
-        After every event each rule is asked once, in this order.
+        Jobs are dispatched, the broker is updated, and a drain or stop is completed.
         """
         self._drain_decisions.after_event(self, now_s)
         dispatch_jobs(self, self.split_helpers, now_s)
@@ -104,12 +104,12 @@ class Pool(PoolState):
         self._lease_extension.after_event(self, now_s)
         self._finish_drain()
         self.device_holds.after_event(self, now_s)
-        self._start_queue.start_next(self, self.device_holds, now_s)  # of what care let go
-        request_jobs(self)  # after the starts: the broker it wakes would compete with a newborn for a core
+        self._start_queue.start_next(self, self.device_holds, now_s)  # of devices just released
+        request_jobs(self)  # after the starts: the broker would compete with a new process for a core
         self._shutdown.after_event(self, now_s)
 
     def _give_back_waiting(self) -> None:
-        """Give jobs back to the queue that no slot here can take soon."""
+        """Return jobs to the queue if no slot on this host can take them soon."""
         if self.takers() or self._awaits_first_workers():
             return
         for entry in self.jobs.waiting():
@@ -118,13 +118,13 @@ class Pool(PoolState):
             self.send(BROKER, self.jobs.end(entry, release))
 
     def _awaits_first_workers(self) -> bool:
-        """Workers are still to come: what a dead supervisor left waits for them, not for the queue."""
+        """True before the first workers start: jobs left by a dead supervisor wait for them."""
         fresh = all(w.slot.state is SlotState.STOPPED and not w.slot.spawned_at_s for w in self.workers())
         return self.mode is Mode.RUNNING and fresh
 
     def _finish_drain(self) -> None:
         if self.mode is Mode.DRAINING and not any(w.slot.state in sl.ALIVE for w in self.workers()):
-            self.mode, self.deadline_at_s = Mode.DRAINED, None  # met: a later stop has its own
+            self.mode, self.deadline_at_s = Mode.DRAINED, None  # a later stop sets its own deadline
             self.note("info", "drained", {"event": "drained"})
 
     # --- events -----------------------------------------------------------------------
@@ -161,7 +161,7 @@ class Pool(PoolState):
         self.decide(member, with_oom_fallback(self, member, exited, event.out_of_memory), now_s)
 
     def _take_jobs_back(self, member: Member, death: Death) -> bool:
-        """Free a dead worker's jobs; say whether its death counts against the slot."""
+        """Free the jobs of a worker that exited; return whether the exit counts against the slot."""
         entries = self.jobs.given_to(member.slot.name)
         suspected = any(entry.suspect for entry in entries)
         if death is not Death.ORDERED:
@@ -176,7 +176,7 @@ class Pool(PoolState):
     def _on_drain(self, event: DrainSlots, now_s: float) -> None:
         everyone = not event.names
         if self.mode is Mode.STOPPING:
-            # A notice can only bring the end nearer.
+            # A notice can only move the deadline earlier.
             if everyone and self.bring_deadline_nearer(event.deadline_at_s, event.why):
                 for member in self.members.values():
                     self.decide(member, sl.BeginDrain(event.deadline_at_s, event.why), now_s)
@@ -187,7 +187,7 @@ class Pool(PoolState):
         if everyone:
             self.bring_deadline_nearer(event.deadline_at_s, event.why)
             self.mode = Mode.DRAINING
-        # A host that drains starts nothing again, a reload's restart neither.
+        # A draining host starts no process, not even a restart for a reload.
         next_ = event.next if self.mode is Mode.RUNNING else sl.Next.REST
         for member in self.workers_named(event.names):
             self.decide(member, sl.BeginDrain(event.deadline_at_s, event.why, next_), now_s)
@@ -212,11 +212,11 @@ class Pool(PoolState):
             self.decide(member, sl.Tick(), now_s)
 
     def _on_paused(self, event: Paused, now_s: float) -> None:
-        """Let a time in which this process did not run count for nobody.
+        """Exclude a time in which this process did not run from every budget.
 
-        Children were not heard, so their silence proves nothing: each gets its time to speak anew, and
-        every other budget is longer by what was lost. Deadlines of drains and stops stay, for the machine
-        goes when it goes; but what was said meanwhile is read before anybody is killed for them.
+        No message was read meanwhile, so silence proves nothing: each child's heartbeat timeout restarts,
+        and every other budget is extended by the lost time. Deadlines of drains and stops stay, since the
+        machine is taken anyway; but unread messages are read before any child is killed for a deadline.
         """
         names = [member.slot.name for member in self.members.values() if member.slot.state in sl.ALIVE]
         facts = {"lost_s": round(event.lost_s, 1), "slots": ", ".join(names)}
@@ -234,10 +234,10 @@ class Pool(PoolState):
 
 
 def is_sign_of_life(event: PoolEvent) -> bool:
-    """Say whether this is one of the frequent words of children that prove life and no more.
+    """Return whether this event is only a sign of life: a heartbeat or the state of the queue.
 
-    They move no slot, job or place, and `next_wake_s` only to a later moment: who does nothing
-    after one of them misses nothing. 64 workers say six of them a second.
+    Such events change no slot or job, and move `next_wake_s` only later, so the rules need not run
+    after them. 64 workers send six of them a second.
     """
     return isinstance(event, MessageReceived) and isinstance(event.message, (m.Beat, m.QueueState))
 

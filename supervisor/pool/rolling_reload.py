@@ -1,7 +1,7 @@
 """Rolling restart of workers after `reload`, one slot at a time. PURE.
 
-A slot is told to finish and start again; only when its new worker is ready comes the
-next. The first that does not get ready ends the roll: the rest goes on as it was.
+A slot is drained and restarted; the next one follows when its new worker is ready.
+If a new worker does not become ready the reload stops: the other slots keep the old settings.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from supervisor.pool.state.slot_types import Slot, SlotState
 
 @dataclass
 class RollingReload:
-    """Slots that still run with old settings, the one under way first."""
+    """The slots that still have to restart, and the one that is restarting."""
 
     waiting: list[str] = field(default_factory=list)
     under_way: str = ""
@@ -24,15 +24,15 @@ class RollingReload:
 
     @property
     def is_on(self) -> bool:
-        """True while slots wait for their turn, or one of them has it."""
+        """True while a slot restarts or waits to restart."""
         return bool(self.waiting or self.under_way)
 
     def begin(self, names: list[str]) -> None:
-        """Start over with these slots: a newer reload replaces an older one."""
+        """Begin with these slots; a newer reload replaces an older one."""
         self.waiting, self.under_way, self.failed = list(names), "", ""
 
     def step(self, slots: Mapping[str, Slot], now_s: float) -> Optional[str]:
-        """Give the slot to restart now, if it is time for one."""
+        """Return the slot to restart now, or None."""
         if self.under_way:
             slot = slots[self.under_way]
             if slot.state in (SlotState.BACKOFF, SlotState.HELD, SlotState.STOPPED):

@@ -1,7 +1,7 @@
 """The status as `status --json` shows it. PURE.
 
-The only thing that status (later metrics and the page) reads. Keys are a promise:
-design.md, "Command line". What is not known is null, never zero.
+The only source for the `status` command. The keys are a public interface (design.md,
+"Command line"). An unknown value is null, never zero.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Facts:
-    """What the pool does not know: our own process, and figures from outside."""
+    """Facts that the pool does not have: about this process and from outside."""
 
     pid: int
     started_at_s: float
@@ -34,7 +34,7 @@ class Facts:
     devices: Mapping[str, str]  # slot name -> device UUID, empty for the CPU
     compute: str = "auto"  # cpu: slots of GPUs compute on the CPU
     fake_gpus: int = 0
-    notice: Optional[Mapping[str, Any]] = None  # as the watch for notices shows it
+    notice: Optional[Mapping[str, Any]] = None  # as notices/watch.py reports it
     crashes: Sequence[Mapping[str, Any]] = ()  # the newest, newest first
     model_fetches: Sequence[Mapping[str, Any]] = ()  # downloads under way: model, percent, total_bytes
     version: str = ""
@@ -45,7 +45,7 @@ class Facts:
 
 
 def take(pool: Pool, facts: Facts) -> dict[str, Any]:
-    """Build the status, ready for JSON."""
+    """Build the status as a value that JSON can hold."""
     waiting = len(pool.jobs.waiting())
     status: dict[str, Any] = {
         "version": VERSION,
@@ -85,7 +85,7 @@ def take(pool: Pool, facts: Facts) -> dict[str, Any]:
 
 
 def summary(pool: Pool, now_s: float, started_at_s: float, wanted_device: str = "auto") -> dict[str, Any]:
-    """Build only what `degraded.py` reads: systemd is told after each event."""
+    """Build only what `degraded.py` reads, for the systemd status after each event."""
     return {
         "supervisor": _health_facts(pool, now_s, started_at_s, wanted_device),
         "slots": [_slot_summary(member, now_s, started_at_s) for member in pool.members.values()],
@@ -105,10 +105,10 @@ def _health_facts(pool: Pool, now_s: float, started_at_s: float, wanted_device: 
 
 
 def _devices_problem(devices: Optional[m.Devices], wanted: str) -> str:
-    """Say what is wrong with GPUs where this service means to use one."""
+    """Return the problem with the GPUs if this service is configured to use one."""
     if devices is None or wanted == "cpu":
         return ""
-    # CPU slots are what `auto` means for such a machine: that it has no driver is no fault.
+    # `auto` selects CPU slots on such a machine: a missing driver is no fault there.
     is_cpu_machine = wanted == "auto" and not devices.nvidia_pci and not devices.devices
     return "" if is_cpu_machine else devices.problem
 
@@ -124,7 +124,7 @@ def _drain_left_s(pool: Pool, facts: Facts) -> Optional[float]:
 
 
 def _left_behind(pool: Pool) -> dict[str, str]:
-    """Name the processes that hang where no signal reaches them, and were replaced."""
+    """List the processes that hang in the driver, survive SIGKILL and were replaced."""
     text = "pid {} hangs in the driver, does not die after SIGKILL and was left behind"
     slots = [member.slot for member in pool.members.values() if member.slot.left_behind_pid]
     return {slot.name: text.format(slot.left_behind_pid) for slot in slots}
@@ -168,7 +168,7 @@ def _slot_summary(member: Member, now_s: float, started_at_s: float) -> dict[str
         "has_started": bool(slot.spawned_at_s),
         "start_s": member.policy.start_s,
         "failures": slot.failures,
-        # The broker tells the queue's state every five seconds; others have other ways to be quiet.
+        # Only the broker reports at a fixed interval: the queue's state every five seconds.
         "silent_s": round(now_s - slot.moved_at_s, 1)
         if slot.kind == BROKER and slot.state is SlotState.READY
         else None,
@@ -176,12 +176,12 @@ def _slot_summary(member: Member, now_s: float, started_at_s: float) -> dict[str
 
 
 def _model(member: Member) -> str:
-    """Give the model that a slot's worker has, or is to have."""
+    """Return the model that a slot's worker has loaded or will load."""
     return member.facts.get("model") or (member.load.model if member.load is not None else "")
 
 
 def device(pool: Pool, uuid: Optional[str]) -> Optional[dict[str, Any]]:
-    """The GPU as gpuwatch last told it; for a CPU slot the word cpu and nothing else known."""
+    """Return the GPU as gpuwatch last reported it; for a CPU slot only the name `cpu`."""
     if uuid is None:
         return None
     known = {device.uuid: device for device in pool.devices.devices} if pool.devices else {}

@@ -1,9 +1,9 @@
 """Holds the slots of unhealthy GPUs, and starts them again when the GPU is healthy. PURE.
 
-A device is held for a reason that says how it ends: by an answer (it was lost or gone), by the driver
-(it wanted something done), or by a person. While it is held no worker runs there; when the proof is
-there and the gate is open, the slots begin again by themselves. Workers' failed lives are counted
-by their slots, faults of devices here: two budgets.
+The reason of a hold decides what ends it: the device answers again (it was lost or gone), the driver
+requires no action any more, or an operator releases it. No worker runs on a held device. When the hold
+ends and the memory gate is open, its slots start by themselves. Slots count the failed runs of workers,
+this rule counts faults of devices: two separate budgets.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from supervisor.pool.state.events import GPUWATCH, Member, Mode
 from supervisor.pool.state.state import PoolState
 
 HISTORY_MOST = 64  # faults remembered for each device
-HOLDS_MOST, HOLDS_WITHIN_S = 3, 3600.0  # so often held by faults, only a person releases it. A guess.
-JOIN_S = 60.0  # an XID this long before a death belongs to it
+HOLDS_MOST, HOLDS_WITHIN_S = 3, 3600.0  # held this often, only an operator releases it. A guess.
+JOIN_S = 60.0  # an XID this long before an exit is recorded with it
 DRAIN_S = 110.0
 
 
 class Proof(str, enum.Enum):
     """What ends a device's hold."""
 
-    ANSWER = "answer"  # it is there again
-    ACTION = "action"  # the driver wants nothing done any more
-    HAND = "hand"  # a person
+    ANSWER = "answer"  # the device is present again
+    ACTION = "action"  # the driver requires no action any more
+    HAND = "hand"  # an operator releases it
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class DeviceHold:
     cure: str
     since_s: float
     proof: Proof
-    gently: bool = False  # the job under way may be finished
+    gently: bool = False  # the running job may finish
 
     @property
     def text(self) -> str:
@@ -47,7 +47,7 @@ class DeviceHold:
 
 
 class DeviceHolds:
-    """All that is known of the devices' troubles."""
+    """Held devices, and the history of their faults."""
 
     def __init__(self) -> None:
         self.gate = MemoryGate()
@@ -55,12 +55,12 @@ class DeviceHolds:
         self._faults: dict[str, deque[m.Fault]] = {}
         self._held_at_s: dict[str, deque[float]] = {}
         self._xids: dict[str, deque[m.Xid]] = {}
-        self._waiting_since_s: dict[str, float] = {}  # by slot: its gate is closed
+        self._waiting_since_s: dict[str, float] = {}  # by slot: since when its memory gate is closed
 
-    # --- heard ------------------------------------------------------------------------
+    # --- messages of gpuwatch ---------------------------------------------------------
 
     def on_devices(self, state: PoolState, told: m.Devices, now_s: float) -> None:
-        """Take up what gpuwatch saw; a look that failed says nothing about any device."""
+        """Process a report of gpuwatch; a failed poll says nothing about any device."""
         known = state.devices
         if told.failed and known is not None and not told.devices:
             told = replace(told, devices=tuple(map(_unknown, known.devices)))
@@ -78,12 +78,12 @@ class DeviceHolds:
         self._xids.setdefault(xid.uuid, deque(maxlen=HISTORY_MOST)).append(xid)
 
     def on_fault(self, state: PoolState, fault: m.Fault, now_s: float) -> None:
-        """Let a decision have its effect on the slots of that GPU."""
+        """Hold or restart the slots of a GPU after a fault."""
         fault = self._with_history(fault, now_s)
         on_it = [w for w in state.workers() if fault.uuid and fault.uuid in (w.device, w.parent)]
         level = "error" if fault.act is m.Act.HOLD else "warning" if fault.act is not m.Act.IGNORE else "info"
         facts = {"device_uuid": fault.uuid, "act": fault.act.value, "reason": fault.why}
-        if fault.act is m.Act.HOLD:  # what only restarts a worker leaves nobody anything to do
+        if fault.act is m.Act.HOLD:  # a fault that only restarts a worker needs no operator action
             facts["cure"] = fault.cure
         state.note(
             level,
@@ -97,26 +97,26 @@ class DeviceHolds:
                 self._hold(state, uuid, DeviceHold(fault.why, fault.cure, now_s, proof))
         elif fault.act is m.Act.RESTART:
             for worker in on_it:
-                # A process that was made after the fault is its cure, not its victim.
+                # A process started after the fault is already the replacement.
                 if worker.slot.spawned_at_s < fault.at_s:
                     self._restart(state, worker, fault, now_s)
 
     def exclude_pause(self, lost_s: float) -> None:
-        """Let the last `lost_s` seconds not count for gates that are waited for."""
+        """Exclude the last `lost_s` seconds from the waiting time for memory gates."""
         for name in self._waiting_since_s:
             self._waiting_since_s[name] += lost_s
 
-    # --- asked ------------------------------------------------------------------------
+    # --- queries and orders -----------------------------------------------------------
 
     def release(self, state: PoolState, member: Member) -> None:
-        """A person vouches for a slot's device."""
+        """Release a slot's device on an operator's request."""
         for uuid in (member.device, member.parent):
             self.holds.pop(uuid, None)
             self._held_at_s.pop(uuid, None)
             self.gate.forget(uuid)
 
     def xids_of(self, member: Member, now_s: float) -> tuple[int, ...]:
-        """Give what the driver told of a slot's device lately."""
+        """Return the XIDs that the driver recently reported for a slot's device."""
         told = [xid for uuid in {member.device, member.parent} - {""} for xid in self._xids.get(uuid, ())]
         return tuple(dict.fromkeys(xid.xid for xid in told if now_s - xid.at_s <= JOIN_S))
 
@@ -126,10 +126,10 @@ class DeviceHolds:
     # --- after every event --------------------------------------------------------------
 
     def after_event(self, state: PoolState, now_s: float) -> None:
-        """Hold the slots of devices that are held, and begin those whose device is proven well."""
+        """Hold the slots of held devices, and start those whose device is healthy again."""
         for member in state.workers():
             if member.slot.state is not sl.SlotState.STARTING:
-                self._waiting_since_s.pop(member.slot.name, None)  # told to go while it waited
+                self._waiting_since_s.pop(member.slot.name, None)  # it was stopped while it waited
             hold = self.holds.get(member.device) if member.device else None
             if hold is not None:
                 self._hold_slot(state, member, hold, now_s)
@@ -137,7 +137,7 @@ class DeviceHolds:
                 state.decide(member, sl.Begin(), now_s)
 
     def may_start(self, state: PoolState, member: Member, now_s: float) -> bool:
-        """Say whether a slot's next process may be made; the slot says why it waits."""
+        """Return whether a slot's next process may start; if not, its reason says what it waits for."""
         name = member.slot.name
         if not member.device or member.slot.state is not sl.SlotState.STARTING:
             return True
@@ -158,17 +158,17 @@ class DeviceHolds:
             return False
         del self._waiting_since_s[name]
         if closed.unknown:
-            return True  # a watch that is silent must not stop the work
+            return True  # without reports of gpuwatch work continues
         state.decide(member, sl.HoldIt(f"{closed.why}. {_memory_cure(name, closed)}", sl.Hold.PROOF), now_s)
         return False
 
     # --- inside -------------------------------------------------------------------------
 
     def _restart(self, state: PoolState, worker: Member, fault: m.Fault, now_s: float) -> None:
-        """Give a slot a new process after a fault that costs no more than that.
+        """Restart a slot's process after a fault that requires no more than that.
 
-        A worker whose device failed under it has often said so and gone, before the decision: then its
-        slot is held for the device's sake, and the decision is the better word.
+        A worker whose device failed has often exited with DEVICE_BROKEN before the fault is reported. Then
+        its slot is held for the device, and the fault's action overrides that hold.
         """
         if worker.slot.state in sl.ALIVE:
             worker.by_device = True
@@ -181,7 +181,7 @@ class DeviceHolds:
             state.decide(worker, sl.Begin(), now_s)
 
     def _is_proven(self, state: PoolState, member: Member) -> bool:
-        """Say whether a slot that waits for proof of its device has it."""
+        """Return whether the device of a held slot is proven healthy."""
         waits = member.slot.hold is sl.Hold.PROOF and not member.refusal
         return waits and self._why_closed(state, member) is None
 
@@ -195,7 +195,7 @@ class DeviceHolds:
     def _decide(
         self, state: PoolState, uuid: str, gpu: Optional[m.Device], looked_at_s: float, now_s: float
     ) -> None:
-        """Hold or free one device by how it looks now."""
+        """Hold or release one device by its reported health."""
         held = self.holds.get(uuid)
         if gpu is None or gpu.health == "lost":
             why = f"{uuid} is gone" if gpu is None else f"{uuid} has fallen off the bus"
@@ -228,7 +228,7 @@ class DeviceHolds:
         slot = member.slot
         self._waiting_since_s.pop(slot.name, None)
         if slot.state is sl.SlotState.STOPPED or slot.hold is sl.Hold.SETTINGS:
-            return  # rests or waits for a person anyway; its next start meets the hold
+            return  # stopped, or waiting for an operator; the hold applies to its next start
         if slot.hold is sl.Hold.PROOF and slot.reason.startswith(hold.why):
             return
         if slot.state is sl.SlotState.KILLING and slot.next is not sl.Next.RESTART:
@@ -240,7 +240,7 @@ class DeviceHolds:
             state.decide(member, sl.HoldIt(hold.text, sl.Hold.PROOF), now_s)
 
     def _with_history(self, fault: m.Fault, now_s: float) -> m.Fault:
-        """Turn a restart into a hold where the same came too often."""
+        """Turn a restart into a hold if the same fault occurred too often."""
         before = self._faults.setdefault(fault.uuid, deque(maxlen=HISTORY_MOST))
         alike = [
             one for one in before if set(one.xids) & set(fault.xids) and now_s - one.at_s <= fault.within_s
@@ -257,14 +257,14 @@ class DeviceHolds:
 
 
 def _is_proven(hold: DeviceHold, gpu: m.Device) -> bool:
-    """Say whether the look at a GPU that is neither lost nor sick ends its hold."""
+    """Return whether the report on a GPU that is neither lost nor unhealthy ends its hold."""
     if hold.proof is Proof.ANSWER:
         return True
     return hold.proof is Proof.ACTION and gpu.recovery_action == "none"
 
 
 def _memory_cure(slot: str, closed: GateClosed) -> str:
-    """Say what to do about memory that stays in use after its worker is gone."""
+    """Return what to do about memory that stays in use after its worker exited."""
     end = "End what uses it (nvidia-smi shows it), and the slot starts by itself; or "
     if closed.is_too_full:
         return f"{end}choose a smaller model (WHISPER_MODEL)"

@@ -12,7 +12,7 @@ from supervisor.pool.state.state import PoolState
 
 
 def dispatch_jobs(state: PoolState, split_helpers: SplitHelpers, now_s: float) -> None:
-    """Give waiting jobs, oldest first, to the ready workers with the most room."""
+    """Dispatch waiting jobs, oldest first, to the ready workers with the most free places."""
     ready = [w for w in state.workers() if w.slot.state is SlotState.READY and w.free > 0]
     if not ready:
         return
@@ -31,7 +31,7 @@ def dispatch_jobs(state: PoolState, split_helpers: SplitHelpers, now_s: float) -
 
 
 def _may_take(state: PoolState, split_helpers: SplitHelpers, member: Member, entry: JobEntry) -> bool:
-    """A suspect runs alone, and beside a suspect runs nothing."""
+    """A suspect job runs alone: no other job runs beside it."""
     name = member.slot.name
     if split_helpers.helps_with(name, entry.card.job_id) or (
         entry.suspect and split_helpers.is_helping(name)
@@ -42,7 +42,7 @@ def _may_take(state: PoolState, split_helpers: SplitHelpers, member: Member, ent
 
 
 def request_jobs(state: PoolState) -> None:
-    """Ask the broker for as many jobs as there are free places, and a few more to have them here in time."""
+    """Request a job for each free place, and a few more so that their downloads finish in time."""
     ready = [w for w in state.takers() if w.slot.state is SlotState.READY]
     wanted = 0
     if state.mode is Mode.RUNNING and ready:

@@ -1,11 +1,11 @@
 """Drain decision: running jobs of a leaving worker are finished or suspended. PURE.
 
-Each is weighed by its own measured speed against the moment at which its worker would be killed
-(5 s before the deadline, which leaves the broker time to publish): it is finished, or it is told
-to write a checkpoint and stop, and is free for others at once. It is weighed again while it runs, for
-speeds change. A job that has no speed of its own yet goes by what its worker did before, then by what
-all workers here did. Where nothing was ever measured it is put down at once: it has shown no progress,
-so little is lost, and another host may have it in less than the time it takes to find out.
+The decision compares the time a job still needs, at its measured speed, with the time until its worker
+is killed (5 s before the deadline, which leaves the broker time to publish). The job finishes, or it
+writes a checkpoint and stops, and another worker can take it at once. The decision is repeated while the
+job runs, because speeds change. A job without a measured speed uses that of its worker's earlier jobs,
+then that of all workers here. If nothing was ever measured it is suspended at once: it has made no
+progress, so little is lost, and another host may finish it sooner than a measurement would take.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from supervisor.pool.state.state import PoolState
 
 DECIDE_EVERY_S = 1.0
 WRITE_S = 2.0  # a guess: writing the transcript, and speeds that change
-MEASURED_AFTER_S = 2.0  # a beat's length: less says nothing
+MEASURED_AFTER_S = 2.0  # one heartbeat interval: a shorter time measures nothing
 
 
 @dataclass(frozen=True)
 class RunningJob:
-    """What is known of a job at this moment. None: not known."""
+    """Remaining audio and speed of a running job. None: not known."""
 
-    left_s: Optional[float]  # seconds of audio to do
-    speed: Optional[float]  # seconds of audio in a second
+    left_s: Optional[float]  # seconds of audio left
+    speed: Optional[float]  # seconds of audio per second
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class DrainDecision:
 
 
 def decide_drain(job: RunningJob, time_s: float) -> DrainDecision:
-    """Say what to do with a job that has `time_s` left until its worker is killed."""
+    """Decide on a job whose worker is killed in `time_s` seconds."""
     usable_s = time_s - WRITE_S
     if job.left_s is None:
         return DrainDecision(DrainChoice.PUT_DOWN, "its length is not known yet: it has hardly begun")
@@ -52,13 +52,13 @@ def decide_drain(job: RunningJob, time_s: float) -> DrainDecision:
 
 
 class DrainDecisions:
-    """Weighs the jobs of workers that leave, once a second."""
+    """Decides once a second on the jobs of draining workers."""
 
     def __init__(self) -> None:
         self.wake_at_s: Optional[float] = None
 
     def after_event(self, state: PoolState, now_s: float) -> None:
-        """Tell what can't be finished in time to be put down, and say why."""
+        """Suspend the jobs that cannot finish in time, and log the reason."""
         leaving = [w for w in state.workers() if w.slot.state is SlotState.DRAINING]
         if not leaving:
             self.wake_at_s = None
@@ -87,7 +87,7 @@ def _decide(state: PoolState, worker: Member, entry: JobEntry, now_s: float) -> 
 
 
 def _running(state: PoolState, worker: Member, entry: JobEntry, now_s: float) -> RunningJob:
-    """Measure a job: by its own progress, by what its worker did before, or by what all workers did."""
+    """Measure a job by its own progress, else by its worker's earlier jobs, else by all workers'."""
     if entry.audio_s <= 0:
         return RunningJob(None, None)
     done_s = entry.done_s
@@ -99,7 +99,7 @@ def _running(state: PoolState, worker: Member, entry: JobEntry, now_s: float) ->
 
 
 def _speed_of(workers: Sequence[Member]) -> Optional[float]:
-    """Tell how many seconds of audio these workers did in a second of work. None: none yet."""
+    """Return how many seconds of audio these workers transcribe per second. None: not measured."""
     took_s = sum(worker.took_s for worker in workers)
     done_s = sum(worker.audio_s_done for worker in workers)
     return done_s / took_s if took_s > 0 and done_s > 0 else None

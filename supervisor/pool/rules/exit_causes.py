@@ -13,12 +13,12 @@ from supervisor.pool.state.jobs import Death
 from supervisor.pool.state.slot_types import SlotState
 from supervisor.pool.state.state import PoolState
 
-# Ends whose cause, as the worker itself says, lies outside its jobs.
+# Exit codes by which a worker reports a cause that has nothing to do with its jobs.
 _NOT_THE_JOBS = frozenset((Exit.RECYCLE, Exit.MODEL_BROKEN, Exit.SETTINGS_WRONG))
 
 
 def with_blocked_time(member: Member, event: sl.Event, now_s: float) -> sl.Event:
-    """Say for how long somebody else has been in the slot's place."""
+    """Add to a blocked start for how long another process has held the place's lock."""
     if not isinstance(event, sl.SpawnFailed) or not event.blocked:
         if isinstance(event, sl.Spawned):
             member.blocked_since_s = None
@@ -31,9 +31,10 @@ def with_blocked_time(member: Member, event: sl.Event, now_s: float) -> sl.Event
 def with_oom_fallback(
     state: PoolState, member: Member, exited: sl.Exited, lacked: Optional[bool]
 ) -> sl.Exited:
-    """Let a process that lacked memory while it loaded be followed by a smaller one, where there is one.
+    """After memory ran out during loading, let the next process load a smaller compute type if there is one.
 
-    `lacked`: as the kernel says; its own word is its exit code. Where nothing is smaller, say what would fit.
+    `lacked`: the kernel's OOM killer ended it; otherwise the exit code tells. If nothing smaller exists,
+    the reason says what would fit.
     """
     told = exited.returncode == Exit.OUT_OF_MEMORY or (exited.returncode == -9 and bool(lacked))
     if not told or member.slot.state is not SlotState.STARTING or member.load is None:
@@ -45,7 +46,7 @@ def with_oom_fallback(
 
 
 def classify_exit(member: Member, event: Died) -> Death:
-    """Say how a child ended, as far as its jobs and the records are concerned."""
+    """Classify the exit of a child, for its jobs and for crash records."""
     slot = member.slot
     if member.by_device:
         return Death.XID if slot.at_fault else Death.DEVICE

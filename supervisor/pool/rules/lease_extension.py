@@ -1,7 +1,7 @@
 """Decides whose leases are extended: waiting jobs, and jobs of workers that send heartbeats. PURE.
 
-A worker that hangs is found by its stall budget, which may be minutes. Its jobs' leases are not
-extended meanwhile, so that another host may have them even where this one can't end the worker.
+A worker that hangs is detected by its stall budget, which may be minutes. The leases of its jobs are
+not extended meanwhile, so that another host can take them even if this one cannot kill the worker.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ SILENT_MOST_S = 10.0  # a guess: a worker that has a job sends a heartbeat every
 
 
 class LeaseExtension:
-    """Tells the broker every few seconds which jobs to keep."""
+    """Sends the broker every few seconds the jobs whose leases it extends."""
 
     def __init__(self) -> None:
         self.wake_at_s: Optional[float] = None
 
     def after_event(self, state: PoolState, now_s: float) -> None:
-        """Send the list when it is due; none while there are no jobs."""
+        """Send the list when it is due; nothing while there are no jobs."""
         if not state.jobs.entries:
             self.wake_at_s = None
         elif self.wake_at_s is None:

@@ -1,8 +1,8 @@
 """Decides whether enough GPU memory was released for the next worker to start. PURE.
 
-A worker that dies may leave memory behind: grandchildren that live on, a driver that is slow to free.
-A worker started into that dies for want of memory, again and again. So used memory must be near what it
-is while nobody works there; the caller looks often for a while, then holds the slot and says why.
+A worker that exits may leave memory in use: by its own children, or by a driver that is slow to free it.
+A worker started then runs out of memory, again and again. So memory in use must be close to the device's
+idle baseline first. The caller polls often for a while, then holds the slot and gives the reason.
 """
 
 from __future__ import annotations
@@ -18,44 +18,44 @@ if TYPE_CHECKING:
 
 GATE_S = 20.0
 LOOK_EVERY_S = 0.25
-# Idle figures wander a little: persistence mode, a display, other tools. Guesses.
+# The idle baseline varies: persistence mode, a display, other tools. Guesses.
 _SLACK_BYTES = 256 * 1024**2
 _SLACK_RATIO = 0.02
 
 
 @dataclass(frozen=True)
 class GateClosed:
-    """Why no worker may start on a device now. `unknown`: nothing is known against it either."""
+    """Why no worker may start on a device now. `unknown`: its figures are not known."""
 
     why: str
     unknown: bool = False
-    is_too_full: bool = False  # the model would not fit, whatever is normal here
+    is_too_full: bool = False  # the model does not fit, whatever the baseline is
 
 
 class MemoryGate:
-    """What each device's memory is while idle."""
+    """The idle baseline of each device's memory."""
 
     def __init__(self) -> None:
         self._idle_bytes: dict[str, int] = {}
 
     def learn(self, devices: Devices, busy: Iterable[str]) -> None:
-        """Take the lowest figure ever seen while none of our workers was on a device."""
+        """Record the lowest memory use seen while none of our workers was on a device."""
         for gpu in devices.devices:
             used = gpu.memory_used_bytes
             if used is not None and gpu.uuid not in busy:
                 self._idle_bytes[gpu.uuid] = min(used, self._idle_bytes.get(gpu.uuid, used))
 
     def forget(self, uuid: str) -> None:
-        """A person says that a device is well as it is: learn it anew."""
+        """Drop a device's baseline after an operator released it: the next report sets it."""
         self._idle_bytes.pop(uuid, None)
 
     def closed(
         self, gpu: Optional[Device], fresh: bool, shared: bool, need_bytes: int
     ) -> Optional[GateClosed]:
-        """Say why not; None: a worker may start.
+        """Return why the gate is closed; None: a worker may start.
 
-        `fresh`: the figures are younger than the last process that was there. `shared`: other
-        workers of ours are on the device, so that its memory can't be idle.
+        `fresh`: the figures are newer than the exit of the last process there. `shared`: other workers
+        of ours are on the device, so its memory is not idle.
         """
         if gpu is None or not fresh:
             return GateClosed("waiting for the device's figures", unknown=True)

@@ -1,7 +1,7 @@
 """Handles each message of a child process. PURE.
 
-One method a message; `take` picks it. Late words of processes that are gone, and words
-about jobs that somebody else has, change nothing.
+One method per message; `take` selects it. Late messages of processes that exited, and messages
+about jobs that another worker has, change nothing.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from supervisor.pool.state.jobs import JobEntry, Stage
 from supervisor.pool.state.slot_types import SlotState
 from supervisor.pool.state.state import PoolState
 
-# After a lack of memory: what the worker computes beside may still end.
+# After memory ran out: the worker's other jobs may finish within this time.
 _FRESH_START_WITHIN_S = 300.0
 
 
 class ChildMessages:
-    """Lets what children say have its effect on the pool."""
+    """Applies the messages of children to the pool."""
 
     def __init__(self, state: PoolState, device_holds: DeviceHolds, split_helpers: SplitHelpers) -> None:
         self._state = state
@@ -83,7 +83,7 @@ class ChildMessages:
             return
         member.failed += 1
         if message.failure is m.Failure.REJECTED:
-            self._state.decide(member, sl.FinishedJob(), now_s)  # it judged the audio: the slot works
+            self._state.decide(member, sl.FinishedJob(), now_s)  # it examined the audio, so the slot works
         fail = m.Fail(message.job_id, message.failure, message.detail, entry.card.attempt)
         self._state.send(BROKER, self._state.jobs.end(entry, fail))
         if message.failure is m.Failure.OUT_OF_MEMORY and member.slot.state is SlotState.READY:
@@ -162,7 +162,7 @@ class ChildMessages:
         if message.detail:
             if not self._state.outages.begin(message.where, message.detail, now_s):
                 return
-            # Of settings, AWS has answered: it refuses them, and only a person can correct them.
+            # "settings": AWS answered and refuses them; only an operator can correct them.
             refused = message.where == PROVEN
             told = "AWS refuses the settings" if refused else "service does not answer"
             event = "settings-refused" if refused else "outage-begins"
@@ -189,7 +189,7 @@ class ChildMessages:
         self._device_holds.on_fault(self._state, message, now_s)
 
     def _entry_of(self, member: Member, message: Any) -> Optional[JobEntry]:
-        """The job, if that worker really has it, in the attempt of which it speaks."""
+        """Return the job if that worker has it, in the attempt that the message names."""
         return self._state.jobs.of_worker(member.slot.name, message.job_id, message.attempt)
 
 

@@ -1,7 +1,7 @@
 """Shutdown of the service, on request or because it cannot work. PURE.
 
-A stop is over when nobody lives and nothing is owed. A service that can't work for long
-(no broker, no ready worker) gives up: it ends as failed, so that systemd and the fleet see it.
+A stop ends when no child runs and no job is unsettled. A service that cannot work for long
+(no broker, no ready worker) exits as failed, so that systemd and the fleet see it.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ LISTEN_S = 1.0  # as a slot's policy has it
 
 
 class Shutdown:
-    """What is known of the end while it comes nearer."""
+    """The progress of a stop, and the timers that start one."""
 
     def __init__(self, unready_most_s: Optional[float]) -> None:
         self._unready_most_s = unready_most_s
         self._unready_since_s: Optional[float] = None
         self._broker_missed_since_s: Optional[float] = None
         self._gave_up = ""
-        self._late = False  # a stop's deadline has passed
-        self._listens_until_s = 0.0  # after a pause: what children said is read before they are killed
+        self._late = False  # the deadline of a stop has passed
+        self._listens_until_s = 0.0  # after a pause: unread messages are read before children are killed
         self._restarts_allowed = 0  # of the broker, while stopping
 
     def next_wakes_s(self, state: PoolState) -> list[Optional[float]]:
-        """Say when it must be looked at again."""
+        """Return the times at which a timer of this rule expires."""
         wakes: list[Optional[float]] = []
         if self._broker_missed_since_s is not None and not self._gave_up:
             wakes.append(self._broker_missed_since_s + BROKER_MISSED_MOST_S)
@@ -44,7 +44,7 @@ class Shutdown:
         return wakes
 
     def exclude_pause(self, lost_s: float, now_s: float) -> None:
-        """Let the last `lost_s` seconds not count as a time without broker or worker."""
+        """Exclude the last `lost_s` seconds from the time without a broker or a ready worker."""
         if self._unready_since_s is not None:
             self._unready_since_s += lost_s
         if self._broker_missed_since_s is not None:
@@ -52,7 +52,7 @@ class Shutdown:
         self._listens_until_s = now_s + LISTEN_S
 
     def stop(self, state: PoolState, event: Stop, now_s: float) -> None:
-        """Let all workers finish and the broker give back what is left; a second time: at once."""
+        """Drain all workers and let the broker release the other jobs; a second stop kills at once."""
         again = state.mode is Mode.STOPPING
         if not again:
             self._begin_stop(state, event)
@@ -77,14 +77,14 @@ class Shutdown:
             self._restarts_allowed = state.members[BROKER].slot.restarts + BROKER_RESTARTS_MOST
 
     def after_event(self, state: PoolState, now_s: float) -> None:
-        """Give up where there is reason to; bring a stop to its end."""
+        """Give up if a timer expired; complete a stop."""
         self._watch_broker(state, now_s)
         self._watch_readiness(state, now_s)
         if state.mode is Mode.STOPPING:
             self._finish_stop(state, now_s)
 
     def _watch_broker(self, state: PoolState, now_s: float) -> None:
-        """Without a broker for long there is no service."""
+        """Give up after too long without a broker."""
         broker = state.members.get(BROKER)
         if broker is None or broker.slot.state in (SlotState.READY, SlotState.DRAINING, SlotState.STOPPED):
             self._broker_missed_since_s = None
@@ -95,7 +95,7 @@ class Shutdown:
             self._give_up(state, "no broker for 5 minutes", now_s)
 
     def _watch_readiness(self, state: PoolState, now_s: float) -> None:
-        """Workers that were told to rest are no sign of trouble; the others must get ready."""
+        """Give up after too long without a ready worker; workers that were asked to stop do not count."""
         states = {w.slot.state for w in state.workers() if not _is_resting(w.slot)}
         ready = states & {SlotState.READY, SlotState.DRAINING} or (state.workers() and not states)
         if self._unready_most_s is None or state.mode is not Mode.RUNNING or ready:
@@ -107,14 +107,14 @@ class Shutdown:
             self._give_up(state, f"no worker has been ready for {self._unready_most_s:.0f} s", now_s)
 
     def _give_up(self, state: PoolState, why: str, now_s: float) -> None:
-        """End the process as failed, after giving back what can be given back."""
+        """Stop the service as failed, after releasing the jobs that can be released."""
         if not self._gave_up:
             self._gave_up = why
             state.note("error", "service gives up", {"event": "service-gives-up", "reason": why})
             self.stop(state, Stop(now_s + GIVE_UP_WITHIN_S, why), now_s)
 
     def _finish_stop(self, state: PoolState, now_s: float) -> None:
-        """End the process once everything is finished, given back, or can't be helped."""
+        """End the process once every job is finished or released, or the deadline has passed."""
         ends_at_s = self._ends_at_s(state)
         if not self._late and ends_at_s is not None and now_s >= ends_at_s:
             self._late = True
@@ -133,11 +133,11 @@ class Shutdown:
             state.end(self._end_of_stop(state))
 
     def _ends_at_s(self, state: PoolState) -> Optional[float]:
-        """Say when a stop must be over."""
+        """Return the time at which a stop kills what still runs."""
         return None if state.deadline_at_s is None else max(state.deadline_at_s, self._listens_until_s)
 
     def _end_of_stop(self, state: PoolState) -> EndProcess:
-        """Nobody is left: all is well if no job is left either."""
+        """No child is left: return OK if no job is left either."""
         if self._gave_up:
             return EndProcess(Exit.FAILED, self._gave_up)
         if not state.jobs.entries:
@@ -146,7 +146,7 @@ class Shutdown:
         return EndProcess(Exit.FAILED, left)
 
     def _broker_is_missed(self, state: PoolState) -> bool:
-        """A broker that died while stopping still owes commits and releases: its replacement does them."""
+        """True if the broker exited during a stop with work left, which its successor must do."""
         broker = state.members.get(BROKER)
         owed = any(entry.pending is not None for entry in state.jobs.entries.values())
         resting = broker is not None and broker.slot.state is SlotState.STOPPED
@@ -154,5 +154,5 @@ class Shutdown:
 
 
 def _is_resting(slot: Slot) -> bool:
-    """Say whether somebody told this slot to rest, so that its rest is no sign of trouble."""
+    """Return whether the slot was asked to stop, which is no fault."""
     return slot.state is SlotState.STOPPED and slot.next is sl.Next.REST

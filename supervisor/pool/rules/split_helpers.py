@@ -1,10 +1,10 @@
 """Assigns idle slots to help with parts of a long recording. PURE.
 
-A worker that cuts a recording tells how many of its parts nobody has begun. Slots with the same
-engine and nothing to do are asked to help: the workers share the parts out among themselves by
-files in the job's folder (`split_parts.py`). The job stays with its slot, which joins the
-parts. A helper's death costs what it did since its parts' last checkpoints, and others may be asked in
-its place; but not for ever: whatever is the matter with that job then happens to its own worker alone.
+A worker that splits a recording reports how many of its parts are not begun. Idle slots with the same
+engine are asked to help: the workers claim parts by files in the job's folder (`split_parts.py`). The
+job stays with its slot, which joins the parts. If a helper exits, its work since the parts' last
+checkpoints is lost, and another helper may replace it. The number of lost helpers is limited: a
+recording that crashes workers then crashes only its own.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from supervisor.pool.state.jobs import JobEntry, Stage
 from supervisor.pool.state.slot_types import SlotState
 from supervisor.pool.state.state import PoolState
 
-_HELPERS_LOST_MOST = 3  # a guess: kills from outside come seldom, a recording that kills comes each time
-# What a worker tells of itself that says nothing of the text it would give.
+_HELPERS_LOST_MOST = 3  # a guess: kills from outside are rare, a bad recording kills each time
+# Facts of a worker that do not affect the text it produces.
 _OWN_FACTS = frozenset({"detail", "load_s", "warmup_s"})
 
 
 class SplitHelpers:
-    """Who helps with which job."""
+    """Which slot helps with which job."""
 
     def __init__(self) -> None:
         self._helping: dict[str, m.JobCard] = {}  # slot -> job
-        self._dismissed: set[str] = set()  # of these slots: it was said, and they are not through yet
+        self._dismissed: set[str] = set()  # slots that were told to stop helping and have not confirmed yet
 
     def is_helping(self, slot: str) -> bool:
-        """Say whether a slot works on parts of another's job."""
+        """Return whether a slot works on parts of another slot's job."""
         return slot in self._helping
 
     def helps_with(self, slot: str, job_id: str) -> bool:
-        """Say whether a slot works on parts of this job: until it is through it can't have the job itself."""
+        """Return whether a slot works on parts of this job: until it stops it cannot get the job itself."""
         card = self._helping.get(slot)
         return card is not None and card.job_id == job_id
 
     def sharers(self, state: PoolState, owner: Member) -> int:
-        """Say among how many slots a recording may be shared out now, `owner` among them."""
+        """Return among how many slots, including `owner`, a recording may be shared now."""
         return 1 + sum(1 for w in self._idle(state) if w is not owner and _are_alike(w, owner))
 
     def after_event(self, state: PoolState) -> None:
-        """Ask idle slots to help where there are parts to take; call helpers off whose job is over."""
+        """Ask idle slots to help with unclaimed parts; dismiss helpers whose job has ended."""
         for slot, card in self._helping.items():
             entry = state.jobs.of_attempt(card.job_id, card.attempt)
             is_ready = state.members[slot].slot.state is SlotState.READY
@@ -66,13 +66,13 @@ class SplitHelpers:
                 state.send(helper.slot.name, m.Help(entry.card, 1 + here + len(asked)))
 
     def on_helped(self, slot: str, job_id: str, attempt: int = 0) -> None:
-        """A helper found nothing more to take."""
+        """A helper found no part left to claim."""
         if self.helps_with(slot, job_id) and attempt in (0, self._helping[slot].attempt):
             del self._helping[slot]
             self._dismissed.discard(slot)
 
     def on_exit(self, state: PoolState, slot: str, is_ordered: bool) -> None:
-        """A helper is gone."""
+        """A worker exited that may have been a helper."""
         card = self._helping.pop(slot, None)
         self._dismissed.discard(slot)
         entry = state.jobs.of_attempt(card.job_id, card.attempt) if card is not None else None
@@ -100,7 +100,7 @@ def _is_shared(entry: Optional[JobEntry]) -> bool:
 
 
 def _are_alike(one: Member, other: Member) -> bool:
-    """Say whether two workers give the same text: the same model, device kind and versions."""
+    """Return whether two workers produce the same text: same model, device kind and versions."""
     mine, theirs = (
         {name: fact for name, fact in w.facts.items() if name not in _OWN_FACTS} for w in (one, other)
     )

@@ -1,8 +1,8 @@
 """How long a worker may make no progress, by phase. PURE.
 
-Three budgets watch a worker, and only the third is reckoned here: silence (it says nothing, whatever it
-does), loading (from its start until it is ready, `start_s`), and standing still: it speaks, but what it
-has achieved does not grow. A worker with several jobs gets the longest of their budgets.
+A worker has three budgets: silence (no message at all, `silence_s`), loading (from its start until it is
+ready, `start_s`), and the stall budget, calculated here: it sends heartbeats but makes no progress. A
+worker with several jobs gets the longest of their stall budgets.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from supervisor.contract.wire import messages as m
 from supervisor.pool.state.slot_types import Policy
 
-# Steps that go through a whole recording at once (finding speech, say) take longer for a longer one.
-# A guess: on one busy core they are some fifty times faster than real time; five times that.
+# Steps that process a whole recording at once (voice detection, say) take longer for a longer one.
+# A guess: on one busy core they run about fifty times faster than real time; five times that.
 AUDIO_RATIO: Mapping[str, float] = {
     "decoding": 0.1,
     "listening": 0.1,
@@ -23,7 +23,7 @@ AUDIO_RATIO: Mapping[str, float] = {
 
 
 def stall_budget_of(jobs: Iterable[m.Progress], policy: Policy) -> tuple[float, str]:
-    """Give the seconds that a worker with these jobs may stand still, and the phase that allows them."""
+    """Return the stall budget of a worker with these jobs, and the phase that determines it."""
     budgets = [(_stall_budget_s(job, policy), job.phase) for job in jobs]
     return max(budgets, default=(policy.stall_s, ""))
 

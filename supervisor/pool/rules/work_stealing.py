@@ -1,8 +1,8 @@
 """Moves jobs that were not begun from busy slots to idle ones. PURE.
 
-The slot that is ready first gets what is there, and at the end of a burst one slot may still have
-several jobs where another has none. A worker asked for such a job gives it back only if its engine
-had nothing of it yet, so nothing is done twice; then it is handed out as any other that waits.
+The slot that is ready first gets the waiting jobs, and at the end of a burst one slot may still have
+several jobs while another has none. A worker that is asked for such a job returns it only if its engine
+has not begun it, so no work is repeated; then it is dispatched like any other waiting job.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from supervisor.pool.state.jobs import JobEntry, Stage
 from supervisor.pool.state.slot_types import SlotState
 from supervisor.pool.state.state import PoolState
 
-_ANSWER_S = 2.0  # a worker that says nothing for so long keeps the job
+_ANSWER_S = 2.0  # a worker that does not answer within this time keeps the job
 
 
 def even_out(state: PoolState, split_helpers: SplitHelpers, now_s: float) -> None:
-    """Ask for one job, where that makes things more even; its coming asks for the next."""
+    """Ask a busy slot for one job if that evens out the load; its return triggers the next request."""
     entries = state.jobs.entries.values()
     if not entries or state.jobs.waiting():
         return
@@ -50,7 +50,7 @@ def _is_on_the_way(entry: JobEntry, now_s: float) -> bool:
 
 
 def _youngest(state: PoolState, giver: Member) -> Optional[JobEntry]:
-    """The job that was given last, of those that have shown nothing and were not asked for."""
+    """Return the job given last, of those that made no progress and were not requested back."""
     jobs = [
         entry
         for entry in state.jobs.given_to(giver.slot.name)

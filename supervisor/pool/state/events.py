@@ -19,24 +19,24 @@ GPUWATCH = "gpuwatch"
 
 class Mode(str, enum.Enum):
     RUNNING = "running"
-    DRAINING = "draining"  # asked to; workers still finish
-    DRAINED = "drained"  # no workers, nothing received, `resume` works
-    STOPPING = "stopping"  # the process ends when all is finished or given back
+    DRAINING = "draining"  # a drain was requested; workers still finish
+    DRAINED = "drained"  # no worker runs, no job is received; `resume` ends it
+    STOPPING = "stopping"  # the process ends when all jobs are finished or released
 
 
 @dataclass
 class Member:
-    """A slot, and what its child told of itself."""
+    """A slot, and what its child reported about itself."""
 
     slot: Slot
     policy: sl.Policy
-    free: int = 0  # places for jobs, after what was given
-    places: int = 0  # for jobs, free or not
-    job_s: Optional[float] = None  # how long one is in work, of late
-    rows: Optional[int] = None  # jobs that its worker computes together
+    free: int = 0  # free places for jobs, after those dispatched
+    places: int = 0  # for jobs, free or taken
+    job_s: Optional[float] = None  # how long one takes, as a moving average
+    rows: Optional[int] = None  # jobs that its worker computes in one batch
     token_ms: Mapping[str, float] = field(default_factory=dict)  # by rows, as measured
     moves: int = -1
-    last_message_at_s: float = 0.0  # its last word, whatever it was
+    last_message_at_s: float = 0.0  # when its last message arrived
     facts: Mapping[str, str] = field(default_factory=dict)
     done: int = 0
     failed: int = 0
@@ -44,12 +44,12 @@ class Member:
     took_s: float = 0.0
     device: str = ""  # of a worker: the UUID of its GPU or MIG device; empty on the CPU
     parent: str = ""  # the GPU of a MIG device
-    load: Optional[Load] = None  # what its next process loads
+    load: Optional[Load] = None  # the model that its next process loads
     need_bytes: int = 0  # of the device's memory; 0: not known
-    refusal: str = ""  # why nothing may start here, until settings change
+    refusal: str = ""  # why no process may start here until settings change
     gone_at_s: float = 0.0  # when its last process was reaped
-    by_device: bool = False  # its process was told to go for the device's sake
-    blocked_since_s: Optional[float] = None  # somebody else is in its place
+    by_device: bool = False  # its process was ended because of its device
+    blocked_since_s: Optional[float] = None  # another process holds its place's lock
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Totals:
 
 @dataclass(frozen=True)
 class MessageReceived:
-    """A child said something on its link."""
+    """A message arrived on a child's link."""
 
     name: str
     message: Any  # one of FROM_WORKER, FROM_BROKER, FROM_GPUWATCH; checked by the reader
@@ -73,7 +73,7 @@ class MessageReceived:
 
 @dataclass(frozen=True)
 class SlotEvent:
-    """Something of one slot alone: Spawned, SpawnFailed, Kill, HoldIt, Begin."""
+    """An event of a single slot: Spawned, SpawnFailed, Kill, HoldIt, Begin."""
 
     name: str
     event: sl.Event
@@ -81,19 +81,19 @@ class SlotEvent:
 
 @dataclass(frozen=True)
 class Died:
-    """A child is reaped. `out_of_memory`: the kernel says that it lacked memory; None: can't tell."""
+    """A child was reaped. `out_of_memory`: the OOM killer ended it; None: not known."""
 
     name: str
     returncode: int
     jitter_ratio: float
     out_of_memory: Optional[bool] = False
-    said: str = ""  # its last words on why, where it had any
-    cure: str = ""  # where those words say that no successor can do better without it
+    said: str = ""  # the reason in its last output lines, if any
+    cure: str = ""  # what to do, if a replacement would fail in the same way
 
 
 @dataclass(frozen=True)
 class DrainSlots:
-    """Finish by the deadline and rest; no names: all workers, and the host is drained."""
+    """Drain workers by the deadline; no names: all workers, and the host is drained."""
 
     names: tuple[str, ...]
     deadline_at_s: float
@@ -103,21 +103,21 @@ class DrainSlots:
 
 @dataclass(frozen=True)
 class Resume:
-    """Begin what rests or is held; no names: all."""
+    """Start stopped and held slots; no names: all."""
 
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class ReleaseSlot:
-    """A person vouches for a held slot and its device: begin it."""
+    """An operator releases a held slot and its device: start it."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Stop:
-    """End the process: finish or give back by the deadline. A second one: now. `fails`: it can't work on."""
+    """End the process: settle jobs by the deadline. A second Stop: now. `fails`: exit as failed."""
 
     deadline_at_s: float
     why: str
@@ -126,12 +126,12 @@ class Stop:
 
 @dataclass(frozen=True)
 class Due:
-    """`next_wake_s()` has come."""
+    """The time given by `next_wake_s()` has come."""
 
 
 @dataclass(frozen=True)
 class Paused:
-    """The supervisor did not run for the last `lost_s` seconds, and nobody was heard."""
+    """The supervisor did not run for the last `lost_s` seconds, and read no message."""
 
     lost_s: float
 
@@ -143,7 +143,7 @@ PoolEvent = Union[MessageReceived, SlotEvent, Died, DrainSlots, Resume, ReleaseS
 
 @dataclass(frozen=True)
 class ForSlot:
-    """Carry a slot's command out."""
+    """Carry out a slot's command."""
 
     name: str
     command: sl.ProcessCommand
@@ -151,7 +151,7 @@ class ForSlot:
 
 @dataclass(frozen=True)
 class Send:
-    """Send this message to the child in that slot, if there is one."""
+    """Send a message to the child in a slot, if there is one."""
 
     name: str
     message: m.Message
@@ -159,7 +159,7 @@ class Send:
 
 @dataclass(frozen=True)
 class Note:
-    """Log this: a constant sentence and its facts."""
+    """Log a constant sentence and its facts."""
 
     level: str
     sentence: str
@@ -168,26 +168,26 @@ class Note:
 
 @dataclass(frozen=True)
 class Crashed:
-    """A child died without being told to: record what is known, while it is known."""
+    """A child exited unexpectedly: write a crash record while the facts are known."""
 
-    was: Slot  # as it was before its death
+    was: Slot  # the slot before the exit
     death: str
     returncode: int
-    out_of_memory: Optional[bool]  # None: can't tell
+    out_of_memory: Optional[bool]  # None: not known
     jobs: tuple[str, ...]
-    xids: tuple[int, ...] = ()  # that the driver told of its device lately
+    xids: tuple[int, ...] = ()  # that the driver recently reported for its device
 
 
 @dataclass(frozen=True)
 class RefitWorker:
-    """What fits into memory was learnt anew: the next process of this slot loads what fits."""
+    """The out-of-memory fallback changed: the next process of this slot loads what fits."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class EndProcess:
-    """All is done: the supervisor ends with this code."""
+    """End the supervisor with this code."""
 
     code: Exit
     why: str
@@ -197,7 +197,7 @@ Action = Union[ForSlot, Send, Note, Crashed, RefitWorker, EndProcess]
 
 
 def move_note(was: Slot, now: Slot) -> Note:
-    """Say that a slot moved: an error where it is held, a warning where we coped."""
+    """Log a change of state: an error if the slot is held, a warning if a fault was handled."""
     coped = now.state is SlotState.BACKOFF or (now.state is SlotState.KILLING and now.at_fault)
     level = "error" if now.state is SlotState.HELD else "warning" if coped else "info"
     facts = {

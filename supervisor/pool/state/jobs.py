@@ -1,11 +1,11 @@
 """The job table: which slot has which job, and which jobs are suspected of crashing workers. PURE.
 
-An entry lives from the broker's Ready to its Done (or Lost). A worker's death moves its
-entries back to WAITING, so a job changes slots without a trip through the queue.
+An entry exists from the broker's Ready to its Done (or Lost). When a worker exits, its
+entries return to WAITING, so a job changes slots without a return to the queue.
 
-Suspects (design.md): a crash puts every job of that worker under suspicion: the first
-time it is handed on uncharged and from then on runs alone. Only a crash while alone
-counts; two of them, on any slot, and the job has failed.
+Suspects (design.md): a crash makes every job of that worker a suspect. The first crash is not
+counted, and from then on the job runs alone. Only a crash while alone counts; after two of
+them, on any slot, the job has failed.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ SAMPLES_BYTES_PER_S = 32_000  # 16 kHz, mono, 16 bits: `workerproc/audio/pcm_fil
 
 
 class Stage(str, enum.Enum):
-    WAITING = "waiting"  # in the spool, no worker has it
+    WAITING = "waiting"  # in the spool, not dispatched
     GIVEN = "given"  # a worker has it
-    STAGED = "staged"  # the transcript stands in the spool; the broker commits
-    ENDING = "ending"  # failed or given back; waiting for the broker's Done
+    STAGED = "staged"  # the transcript is in the spool; the broker commits it
+    ENDING = "ending"  # failed or released; waiting for the broker's Done
 
 
 class Death(str, enum.Enum):
-    """How a worker ended, as far as its jobs are concerned."""
+    """How a worker ended, as it affects its jobs."""
 
     CRASH = "crash"
     STALL = "stall"
-    KILLED_OUTSIDE = "killed-outside"  # SIGKILL that we did not send, no sign of lacking memory
-    DEVICE = "device"  # its device is in trouble, which no job is to blame for
-    XID = "xid"  # the driver told a fault that applications make, or that restarting cures
-    ORDERED = "ordered"  # drained, restarted or recycled by us
+    KILLED_OUTSIDE = "killed-outside"  # SIGKILL that we did not send, without evidence of the OOM killer
+    DEVICE = "device"  # its device is faulty; no job is charged
+    XID = "xid"  # the driver reported a fault caused by an application, or cured by a restart
+    ORDERED = "ordered"  # drained, restarted or recycled by the supervisor
 
 
 class DrainChoice(str, enum.Enum):
-    """What becomes of a job whose worker leaves."""
+    """What happens to a job whose worker drains."""
 
     FINISH = "finish"
     PUT_DOWN = "put-down"
@@ -49,7 +49,7 @@ class DrainChoice(str, enum.Enum):
 
 @dataclass
 class JobEntry:
-    """One job on our hands."""
+    """One job in flight on this host."""
 
     card: m.JobCard
     stage: Stage = Stage.WAITING
@@ -57,29 +57,29 @@ class JobEntry:
     suspect: bool = False
     crashes_alone: int = 0
     outside_kills: int = 0
-    pending: Optional[m.ToBroker] = None  # said to the broker, not yet answered by Done
+    pending: Optional[m.ToBroker] = None  # sent to the broker, not yet answered by Done
     phase: str = ""
-    phase_done_s: float = 0.0  # seconds of audio that are through this phase
-    done_s: float = 0.0  # and through the last one that takes long; 0 before it begins
+    phase_done_s: float = 0.0  # seconds of audio processed in this phase
+    done_s: float = 0.0  # the same for transcribing; 0 before it begins
     audio_s: float = 0.0
     given_at_s: float = 0.0
-    began_at_s: Optional[float] = None  # transcribing, as far as its beats tell
-    began_from_s: float = 0.0  # seconds of audio that were through by then
-    drain_choice: Optional[DrainChoice] = None  # the latest, while its worker leaves
-    parts_left: int = 0  # of a recording that was cut: how many nobody works on
-    requested_back_at_s: Optional[float] = None  # its worker may give it to one that has less to do
-    helpers_lost: int = 0  # workers that died while they helped with it
+    began_at_s: Optional[float] = None  # transcribing, according to its heartbeats
+    began_from_s: float = 0.0  # seconds of audio already done at that moment
+    drain_choice: Optional[DrainChoice] = None  # the latest, while its worker drains
+    parts_left: int = 0  # unclaimed parts of a split recording
+    requested_back_at_s: Optional[float] = None  # when its worker was asked to return it for another slot
+    helpers_lost: int = 0  # helpers that exited unexpectedly
 
     @property
     def progress_ratio(self) -> float:
-        """How much of the audio is transcribed, 0 to 1; 0 before that begins, or while unknown."""
+        """Share of the audio that is transcribed, 0 to 1; 0 before that begins or if unknown."""
         if self.stage is Stage.STAGED:
             return 1.0
         return self._share(self.done_s)
 
     @property
     def phase_ratio(self) -> float:
-        """How much of the audio is through the present phase, 0 to 1; 0 while unknown."""
+        """Share of the audio that the current phase has processed, 0 to 1; 0 if unknown."""
         return self._share(self.phase_done_s)
 
     def _share(self, done_s: float) -> float:
@@ -93,7 +93,7 @@ class JobTable:
         self.entries: dict[str, JobEntry] = {}
 
     def ready(self, card: m.JobCard) -> JobEntry:
-        """Take a job in, or meet it again from the broker's heir."""
+        """Add a job, or update it if a successor of the broker sends it again."""
         entry = self.entries.get(card.job_id)
         if entry is None:
             entry = self.entries[card.job_id] = JobEntry(card)
@@ -104,9 +104,9 @@ class JobTable:
         return entry
 
     def give(self, entry: JobEntry, slot: str, now_s: float, sharers: int = 1) -> m.Job:
-        """Note that `slot` has the job now; return the message that tells it.
+        """Assign the job to `slot`; return the message for its worker.
 
-        `sharers`: among so many slots a long recording may be shared out.
+        `sharers`: among how many slots a long recording may be shared.
         """
         entry.stage, entry.slot, entry.given_at_s = Stage.GIVEN, slot, now_s
         entry.phase, entry.phase_done_s, entry.done_s = "", 0.0, 0.0
@@ -115,7 +115,7 @@ class JobTable:
         return m.Job(entry.card, alone=entry.suspect, sharers=1 if entry.suspect else sharers)
 
     def end(self, entry: JobEntry, message: m.ToBroker) -> m.ToBroker:
-        """Note what the broker must do with the job; return that message."""
+        """Record what the broker must do with the job; return that message."""
         entry.stage = Stage.STAGED if isinstance(message, m.Commit) else Stage.ENDING
         entry.pending = message
         return message
@@ -124,23 +124,23 @@ class JobTable:
         return self.entries.pop(job_id, None)
 
     def of_attempt(self, job_id: str, attempt: int) -> Optional[JobEntry]:
-        """Give the job, if it is still in this attempt."""
+        """Return the job if it is still in this attempt."""
         entry = self.entries.get(job_id)
         return entry if entry is not None and entry.card.attempt == attempt else None
 
     def of_worker(self, slot: str, job_id: str, attempt: int) -> Optional[JobEntry]:
-        """Give the job of which a worker speaks, if it is that worker's, in just this attempt (0: any)."""
+        """Return the job that a worker names, if it has it in this attempt (0: any)."""
         entry = self.entries.get(job_id)
         if entry is None or entry.slot != slot or entry.stage is not Stage.GIVEN:
             return None
         return entry if attempt in (0, entry.card.attempt) else None
 
     def given_to(self, slot: str) -> list[JobEntry]:
-        """The jobs that a worker has on its hands."""
+        """Return the jobs of a worker."""
         return [e for e in self.entries.values() if e.slot == slot and e.stage is Stage.GIVEN]
 
     def samples_bytes(self) -> int:
-        """Say what the decoded samples of all given jobs take on disk, as far as their workers told."""
+        """Return the disk space of the decoded samples of all given jobs, as their workers reported."""
         given = (e for e in self.entries.values() if e.stage is Stage.GIVEN)
         return int(sum(max(e.audio_s, e.phase_done_s) for e in given)) * SAMPLES_BYTES_PER_S
 
@@ -148,7 +148,7 @@ class JobTable:
         return [e for e in self.entries.values() if e.stage is Stage.WAITING]
 
     def progress(self, slot: str, progress: m.Progress, now_s: float) -> None:
-        """Note a worker's word about a job, if it is that worker's."""
+        """Record a worker's progress report, if it has the job."""
         entry = self.of_worker(slot, progress.job_id, progress.attempt)
         if entry is not None:
             entry.phase, entry.phase_done_s, entry.audio_s = progress.phase, progress.done_s, progress.audio_s
@@ -157,7 +157,7 @@ class JobTable:
                 entry.began_at_s, entry.began_from_s = now_s, progress.done_s
 
     def exclude_pause(self, lost_s: float) -> None:
-        """Let the last `lost_s` seconds count neither for a job's speed nor for an answer that is awaited."""
+        """Exclude the last `lost_s` seconds from measured speeds and from the wait for an answer."""
         for entry in self.entries.values():
             if entry.began_at_s is not None:
                 entry.began_at_s += lost_s
@@ -165,13 +165,13 @@ class JobTable:
                 entry.requested_back_at_s += lost_s
 
     def put_back(self, entry: JobEntry) -> None:
-        """Note that no worker has the job now: it waits for the next, and goes on from its checkpoint."""
+        """Return the job to WAITING: the next worker continues from its checkpoint."""
         entry.stage, entry.slot = Stage.WAITING, ""
 
     def take_back(self, slot: str, death: Death) -> list[m.Fail]:
-        """Free the jobs of a dead worker: back in line, or failed for good.
+        """Free the jobs of a worker that exited: they wait again, or have failed permanently.
 
-        Returns what the broker must be told; the jobs that are handed on need no word.
+        Returns the messages for the broker; jobs that wait again need none.
         """
         failed = []
         entries = self.given_to(slot)
@@ -188,7 +188,7 @@ class JobTable:
 
 
 def _failure_reason(entry: JobEntry, death: Death, alone: bool) -> str:
-    """Charge a job for its worker's death; give the reason where it has failed for good."""
+    """Charge a job for its worker's exit; return the reason if it has failed permanently."""
     if death in (Death.ORDERED, Death.DEVICE):
         return ""
     if death is Death.KILLED_OUTSIDE:

@@ -1,9 +1,9 @@
 """Smaller batches and compute types after a worker ran out of memory, per device and model. PURE.
 
-First the worker itself halves its rounds. Where even one recording does not fit, its job is handed
-back, and a fresh process begins with the next smaller compute type; so it does where the model can't even
-be loaded. Both are remembered for that device and model as long as the service runs, so that the next
-worker does not learn it again.
+First the worker itself halves its batches. If a single recording does not fit, the job is returned and a
+new process starts with the next smaller compute type; so it does if the model cannot be loaded at all.
+Both limits are kept for that device and model while the service runs, so that the next worker starts
+with them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Optional
 from supervisor.placement import gpu_selection, slot_plan
 
 _GIB = 1024**3
-# By what computes: float16 is for GPUs, and int8 is the smallest there is on both.
+# By device kind: float16 is for GPUs, and int8 is the smallest type on both.
 _SMALLER = {
     ("cuda", "float32"): "float16",
     ("cuda", "float16"): "int8_float16",
@@ -26,15 +26,15 @@ _SMALLER = {
 
 @dataclass(frozen=True)
 class OomLimits:
-    """Where a device stands with a model."""
+    """The limits of one device with one model after memory ran out."""
 
-    rows: Optional[int] = None  # a round has at most so many; None: as planned
-    compute_type: str = ""  # in the place of the one that is set; empty: that one
-    fresh_starts: int = 0  # processes that were replaced because one recording did not fit
+    rows: Optional[int] = None  # largest batch size; None: as planned
+    compute_type: str = ""  # instead of the one in settings; empty: as in settings
+    fresh_starts: int = 0  # processes replaced because one recording did not fit
 
     @property
     def words(self) -> str:
-        """Say it for people; empty where nothing ever lacked."""
+        """Describe the limits; empty if memory never ran out."""
         parts = [f"batches of {self.rows} at most"] if self.rows is not None else []
         parts += [f"computing as {self.compute_type}"] if self.compute_type else []
         if self.fresh_starts:
@@ -52,7 +52,7 @@ class Load:
 
 
 def does_not_fit(load: Load) -> str:
-    """Say that a model can't be loaded, though nothing smaller computes it, and what would fit."""
+    """Report that a model cannot be loaded even with the smallest compute type, and what would fit."""
     known = [(size, need_bytes(size, load)) for size in ("tiny", "base", "small", "medium", "large")]
     own_bytes = need_bytes(load.model, load)
     smaller = [(size, need) for size, need in known if need < own_bytes]
@@ -77,17 +77,17 @@ def need_bytes(model: str, load: Load) -> int:
 
 
 class OomFallback:
-    """All devices and models that ever ran out of memory."""
+    """The limits of all devices and models that ran out of memory."""
 
     def __init__(self) -> None:
         self._limits: dict[tuple[str, str], OomLimits] = {}
 
     def limits_of(self, device: str, model: str) -> OomLimits:
-        """Give what is known; `device` is a UUID, or empty for the CPU."""
+        """Return the limits; `device` is a UUID, or empty for the CPU."""
         return self._limits.get((device, model), OomLimits())
 
     def learn_rows(self, device: str, model: str, rows: int) -> bool:
-        """Remember what a worker got down to by itself; say whether that is new."""
+        """Record the batch size that a worker reduced itself to; return whether it is new."""
         known = self.limits_of(device, model)
         if known.rows is not None and known.rows <= rows:
             return False
@@ -95,14 +95,14 @@ class OomFallback:
         return True
 
     def step_down(self, device: str, model: str, kind: str, compute_type: str) -> OomLimits:
-        """One recording alone did not fit: give what a fresh process begins with. `kind`: cuda or cpu."""
+        """A single recording did not fit: return the limits of the next process. `kind`: cuda or cpu."""
         known = self.limits_of(device, model)
         smaller = _SMALLER.get((kind, compute_type), known.compute_type)
         self._set(device, model, replace(known, compute_type=smaller, fresh_starts=known.fresh_starts + 1))
         return self.limits_of(device, model)
 
     def load_smaller(self, device: str, load: Load) -> bool:
-        """The model could not be loaded: say whether a fresh process has something smaller to try."""
+        """The model could not be loaded: return whether a smaller compute type is left to try."""
         if (load.kind, load.compute_type) not in _SMALLER:
             return False
         self.step_down(device, load.model, load.kind, load.compute_type)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-METADATA = "metadata"  # told by the supervisor itself; all others come from the broker
-_NEW_AFTER_S = 600.0  # a reason that was away for so long is news again: a guess
+METADATA = "metadata"  # reported by the supervisor itself; all others by the broker
+_NEW_AFTER_S = 600.0  # a reason absent for this long is reported again: a guess
 
 
 class Outages(dict[str, str]):
-    """What is wrong, by place (queue, table, ...); `since_s` says when it began."""
+    """Current outages by dependency (queue, table, ...); `since_s` says when each began."""
 
     def __init__(self) -> None:
         super().__init__()
         self.since_s: dict[str, float] = {}
-        self._named_at_s: dict[str, dict[str, float]] = {}  # by place and sentence: when it was told last
+        self._named_at_s: dict[
+            str, dict[str, float]
+        ] = {}  # last report, by place and sentence
 
     def begin(self, where: str, detail: str, now_s: float) -> bool:
-        """Take up a trouble; one that goes on keeps its beginning. Does it name a reason that is new?
+        """Record an outage, which keeps its begin while it lasts; return whether it names a new reason.
 
-        Several things may be wrong in one place, and be found in turn: each of them is news once.
+        One dependency may have several faults that are found in turn: each is reported once.
         """
         named_at_s = self._named_at_s.setdefault(where, {})
         named_at_s.update((sentence, now_s) for sentence in _sentences(self.get(where, "")))
@@ -29,13 +31,13 @@ class Outages(dict[str, str]):
         return is_news
 
     def end(self, where: str) -> bool:
-        """Strike a trouble; False where there was none."""
+        """Remove an outage; False if there was none."""
         self.since_s.pop(where, None)
         self._named_at_s.pop(where, None)
         return self.pop(where, None) is not None
 
     def forget_broker(self) -> None:
-        """Strike what a dead broker told: its successor tells what is still so."""
+        """Remove the outages that a dead broker reported: its successor reports those that persist."""
         for where in [where for where in self if where != METADATA]:
             self.end(where)
 

@@ -1,12 +1,11 @@
 """The state machine of a slot: `decide(slot, event, policy, now_s)`.
 
-A slot is one child's place; it lives as long as the supervisor while processes come and
-go in it. A state says what is awaited, `reason` how we got there. The function gives the
-next slot and the commands that make it true; somebody else carries them out. `MOVES` (slot_types.py) is
-the specification: tests compare it with the moves really made.
+A slot is the place of one child. It exists as long as the supervisor; its processes are replaced.
+A state says what the slot waits for, `reason` why. `decide` returns the next slot and the commands
+to carry out. `MOVES` (slot_types.py) is the specification: tests compare it with the transitions made.
 
-Mechanisms and figures: immediate restart after a ready life, full jitter, held after
-five, half-open probes (design.md, "The life of a slot").
+Mechanisms: immediate restart of a process that was ready, back-off with full jitter, held after five
+failures, then retried at intervals (design.md, "The life of a slot").
 """
 
 from __future__ import annotations
@@ -53,10 +52,10 @@ _S = SlotState
 
 
 def decide(slot: Slot, event: Event, policy: Policy, now_s: float) -> Decision:
-    """Say what becomes of `slot` and what must be done for it.
+    """Return the next slot and the commands for it.
 
-    An event that means nothing in the present state changes nothing: late messages of a
-    dead process and repeated orders are normal.
+    An event that has no meaning in the current state changes nothing: late messages of a
+    process that exited and repeated orders are normal.
     """
     handler = _HANDLERS[type(event)]
     return handler(slot, event, policy, now_s)
@@ -123,13 +122,13 @@ def _on_spawned(slot: Slot, event: Spawned, policy: Policy, now_s: float) -> Dec
 def _on_spawn_failed(slot: Slot, event: SpawnFailed, policy: Policy, now_s: float) -> Decision:
     if slot.state not in ALIVE:
         return _stay(slot)
-    if slot.next is Next.REST:  # told to go before it was there: nobody will be reaped
+    if slot.next is Next.REST:  # stopped before a process existed: there is nothing to reap
         return _to(slot, _S.STOPPED, event.why, now_s), ()
     if slot.next is Next.HOLD and policy.may_hold:
         return _hold(slot, Hold.PROOF, event.why, policy, now_s)
     if event.blocked:
         return _to(slot, _S.BACKOFF, event.why, now_s, now_s + policy.blocked_s), ()
-    if slot.state is _S.KILLING and not slot.at_fault:  # told to start anew: nothing failed
+    if slot.state is _S.KILLING and not slot.at_fault:  # a restart was requested: nothing failed
         return _start(slot, event.why, policy, now_s)
     return _after_failure(slot, event.why, event.jitter_ratio, policy, now_s)
 
@@ -150,7 +149,7 @@ def _on_heartbeat(slot: Slot, event: Heartbeat, policy: Policy, now_s: float) ->
 
 
 def _overdue_at_s(slot: Slot, policy: Policy, now_s: float) -> float:
-    """Say when a ready child that spoke just now has been silent, or stood still, for too long."""
+    """Return when the silence or stall budget of a child that sent a message just now expires."""
     return min(now_s + policy.silence_s, slot.moved_at_s + (slot.stall_budget_s or policy.stall_s))
 
 
@@ -165,7 +164,7 @@ def _on_tick(slot: Slot, event: Tick, policy: Policy, now_s: float) -> Decision:
 
 
 def _on_supervisor_paused(slot: Slot, event: SupervisorPaused, policy: Policy, now_s: float) -> Decision:
-    """Let time in which nobody listened count for no budget. A drain's deadline stays where it is."""
+    """Exclude the time in which the supervisor did not run from budgets. A drain's deadline stays."""
     if slot.wake_at_s is None or slot.state not in ALIVE:
         return _stay(slot)
     if slot.state is _S.DRAINING:
@@ -180,7 +179,7 @@ def _on_drain(slot: Slot, event: BeginDrain, policy: Policy, now_s: float) -> De
     kill_at_s = max(now_s, event.deadline_at_s - policy.reserve_s)
     if slot.state in (_S.BACKOFF, _S.HELD):
         if event.next is Next.RESTART:
-            return _stay(slot)  # no process to finish: its next one is a fresh one anyway
+            return _stay(slot)  # no process runs, and the next one is new anyway
         return replace(_to(slot, _S.STOPPED, event.why, now_s), pid=0, next=event.next), ()
     if slot.state is _S.READY or (slot.state is _S.STARTING and policy.drains_while_starting):
         draining = replace(_to(slot, _S.DRAINING, event.why, now_s, kill_at_s), next=event.next)
@@ -193,7 +192,7 @@ def _on_drain(slot: Slot, event: BeginDrain, policy: Policy, now_s: float) -> De
 
 
 def _on_kill(slot: Slot, event: Kill, policy: Policy, now_s: float) -> Decision:
-    # An order to rest outlives a later fault.
+    # An order to stop stays in force after a later fault.
     next_ = Next.REST if event.fault and slot.next is Next.REST else event.next
     if slot.state in (_S.STARTING, _S.READY, _S.DRAINING):
         killing, commands = _kill(slot, event.why, now_s, policy, next_)
@@ -226,7 +225,7 @@ def _on_exited(slot: Slot, event: Exited, policy: Policy, now_s: float) -> Decis
     why = f"{describe(event.returncode)}{event.said and ': '}{event.said}"
     gone = replace(slot, pid=0)
     if slot.state in (_S.KILLING, _S.DRAINING):
-        # We asked for it: what led to that is the better reason.
+        # The exit was requested: the reason of the request comes first.
         why = f"{slot.reason}; {why}"
     if slot.next is Next.REST:
         return replace(_to(gone, _S.STOPPED, why, now_s), failures=gone.failures), ()
@@ -239,7 +238,7 @@ def _on_exited(slot: Slot, event: Exited, policy: Policy, now_s: float) -> Decis
     if policy.may_hold and event.returncode == Exit.DEVICE_BROKEN:
         return _hold(gone, Hold.DEVICE, why, policy, now_s)
     if policy.may_hold and event.returncode == Exit.OUT_OF_MEMORY and event.charged:
-        return _hold(gone, Hold.DEVICE, why, policy, now_s)  # probed: others may give memory back
+        return _hold(gone, Hold.DEVICE, why, policy, now_s)  # retried: other processes may free memory
     asked = slot.state is _S.DRAINING and event.returncode == Exit.OK
     asked = asked or (slot.state is _S.KILLING and not slot.at_fault)
     if asked or event.returncode == Exit.RECYCLE or not event.charged:
@@ -252,7 +251,7 @@ def _on_left_behind_exited(slot: Slot, event: LeftBehindExited, policy: Policy, 
 
 
 def _after_failure(slot: Slot, why: str, jitter_ratio: float, policy: Policy, now_s: float) -> Decision:
-    """Count a failed life: start again at once, wait, or hold."""
+    """Count a failed run: restart at once, back off, or hold."""
     calm = slot.ready_at_s is not None and now_s - slot.ready_at_s >= policy.calm_s
     before = 0 if calm else slot.failures
     counted = replace(slot, failures=before + 1, pid=0)

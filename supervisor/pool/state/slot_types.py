@@ -9,13 +9,13 @@ from typing import Optional, Union
 
 
 class SlotState(str, enum.Enum):
-    STARTING = "starting"  # a process exists; waiting for it to say that it is ready
+    STARTING = "starting"  # a process exists; waiting until it is ready
     READY = "ready"
     DRAINING = "draining"  # asked to finish by a deadline
-    KILLING = "killing"  # a signal is sent; waiting for the reaping
+    KILLING = "killing"  # a signal was sent; waiting for the exit
     BACKOFF = "backoff"  # waiting before the next start
-    HELD = "held"  # not started again until there is proof or a person's word
-    STOPPED = "stopped"  # rests until somebody begins it
+    HELD = "held"  # not started until the device is proven healthy or an operator releases it
+    STOPPED = "stopped"  # not started until requested
 
 
 _S = SlotState
@@ -28,37 +28,37 @@ MOVES: Mapping[SlotState, frozenset[SlotState]] = {
     _S.BACKOFF: frozenset({_S.STARTING, _S.STOPPED, _S.HELD}),
     _S.HELD: frozenset({_S.STARTING, _S.STOPPED}),
 }
-"""Legal moves. STARTING to STARTING is a life that ended at once and is followed by the next."""
+"""Legal transitions. STARTING to STARTING: a process exited during its start and was replaced."""
 
 ALIVE = frozenset({_S.STARTING, _S.READY, _S.DRAINING, _S.KILLING})
-"""States in which a process exists (or is being made)."""
+"""States in which a process exists or is being started."""
 
 
 class Next(str, enum.Enum):
-    """What follows once the process is gone."""
+    """What follows after the process exits."""
 
     RESTART = "restart"
     REST = "rest"
-    HOLD = "hold"  # its device is in trouble: held until that is proven well
+    HOLD = "hold"  # its device is faulty: held until it is proven healthy
 
 
 class Signalled(str, enum.Enum):
-    """How far the ending of a process in KILLING has come."""
+    """Which signal a process in KILLING was sent."""
 
     NO = ""
     STACKS = "stacks"  # asked to write its stacks; SIGKILL follows
-    KILL = "kill"  # SIGKILL is sent
-    LOST = "lost"  # it does not die after SIGKILL
+    KILL = "kill"  # SIGKILL was sent
+    LOST = "lost"  # it did not exit after SIGKILL
 
 
 class Hold(str, enum.Enum):
-    """Why a slot is held, which says how the hold ends."""
+    """Why a slot is held, which decides how the hold ends."""
 
     NO = ""
-    CRASH_LOOP = "crash-loop"  # probed half-open
-    DEVICE = "device"  # the worker said so: probed half-open
-    PROOF = "proof"  # by its device, which is looked at; or by a person
-    SETTINGS = "settings"  # by a person only
+    CRASH_LOOP = "crash-loop"  # retried after `probe_s`
+    DEVICE = "device"  # the worker reported it: retried after `probe_s`
+    PROOF = "proof"  # until its device is proven healthy, or an operator releases it
+    SETTINGS = "settings"  # until an operator acts
 
 
 @dataclass(frozen=True)
@@ -66,29 +66,29 @@ class Policy:
     """The budgets of one kind of child. All lengths in seconds."""
 
     start_s: float = 180.0
-    silence_s: float = 30.0  # a ready child that says nothing at all
-    stall_s: float = 300.0  # a ready child that talks but gets nowhere, where no other budget is told
+    silence_s: float = 30.0  # a ready child that sends no message
+    stall_s: float = 300.0  # a ready child that sends heartbeats without progress
     stall_decoding_s: float = 60.0  # the same, decoding; `stall_budget.py` adds to it for long recordings
     stall_writing_s: float = 60.0  # the same, writing its results
     hold_after: int = 5
     probe_s: float = 300.0
     backoff_first_s: float = 0.5
     backoff_most_s: float = 60.0
-    calm_s: float = 60.0  # a ready life this long forgets earlier failures
+    calm_s: float = 60.0  # ready this long: earlier failures are forgotten
     dump_s: float = 2.0  # from the request for stacks to SIGKILL
     gone_s: float = 5.0  # from SIGKILL to the alarm
-    blocked_s: float = 5.0  # between two tries to take a place that somebody else has
+    blocked_s: float = 5.0  # between two tries to lock a place that another process holds
     reserve_s: float = 5.0  # SIGKILL this long before a drain's deadline
-    listen_s: float = 1.0  # after a pause of ours: what was said meanwhile is read before a late kill
+    listen_s: float = 1.0  # after a pause of the supervisor: unread messages are read before a late kill
     may_hold: bool = True  # never for broker and gpuwatch
     drains_while_starting: bool = False  # the broker: it may hold leases before it is ready
-    may_leave_behind: bool = False  # gpuwatch: one that hangs in the driver is replaced, once
-    queues_start: bool = False  # workers: a start waits for its turn, without a budget
+    may_leave_behind: bool = False  # gpuwatch: a process that hangs in the driver is replaced, once
+    queues_start: bool = False  # workers: a start waits in a queue, without a budget
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One child's place and all that is known of its life."""
+    """One child's place, and the state of its current process."""
 
     name: str
     kind: str  # worker, broker or gpuwatch
@@ -97,18 +97,18 @@ class Slot:
     hold: Hold = Hold.NO
     next: Next = Next.RESTART
     pid: int = 0
-    since_s: float = 0.0  # when the present state began
+    since_s: float = 0.0  # when the current state began
     spawned_at_s: float = 0.0
-    ready_at_s: Optional[float] = None  # of the present life
-    moved_at_s: float = 0.0  # its last sign of progress
-    stall_budget_s: float = 0.0  # how long it may stand still at what it does; 0: the policy's `stall_s`
-    phase: str = ""  # what allows it that
-    at_fault: bool = False  # in KILLING: it hung or broke the rules, rather than being told to go
-    wake_at_s: Optional[float] = None  # when this state wants a Tick
+    ready_at_s: Optional[float] = None  # of the current process
+    moved_at_s: float = 0.0  # when it last made progress
+    stall_budget_s: float = 0.0  # how long it may make no progress; 0: the policy's `stall_s`
+    phase: str = ""  # the phase that determines `stall_budget_s`
+    at_fault: bool = False  # in KILLING: it hung or violated the protocol; not a requested end
+    wake_at_s: Optional[float] = None  # when this state needs a Tick
     signalled: Signalled = Signalled.NO
-    failures: int = 0  # lives that failed since the last good sign
+    failures: int = 0  # failed runs since it last worked
     restarts: int = 0
-    left_behind_pid: int = 0  # a former process that does not die; 0 once it did
+    left_behind_pid: int = 0  # an earlier process that survives SIGKILL; 0: none
 
 
 # --- events -------------------------------------------------------------------------
@@ -116,12 +116,12 @@ class Slot:
 
 @dataclass(frozen=True)
 class Begin:
-    """Somebody wants this slot to run (first start, resume, release by hand)."""
+    """Start this slot (first start, resume, or release by an operator)."""
 
 
 @dataclass(frozen=True)
 class Queued:
-    """Its start waits for others to finish theirs: no budget runs meanwhile."""
+    """Its start waits until other workers are ready: no budget runs meanwhile."""
 
     why: str
 
@@ -135,7 +135,7 @@ class Spawned:
 class SpawnFailed:
     why: str
     jitter_ratio: float = 1.0
-    blocked: bool = False  # somebody else is in its place: nothing failed, it is tried again
+    blocked: bool = False  # another process holds its place: no failure, it is tried again
 
 
 @dataclass(frozen=True)
@@ -145,9 +145,9 @@ class BecameReady:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """The child spoke. `moved`: it made progress, or has nothing to do.
+    """A message arrived. `moved`: the child made progress, or is idle.
 
-    `stall_budget_s`: how long it may stand still in `phase`; 0: the policy's `stall_s`.
+    `stall_budget_s`: how long it may make no progress in `phase`; 0: the policy's `stall_s`.
     """
 
     moved: bool = True
@@ -167,14 +167,14 @@ class Tick:
 
 @dataclass(frozen=True)
 class SupervisorPaused:
-    """Nobody listened for the last `lost_s` seconds: the supervisor itself did not run."""
+    """The supervisor itself did not run for the last `lost_s` seconds, and read no message."""
 
     lost_s: float
 
 
 @dataclass(frozen=True)
 class BeginDrain:
-    """Finish what you have before `deadline_at_s`; then `next`."""
+    """Finish the current jobs before `deadline_at_s`; then `next`."""
 
     deadline_at_s: float
     why: str
@@ -183,7 +183,7 @@ class BeginDrain:
 
 @dataclass(frozen=True)
 class Kill:
-    """End the process now, without asking; then `next`. `fault`: it brought this on itself."""
+    """Kill the process now; then `next`. `fault`: because of its own fault."""
 
     why: str
     next: Next = Next.RESTART
@@ -192,8 +192,8 @@ class Kill:
 
 @dataclass(frozen=True)
 class HoldIt:
-    """Do not run this slot: until a person releases it (the model can't be had, say), or with
-    Hold.PROOF until its device is well; then a process that runs is ended too."""
+    """Hold this slot until an operator releases it (the model is not available, say). With
+    Hold.PROOF: until its device is healthy; a running process is killed too."""
 
     why: str
     hold: Hold = Hold.SETTINGS
@@ -201,22 +201,22 @@ class HoldIt:
 
 @dataclass(frozen=True)
 class Exited:
-    """The process is gone and reaped.
+    """The process exited and was reaped.
 
-    `charged`: whether a failed life counts against the slot (a suspect job's does not).
+    `charged`: whether a failed run counts against the slot (one with a suspect job does not).
     `jitter_ratio` is drawn by the caller, 0 to 1.
     """
 
     returncode: int
     charged: bool = True
     jitter_ratio: float = 1.0
-    said: str = ""  # the process's own last words on why
-    cure: str = ""  # for what ended it and will end its successors too: hold until a person did that
+    said: str = ""  # the reason in the process's last output
+    cure: str = ""  # what to do about a cause that would end replacements too: hold until an operator acts
 
 
 @dataclass(frozen=True)
 class LeftBehindExited:
-    """The process that was left behind has ended after all."""
+    """The process that was left behind has exited after all."""
 
 
 Event = Union[
@@ -246,7 +246,7 @@ class Spawn:
 
 @dataclass(frozen=True)
 class QueueStart:
-    """Let the start wait for its turn. Answer Queued while it waits, then as to Spawn."""
+    """Queue the start. Answer Queued while it waits, then as to Spawn."""
 
 
 @dataclass(frozen=True)
@@ -258,19 +258,19 @@ class Signal:
 
 @dataclass(frozen=True)
 class TellDrain:
-    """Tell the child over its link to finish before `deadline_at_s`."""
+    """Send the child a Drain: finish before `deadline_at_s`."""
 
     deadline_at_s: float
 
 
 @dataclass(frozen=True)
 class LeaveBehind:
-    """Let go of a process that does not die: reap it whenever it does, and hear it no more."""
+    """Abandon a process that survives SIGKILL: ignore its messages, and reap it if it ever exits."""
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """A person should look."""
+    """Operator attention needed."""
 
     text: str
     device_uuid: str = ""  # of the slot's device, where it has one

@@ -1,7 +1,7 @@
 """The pool's state, and the methods by which rules change it. PURE.
 
 Each rule of the pool takes this state and acts through `decide`, `send`, `note` and `end`; the
-actions that follow are collected in `actions`, in order. Which rule follows which is `pool.py`'s.
+resulting actions are collected in `actions`, in order. `pool.py` sets the order of the rules.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from supervisor.pool.state.outages import METADATA, Outages
 from supervisor.pool.state.slot import decide
 from supervisor.pool.state.slot_types import Slot, SlotState
 
-_SOON = sl.ALIVE | {SlotState.BACKOFF}  # states that take jobs, now or before long
+_SOON = sl.ALIVE | {SlotState.BACKOFF}  # states that take jobs, now or soon
 
 
 class PoolState:
@@ -43,39 +43,39 @@ class PoolState:
         self.totals = Totals()
         self.mode = Mode.RUNNING
         self.deadline_at_s: Optional[float] = None
-        self.why = ""  # of a drain or stop: the one with the earliest deadline
+        self.why = ""  # the reason of the drain or stop with the earliest deadline
         self.queue: Optional[m.QueueState] = None
         self.devices: Optional[m.Devices] = None
         self.memory = OomFallback()
         self.outages = Outages()
         self.read_ahead = read_ahead
         self.wanted = 0
-        self.to_load: list[str] = []  # workers whose start waits for others to get ready
+        self.to_load: list[str] = []  # workers whose start waits until others are ready
         self.actions: list[Action] = []
         self._workers: list[Member] = []  # those of `members`
 
     def add(self, name: str, kind: str, policy: sl.Policy) -> None:
-        """Make a slot; it rests until a Begin."""
+        """Add a slot, which stays stopped until a Begin."""
         is_worker = kind == "worker"
         self.members[name] = member = Member(Slot(name, kind), replace(policy, queues_start=is_worker))
         if is_worker:
             self._workers.append(member)
 
     def remove(self, name: str) -> None:
-        """Forget a slot that has no process."""
+        """Remove a slot that has no process."""
         gone = self.members.pop(name, None)
         self._workers = [worker for worker in self._workers if worker is not gone]
 
     def workers(self) -> list[Member]:
-        """Give the worker slots; broker and gpuwatch are not among them."""
+        """Return the worker slots, without broker and gpuwatch."""
         return self._workers
 
     def workers_named(self, names: Collection[str]) -> list[Member]:
-        """Give these worker slots; no names: all."""
+        """Return these worker slots; no names: all."""
         return [w for w in self.workers() if not names or w.slot.name in names]
 
     def takers(self) -> list[Member]:
-        """Give the workers that take jobs now or soon."""
+        """Return the workers that take jobs now or soon."""
         return [
             w
             for w in self.workers()
@@ -85,14 +85,14 @@ class PoolState:
         ]
 
     def bring_deadline_nearer(self, deadline_at_s: float, why: str) -> bool:
-        """Let this deadline hold where it is earlier than the one that holds; say whether it does."""
+        """Set this deadline if it is earlier than the current one; return whether it was set."""
         if self.deadline_at_s is not None and self.deadline_at_s <= deadline_at_s:
             return False
         self.deadline_at_s, self.why = deadline_at_s, why
         return True
 
     def decide(self, member: Member, event: sl.Event, now_s: float) -> None:
-        """Let one slot decide; note its move; pass its commands on."""
+        """Apply an event to one slot; log its transition and collect its commands."""
         was = member.slot
         member.slot, commands = decide(was, event, member.policy, now_s)
         now = member.slot
@@ -107,7 +107,7 @@ class PoolState:
                 self.actions.append(ForSlot(now.name, _with_device(command, member)))
 
     def forget(self, job_id: str, why: str) -> None:
-        """Strike a job that is not ours any more, and stop the worker that has it."""
+        """Remove a job that no longer belongs to this host, and stop it in its worker."""
         entry = self.jobs.remove(job_id)
         if entry is None:
             return
@@ -124,21 +124,21 @@ class PoolState:
         self.actions.append(Send(name, message))
 
     def refit(self, member: Member) -> None:
-        """Let the next processes on this worker's device load what is now known to fit."""
+        """Let the next processes on this worker's device load what fits now."""
         self.actions += [RefitWorker(w.slot.name) for w in self.workers() if w.device == member.device]
 
     def assign_device(self, name: str, device: str, parent: str, need_bytes: int, refusal: str) -> None:
-        """Say which device a slot has, what its model needs there, and why it may not start (or nothing)."""
+        """Set a slot's device, the memory its model needs there, and why it may not start (or nothing)."""
         member = self.members[name]
         member.device, member.parent = device, parent
         member.need_bytes, member.refusal = need_bytes, refusal
 
     def will_load(self, name: str, load: Load) -> None:
-        """Say what a slot's next process loads."""
+        """Set what a slot's next process loads."""
         self.members[name].load = load
 
     def metadata_outage(self, detail: str, now_s: float) -> None:
-        """Say what is wrong with the instance metadata service; empty: nothing any more."""
+        """Record or end an outage of the instance metadata service; empty: it ended."""
         if detail:
             self.outages.begin(METADATA, detail, now_s)
         else:
@@ -153,9 +153,9 @@ class PoolState:
         self.actions.append(Note(level, sentence, facts))
 
     def _give_up_jobs(self, member: Member) -> None:
-        """Take the jobs of a process that does not die after SIGKILL from it: nobody will hear of its end.
+        """Take back the jobs of a process that survives SIGKILL, since its exit may never come.
 
-        They go back to the queue, not to a neighbour: it may hold locks in their folders.
+        They return to the queue, not to another slot: the process may hold locks in their folders.
         """
         slot = member.slot
         hung = slot.at_fault and not member.by_device
@@ -171,5 +171,5 @@ class PoolState:
 
 
 def _with_device(command: sl.ProcessCommand, member: Member) -> sl.ProcessCommand:
-    """Let an alarm name the device that its slot has."""
+    """Add the slot's device to an alarm."""
     return replace(command, device_uuid=member.device) if isinstance(command, sl.Alarm) else command
