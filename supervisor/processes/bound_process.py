@@ -1,8 +1,8 @@
 """Starts a program that ends with this process, however this process ends.
 
-For children of the command line, which have no link to read an end of file from. The
-kernel sends SIGTERM when the thread that started them is gone; where there is no such
-kernel they are only ended in order.
+For children of the command line, which have no link whose end of file they could read. Linux
+sends SIGTERM when the thread that started them exits; on other kernels they are only
+ended in order.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 def bound_command(module: str, args: Sequence[str]) -> list[str]:
-    """Give the command for `python -m module args...`, tied to this process's life."""
+    """Return the command for `python -m module args...`, which ends with this process."""
     program = module_command(module, args)
     # -I -S: nothing but the standard library; the program itself starts afresh.
     return [sys.executable, "-I", "-S", "-c", _PRELUDE, str(os.getpid()), *program]

@@ -2,8 +2,8 @@
 
 Start: `spawning.py`, with a session of its own, a socket pair as the link, one pipe for its output, a
 lock file for its place whose descriptor it inherits. End: a pidfd in the event loop and
-waitid(P_PIDFD), never waitpid(-1); where the kernel has no pidfd (old ones, gVisor, macOS), a SIGCHLD
-that asks each child in turn; where there was no descriptor left for one, a look every now and then.
+waitid(P_PIDFD), never waitpid(-1); on kernels without pidfds (old ones, gVisor, macOS) a SIGCHLD handler
+that polls each child; without a free descriptor for a pidfd, a timer that polls.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from supervisor.processes.spawning import has_pidfds, lock_place, open_pidfd, sp
 log = logging.getLogger(__name__)
 
 READ_BYTES = 65_536
-WRITE_BYTES_MOST = 4 * framing.MAX_LINE_BYTES  # a child that lets so much lie does not read
+WRITE_BYTES_MOST = 4 * framing.MAX_LINE_BYTES  # a child with this much unread does not read
 DEAF_MOST_S = 1.0
-ASK_EVERY_S = 0.2  # whether it has ended, where its pidfd does not tell or could not be opened
+ASK_EVERY_S = 0.2  # poll for the exit if the pidfd does not report it or could not be opened
 LAST_READS_MOST = 64  # 4 MiB, more than a socket holds: the rest is a stray grandchild's flood
-LAST_MESSAGES_MOST = 1_000  # of a dead child: more than any has reason to send at once
+LAST_MESSAGES_MOST = 1_000  # of a child that exited: more than any sends at once
 
 
 @dataclass(frozen=True)
@@ -44,29 +44,29 @@ class ChildSpec:
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
-    speaks: tuple[type, ...]  # the messages that may come from it
+    speaks: tuple[type, ...]  # the messages it may send
     lock_path: str = ""  # held by the process as long as it, or a child of it, lives
-    hides_memory: bool = False  # so its mark stands on the command line, too
+    hides_memory: bool = False  # its environment is unreadable, so its mark is on the command line too
 
 
 class ChildListener(Protocol):
-    """Whoever owns children and wants to hear of them."""
+    """Receives messages, output and exits of children."""
 
     def on_message(self, name: str, message: m.Message) -> None:
-        """A message came on the link, checked and allowed."""
+        """A valid message arrived on the link."""
 
     def on_output(self, name: str, line: str) -> None:
-        """A line came on its standard output or error."""
+        """A line arrived on its standard output or error."""
 
     def on_broken_link(self, name: str, why: str) -> None:
-        """The link can't be used any more, though the process may live."""
+        """The link cannot be used any more; the process may still run."""
 
     def on_exit(self, name: str, returncode: int) -> None:
-        """The process is reaped; nothing more will come from it."""
+        """The process was reaped; this is the last call for it."""
 
 
 class NullListener:
-    """Ears for a process of which nobody wants to hear any more but that it has ended."""
+    """Listener of an abandoned process: only its exit matters."""
 
     def __init__(self, end: Callable[[], None]) -> None:
         self._end = end
@@ -92,7 +92,7 @@ class Child:
         self._loop = loop
         self._speaks = spec.speaks
         self._splitter = framing.LineSplitter()
-        self._said: tuple[Optional[bytes], Any] = (None, None)  # its last line, read
+        self._said: tuple[Optional[bytes], Any] = (None, None)  # its last line and the message in it
         self._unsent = bytearray()
         self._closed = False  # our end of the link
         self._link, theirs = socket.socketpair()
@@ -118,7 +118,7 @@ class Child:
         self._watch()
 
     def send(self, message: m.Message) -> None:
-        """Write a message, now or as soon as the child reads. One that never reads is cut off."""
+        """Write a message, now or when the child reads. A child that never reads loses its link."""
         if self._closed:
             return
         idle = not self._unsent
@@ -129,7 +129,7 @@ class Child:
             self._flush()
 
     def close_link(self) -> None:
-        """End the conversation: the child sees end of file."""
+        """Close the link: the child reads end of file."""
         if not self._closed:
             self._closed = True
             self._heard.close()
@@ -147,21 +147,21 @@ class Child:
                 os.kill(self.pid, signum)
 
     def leave_behind(self, end: Callable[[], None]) -> None:
-        """Hear it no more; when it ends at last, it is reaped and `end` is called."""
+        """Ignore its messages; when it exits at last, it is reaped and `end` is called."""
         self._listener = NullListener(end)
         self.close_link()
 
     def reap(self) -> None:
-        """Take the exit status if the process is gone, after hearing its last words."""
+        """Take the exit status if the process exited, after reading its last messages and output."""
         returncode = self._exit_status()
         if returncode is None:
             return
         self._returncode = returncode
-        # Children of its own may live on in its group; nothing of it may hold the device.
+        # Its own children may still run in its group; none of them may hold the device.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         with contextlib.ExitStack() as always:
-            # Whatever its last words did: a slot that never hears of its death is lost.
+            # Whatever its last messages caused: a slot that never gets the exit is lost.
             always.callback(self._listener.on_exit, self.name, returncode)
             always.callback(self._let_go)
             self._read_the_rest()
@@ -169,7 +169,7 @@ class Child:
     # --- inside ---------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """See its end by a pidfd; without a descriptor for that, ask until there is one."""
+        """Detect its exit by a pidfd; without a free descriptor, poll until there is one."""
         if self._pidfd < 0:
             try:
                 self._pidfd = open_pidfd(self.pid)
@@ -179,7 +179,7 @@ class Child:
             self._loop.add_reader(self._pidfd, self._on_pidfd)
 
     def _on_pidfd(self) -> None:
-        """Reap. A dead process that a debugger holds is not ours to reap yet: ask again, don't spin."""
+        """Reap. A dead process that a debugger holds cannot be reaped yet: poll with a pause."""
         self.reap()
         if self._returncode is None:
             self._loop.remove_reader(self._pidfd)
@@ -197,7 +197,7 @@ class Child:
         try:
             return self._wait()
         except ChildProcessError:
-            # Somebody else reaped it, or the kernel did (SIGCHLD is ignored): it is gone all the same.
+            # Reaped elsewhere, or by the kernel (SIGCHLD is ignored): it exited in any case.
             return STATUS_UNKNOWN
 
     def _wait(self) -> Optional[int]:
@@ -228,7 +228,7 @@ class Child:
         self._output.finish()
 
     def _on_link(self) -> bool:
-        """Read once; say whether anything came."""
+        """Read once; return whether data arrived."""
         try:
             data = self._link.recv(READ_BYTES)
         except (BlockingIOError, InterruptedError):
@@ -253,13 +253,13 @@ class Child:
             self._listener.on_message(self.name, message)
 
     def _on_end_of_link(self) -> None:
-        """Mostly it is about to end; if not, somebody must know that it is deaf."""
+        """Usually it is about to exit; if it does not, the listener must know that it reads nothing."""
         self._heard.read_no_more()
         if self._returncode is None:
             self._loop.call_later(DEAF_MOST_S, self._still_there)
 
     def _read(self, line: bytes) -> Any:
-        """Read a message. One that has nothing new to say, as idle beats do, is read once."""
+        """Parse a message. A line equal to the last one, such as an idle heartbeat, is parsed once."""
         if line != self._said[0]:
             self._said = (line, m.read(line, self._speaks))
         return self._said[1]
@@ -279,7 +279,7 @@ class Child:
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError:
-            self._unsent.clear()  # it is gone; its death is heard of on the pidfd
+            self._unsent.clear()  # it exited; the pidfd reports that
         if self._closed:
             return
         if self._unsent:
@@ -292,13 +292,13 @@ class Child:
 
 
 def watch_without_pidfd(loop: asyncio.AbstractEventLoop, reap_all: Callable[[], None]) -> None:
-    """Ask every child whenever one has ended: where there are no pidfds, and as PID 1 for orphans."""
+    """Poll every child when one exits: on kernels without pidfds, and as PID 1 for orphans."""
     if not has_pidfds() or is_ours_to_reap():
         loop.add_signal_handler(signal.SIGCHLD, reap_all)
 
 
 def _start(spec: ChildSpec, instance_id: str, link_fd: int, out_fd: int, lock_fd: int) -> int:
-    """Start the process; give its pid, which then stands in the lock file too."""
+    """Start the process; return its pid, which is also written into the lock file."""
     mark = f"{instance_id}/{spec.name}"
     environment = {
         **spec.environment,
@@ -310,7 +310,7 @@ def _start(spec: ChildSpec, instance_id: str, link_fd: int, out_fd: int, lock_fd
     inherited = [fd for fd in (link_fd, lock_fd) if fd >= 0]
     pid = spawn(command, environment, out_fd, inherited)
     if lock_fd >= 0:
-        # For those who find the place taken. On a full disk they read an older pid, or none; the lock holds.
+        # For whoever finds the place locked. On a full disk the pid is old or missing; the lock still holds.
         with contextlib.suppress(OSError):
             os.pwrite(lock_fd, f"{pid}\n".encode().ljust(16), 0)
     return pid

@@ -1,9 +1,8 @@
 """Reads a child's standard output and error line by line, with limits.
 
-Lines over the child's allowance are dropped unread and counted, and a line in the log says how many; the
-last of them are kept until its end, for they may say why it ends. What a line has beyond LINE_BYTES is
-dropped and counted too, also where the line never ends. The pipe is emptied all the same, though
-no faster than any child has reason to print.
+Lines over the child's allowance are dropped and counted, and the log reports how many; the last of them
+are kept until its exit, because they may give the reason. A line is cut at LINE_BYTES, and the rest is
+dropped and counted, even if the line never ends. The pipe is emptied in any case, but at a limited rate.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ LAST_LINES_MOST = 20  # of those that were dropped
 
 
 class ChildOutput:
-    """The reading end of a child's standard output and error. `printed` gets each line, cut to LINE_BYTES."""
+    """The reading end of a child's standard output and error. `printed` is called with each line."""
 
     def __init__(
         self, name: str, fd: int, loop: asyncio.AbstractEventLoop, printed: Callable[[str], None]
@@ -35,22 +34,22 @@ class ChildOutput:
         os.set_blocking(fd, False)
         self._name, self._fd, self._loop, self._printed = name, fd, loop, printed
         self._allowance = OutputAllowance()
-        self._rest = b""  # a line that has no end yet
+        self._rest = b""  # an incomplete line
         self._dropped_count = 0
-        self._cut_bytes = 0  # of lines that are too long
+        self._cut_bytes = 0  # dropped bytes of lines that are too long
         self._dropped_last = b""
         self._telling: Optional[asyncio.TimerHandle] = None
         self._turns = FairReader(loop, fd, self._read, self._pass_on)
 
     def finish(self) -> None:
-        """Pass on what is left, as far as it is within bounds, and let go of the pipe."""
+        """Pass on the rest within the limits, and close the pipe."""
         for _ in range(LAST_READS_MOST):
             if self._fd < 0 or not self._read():
                 break
         self._close()
 
     def _read(self) -> bool:
-        """Read once; say whether anything came."""
+        """Read once; return whether data arrived."""
         try:
             data = os.read(self._fd, READ_BYTES)
         except (BlockingIOError, InterruptedError):
@@ -66,7 +65,7 @@ class ChildOutput:
         return bool(data)
 
     def _take(self, data: bytes) -> None:
-        """Take the lines that are within the allowance; drop and count the others."""
+        """Pass on the lines within the allowance; drop and count the others."""
         now_s, start = self._loop.time(), 0
         end = data.find(b"\n")
         while end >= 0 and self._allowance.take(min(end - start, LINE_BYTES), now_s):
@@ -97,7 +96,7 @@ class ChildOutput:
             self._telling = self._loop.call_later(TELL_EVERY_S, self._report_dropped)
 
     def _report_dropped(self) -> None:
-        """Say how many lines, and bytes of long ones, were dropped since that was said last."""
+        """Log how many lines, and bytes of long lines, were dropped since the last report."""
         if self._telling is not None:
             self._telling.cancel()
             self._telling = None
@@ -113,7 +112,7 @@ class ChildOutput:
             self._printed(line.decode("utf-8", "replace"))
 
     def _close(self) -> None:
-        """Let go of the pipe, and pass on what was read; of what was dropped since it was told, the last."""
+        """Close the pipe, and pass on what was read and the last lines dropped since the last report."""
         if self._fd < 0:
             return
         self._turns.close()

@@ -1,7 +1,7 @@
 """How each child is started: command line, environment, lock.
 
-The settings of a child are made here from ours; what a worker gets is `WorkerSettings`
-and nothing else.
+The settings of each child are derived here from those of the service; a worker gets
+`WorkerSettings` and nothing else.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from supervisor.settings.schema import Settings, default_options
 WORKER_HOME = (
     "worker-home"  # in the state directory: the HOME of workers, for what their libraries write there
 )
-PRETEND_FILE = "fake-gpus.json"  # in the state directory: what simulated GPUs do
+PRETEND_FILE = "fake-gpus.json"  # in the state directory: the faults of simulated GPUs
 BEAT_S = 2.0  # while loading or at work; a guess: a fifth of the shortest silence that matters
-# A worker without a job has nothing to tell but that it lives: 64 of them each 2 s would cost the
-# supervisor more than all else it does.
+# An idle worker only proves that it runs: 64 heartbeats every 2 s would cost the supervisor more than
+# all its other work.
 IDLE_BEAT_S = 10.0
-# How a worker is started on a place, with a model's folder. `bench/` measures with another one.
+# Returns a worker's child spec for a place and a model's folder. `bench/` uses another one.
 MakeWorker = Callable[[Settings, Mapping[str, str], SlotSpec, str], ChildSpec]
 
 
@@ -53,9 +53,9 @@ def gpuwatch(settings: Settings, environ: Mapping[str, str]) -> ChildSpec:
 
 
 def model_fetch(name: str, model: str, environ: Mapping[str, str]) -> ChildSpec:
-    """The short-lived child that makes a model's name a folder on this host.
+    """The short-lived child that downloads a model into a folder on this host.
 
-    It is heard under `name`: several models are fetched side by side.
+    `name` identifies it: several models are fetched side by side.
     """
     command = module_command("workerproc", ("fetch", model))
     return ChildSpec(name, command, finding_us(env_allowlist.for_model_fetch(environ)), ())
@@ -99,22 +99,22 @@ def worker(settings: Settings, environ: Mapping[str, str], place: SlotSpec, mode
 
 
 def idle_beat_s(settings: Settings) -> float:
-    """Say how often a worker without a job speaks: three times within the silence it is allowed."""
+    """Return an idle worker's heartbeat interval: a third of its silence budget."""
     return min(IDLE_BEAT_S, settings.supervisor.silence_s / 3)
 
 
 def stacks_path(state_dir: Path, slot: str) -> str:
-    """Say where a slot's worker writes all its stacks when it hangs."""
+    """Return the file to which a slot's worker writes all its stacks when it hangs."""
     return str(state_dir / "stacks" / f"{slot}.txt")
 
 
 def _user_packages() -> dict[str, str]:
-    """Say where `pip install --user` put packages: a worker's HOME is elsewhere, and they lie in ours."""
+    """Return the folder of `pip install --user`: it is in our HOME, and a worker has another HOME."""
     return {"PYTHONUSERBASE": site.getuserbase()} if site.ENABLE_USER_SITE else {}
 
 
 def _lock_path(settings: Settings, place: SlotSpec) -> str:
-    """A GPU is locked for the whole machine, a CPU slot or a simulated GPU within its state directory."""
+    """Return the lock file: machine-wide for a GPU, in the state directory for a CPU or simulated GPU."""
     if not place.device or settings.devices.fake_gpus:
         return str(Path(settings.state_dir) / "locks" / f"{place.name}.lock")
     shared = "/run/lock" if os.access("/run/lock", os.W_OK) else tempfile.gettempdir()
@@ -123,7 +123,7 @@ def _lock_path(settings: Settings, place: SlotSpec) -> str:
 
 
 def library_folders(path: Sequence[str]) -> tuple[str, ...]:
-    """Give `nvidia/*/lib` of every entry of `sys.path`, in its order, each once.
+    """Return `nvidia/*/lib` of every entry of `sys.path`, in its order, each once.
 
     CTranslate2 opens cuBLAS and cuDNN by name; the dynamic linker knows nothing of site-packages, and reads
     LD_LIBRARY_PATH only when a process starts: so it is set before.

@@ -19,50 +19,50 @@ from supervisor.processes.stray_processes import alive_in_group
 
 log = logging.getLogger(__name__)
 
-BROKER_LEAVES_S = 3.0  # one whose supervisor died gives everything back within two
+BROKER_LEAVES_S = 3.0  # a broker whose supervisor exited releases everything within two
 
 
 class Effects:
-    """The children of this process, by the name of their slot."""
+    """The children of this process, by slot name."""
 
     def __init__(self, listener: ChildListener, post: Callable[[ev.PoolEvent], None]) -> None:
         self.instance_id = stray_processes.new_instance_id()
         self.child_specs: dict[str, ChildSpec] = {}
         self.children: dict[str, Child] = {}
-        self.left_behind: list[Child] = []  # hang in the driver; reaped if they ever end
+        self.left_behind: list[Child] = []  # hang in the driver; reaped if they ever exit
         self._groups: dict[str, int] = {}  # each slot's newest process group
         self._listener = listener
         self._post = post
         self._loop = asyncio.get_running_loop()
 
     def everyone(self) -> tuple[Child, ...]:
-        """Give all that are ours to reap: those in slots, and those left behind."""
+        """Return all children that must be reaped: those in slots, and those left behind."""
         return (*self.children.values(), *self.left_behind)
 
     def carry_out(self, action: ev.Action) -> None:
-        """Do one thing. What comes of a start is posted as an event."""
+        """Carry out one action. The result of a start is posted as an event."""
         if isinstance(action, ev.Send):
             self._send(action.name, action.message)
         elif isinstance(action, ev.ForSlot):
             self._command(action.name, action.command)
 
     def forget(self, name: str) -> None:
-        """A child is dead: its slot is free for the next."""
+        """Remove a child that exited."""
         self.children.pop(name, None)
 
     def jitter_ratio(self) -> float:
         """Draw the share of a back-off that is waited out, 0 to 1."""
-        return random.random()  # spreads restarts; guards nothing
+        return random.random()  # spreads restarts; not for security
 
     def start(self, name: str) -> Optional[sl.SpawnFailed]:
-        """Start the child of this slot; give the reason where that can't be done."""
+        """Start the child of this slot; return the reason if that fails."""
         if name not in self.child_specs:
             return sl.SpawnFailed("the model is not available yet", blocked=True)
         try:
             self._wait_for_none_of(name)
             self.children[name] = Child(self.child_specs[name], self._listener, self._loop, self.instance_id)
         except PlaceTaken as error:
-            # Nothing that bears this slot's mark should live now: it left its group, and keeps the place.
+            # No process with this slot's mark should run now: one that left its group keeps the lock.
             self.end_strays(self.instance_id, name)
             return sl.SpawnFailed(str(error), blocked=True)
         except OSError as error:
@@ -71,7 +71,7 @@ class Effects:
         return None
 
     def end_strays(self, instance_id: str, slot: str = "", spared: str = "") -> None:
-        """Kill what bears a instance_id's mark, but for the slot `spared`; say so."""
+        """Kill and log the processes marked with an instance id, except those of the slot `spared`."""
         for stray in stray_processes.find(instance_id, slot):
             if stray.slot != spared:
                 stray_processes.end(stray, instance_id)
@@ -83,7 +83,9 @@ class Effects:
                 log.warning("stray process killed", extra={"event": "stray-process-killed", **facts})
 
     def end_former_instance(self, state_path: Path, write: Callable[[str, dict[str, Any]], None]) -> None:
-        """End what the last supervisor on this state directory left; its broker has time to give back.
+        """Kill the processes that the last supervisor on this state directory left.
+
+        Its broker gets time to release its jobs first.
 
         `write` writes a small file in the state directory.
         """
@@ -99,7 +101,7 @@ class Effects:
             )
 
     def _wait_for_none_of(self, name: str) -> None:
-        """Raise `PlaceTaken` while anything of the former process's group lives on."""
+        """Raise `PlaceTaken` while a process of the former process's group still runs."""
         left = alive_in_group(self._groups.get(name, 0))
         if left:
             pids = ", ".join(map(str, left))
@@ -121,7 +123,7 @@ class Effects:
             log.error("operator attention needed", extra={"event": "operator-attention", **facts})
 
     def _leave_behind(self, name: str) -> None:
-        """Hear a child no more. Should it end after all, it is reaped and its slot told."""
+        """Ignore a child's messages. If it exits after all, it is reaped and its slot gets an event."""
         child = self.children.pop(name)
 
         def end() -> None:

@@ -1,7 +1,7 @@
 """Environment variables that each kind of child receives. PURE.
 
-A worker is full of native code and other people's audio: it gets names from a short list
-and so no credentials, whatever they are called. The broker alone gets everything.
+A worker runs native code on untrusted audio. It gets only names from a short list, and so no
+credentials, whatever they are called. Only the broker gets everything.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _PLAIN = frozenset(
     )
 )
 # How this interpreter finds its files and reads names. The others (PYTHONINSPECT, PYTHONSTARTUP,
-# PYTHONIOENCODING, PYTHONVERBOSE ...) are for a person, and would change what a child does or prints.
+# PYTHONIOENCODING, PYTHONVERBOSE ...) are for interactive use, and would change what a child does or prints.
 _PYTHON = frozenset(
     (
         *("PYTHONHOME", "PYTHONPATH", "PYTHONPLATLIBDIR", "PYTHONUSERBASE", "PYTHONNOUSERSITE"),
@@ -38,8 +38,8 @@ _NETWORK = frozenset(
         *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
     )
 )
-# glibc gives each large block back to the kernel and takes it anew, zeroed, page by page: 73,000 page faults
-# for one encoded window, a third of its time. A worker keeps what it had instead.
+# By default glibc returns each large block to the kernel and maps it again, zeroed, page by page: 73,000
+# page faults for one encoded window, a third of its time. A worker keeps its blocks instead.
 _KEEP_MEMORY = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(16 * 1024**3),
@@ -50,7 +50,7 @@ _SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_")  # systemd #25961: these le
 
 
 def for_broker(environ: Mapping[str, str], aws: Mapping[str, str], settings: str) -> dict[str, str]:
-    """All that we have, credentials too, and the AWS names of `.env`."""
+    """The whole environment, including credentials, and the AWS names of `.env`."""
     kept = {name: value for name, value in environ.items() if _is_for_broker(name)}
     return {**kept, **aws, **_ours(settings)}
 
@@ -74,7 +74,7 @@ def for_worker(
     home: str,
     libraries: Sequence[str] = (),
 ) -> dict[str, str]:
-    """The short list, one device, and no way to a model hub. `device`: a UUID, empty on the CPU.
+    """The short list, one device, and no access to a model hub. `device`: a UUID, empty on the CPU.
 
     `home` is a folder for workers alone: the user's own has ~/.aws and the caches of other programs.
     `libraries` are folders for the dynamic linker, before those that are set already.
@@ -115,7 +115,7 @@ def _is_tuning(name: str) -> bool:
 
 
 def _ours(settings: str) -> dict[str, str]:
-    # Unbuffered: the last words of a child that is killed must not lie in its buffer.
+    # Unbuffered: the last output of a killed child must not be lost in its buffer.
     # Safe path: a file named boto3.py in the working folder must not be imported.
     own = {"REM_CHILD_SETTINGS": settings, "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1"}
     return {**own, **_NO_TELEMETRY}

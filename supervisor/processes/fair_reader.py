@@ -1,7 +1,7 @@
 """Reads a descriptor in small shares, so that a flood from one child delays no other.
 
-What a read brings is dealt with for a few milliseconds at a time; while some of it waits nothing more is
-read, and the child, once its socket or pipe is full, waits too.
+Data is handled for a few milliseconds at a time. While some of it waits nothing more is read, so a
+child whose socket or pipe is full has to wait too.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections import deque
 from typing import Callable, Optional
 
 TURN_S = 0.005  # one child's share; then others have their turn
-REST_S = 0.015  # and so long it then waits: no child takes more than a quarter of the loop
+REST_S = 0.015  # the pause after a turn: no child takes more than a quarter of the loop
 
 
 class FairReader:
     """Calls `read` when there is something to read, and `deal` with each piece that it put into `waiting`.
 
-    `read` says whether anything came. It may set `is_flood`: then the next read comes after a rest.
+    `read` returns whether data arrived. It may set `is_flood`: then the next read comes after a pause.
     """
 
     def __init__(
@@ -37,12 +37,12 @@ class FairReader:
         self._listen(True)
 
     def read_no_more(self) -> None:
-        """It has come to its end: deal with what waits, and no more."""
+        """The descriptor is at its end: handle what waits, then stop."""
         self._may_have_more = False
         self._listen(False)
 
     def finish(self, reads_most: int, pieces_most: int) -> int:
-        """Read and deal with what is left, within these bounds; give the number of pieces left out."""
+        """Read and handle the rest within these limits; return the number of pieces left out."""
         for _ in range(reads_most):
             came = self._may_have_more and self._read()
             while self.waiting and not self._is_closed:
@@ -55,10 +55,10 @@ class FairReader:
         return 0
 
     def close(self) -> None:
-        """Let go of the descriptor, which stays its owner's to close."""
+        """Stop watching the descriptor; its owner closes it."""
         self.read_no_more()
         self._is_closed = True
-        # They are methods of whoever has us: a cycle that only the collector would find.
+        # They are methods of our owner: a reference cycle that only the collector would free.
         self._read, self._deal = _nothing, _ignore
         if self._resting is not None:
             self._resting.cancel()
@@ -72,7 +72,7 @@ class FairReader:
         try:
             while self.waiting and not self._is_closed and self._loop.time() < until_s:
                 self._deal(self.waiting.popleft())
-        finally:  # whatever a piece did: a child that is heard no more looks like one that hangs
+        finally:  # whatever a piece did: a child that is not read any more looks as if it hangs
             self._rest_or_read()
 
     def _rest_or_read(self) -> None:

@@ -1,8 +1,8 @@
 """Detects whether the kernel's OOM killer ended a process of this cgroup.
 
 Reads the `oom_kill` counter of our own cgroup (version 2: memory.events, version 1:
-memory.oom_control). It counts for the group, not for a pid: a rise between two deaths is
-taken as evidence for the SIGKILL in between. Where there is no counter nobody can tell.
+memory.oom_control). It counts for the group, not for a pid: a rise between two exits is
+taken as evidence for the SIGKILL in between. Without a counter the answer is unknown.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _OOM_KILL = re.compile(rb"^oom_kill (\d+)", re.MULTILINE)
 
 
 class OomEvidence:
-    """Watches the counter from one death to the next."""
+    """Compares the counter from one exit to the next."""
 
     def __init__(self, membership: Path = _MEMBERSHIP, mount: Path = _MOUNT) -> None:
         path = _counter_file(membership, mount)
-        # Kept open: a dead worker's replacement waits for the answer, and opening takes most of its time.
+        # Kept open: a replacement process waits for the answer, and opening takes most of the time.
         self._counter = _opened(path) if path is not None else None
         self._seen = self._count()
 
     def rose(self) -> Optional[bool]:
-        """Say whether the kernel killed for memory since the last question; None: can't tell."""
+        """Return whether the OOM killer was active since the last call; None: unknown."""
         count = self._count()
         if count is None or self._seen is None:
             self._seen = count
@@ -54,7 +54,7 @@ def _opened(path: Path) -> Optional[IO[bytes]]:
 
 
 def _counter_file(membership: Path, mount: Path) -> Optional[Path]:
-    """Find our group's counter; in a container our group may be mounted as the root."""
+    """Find the counter of our cgroup; in a container it may be mounted as the root."""
     try:
         lines = membership.read_text(encoding="ascii").splitlines()
     except OSError:

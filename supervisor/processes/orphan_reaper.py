@@ -1,8 +1,7 @@
 """As PID 1 of a container: reaps orphaned zombie processes.
 
-A process that never asked for children gets every orphan of its container; nobody else
-would reap them, and their pids would run out. Children of our own are left alone: their
-exit status belongs to `child.py`.
+PID 1 becomes the parent of every orphan of its container and must reap them, or the pids
+run out. Our own children are left alone: their exit status belongs to `child.py`.
 """
 
 from __future__ import annotations
@@ -14,15 +13,15 @@ _AT_ONCE_MOST = 1_000
 
 
 def is_ours_to_reap() -> bool:
-    """Say whether this process is the one that orphans come to."""
+    """Return whether this process is the parent of orphans (PID 1)."""
     return os.getpid() == 1
 
 
 def reap_orphans(is_ours: Callable[[int], bool], reap_ours: Callable[[], None]) -> int:
-    """Reap every dead process that is not a child of ours; give their number.
+    """Reap every dead process that is not a child of ours; return their number.
 
-    Looks before it takes (WNOWAIT). A dead child of ours may stand in front of the others:
-    `reap_ours` makes its owner take it.
+    Looks before it reaps (WNOWAIT). A dead child of ours may come before the others:
+    `reap_ours` lets its owner reap it.
     """
     count = 0
     for _ in range(_AT_ONCE_MOST):

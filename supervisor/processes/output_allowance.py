@@ -8,14 +8,14 @@ BYTES_PER_S, BYTES_AT_ONCE = 512 * 1024.0, 1024 * 1024.0
 
 
 class OutputAllowance:
-    """What a child may still print now; it grows with time, up to a limit."""
+    """The output that a child may still print; it refills with time, up to a limit."""
 
     def __init__(self) -> None:
         self._lines, self._bytes = LINES_AT_ONCE, BYTES_AT_ONCE
         self._at_s = 0.0
 
     def take(self, size_bytes: int, now_s: float) -> bool:
-        """Take a line of this size from it; False where it is used up."""
+        """Take a line of this size; False if the allowance is used up."""
         passed_s, self._at_s = max(0.0, now_s - self._at_s), now_s
         self._lines = min(LINES_AT_ONCE, self._lines + passed_s * LINES_PER_S)
         self._bytes = min(BYTES_AT_ONCE, self._bytes + passed_s * BYTES_PER_S)

@@ -20,13 +20,13 @@ _WITHOUT_WORKING_FOLDER = (
 
 
 def module_command(module: str, args: Sequence[str] = ()) -> tuple[str, ...]:
-    """Give the command for `python -m module args...`, safe from the working folder's files."""
+    """Return the command for `python -m module args...`; it imports nothing from the working folder."""
     if sys.version_info >= (3, 11):
         return (sys.executable, "-P", "-m", module, *args)
     return (sys.executable, "-c", _WITHOUT_WORKING_FOLDER, module, *args)
 
 
 def finding_us(environment: Mapping[str, str]) -> dict[str, str]:
-    """Make sure that a child finds the very packages that this process runs from, installed or not."""
+    """Set PYTHONPATH so that a child imports the same packages as this process, installed or not."""
     rest = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", ".")]
     return {**environment, "PYTHONPATH": os.pathsep.join([PACKAGE_HOME, *rest])}

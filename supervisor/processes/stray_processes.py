@@ -1,10 +1,10 @@
 """Finds and kills processes that a former worker or supervisor left behind.
 
-Each supervisor draws a mark at its start; every child has it in its environment, with the slot's name,
-and so has whatever a child starts. The broker hides its environment: its mark is on its command line, too.
-A process that left its group and session, or outlived its supervisor, is known by it; nothing else ever
-bears it. Which mark the former instance_id on this state directory had stands there in a file. A process that
-clears its environment is not found: if it holds a device's lock, its slot still waits for it and names it.
+Each supervisor draws an instance id at its start. Every child has it in its environment with the slot's
+name, and so have the child's own children. The broker hides its environment, so its mark is also on its
+command line. The mark identifies a process that left its group and session, or outlived its supervisor.
+The instance id of the last supervisor on a state directory is in a file there. A process that clears its
+environment is not found: if it holds a device's lock, its slot waits for it and names it.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ LIFE_FILE = "life.json"
 
 @dataclass(frozen=True)
 class StrayProcess:
-    """A process that bears a mark."""
+    """A process with the mark of an instance."""
 
     pid: int
     slot: str
 
 
 def new_instance_id() -> str:
-    """Draw a mark that no other instance_id has."""
+    """Draw a unique instance id."""
     return secrets.token_hex(16)
 
 
 def former_instance_id(state_path: Path) -> str:
-    """Give the mark of the last supervisor on this state directory; empty where nothing tells."""
+    """Return the instance id of the last supervisor on this state directory; empty if unknown."""
     try:
         instance_id = json.loads((state_path / LIFE_FILE).read_text(encoding="utf-8"))["life"]
     except (OSError, ValueError, TypeError, KeyError):
@@ -59,9 +59,9 @@ def find(instance_id: str, slot: str = "") -> list[StrayProcess]:
 
 
 def end(stray: StrayProcess, instance_id: str) -> None:
-    """Kill a process if it still is the one that was found."""
+    """Kill a process if its pid still belongs to the process that was found."""
     if not hasattr(os, "pidfd_open"):
-        return  # its number may be somebody else's by now
+        return  # another process may have its pid by now
     with contextlib.suppress(OSError):
         pidfd = os.pidfd_open(stray.pid)
         try:
@@ -87,26 +87,26 @@ def _slot_of(pid: int, instance_id: str) -> str:
 
 
 def _after_option(words: Sequence[bytes]) -> list[bytes]:
-    """Give the mark on a command line: the word after the option."""
+    """Return the mark on a command line: the word after the option."""
     return [word for option, word in zip(words, words[1:]) if option == INSTANCE_OPTION.encode()]
 
 
 def alive_in_group(group: int) -> list[int]:
-    """Give the pids of a group that still run (zombies do not); 0 is no group.
+    """Return the running pids of a process group, without zombies; 0 is no group.
 
-    Looking through /proc is left for the rare case that the group exists at all.
+    /proc is only searched in the rare case that the group exists.
     """
     try:
         if group <= 0:
             return []
         os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):  # gone; or its number is somebody else's now
+    except (ProcessLookupError, PermissionError):  # it exited, or the number belongs to another user now
         return []
     return sorted(pid for pid, state, own in _processes() if own == group and state not in "ZX")
 
 
 def _processes() -> list[tuple[int, str, int]]:
-    """Give pid, state and process group of everything in /proc."""
+    """Return pid, state and process group of every process in /proc."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:

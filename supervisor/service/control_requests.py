@@ -15,7 +15,7 @@ from supervisor.settings.mistakes import SettingsWrong
 
 
 class ControlRequests:
-    """Turns requests into events of the service; each answer is ready at once."""
+    """Turns requests into events of the service; each reply is available at once."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -32,7 +32,7 @@ class ControlRequests:
         }
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Give the reply's own part. Raises `Refused` with a sentence for the person."""
+        """Return the content of the reply. Raises `RequestRefused` with a sentence for the user."""
         verb = self._verbs.get(str(request.get("do")))
         if verb is None:
             raise RequestRefused(
@@ -44,7 +44,7 @@ class ControlRequests:
         return {"status": self._service.status()}
 
     def _settings(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Give the settings in force; nothing in them is secret."""
+        """Return the settings in force; they contain no secrets."""
         loaded = self._service.loaded
         return {"settings": codec.to_plain(loaded.settings), "origins": dict(loaded.origins)}
 
@@ -92,12 +92,12 @@ class ControlRequests:
         else:
             order = sl.Kill("restart asked for") if slot.state in sl.ALIVE else sl.Begin()
             self._service.post(ev.SlotEvent(slot.name, order))
-        self._service.create_slots()  # a slot whose model is not here is held again, with the reason
+        self._service.create_slots()  # a slot whose model is missing is held again, with the reason
         self._refuse_if_held(slot.name, f"`rem-supervisor release {slot.name}` lets it try again")
         return {"text": control_replies.of_restart(pool, pool.members[slot.name], slot.state, drain_s)}
 
     def _model_again(self, slot: sl.Slot) -> Optional[dict[str, Any]]:
-        """Look again for models that could not be had; None where none was given up."""
+        """Retry model fetches that were given up; None if there are none."""
         models = self._service.fetch_models_again()
         if not models:
             return None

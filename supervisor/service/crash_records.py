@@ -1,8 +1,8 @@
 """Crash records: one per unexpected exit, kept on disk and shown in status.
 
-How it ended, whether memory ran out, its last words, the jobs it had and how its device
-was then: facts that are gone a moment later, joined while they are there. Bounded: the newest
-`KEPT_MOST` records stay. Printed lines of workers hold no transcript text.
+A record holds the exit, whether memory ran out, the last output, the jobs and the state of the
+device: facts that are lost a moment later. Only the newest `KEPT_MOST` records are kept.
+Output lines of workers hold no transcript text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Optional
 from supervisor.pool.state.slot_types import Slot
 
 KEPT_MOST = 50
-JOIN_S = 5.0  # the driver's word may come after the death that it explains
+JOIN_S = 5.0  # the driver may report an XID after the exit that it explains
 LINES_MOST = 20
 LINE_CHARS_MOST = 500
 # What is kept of a longer log line, and how much.
@@ -28,7 +28,7 @@ _STACK_CHARS_MOST = 200
 
 @dataclass(frozen=True)
 class CrashRecord:
-    """One death. `ended` says how in words; `death` is crash, stall or killed-outside."""
+    """One unexpected exit. `ended` describes it; `death` is crash, stall or killed-outside."""
 
     slot: str
     pid: int
@@ -37,15 +37,15 @@ class CrashRecord:
     ended: str
     reason: str
     lived_s: float
-    out_of_memory: Optional[bool]  # None: there is no way to tell here
+    out_of_memory: Optional[bool]  # None: not known on this host
     jobs: tuple[str, ...]
     last_lines: tuple[str, ...]
     device: Optional[Mapping[str, Any]] = None
     stacks_path: Optional[str] = None
-    xids: tuple[int, ...] = ()  # that the driver told of its device lately
+    xids: tuple[int, ...] = ()  # that the driver recently reported for its device
 
     def plain(self) -> dict[str, Any]:
-        """Give the record as JSON has it."""
+        """Return the record as JSON values."""
         return {
             **self.__dict__,
             "jobs": list(self.jobs),
@@ -65,12 +65,12 @@ class LastLines:
         lines.append((now_s, _shortened(line)))
 
     def of(self, slot: Slot) -> tuple[str, ...]:
-        """Give what the slot's present process printed last; nothing of those before it."""
+        """Return the last lines of the slot's current process, none of earlier ones."""
         return tuple(line for at_s, line in self._lines.get(slot.name, ()) if at_s >= slot.spawned_at_s)
 
 
 def _shortened(line: str) -> str:
-    """Cut a line; of a log line with a stack the end of the stack, which says most, is kept."""
+    """Cut a line; of a log line with a stack the end of the stack is kept, which is most useful."""
     if len(line) <= LINE_CHARS_MOST or not line.startswith("{"):
         return line[:LINE_CHARS_MOST]
     try:
@@ -94,13 +94,13 @@ class CrashLog:
             try:
                 self.recent.append(json.loads(path.read_text(encoding="utf-8")))
             except (OSError, ValueError):
-                path.unlink(missing_ok=True)  # half written by a life that ended there
+                path.unlink(missing_ok=True)  # incomplete: an earlier run ended while it wrote
 
     def keep(self, record: CrashRecord) -> CrashRecord:
-        """Write a record and drop the oldest beyond the bound.
+        """Write a record and delete the oldest beyond the limit.
 
         A stack dump is moved beside it, since the slot's next worker writes to the same file;
-        gives the record with the dump's new place. Raises OSError on a full disk.
+        returns the record with the dump's new path. Raises OSError on a full disk.
         """
         path = self._path_of(record.plain())
         record = replace(record, stacks_path=_moved(record.stacks_path, path.with_suffix(".stacks.txt")))
@@ -112,7 +112,7 @@ class CrashLog:
         return record
 
     def join(self, uuid: str, xid: int, now_unix_s: float) -> None:
-        """Note an XID in the records of those that died of it just before it was told."""
+        """Add an XID to the records of processes that exited just before it was reported."""
         for plain in self.recent:
             device = plain.get("device") or {}
             on_it = uuid in (device.get("uuid"), device.get("parent"))
@@ -122,7 +122,7 @@ class CrashLog:
                     self._path_of(plain).write_text(json.dumps(plain, indent=1), encoding="utf-8")
 
     def newest(self, count: int) -> list[dict[str, Any]]:
-        """Give the newest records, the newest first, without their lines; `path` has them."""
+        """Return the newest records, newest first, without output lines, which are in the file `path`."""
         chosen = list(self.recent)[-count:][::-1]
         shown = ({key: value for key, value in record.items() if key != "last_lines"} for record in chosen)
         return [{**record, "path": str(self._path_of(record))} for record in shown]
@@ -135,7 +135,7 @@ class CrashLog:
 
 
 def _moved(stacks_path: Optional[str], to: Path) -> Optional[str]:
-    """Move a dump; None where nothing was dumped."""
+    """Move a stack dump; None if there is none."""
     source = Path(stacks_path) if stacks_path else None
     if source is None or not source.exists() or not source.stat().st_size:
         return None

@@ -1,7 +1,7 @@
 """Writes log lines and crash records after the pool's decisions were carried out.
 
-Facts are taken at once, words come a moment later: writing them keeps both a core and the disk busy
-while a dead worker's replacement is started, which has priority. Whoever asks for records gets all.
+Facts are collected at once and written a moment later: writing uses a core and the disk while the
+replacement of a dead worker starts, which has priority. A reader of records always gets all of them.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from supervisor.service.crash_records import CrashLog, CrashRecord, LastLines
 
 log = logging.getLogger(__name__)
 
-WRITE_AFTER_S = 0.005  # a small program runs its first statement within 3 ms of its ancestor's death
+WRITE_AFTER_S = 0.005  # a small replacement process runs its first statement within 3 ms
 
 
 class CrashReporter:
-    """Takes what the pool wants said, in order; says it after a short pause, and when asked.
+    """Collects the pool's log lines and crashes, in order; writes them after a short delay or on request.
 
-    `device_of` gives the picture of a slot's device.
+    `device_of` returns the status of a slot's device.
     """
 
     def __init__(self, state_path: Path, device_of: Callable[[str], Optional[dict[str, Any]]]) -> None:
@@ -39,13 +39,13 @@ class CrashReporter:
         self._timer: Optional[asyncio.TimerHandle] = None
 
     def take(self, words: Iterable[Union[ev.Note, ev.Crashed]]) -> None:
-        """Keep words with the facts of this moment; they are said soon."""
+        """Keep log lines and crashes with their current facts, to be written soon."""
         self._unsaid += [self._record(word) if isinstance(word, ev.Crashed) else word for word in words]
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(WRITE_AFTER_S, self.write)
 
     def write(self) -> None:
-        """Say everything that is still unsaid."""
+        """Write everything that is pending."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -57,17 +57,17 @@ class CrashReporter:
                 log.log(logging.getLevelName(word.level.upper()), word.sentence, extra=dict(word.facts))
 
     def join_xid(self, uuid: str, xid: int) -> None:
-        """Note a fault that the driver told of in the records of those that died of it just before."""
+        """Add an XID to the records of processes that exited just before it was reported."""
         self.write()
         self._crashes.join(uuid, xid, clock.wall_unix_s())
 
     def newest(self, count: int) -> list[dict[str, Any]]:
-        """Give the newest records of deaths, the newest first."""
+        """Return the newest crash records, newest first."""
         self.write()
         return self._crashes.newest(count)
 
     def _record(self, crash: ev.Crashed) -> CrashRecord:
-        """Join what is known of a death while it is known."""
+        """Collect the facts of an exit while they are available."""
         stalled = crash.death == Death.STALL.value
         return CrashRecord(
             slot=crash.was.name,

@@ -1,7 +1,7 @@
 """Reads the reason of an exit, and its fix, from a process's last output lines. PURE.
 
-A CUDA library that is missing shows at the first computation, and by an abort: no exception, no exit
-code, a line on stderr. Starting again changes nothing about that, so the slot is held with the cure.
+A missing CUDA library causes an abort at the first computation: no exception, no exit code, only a line
+on stderr. A restart does not help, so the slot is held with the fix.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _DRIVER_CURE = "Install the NVIDIA driver, or give the container its GPUs (docke
 
 @dataclass(frozen=True)
 class ExitWords:
-    """What the last lines tell. `cure` only where no successor can do better without it."""
+    """The reason in the last lines. `cure` is set if a replacement would fail in the same way."""
 
     said: str = ""
     cure: str = ""
@@ -51,9 +51,9 @@ NOTHING = ExitWords()
 
 
 def read(lines: Iterable[str], returncode: int) -> ExitWords:
-    """Read a dead process's last lines, the newest last.
+    """Read the last lines of a process that exited, the newest last.
 
-    One that a signal killed had no time for words: its newest error is about something else.
+    A process killed by a signal could not report that: its newest error is about something else.
     """
     lines = tuple(lines)
     for line in reversed(lines):
@@ -66,9 +66,9 @@ def read(lines: Iterable[str], returncode: int) -> ExitWords:
 
 
 def _reason(lines: Sequence[str]) -> str:
-    """Give the newest line that tells an error: an error in its own log, the end of a traceback, plain text.
+    """Return the newest error: a log line, the end of a traceback, or plain text.
 
-    A process that can't be loaded (a missing package, a library, a syntax error) dies before it has a log.
+    A process that cannot be loaded (a missing package or library, a syntax error) exits before it logs.
     """
     logged = [_logged_error(line) for line in lines]
     for line, error in zip(reversed(lines), reversed(logged)):
@@ -79,7 +79,7 @@ def _reason(lines: Sequence[str]) -> str:
 
 
 def _logged_error(line: str) -> str:
-    """Give the reason in a line of its own log that tells an error; empty for any other line."""
+    """Return the reason in an error line of its log; empty for any other line."""
     try:
         facts = json.loads(line)
     except (ValueError, RecursionError):
@@ -91,7 +91,7 @@ def _logged_error(line: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """Make one bounded line of it, without what looks like a secret and without control characters."""
+    """Return one bounded line, without control characters and without what looks like a secret."""
     for pattern, instead in _SECRETS:
         text = pattern.sub(instead, text)
     return "".join(char if char.isprintable() else " " for char in text).strip()[:_SAID_CHARS_MOST]

@@ -1,8 +1,8 @@
 """The event loop of the supervisor: events in, decisions by the pool, actions out.
 
-Children's messages, their ends, signals, timers and requests of people all become events
-of the pool. Its actions are carried out at once and in order; none of them waits. What the pool
-does not decide, which slots should exist and whether the model is here, is decided by `provisioning.py`.
+Messages and exits of children, signals, timers and control requests become events of the
+pool. Its actions are carried out at once and in order; none of them waits. `provisioning.py`
+decides which slots exist and whether the model is available.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ from supervisor.settings.mistakes import SettingsWrong
 
 log = logging.getLogger(__name__)
 
-WAKE_MOST_S = 30.0  # loop timers stand still while the machine sleeps; the host clock does not
+WAKE_MOST_S = 30.0  # loop timers stop while the machine sleeps; the host clock does not
 SECOND_STOP_S = 5.0
 
 
 class Service:
-    """One supervisor at work: from `run` to the exit code."""
+    """One running supervisor: from `run` to the exit code."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Service:
         return self._reload.loaded
 
     async def run(self) -> Exit:
-        """Work until told to stop; give the exit code."""
+        """Run until stopped; return the exit code."""
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[ev.EndProcess] = self._loop.create_future()
         self.effects = Effects(self, self.post)
@@ -101,9 +101,9 @@ class Service:
         self._create_own_slots()
         self.systemd_status.begin()
         self._pause_detector.begin()
-        gc.freeze()  # modules and settings stay: looking through them again would only hold the loop up
+        gc.freeze()  # modules and settings stay: scanning them again would only delay the loop
         end = await self._ended
-        # All is ended well: an impatient second SIGTERM must not turn the exit code into its own.
+        # All children have exited: a second SIGTERM must not replace the exit code.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
         self.notices.stop()
         self.crash_reporter.write()
@@ -115,7 +115,7 @@ class Service:
         return end.code
 
     def stop(self, why: str) -> None:
-        """Finish or give back everything, then end. A second call: now."""
+        """Finish or release all jobs, then end. A second call: now."""
         again = self.pool.mode is ev.Mode.STOPPING
         within_s = SECOND_STOP_S if again else self.loaded.settings.supervisor.drain_s
         log.info(
@@ -127,7 +127,7 @@ class Service:
         self.post(ev.Stop(clock.now_s() + within_s, f"stop ({why})"))
 
     def _on_state_lost(self) -> None:
-        """End as failed: whoever uses the state directory's path now does not reach this service."""
+        """End as failed: commands that use the state directory's path do not reach this service any more."""
         why = f"the state directory {self.state.path} was removed or replaced"
         log.error(
             "state directory lost",
@@ -138,7 +138,7 @@ class Service:
         self.post(ev.Stop(clock.now_s() + GIVE_UP_WITHIN_S, why, fails=True))
 
     def reload(self) -> str:
-        """Read the settings again; roll the workers where that is enough. Says what was done.
+        """Read the settings again; restart workers one by one if that is enough. Returns what was done.
 
         Raises `SettingsWrong`; the settings in force stay in force then.
         """
@@ -148,14 +148,14 @@ class Service:
         return words
 
     def fetch_models_again(self) -> list[str]:
-        """Look again for the models that were given up; give their names."""
+        """Retry the model fetches that were given up; return the models' names."""
         return self.provisioner.fetch_again()
 
     def post(self, event: ev.PoolEvent) -> None:
-        """Let the pool decide on an event and carry the actions out, all before returning.
+        """Let the pool decide on an event and carry out the actions before returning.
 
-        Events that come up meanwhile (a start that answers at once) wait their turn. Words come later:
-        a dead worker's replacement must not wait for the log and the crash record.
+        Events posted meanwhile (by a start that answers at once) are queued. Log lines are written later:
+        the replacement of a dead worker must not wait for the log and the crash record.
         """
         self._detect_pause()
         self._events.append(event)
@@ -189,14 +189,14 @@ class Service:
         self._status_file.look_if_due(clock.now_s())
 
     def _detect_pause(self) -> None:
-        """Before anything is decided by the clock: did this process run all the time?"""
+        """Detect a pause of this process before anything is decided by the clock."""
         lost_s = self._pause_detector.missed_s(clock.now_s())
         if lost_s:
             self.systemd_status.on_pause_over()
             self.post(ev.Paused(lost_s))
 
     def status(self) -> dict[str, Any]:
-        """Give the status as `status --json` shows it."""
+        """Return the status as `status --json` shows it."""
         now_s = clock.now_s()
         facts = facts_of(
             self.loaded.settings,
@@ -211,15 +211,15 @@ class Service:
         return status.take(self.pool, facts)
 
     def _summary(self) -> dict[str, Any]:
-        """Give what `degraded.py` judges, at little cost."""
+        """Return the part of the status that `degraded.py` reads, at little cost."""
         wanted_device = self.loaded.settings.devices.device
         return status.summary(self.pool, clock.now_s(), self.started_at_s, wanted_device)
 
     def device_status(self, name: str) -> Optional[dict[str, Any]]:
-        """Give a slot's device as last told; None for slots without one."""
+        """Return a slot's device as last reported; None for slots without one."""
         return status.device(self.pool, self.provisioner.devices().get(name))
 
-    # --- what children do (ChildListener) ----------------------------------------------------
+    # --- events of children (ChildListener) ----------------------------------------------------
 
     def on_message(self, name: str, message: m.Message) -> None:
         self.post(ev.MessageReceived(name, message))
@@ -252,14 +252,14 @@ class Service:
         words = exit_words.read(self.crash_reporter.last_words.of(self.pool.members[name].slot), returncode)
         self.post(ev.Died(name, returncode, self.effects.jitter_ratio(), lacked, words.said, words.cure))
 
-    # --- what the instance metadata service tells (NoticeListener) --------------------------------------
+    # --- events of the notice watch (NoticeListener) --------------------------------------
 
     def on_notice(self, notice: Notice) -> None:
-        """The machine will be taken: finish or give back in time, then rest. The process stays."""
+        """The machine will be taken: drain in time. The service keeps running, drained."""
         self.post(ev.DrainSlots((), notice.deadline_at_s, notice.why))
 
     def on_resume(self, notice: Notice) -> None:
-        """Back from hibernation: take work again, unless something else stopped it."""
+        """The machine is back from hibernation: accept jobs again, unless another reason stopped it."""
         is_the_cause = self.pool.why == notice.why
         log.info(
             "resumed after hibernation",
@@ -286,7 +286,7 @@ class Service:
             )
 
     def _create_own_slots(self) -> None:
-        """Make the slots that always exist and start them; fetch the model meanwhile."""
+        """Create and start the slots that always exist; fetch the model meanwhile."""
         own = self.loaded.settings
         self.effects.child_specs[ev.BROKER] = child_specs.broker(
             own, self._environ, self.loaded.aws_environment
@@ -298,9 +298,9 @@ class Service:
         self.provisioner.start_fetching()
 
     def create_slots(self) -> None:
-        """Bring the slots that should exist to life, or say what they wait for."""
+        """Create and start the slots that should exist, or set the reason they wait for."""
         if not self.notices.settled:
-            return  # a doomed machine begins no work
+            return  # this machine will be taken: no worker starts
         for event in self.provisioner.create_slots():
             self.post(event)
 
@@ -312,17 +312,17 @@ class Service:
             self._loop.call_later(again_s, self.provisioner.start_fetching, name)
         elif self.provisioner.fetches[name].path:
             self._reload.roll(self.provisioner.apply_settings(self.loaded.settings))
-            self._loop.call_soon(self._after_events)  # nothing else may happen for half a minute
+            self._loop.call_soon(self._after_events)  # no other event may come for half a minute
         self.create_slots()
 
     def _step_reload(self) -> None:
-        """Restart the next slot of a reload, if the one before is ready again."""
+        """Restart the next slot of a reload if the one before is ready again."""
         event = self._reload.step({w.slot.name: w.slot for w in self.pool.workers()}, self.provisioner)
         if event is not None:
             self.post(event)
 
     def _after_events(self) -> None:
-        """Set the next timer, tell systemd, keep the written status fresh: once a turn of the loop."""
+        """Set the next timer, notify systemd and update the status file: once per turn of the loop."""
         self._is_after_due = False
         self._step_reload()
         if self._timer is not None:

@@ -1,9 +1,9 @@
 """Downloads a model once per host before workers start.
 
-Workers racing for a cold cache leave partial files and locks behind. So one short-lived
-child fetches; it tells its progress as JSON lines. Where it fails and time may cure that, it
-is started again with back-off, and the slots say what they wait for. Where only a person can cure it (the
-hub has no such model), it is not started again until somebody asks: reload, or release of a held slot.
+Workers that fill a cold cache at the same time leave partial files and locks behind. So one short-lived
+child downloads the model and reports its progress as JSON lines. After a temporary failure it is started
+again with back-off, and the slots say what they wait for. After a permanent one (the hub has no such
+model) it is started again only on request: reload, or release of a held slot.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NAME = "model"
 
 @dataclass
 class ModelFetch:
-    """What is known of the fetch: a folder at last, or why there is none yet."""
+    """The state of one fetch: the model's folder, or the reason why there is none yet."""
 
     model: str
     path: str = ""
@@ -34,12 +34,12 @@ class ModelFetch:
     failures: int = 0
     percent: Optional[int] = None
     total_bytes: int = 0
-    is_final: bool = False  # trying again by itself is no use: it waits until somebody asks
+    is_final: bool = False  # a retry is useless: it waits for a request
     _told_percent: int = -1
     _printed: deque[str] = field(default_factory=lambda: deque(maxlen=20))
 
     def hear(self, line: str) -> None:
-        """Take one line that the child printed."""
+        """Read one output line of the child."""
         event = _event_of(line)
         if event is None:
             self._printed.append(line[:500])
@@ -66,7 +66,7 @@ class ModelFetch:
             self.is_final = event.get("final") is True
 
     def ended(self, returncode: int) -> Optional[float]:
-        """The child has ended: give the seconds until the next try; None: there is none, `path` says why."""
+        """The child exited: return the seconds until the next try; None: no retry, `path` says why."""
         if self.path:
             return None
         said = exit_words.read(self._printed, returncode).said
@@ -93,7 +93,7 @@ class ModelFetch:
         return wait_s
 
     def ask_again(self) -> bool:
-        """Say whether this fetch waits for somebody to ask, who has asked now: then it is to be started."""
+        """Return whether this fetch waited for a request, and must be started now."""
         was_final, self.is_final = self.is_final, False
         return was_final and not self.path
 

@@ -1,8 +1,8 @@
 """Detects that this process did not run: SIGSTOP, a frozen container, a suspended machine.
 
-A timer comes once a second. Where it is overdue by seconds nobody could be heard meanwhile: what children
-said lies unread, and what they did not say proves nothing. Timers may fire before sockets are
-read (asyncio does so after SIGCONT), so whoever acts on time asks here first.
+A timer runs once a second. If it is seconds late, no message was read meanwhile, so a child's silence
+proves nothing. Timers may fire before sockets are read (asyncio does so after SIGCONT), so code that
+acts on elapsed time asks here first.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Callable
 from supervisor.contract import clock
 
 PULSE_S = 1.0
-LATE_S = 2.0  # a guess: more than a busy machine does to a loop, far less than any budget
+LATE_S = 2.0  # a guess: more than the delay of a loop on a busy machine, far less than any budget
 
 
 class PauseDetector:
-    """Knows when this process ran last. `woke` is called at each pulse."""
+    """Records when this process last ran. `woke` is called at each tick of the timer."""
 
     def __init__(self, woke: Callable[[], None]) -> None:
         self._woke = woke
@@ -30,7 +30,7 @@ class PauseDetector:
         self._loop.call_later(PULSE_S, self._beat)
 
     def missed_s(self, now_s: float) -> float:
-        """Say for how long this process did not run until just now; 0 where it did. Told once."""
+        """Return for how long this process did not run until now; 0: it ran. Each pause is reported once."""
         gap_s, self._seen_at_s = now_s - self._seen_at_s, now_s
         return gap_s if gap_s > PULSE_S + LATE_S else 0.0
 

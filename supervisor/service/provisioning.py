@@ -1,7 +1,7 @@
 """Creates slots for the devices of this host and specifies their workers.
 
 Slots follow from the devices (`slot_plan.py` decides), child specs from the settings and the
-model's folder. Workers begin when both are known; until then their slots say what they wait for.
+model's folder. Workers start when both are known; until then the slots' reasons say what is missing.
 """
 
 from __future__ import annotations
@@ -36,29 +36,29 @@ OWN_POLICIES: dict[str, sl.Policy] = {
         start_s=60.0, may_hold=False, reserve_s=0.0, drains_while_starting=True,
         backoff_most_s=10.0,
     ),
-    # It speaks every 30 s; one whose driver hangs does not, and is replaced.
+    # It reports every 30 s; one whose driver hangs does not, and is replaced.
     ev.GPUWATCH: sl.Policy(start_s=60.0, silence_s=60.0, may_hold=False, may_leave_behind=True),
 }  # fmt: skip
 
 
 def own_policies(lease_s: float) -> dict[str, sl.Policy]:
-    """Give the budgets of broker and gpuwatch."""
+    """Return the budgets of broker and gpuwatch."""
     broker = dataclasses.replace(OWN_POLICIES[ev.BROKER], silence_s=broker_silence_s(lease_s))
     return {**OWN_POLICIES, ev.BROKER: broker}
 
 
 def broker_silence_s(lease_s: float) -> float:
-    """Say after what silence a broker is replaced: so that its successor still finds the leases open.
+    """Return the broker's silence budget: its successor must find the leases still open.
 
-    It speaks every 5 s, whatever it waits for, and extends a lease after a third: with another third for
-    silence one is left for the successor. Never under two of its words, which the shortest leases don't
-    outlive. The replacement costs nothing but a moment (design.md, "The way of one job").
+    It reports every 5 s in any case, and extends a lease after a third of its length: with another third
+    for silence, a third is left for the successor. At least two report intervals, although the shortest
+    leases expire in that time. A replacement costs only a moment (design.md, "The way of one job").
     """
     return max(BROKER_SILENCE_LEAST_S, lease_s / 3)
 
 
 class Provisioner:
-    """Hires workers: one for each place."""
+    """Creates the slots and child specs of workers, one for each planned slot."""
 
     def __init__(
         self,
@@ -84,14 +84,14 @@ class Provisioner:
         return self.fetches[MODEL]
 
     def devices(self) -> dict[str, str]:
-        """Give each worker slot's device UUID; empty for the CPU."""
+        """Return each worker slot's device UUID; empty for the CPU."""
         return {name: place.device for name, place in self._places.items()}
 
     def start_fetching(self, name: str = MODEL) -> None:
         """Start the short-lived child that finds or fetches a model."""
         fetch = self.fetches.get(name)
         if fetch is None or fetch.path or name in self._effects.children:
-            return  # nobody wants that model any more, or somebody asked for it before this retry was due
+            return  # the model is not needed any more, or was requested before this retry was due
         self._effects.child_specs[name] = child_specs.model_fetch(name, fetch.model, self._environ)
         failed = self._effects.start(name)
         if failed:
@@ -101,7 +101,7 @@ class Provisioner:
             )
 
     def fetch_again(self) -> list[str]:
-        """Start the fetches that failed, now that a person asked; give their models' names."""
+        """Start the failed fetches again on request; return their models' names."""
         failed = [
             name
             for name, fetch in self.fetches.items()
@@ -113,7 +113,7 @@ class Provisioner:
         return [self.fetches[name].model for name in names]
 
     def model_fetches(self) -> list[dict[str, Any]]:
-        """Give the downloads under way: model, percent done, total bytes."""
+        """Return the running downloads: model, percent done, total bytes."""
         return [
             {"model": fetch.model, "percent": fetch.percent, "total_bytes": fetch.total_bytes}
             for fetch in self.fetches.values()
@@ -126,11 +126,11 @@ class Provisioner:
                 self._effects.children[name].signal(9)
 
     def create_slots(self) -> list[ev.PoolEvent]:
-        """Make the slots that should exist by now; give the events that bring them to life."""
+        """Create the slots that should exist now; return the events that start them."""
         if self._pool.devices is None:
             return []
         self._follow(self._pool.devices)
-        # A host that is drained from its start begins nothing; `resume` then finds all it needs.
+        # A host drained from its start starts no worker; `resume` then finds everything prepared.
         fresh = [name for name in self._places if self._fetch_for(name).path and self._waits(name)]
         if self._pool.mode is not ev.Mode.RUNNING:
             return []
@@ -141,7 +141,7 @@ class Provisioner:
         return [*events, *(ev.SlotEvent(name, sl.Begin()) for name in fresh)]
 
     def _fetch_for(self, slot: str) -> ModelFetch:
-        """Give the fetch of a slot's model; a model of single devices is fetched from the first need on."""
+        """Return the fetch of a slot's model; it starts when the first slot needs it."""
         model = self._places[slot].model
         name = f"{MODEL} {model}" if model else MODEL
         if name not in self.fetches:
@@ -150,7 +150,7 @@ class Provisioner:
         return self.fetches[name]
 
     def apply_settings(self, settings: Settings) -> list[str]:
-        """Start workers with these settings from now on; give the slots that are to start again for that."""
+        """Start workers with these settings from now on; return the slots that must restart for that."""
         self._settings = settings
         fresh = self._renewed()
         changed = []
@@ -158,7 +158,7 @@ class Provisioner:
             place = fresh.get(name, self._places[name])
             path = self._fetch_for(name).path
             if not path:
-                continue  # another model is on its way to it: until then it goes on with the old one
+                continue  # its new model is being fetched: until then it keeps the old one
             spec = self._spec(place, path)
             if spec != self._effects.child_specs[name]:
                 self._places[name], self._effects.child_specs[name] = place, spec
@@ -167,13 +167,13 @@ class Provisioner:
         return [slot.name for slot in changed if _is_affected(slot)]
 
     def restart_event(self, name: str, by_s: float) -> ev.PoolEvent:
-        """Give the event that lets a slot start with its new recipe."""
+        """Return the event that restarts a slot with its new child spec."""
         if self._pool.members[name].slot.state is sl.SlotState.HELD:
             return ev.SlotEvent(name, sl.Begin())
         return ev.DrainSlots((name,), by_s, "reload", sl.Next.RESTART)
 
     def _renewed(self) -> dict[str, slot_plan.SlotSpec]:
-        """Give the places of devices that are there as settings want them now; their slots stay."""
+        """Return the slot specs of present devices under the current settings; the slots' names stay."""
         if self._pool.devices is None:
             return {}
         if not any(place.device for place in self._places.values()):
@@ -185,7 +185,7 @@ class Provisioner:
         return {name: dataclasses.replace(place, name=name) for name, place in known.items() if place}
 
     def fetch_model(self, model: str) -> None:
-        """Make another model's name a folder; workers go on with the old one meanwhile."""
+        """Fetch another model; workers keep the old one meanwhile."""
         if MODEL in self._effects.children:
             self._effects.children[MODEL].signal(9)
         self.fetches[MODEL] = ModelFetch(model)
@@ -193,13 +193,13 @@ class Provisioner:
             self.start_fetching()
 
     def _follow(self, devices: Devices) -> None:
-        """Make places for devices that are new. Those of vanished ones stay: their slots say so."""
+        """Add slots for new devices. Slots of vanished devices stay, with that as their reason."""
         present = tuple(gpu.uuid for gpu in devices.devices)
         on_gpus = any(place.device for place in self._places.values())
         if self._places and (devices.failed or not on_gpus or present == self._present):
             return
         self._present = present
-        # Counts free memory before workers take theirs.
+        # Reads free memory before workers use it.
         plan = slot_plan.plan(self._settings, devices, read_host())
         self._log_problem(plan)
         known = {(place.device, place.number) for place in self._places.values()}
@@ -221,7 +221,7 @@ class Provisioner:
         self._problem = text
 
     def _register_slots(self) -> None:
-        """Make the pool know each place's slot and device."""
+        """Register each slot and its device with the pool."""
         supervisor = self._settings.supervisor
         policy = sl.Policy(
             start_s=supervisor.start_s,
@@ -242,14 +242,14 @@ class Provisioner:
             self._pool.assign_device(name, place.device, place.parent, place.need_bytes, place.refusal)
 
     def _waits(self, name: str) -> bool:
-        """A slot that has a child spec for the first time, or was held for want of model or device."""
+        """Return whether a slot gets its first child spec now."""
         first = name not in self._effects.child_specs
         if first:
             self._effects.child_specs[name] = self._spec(self._places[name], self._fetch_for(name).path)
         return first
 
     def refit(self, name: str) -> None:
-        """Start this worker with what fits into its memory from now on."""
+        """Start this slot's next workers with what fits into memory."""
         if name in self._places and name in self._effects.child_specs:
             path = self._fetch_for(name).path
             if path:
@@ -267,7 +267,7 @@ class Provisioner:
 
 
 def _is_affected(slot: sl.Slot) -> bool:
-    """Say whether new settings concern a slot now: it runs, or was held for the old ones."""
+    """Return whether new settings affect a slot now: it runs, or was held because of the old ones."""
     if slot.state is sl.SlotState.HELD:
         return slot.hold is sl.Hold.SETTINGS
     return slot.state in sl.ALIVE and slot.next is sl.Next.RESTART

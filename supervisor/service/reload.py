@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Reload:
-    """The settings in force, and the slots that still run with older ones."""
+    """The settings in force, and the rolling restart of slots with older ones."""
 
     def __init__(self, loaded: Loaded, environ: Mapping[str, str]) -> None:
         self.loaded = loaded
@@ -27,7 +27,7 @@ class Reload:
         self._roll = RollingReload()
 
     def read_again(self, provisioner: Provisioner) -> str:
-        """Read the settings again; roll the workers where that is enough. Says what was done.
+        """Read the settings again; restart workers one by one if that is enough. Returns what was done.
 
         Raises `SettingsWrong`; the settings in force stay in force then.
         """
@@ -37,7 +37,7 @@ class Reload:
         words = [f"only a restart of the service changes: {', '.join(late)}"] if late else []
         if len(late) < len(keys):
             words.insert(0, self._apply_settings(fresh, provisioner))
-        asked_again = provisioner.fetch_again()  # after a new model has taken the place of the old one
+        asked_again = provisioner.fetch_again()  # after a new model has replaced the old one
         if asked_again:
             words.insert(0, f"looking for model {', '.join(asked_again)} again")
         log.info(
@@ -51,7 +51,7 @@ class Reload:
         self._roll.begin(list(names))
 
     def step(self, slots: Mapping[str, Slot], provisioner: Provisioner) -> Optional[PoolEvent]:
-        """Give the event that restarts the next slot, if the one before is ready again."""
+        """Return the event that restarts the next slot if the one before is ready again."""
         if not self._roll.is_on:
             return None
         was = self._roll.failed
@@ -66,7 +66,7 @@ class Reload:
         return provisioner.restart_event(name, clock.now_s() + self.loaded.settings.supervisor.drain_s)
 
     def _apply_settings(self, fresh: Loaded, provisioner: Provisioner) -> str:
-        """Let workers take up what they can of new settings; another model is fetched first."""
+        """Apply new settings to workers; another model is fetched first."""
         merged = with_rolled(self.loaded.settings, fresh.settings)
         self.loaded = dataclasses.replace(fresh, settings=merged)
         if merged.transcription.model != provisioner.fetch.model:

@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 
 
 def run_service(loaded: Loaded, make_worker: child_specs.MakeWorker = child_specs.worker) -> int:
-    """Run the supervisor until it is told to stop; give the exit code.
+    """Run the supervisor until it is stopped; return the exit code.
 
-    `make_worker` says what a worker is: the service's own, or one that a benchmark measures with.
+    `make_worker` returns a worker's child spec; benchmarks pass their own.
     """
     _prepare_process()
     try:
@@ -46,7 +46,7 @@ def run_service(loaded: Loaded, make_worker: child_specs.MakeWorker = child_spec
 
 
 def _prepare_process() -> None:
-    """Set what this process inherited, and what its children inherit from it."""
+    """Set limits, descriptors and signals of this process and its children."""
     process_start.begin_service()
     process_start.hide_memory()
     process_start.keep_descriptors()
@@ -58,9 +58,9 @@ def _run(loaded: Loaded, make_worker: child_specs.MakeWorker) -> Exit:
     settings = loaded.settings
     state = StateDir(settings.state_dir)
     address = socket_path(settings.state_dir, os.environ, bool(settings.control.group))
-    # systemd's watchdog kills with SIGABRT: what hung should stand in the journal.
+    # systemd's watchdog kills with SIGABRT: the stacks of the hung process then go to the journal.
     faulthandler.enable()
-    (state.path / PRETEND_FILE).unlink(missing_ok=True)  # an earlier run's faults are over
+    (state.path / PRETEND_FILE).unlink(missing_ok=True)  # simulated faults of an earlier run
     writer = logline.set_up("supervisor", settings.log.level, settings.log.format)
     try:
         return asyncio.run(_serve(loaded, state, address, make_worker))
@@ -69,7 +69,7 @@ def _run(loaded: Loaded, make_worker: child_specs.MakeWorker) -> Exit:
 
 
 def _refuse(sentence: str, code: Exit) -> Exit:
-    """Say on stderr why there is no service."""
+    """Print on stderr why the service does not start."""
     sys.stderr.write(f"rem-supervisor: {sentence}.\n")
     return code
 
@@ -88,7 +88,7 @@ async def _serve(loaded: Loaded, state: StateDir, address: str, make_worker: chi
 
 
 def log_start(loaded: Loaded, socket: str) -> None:
-    """Log which service this is; with LOG_LEVEL=DEBUG also where each setting came from."""
+    """Log the service's main settings; with LOG_LEVEL=DEBUG also the source of each setting."""
     own = loaded.settings
     by_default = "SQS_QUEUE_URL" if own.aws.queue_url else "default"
     facts = {

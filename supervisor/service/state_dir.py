@@ -23,11 +23,11 @@ class StateDirTaken(Exception):
 
 
 class StateDirBroken(Exception):
-    """The state directory can't be used; the text says why and what to try."""
+    """The state directory cannot be used; the text says why and what to do."""
 
 
 class StateDir:
-    """A state directory that is ours until the process ends."""
+    """A state directory that this process locks until it ends."""
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
@@ -38,17 +38,17 @@ class StateDir:
             raise self._broken(error) from error
 
     def is_lost(self) -> bool:
-        """Say whether the directory was removed, or is another one by now: its lock is no longer ours."""
+        """Return whether the directory was removed or replaced, so that this process lost its lock."""
         try:
             found = os.stat(self.path / _LOCK_FILE)
         except (FileNotFoundError, NotADirectoryError):
             return True
         except OSError:
-            return False  # it can't be told now
+            return False  # not known now
         return (found.st_dev, found.st_ino) != self._lock_identity
 
     def write_address(self, socket: str) -> None:
-        """Write down where the control socket lies, for the command line. Raises `StateDirBroken`."""
+        """Write the path of the control socket, for the command line. Raises `StateDirBroken`."""
         address = {"pid": os.getpid(), "socket": socket, "started_unix_s": clock.wall_unix_s()}
         try:
             self.write(ADDRESS_FILE, address)
@@ -63,7 +63,7 @@ class StateDir:
         temporary.replace(self.path / name)
 
     def _broken(self, error: OSError) -> StateDirBroken:
-        """Say what is wrong with the directory and who can mend it."""
+        """Describe the directory's fault and the fix."""
         cure = "Set REM_STATE_DIR to a folder that this user may write"
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             cure = "Free space there, or set REM_STATE_DIR to a folder on another disk"
@@ -77,7 +77,7 @@ class StateDir:
             (self.path / name).mkdir(mode=0o700, exist_ok=True)
 
     def _lock(self) -> None:
-        """Take the lock, which ends with this process however it ends."""
+        """Take the lock, which the kernel releases when this process ends."""
         number = os.open(self.path / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         # Open as long as this object lives.
         self._lock_file = os.fdopen(number, "r+b", buffering=0)

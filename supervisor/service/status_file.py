@@ -1,7 +1,7 @@
 """Writes the last status to the state directory, for commands after the service has stopped.
 
-Written when there is news, at most every ten seconds; an idle service writes it seldom, so
-that resting costs next to nothing.
+Written after changes, at most every ten seconds. An idle service writes it once a minute, which
+costs next to nothing.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from supervisor.settings.schema import Settings
 log = logging.getLogger(__name__)
 
 NEWS_EVERY_S = 10.0
-IDLE_EVERY_S = 60.0  # memory and devices change without news
+IDLE_EVERY_S = 60.0  # memory and device figures change without events
 CRASHES_SHOWN = 5
-LOOK_EVERY_S = 2.0  # whether the state directory still is ours
+LOOK_EVERY_S = 2.0  # whether the state directory was lost
 
 
 class StatusFile:
-    """Knows when the written picture is due."""
+    """Decides when the status is written."""
 
     def __init__(
         self, state: StateDir, picture: Callable[[], dict[str, Any]], lost: Callable[[], None] = lambda: None
     ) -> None:
-        """`lost` is called once when the state directory is no longer ours; nothing is written then."""
+        """`lost` is called once when the state directory was removed or replaced; then nothing is written."""
         self._state = state
         self._picture = picture
         self._tell_lost = lost
@@ -42,16 +42,16 @@ class StatusFile:
         self._has_news = True
 
     def note_news(self) -> None:
-        """Something happened that a picture would show."""
+        """Record that the status changed."""
         self._has_news = True
 
     def write_if_due(self, now_s: float) -> None:
-        """Write the picture, if it is old enough for what has happened since."""
+        """Write the status if its interval has passed: a shorter one after changes."""
         if now_s - self._written_at_s >= (NEWS_EVERY_S if self._has_news else IDLE_EVERY_S):
             self.write(now_s)
 
     def write(self, now_s: float, ended: Mapping[str, Any] = {}) -> None:
-        """Write the picture now. A full disk stops nothing. `ended`: how the service came to its end."""
+        """Write the status now. A full disk is ignored. `ended`: how the service ended."""
         self._look(now_s)
         if self._is_lost:
             return
@@ -67,7 +67,7 @@ class StatusFile:
             )
 
     def look_if_due(self, now_s: float) -> None:
-        """See now and then whether the state directory still is ours, and say so once when it is not."""
+        """Check at intervals whether the state directory was lost, and report it once."""
         if now_s - self._looked_at_s >= LOOK_EVERY_S:
             self._look(now_s)
 
@@ -79,7 +79,7 @@ class StatusFile:
 
 
 def rss_bytes(pids: Iterable[int]) -> dict[int, int]:
-    """Resident memory by pid; without those of which /proc does not tell."""
+    """Return resident memory by pid, without processes that /proc does not show."""
     found = {}
     for pid in pids:
         with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/statm", "rb") as statm:
@@ -101,7 +101,7 @@ def facts_of(
     crashes: Sequence[Mapping[str, Any]],
     model_fetches: Sequence[Mapping[str, Any]],
 ) -> Facts:
-    """Collect the facts of this moment; `pids` are those of the children."""
+    """Collect the current facts; `pids` are those of the children."""
     return Facts(
         pid=os.getpid(),
         started_at_s=started_at_s,

@@ -1,6 +1,6 @@
 """sd_notify messages to systemd (Type=notify), never blocking.
 
-Source: sd_notify(3). This file knows the words; `systemd_status.py` knows when to say them.
+Source: sd_notify(3). This file writes the messages; `systemd_status.py` decides when.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from supervisor.contract.printable import printable
 
 
 class Notifier:
-    """Tells systemd what it wants to know; silent outside systemd."""
+    """Sends notifications to systemd; does nothing outside systemd."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
@@ -24,44 +24,44 @@ class Notifier:
         self.is_heard = bool(self._address)
         for_us = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         usec = environ.get("WATCHDOG_USEC", "") if for_us else ""
-        # Silence for so long, and systemd kills us; None: it does not watch.
+        # The watchdog's timeout; None: no watchdog.
         self.watchdog_s: Optional[float] = int(usec) / 1e6 if self.is_heard and _is_count(usec) else None
         self.is_ready = False
         self.is_stopping = False
 
     def ready(self) -> None:
-        """Say READY=1, the first time."""
+        """Send READY=1 once."""
         if not self.is_ready:
             self.is_ready = True
             self._notify("READY=1")
 
     def reloaded(self) -> None:
-        """Say that settings were read again just now: from RELOADING=1 to READY=1 in no time.
+        """Report a finished reload: RELOADING=1 and READY=1.
 
-        Nothing before the first `ready`: the second READY=1 would be taken for it.
+        Sends nothing before the first `ready`, because its READY=1 would be taken for that.
         """
         if self.is_ready and not self.is_stopping:
-            # The moment is for Type=notify-reload (systemd 253); older ones ignore it.
+            # MONOTONIC_USEC is for Type=notify-reload (systemd 253); older versions ignore it.
             self._notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
             self._notify("READY=1")
 
     def status(self, text: str) -> None:
-        """Show a line for people in `systemctl status`, when it changed."""
+        """Set the line that `systemctl status` shows, if it changed."""
         line = printable(" ".join(text.split()))
         if line != self._status:
             self._status = line
             self._notify(f"STATUS={line}")
 
     def alive(self) -> None:
-        """Feed the watchdog."""
+        """Send WATCHDOG=1."""
         self._notify("WATCHDOG=1")
 
     def extend(self, by_s: float) -> None:
-        """Ask for more time to start or stop; to be repeated while it lasts."""
+        """Extend the timeout of a start or stop; repeat it while that lasts."""
         self._notify(f"EXTEND_TIMEOUT_USEC={int(by_s * 1e6)}")
 
     def stopping(self) -> None:
-        """Say STOPPING=1, the first time."""
+        """Send STOPPING=1 once."""
         if not self.is_stopping:
             self.is_stopping = True
             self._notify("STOPPING=1")

@@ -1,8 +1,8 @@
 """Decides when systemd is notified: ready, extend timeout, watchdog, stopping.
 
-Nothing here decides about slots; it reads the pool. The watchdog is fed by a timer of the
-one loop, so a loop that hangs feeds nothing, and a loop that crawls is found by how late
-that timer comes. Outside systemd no timer exists and nothing is sent.
+It only reads the pool and decides nothing about slots. A timer of the event loop sends the
+watchdog notification, so a loop that hangs sends none, and a slow loop is detected by the
+delay of that timer. Outside systemd there is no timer and nothing is sent.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from supervisor.service.systemd import Notifier
 
 log = logging.getLogger(__name__)
 
-# More time is asked for three times as often as it would run out.
+# The timeout is extended three times before it would expire.
 REMIND_EVERY_S = 10.0
 EXTEND_BY_S = 30.0
 # A quarter: one wake may come late by up to half the interval and is still in time.
 FEEDS_PER_INTERVAL = 4
 STATUS_MOST_CHARS = 500  # what `systemctl status` shows of it fits few lines
-LOOK_AGAIN_S = 1.0  # after a late wake: was it one hiccup, or does the loop crawl?
+LOOK_AGAIN_S = 1.0  # after one late timer: a single delay, or is the loop slow?
 
 
 class SystemdStatus:
@@ -47,38 +47,38 @@ class SystemdStatus:
             self._feed_watchdog(self._loop.time(), self._notifier.watchdog_s)
 
     def tell(self) -> None:
-        """Say what changed; after each event."""
+        """Send what changed; called after each event."""
         if not self._notifier.is_heard:
             return
-        # Ready means that recordings are transcribed. A drained host is as ready as it will be:
-        # it stays so on purpose, and a start that timed out would be restarted for ever.
+        # Ready means that recordings are transcribed. A drained host counts as ready: it is drained
+        # on purpose, and a start that timed out would be restarted for ever.
         if self._ready_count() or self._pool.mode is Mode.DRAINED:
             self._notifier.ready()
         self._notifier.status(status_line(self._summary(), len(self._pool.jobs.entries)))
 
     def stopping(self) -> None:
-        """Say that the service stops, and ask for the first share of time."""
+        """Report that the service stops, and extend the timeout for the first time."""
         self._notifier.stopping()
         if self._notifier.is_heard:
             self._notifier.extend(EXTEND_BY_S)
 
     def on_pause_over(self) -> None:
-        """Feed the watchdog first of all after a pause: it may be overdue."""
+        """Send the watchdog notification first after a pause: it may be overdue."""
         if self._notifier.watchdog_s and not self._was_late:
             self._notifier.alive()
 
     def reloaded(self) -> None:
-        """Say that settings were read again."""
+        """Report a finished reload."""
         self._notifier.reloaded()
 
     def _ready_count(self) -> int:
         return sum(worker.slot.state is sl.SlotState.READY for worker in self._pool.workers())
 
     def _extend_timeout(self) -> None:
-        """Ask for more time while models load or work is finished.
+        """Extend the timeout while models load or jobs finish.
 
-        In small shares, so that a supervisor that hangs is found soon. How long loading may
-        take in all is the slots' own budget; a stop ends at its deadline.
+        In small steps, so that a supervisor that hangs is detected soon. The slots' own budget
+        limits loading as a whole; a stop ends at its deadline.
         """
         loading = not self._notifier.is_ready
         if loading or self._pool.mode in (Mode.DRAINING, Mode.STOPPING):
@@ -86,9 +86,9 @@ class SystemdStatus:
         self._loop.call_later(REMIND_EVERY_S, self._extend_timeout)
 
     def _feed_watchdog(self, planned_s: float, interval_s: float) -> None:
-        """Feed the watchdog, unless this wake and the one before came so late that the loop crawls.
+        """Send the watchdog notification, unless this timer and the one before were too late.
 
-        A single late wake is a pause: of this process, its container or the machine.
+        A single late timer is a pause of this process, its container or the machine.
         """
         now_s = self._loop.time()
         late_s = now_s - planned_s
@@ -108,12 +108,12 @@ class SystemdStatus:
 
 
 def is_too_late(late_s: float, interval_s: float) -> bool:
-    """Say whether a wake was late by more than half of what systemd allows."""
+    """Return whether a timer was late by more than half of the watchdog's timeout."""
     return late_s > interval_s / 2
 
 
 def status_line(summary: Mapping[str, Any], jobs: int) -> str:
-    """Say in one line how the service is: `degraded: 1 of 2 workers ready, 3 jobs; gpu1 is held: XID 79`."""
+    """Describe the service in one line: `degraded: 1 of 2 workers ready, 3 jobs; gpu1 is held: XID 79`."""
     count, ready = len(degraded.worker_slots(summary)), degraded.ready_count(summary)
     word, wrong = degraded.state_of(summary), degraded.reasons(summary)
     if word == "running" and (wrong or not ready):

@@ -12,9 +12,7 @@ class Outages(dict[str, str]):
     def __init__(self) -> None:
         super().__init__()
         self.since_s: dict[str, float] = {}
-        self._named_at_s: dict[
-            str, dict[str, float]
-        ] = {}  # last report, by place and sentence
+        self._named_at_s: dict[str, dict[str, float]] = {}  # last report, by place and sentence
 
     def begin(self, where: str, detail: str, now_s: float) -> bool:
         """Record an outage, which keeps its begin while it lasts; return whether it names a new reason.

@@ -1,8 +1,8 @@
 """Server of the control socket: one JSON line in, one out.
 
-Bounded in every way: clients, bytes of a request, time for a request, time between two. What a client
-sends wrong costs that client its connection and nobody else anything; when all places are taken, the
-newcomer gets the place of whoever has been silent longest.
+Limits apply to clients, bytes of a request, time for a request and time between two. An invalid request
+only closes that client's connection. At the limit of clients, a new one replaces the one that has been
+idle longest.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class RequestRefused(Exception):
-    """The request can't be granted; the text is for the person who asked."""
+    """The request is refused; the text is for the user."""
 
 
 @dataclass(eq=False)
 class _Client:
-    """A connection. `since_s`: when it last did something; `uid`: whose it is."""
+    """A connection. `since_s`: its last activity; `uid`: its user."""
 
     task: asyncio.Task[None]
     uid: int
@@ -42,7 +42,7 @@ class _Client:
 
 
 class ControlServer:
-    """Listens on a unix socket and lets `answer` decide; that never waits."""
+    """Listens on a unix socket and calls `answer` for each request; that never waits."""
 
     def __init__(self, path: str, group: str, answer: Answer) -> None:
         self._path = path
@@ -70,14 +70,14 @@ class ControlServer:
         self._clients.add(client)
         if len(self._clients) > CLIENTS_MOST:
             dropped = _whom_to_drop(self._clients, client)
-            self._clients.discard(dropped)  # at once: another newcomer of this turn must find another one
+            self._clients.discard(dropped)  # at once: another new client in this turn must drop another one
             dropped.task.cancel()
         try:
             within_s = REQUEST_S
             while await self._one_request(reader, writer, within_s):
                 client.since_s, within_s = clock.now_s(), IDLE_S
         except (OSError, asyncio.TimeoutError, asyncio.CancelledError):
-            return  # gone, silent, dropped for a newcomer, or we are closing: nothing is owed
+            return  # closed, idle, dropped for a new client, or the server closes: no reply is due
         finally:
             self._clients.discard(client)
             writer.close()
@@ -85,7 +85,7 @@ class ControlServer:
     async def _one_request(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, within_s: float
     ) -> bool:
-        """Answer one line; say whether the client may send another."""
+        """Answer one line; return whether the client may send another."""
         try:
             line = await asyncio.wait_for(reader.readline(), within_s)
             if not line:
@@ -108,9 +108,9 @@ class ControlServer:
 
 
 def _whom_to_drop(clients: Collection[_Client], newcomer: _Client) -> _Client:
-    """Choose who makes room for a newcomer: of the user with most connections the longest silent one.
+    """Choose the client to drop: the longest idle one of the user with most connections.
 
-    A user who floods the socket so loses connections of his own first.
+    A user who floods the socket loses their own connections first.
     """
     others = [client for client in clients if client is not newcomer]
     count = Counter(client.uid for client in others)
@@ -118,7 +118,7 @@ def _whom_to_drop(clients: Collection[_Client], newcomer: _Client) -> _Client:
 
 
 def _uid_of(writer: asyncio.StreamWriter) -> int:
-    """Ask the kernel whose connection it is; -1 where it can't tell (macOS)."""
+    """Return the user of a connection, from the kernel; -1 if unknown (macOS)."""
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None:
         return -1

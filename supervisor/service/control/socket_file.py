@@ -1,7 +1,7 @@
 """Creates the control socket's file, and removes it only if it is ours.
 
-`REM_SOCKET` may name anything by mistake. Nothing is removed but a socket of this user on which nobody
-listens any more; a file, a folder or another program's socket is left alone and named.
+`REM_SOCKET` may name any file by mistake. Only a socket of this user without a listener is removed; for
+a file, a folder or another program's socket the error names what is there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class SocketUnusable(Exception):
 
 
 class GroupUnusable(Exception):
-    """The socket can't be given to `[control] group`; the text says why and what to do."""
+    """The socket's group cannot be set to `[control] group`; the text says why and what to do."""
 
 
 class ControlSocket:
@@ -46,7 +46,7 @@ class ControlSocket:
                 raise GroupUnusable(_why_not_given(group, error)) from error
 
     def remove(self) -> None:
-        """Remove the file, unless it is another one by now: a later service on the same path made it."""
+        """Remove the file, unless a later service on the same path has replaced it."""
         with contextlib.suppress(OSError):
             found = os.lstat(self._path)
             if (found.st_dev, found.st_ino) == self._identity:
@@ -69,7 +69,7 @@ def _listening(path: str) -> socket.socket:
 
 
 def _make_way(path: str) -> None:
-    """Remove what a dead supervisor left there. Raises `SocketUnusable` for anything else."""
+    """Remove the socket that a dead supervisor left. Raises `SocketUnusable` for anything else."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
@@ -87,7 +87,7 @@ def _make_way(path: str) -> None:
 
 
 def _is_answered(path: str) -> bool:
-    """Say whether somebody listens there; where that can't be told, somebody does."""
+    """Return whether a process listens there; True if that is unknown."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
         caller.settimeout(_SOMEBODY_MAY_ANSWER_S)
         try:
