@@ -44,7 +44,7 @@ class WorkerSettings:
     log_level: str = "INFO"
     cpus: tuple[int, ...] = ()  # to run on; empty: wherever the kernel likes
     checkpoint_s: float = 30.0  # between two checkpoints of a job
-    recycle_jobs: int = 0  # after so many jobs it makes way for a successor; 0: never
+    recycle_jobs: int = 0  # the worker is recycled after this many jobs; 0: never
     recycle_s: float = 0.0  # the same for its age
     recycle_bytes: int = 0  # the same for its resident memory
     batch_size: int = 1  # windows of so many jobs are computed in one call
@@ -62,7 +62,7 @@ class GpuwatchSettings:
 
 
 def link() -> socket.socket:
-    """Take over the inherited socket. Raises KeyError where nobody handed one down."""
+    """Take over the inherited socket. Raises KeyError if none was inherited."""
     return socket.socket(fileno=int(os.environ[LINK_FD]))
 
 

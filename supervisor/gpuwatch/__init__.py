@@ -1,4 +1,4 @@
-"""Looks at the GPUs through NVML, in a process of its own: a driver call may never return.
+"""Monitors the GPUs through NVML in a separate process, because a driver call may never return.
 
 Imports the contract and itself, nothing else of ours.
 """

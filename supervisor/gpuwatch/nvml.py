@@ -1,8 +1,8 @@
 """The only file that imports pynvml: reads all GPUs and listens for XID events.
 
-Every call here may hang in the driver for ever; who calls must be able to go on without
-the answer. What NVML does not know of a GPU is None. GPUs are walked by index and
-known by UUID: asking by UUID fails for a good GPU while another one is lost.
+Every call here may hang in the driver for ever; the caller must be able to continue without
+the answer. A value that NVML does not know is None. GPUs are enumerated by index and
+identified by UUID: a query by UUID fails for a healthy GPU while another one is lost.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PROCESSES_SHOWN = 8
 
 
 class Nvml:
-    """NVML, opened at the first look and opened anew after it failed as a whole."""
+    """NVML, opened at the first poll and reopened after it failed as a whole."""
 
     def __init__(self, on_xid: Optional[Callable[[Xid], None]] = None) -> None:
         self._is_open = False
@@ -42,7 +42,7 @@ class Nvml:
         self._parts: dict[str, list[Part]] = {}  # of GPUs in MIG mode, by the GPU's uuid
 
     def look(self) -> GpuReport:
-        """Look at all GPUs. Never raises for what NVML says; see `Sight.problem`."""
+        """Poll all GPUs. NVML errors are not raised; see `GpuReport.problem`."""
         try:
             if not self._is_open:
                 # May start nvidia-modprobe as a child process, which is not ours to reap.
@@ -103,7 +103,7 @@ class Nvml:
         ).start()
 
     def _report_xids(self, handle: Any, uuid: str, closing: threading.Event) -> None:
-        """Tell every XID of one GPU until NVML is closed.
+        """Report every XID of one GPU until NVML is closed.
 
         A wait that fails at once would spin (seen in other tools): every error is followed
         by a pause, which grows.
@@ -230,7 +230,7 @@ def _recovery_action(handle: Any) -> Optional[int]:
 
 
 def _event_set(handle: Any) -> Optional[Any]:
-    """Make an event set that hears this GPU's XIDs; None where it tells none."""
+    """Create an event set for this GPU's XIDs; None if it supports none."""
     wanted = pynvml.nvmlEventTypeXidCriticalError & pynvml.nvmlDeviceGetSupportedEventTypes(handle)
     if not wanted:
         return None
@@ -255,7 +255,7 @@ def _cpus(words: Any) -> tuple[int, ...]:
 
 
 def _processes(found: Any) -> tuple[str, ...]:
-    """Name who is on a GPU, for people only: in containers these are pids of the host."""
+    """List the processes on a GPU, for people only: in containers these are pids of the host."""
     return tuple(f"{one.pid} {_name(one.pid)}".strip() for one in (found or [])[:_PROCESSES_SHOWN])
 
 

@@ -51,7 +51,7 @@ class GpuSource(Protocol):
 
 
 class Watch:
-    """What was told last, and who may tell next: all threads do, one at a time."""
+    """The last report, and the lock under which all threads send, one at a time."""
 
     def __init__(self, link: socket.socket, source: GpuSource, overrides: Mapping[str, str] = {}) -> None:
         self._link = link
@@ -68,7 +68,7 @@ class Watch:
         self._nvidia_pci = pci.has_nvidia_gpu()
 
     def look_for_ever(self) -> None:
-        """Look and tell, until the process ends."""
+        """Poll and report until the process ends."""
         failures = 0
         while True:
             failures = failures + 1 if self.look_once() else 0
@@ -76,7 +76,7 @@ class Watch:
             self._sooner.clear()
 
     def look_once(self) -> bool:
-        """Look, tell what is news; say whether NVML failed."""
+        """Poll once, report changes; return whether NVML failed."""
         asked_at_s = self._asked_at_s = clock.now_s()
         report = self._source.look()
         self._asked_at_s, self._answered = None, True
@@ -84,21 +84,21 @@ class Watch:
         return report.failed
 
     def look_often(self, order: Look) -> None:
-        """Somebody waits for what the next looks show."""
+        """Poll more often, as ordered by a Look."""
         self._order = order
         self._sooner.set()
 
     def report_if_stuck(self) -> None:
-        """Tell that the driver hangs, once, where the present look has taken too long."""
+        """Report once that the driver hangs if the current poll takes too long."""
         asked_at_s = self._asked_at_s
         limit_s = HANGS_AFTER_S if self._answered else FIRST_HANGS_AFTER_S
         if asked_at_s is not None and clock.now_s() - asked_at_s >= limit_s:
             self._report(GpuReport((), nvml_errors.hangs(limit_s), failed=True), asked_at_s, regularly=False)
 
     def report_xid(self, xid: Xid) -> None:
-        """Tell an XID at once; the verdict follows when its burst is complete.
+        """Report an XID at once; the fault follows when its burst is complete.
 
-        Each number once in a burst: a GPU that is going tells the same hundreds of times.
+        Each number once per burst: a failing GPU repeats the same XID hundreds of times.
         """
         with self._lock:
             if not self._bursts.add(xid):
@@ -107,7 +107,7 @@ class Watch:
         self._sooner.set()  # the verdict wants the recovery action as it is after the fault
 
     def report_faults(self) -> float:
-        """Tell the verdicts that are due; give the seconds until the next may be."""
+        """Report the faults that are due; return the seconds until the next may be."""
         with self._lock:
             now_s = clock.now_s()
             for burst in self._bursts.due(now_s):
@@ -119,7 +119,7 @@ class Watch:
         return WAKE_S if due_at_s is None else max(0.0, min(WAKE_S, due_at_s - now_s))
 
     def _seen(self, uuid: str) -> Optional[Device]:
-        """Give a device, or any part of a GPU, as last seen."""
+        """Return a device, or any MIG device of a GPU, as last seen."""
         seen: tuple[Device, ...] = self._last.devices if self._last is not None else ()
         return next((gpu for gpu in seen if uuid in (gpu.uuid, gpu.parent)), None)
 

@@ -14,7 +14,7 @@ XIDS_MOST = 64  # in one burst; a GPU that is going tells hundreds, and mostly t
 
 @dataclass
 class XidBurst:
-    """What one GPU told since `at_s`."""
+    """The XIDs of one GPU since `at_s`."""
 
     uuid: str
     at_s: float
@@ -22,7 +22,7 @@ class XidBurst:
 
 
 class XidBursts:
-    """The bursts that are being collected."""
+    """The bursts being collected."""
 
     def __init__(self) -> None:
         self._open: dict[str, XidBurst] = {}

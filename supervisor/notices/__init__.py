@@ -1,1 +1,1 @@
-"""Notices that this machine will be taken."""
+"""Notices of EC2 interruptions and of lifecycle actions on this machine."""

@@ -1,7 +1,7 @@
 """A mock EC2 instance metadata service on loopback, for tests and drills.
 
-Version 2 as EC2 speaks it: a token by PUT, 401 without one, 404 for what is not there. It
-can also be as ill as the real one: see `Fault`. Point a service at it with
+Version 2 of the protocol: a token by PUT, 401 without one, 404 for unknown paths. It can
+also simulate faults: see `ImdsFault`. Point a service at it with
 AWS_EC2_METADATA_SERVICE_ENDPOINT; nothing but loopback is ever bound.
 """
 
@@ -30,7 +30,7 @@ IDENTITY: Mapping[str, str] = {
 
 
 class ImdsFault(str, enum.Enum):
-    """What is wrong with the service, if anything."""
+    """The simulated fault of the service."""
 
     NONE = "none"
     REFUSING = "refusing"  # 401 whatever the token
@@ -46,7 +46,7 @@ class ImdsFault(str, enum.Enum):
 
 
 class FakeImds:
-    """The service; use it in a `with`, or call `close`. What it tells may change at any time."""
+    """The mock service; use it in a `with`, or call `close`. Its answers may change at any time."""
 
     def __init__(self, port: int = 0) -> None:
         self.told: dict[str, str] = dict(IDENTITY)  # path -> body
@@ -70,13 +70,13 @@ class FakeImds:
         return f"http://127.0.0.1:{self.port}"
 
     def tell(self, kind: Kind, action: str = "terminate", in_s: float = 120.0) -> str:
-        """Tell a notice from now on; gives its body."""
+        """Serve a notice from now on; return its body."""
         body = body_of(kind, action, clock.wall_unix_s() + self.ahead_s + in_s)
         self.told[PATHS[kind]] = body
         return body
 
     def withdraw(self, kind: Kind) -> None:
-        """Tell it no longer."""
+        """Stop serving a notice."""
         self.told.pop(PATHS[kind], None)
 
     def expire_tokens(self) -> None:

@@ -1,7 +1,7 @@
 """A minimal HTTP/1.1 request on the event loop, limited in time and bytes.
 
-For the instance metadata service alone, which speaks no TLS and is next door: no proxy, no
-redirect, no keep-alive, no chunks. The supervisor imports no HTTP library for it.
+Only for the instance metadata service, which is link-local and uses no TLS: no proxy, no
+redirect, no keep-alive, no chunks. It avoids importing an HTTP library.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ class HttpFailed(Exception):
 
 
 class Unreachable(HttpFailed):
-    """Nobody takes the connection."""
+    """The connection was refused or failed."""
 
 
 class Silent(HttpFailed):
-    """The connection stands and no whole answer came in time."""
+    """No complete answer arrived in time on an open connection."""
 
 
 class Garbled(HttpFailed):
-    """What came is no HTTP answer, or too long."""
+    """The answer is not valid HTTP, or too long."""
 
 
 @dataclass(frozen=True)

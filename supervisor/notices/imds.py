@@ -1,8 +1,8 @@
 """Client of the EC2 instance metadata service, version 2 only.
 
-Every question ends in an `Answer` of status 200 or 404, or in `MetadataFailed`, after two
-tries at most and within a few seconds. Without a token nothing is read: version 1 is never
-fallen back to.
+Every request ends in an `Answer` of status 200 or 404, or in `ImdsFailed`, after at most two
+tries and within a few seconds. Nothing is read without a token: there is no fallback to
+version 1.
 
 Source: EC2 User Guide, "Use the Instance Metadata Service to access instance metadata".
 """
@@ -37,7 +37,7 @@ _FIRMWARE = (
 
 
 class ImdsTrouble(str, enum.Enum):
-    """Why nothing could be read. One of these is news; the same again is not."""
+    """Why nothing could be read. A repeated reason is reported once."""
 
     UNREACHABLE = "unreachable"
     SILENT = "silent"
@@ -49,12 +49,12 @@ class ImdsTrouble(str, enum.Enum):
 
     @property
     def is_of_all(self) -> bool:
-        """Say whether the next question would fare no better."""
+        """Return whether every other request would fail in the same way."""
         return self in (ImdsTrouble.UNREACHABLE, ImdsTrouble.SILENT, ImdsTrouble.HOP_LIMIT, ImdsTrouble.OFF)
 
 
 class ImdsFailed(Exception):
-    """No answer; `trouble` says of which kind, the text is for people."""
+    """No answer; `trouble` is the reason, the text is for people."""
 
     def __init__(self, trouble: ImdsTrouble, text: str) -> None:
         super().__init__(text)
@@ -62,11 +62,11 @@ class ImdsFailed(Exception):
 
 
 class EndpointWrong(ValueError):
-    """AWS_EC2_METADATA_SERVICE_ENDPOINT is no address that can be asked."""
+    """AWS_EC2_METADATA_SERVICE_ENDPOINT is not a usable address."""
 
 
 class Step(str, enum.Enum):
-    """What follows from one try."""
+    """What to do after one try."""
 
     TAKE = "take"
     NEW_TOKEN = "new-token"  # noqa: S105 - no secret
@@ -123,7 +123,7 @@ class Imds:
         self._token_at_s = 0.0
 
     async def get(self, path: str) -> Answer:
-        """Ask one question. Raises `MetadataFailed`."""
+        """Send one request. Raises `ImdsFailed`."""
         tries, is_renewed = 0, False
         while True:
             status, words, reply = 0, "", Reply(0, b"")
@@ -150,7 +150,7 @@ class Imds:
         return await http_get.ask(self._endpoint, method, path, headers, self._limits)
 
     async def _valid_token(self) -> str:
-        """Give a token that should be good, a new one if there is none or it grows old."""
+        """Return a valid token, a new one if there is none or it is about to expire."""
         if not self._token or clock.now_s() - self._token_at_s >= RENEW_AFTER_S:
             self._token = await self._new_token()
             self._token_at_s = clock.now_s()
@@ -177,7 +177,7 @@ class Imds:
                 raise _failed(TOKEN_PATH, reply.status)
 
     async def _answers_without_token(self) -> bool:
-        """Tell the hop limit from a service that answers nobody.
+        """Distinguish the hop limit from a service that does not answer at all.
 
         One question without a token, for its mere answer: answers to questions travel on,
         the answer to the token request alone dies at the hop limit. Asked between two tries

@@ -1,8 +1,8 @@
 """Interprets answers of the instance metadata service as interruption notices. PURE.
 
 An answer (status, body, Date header) and two clocks in, a `Notice` with a deadline on the
-host clock out. A `Board` latches notices by kind, action and time: told every two seconds,
-each is news once.
+host clock out. A `NoticeBoard` latches notices by kind, action and time: polled every
+two seconds, each is reported once.
 
 Source: EC2 User Guide, "Spot Instance interruption notices" and "EC2 instance rebalance
 recommendations"; EC2 Auto Scaling User Guide, "Retrieve the target lifecycle state".
@@ -26,7 +26,7 @@ _TIME_CHARS_MOST = 64
 
 
 class Kind(str, enum.Enum):
-    """Who takes the machine away, or may soon."""
+    """The source of a notice."""
 
     SPOT = "spot"
     REBALANCE = "rebalance"
@@ -44,7 +44,7 @@ ASG_STAYS = ("InService", "Detached", "Standby", "Warmed:Running", "Warmed:Stopp
 
 
 class Nonsense(ValueError):
-    """An answer that means nothing; the text says in which way. It changes nothing."""
+    """An answer that cannot be interpreted; the text says why. It is ignored."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class NoticePolicy:
 
 @dataclass(frozen=True)
 class Notice:
-    """Word that the machine will be taken. `time` is as the service wrote it, empty for none."""
+    """A notice that the machine will be taken. `time` is as the service wrote it, empty for none."""
 
     kind: Kind
     action: str
@@ -98,7 +98,7 @@ class Notice:
 
 
 def read(kind: Kind, answer: Answer, now: Now, policy: NoticePolicy) -> Optional[Notice]:
-    """Give the notice in an answer of status 200 or 404; None where there is none.
+    """Return the notice in an answer of status 200 or 404; None if there is none.
 
     Raises `Nonsense` where the body is not what AWS documents.
     """
@@ -114,7 +114,7 @@ def read(kind: Kind, answer: Answer, now: Now, policy: NoticePolicy) -> Optional
 
 
 def remaining_s(time: str, date: str, now: Now) -> float:
-    """Say how long a spot notice leaves: never under 0, never over 120 s.
+    """Return how long a spot notice leaves: from 0 to 120 s.
 
     Counted from the service's own Date where the wall clock differs from it by over 5 s.
     """
@@ -127,7 +127,7 @@ def remaining_s(time: str, date: str, now: Now) -> float:
 
 
 def body_of(kind: Kind, action: str, at_unix_s: float) -> str:
-    """Write what the instance metadata service says: for drills and its imitation."""
+    """Return the body that the instance metadata service sends: for drills and the mock service."""
     if kind is Kind.ASG:
         return "Terminated"
     time = iso_utc(at_unix_s)
@@ -172,16 +172,16 @@ def _text_in(facts: Mapping[str, Any], name: str) -> str:
 
 @dataclass(frozen=True)
 class NoticeBoard:
-    """Notices latched, the oldest first, and which of them the service still tells."""
+    """Latched notices, oldest first, and which of them the service still reports."""
 
     known: tuple[Notice, ...] = ()
     told: frozenset[tuple[Kind, str, str]] = field(default_factory=frozenset)
 
     def take(self, kind: Kind, found: Optional[Notice]) -> tuple[NoticeBoard, Optional[Notice], bool]:
-        """Note the service's present word on one kind; give the new notice, or say it was withdrawn.
+        """Record the service's answer for one kind; return a new notice, and whether one was withdrawn.
 
-        A notice that is told again is not new, with one exception: what carries no time (a
-        lifecycle state) is new again once it had been withdrawn.
+        A repeated notice is not new, with one exception: a notice without a time (a lifecycle
+        state) is new again after it was withdrawn.
         """
         before = {key for key in self.told if key[0] is kind}
         others = self.told - before
@@ -195,7 +195,7 @@ class NoticeBoard:
         return replace(board, known=(*rest, found)[-KNOWN_MOST:]), found, False
 
     def add_drill(self, notice: Notice) -> NoticeBoard:
-        """Latch a drill's notice; the service is not expected to tell it."""
+        """Latch a drill's notice, which the service does not report."""
         return replace(self, known=(*self.known, replace(notice, is_drill=True))[-KNOWN_MOST:])
 
     def without_drills(self) -> NoticeBoard:

@@ -1,8 +1,8 @@
 """Polls the instance metadata service every few seconds and reports new notices.
 
-It decides nothing of its own: `notice.py` says what an answer means, the pool what follows.
-Off EC2 there is no watch, and nobody is asked. No worker begins before the first round of
-questions is answered, or has failed, or five seconds have passed.
+`notice.py` interprets an answer, the pool decides what follows. Outside EC2 there is no watch and
+no request is sent. No worker starts before the first round of requests was answered or has failed,
+or five seconds have passed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PollPace:
-    """How often, and how long, questions are asked."""
+    """Intervals and limits of the requests."""
 
     every_s: float = 2.0  # AWS advises 5 s; of a spot notice's two minutes, each second counts
     others_every: int = 3  # rounds; the other kinds leave more time, and a round costs 2 ms
@@ -47,7 +47,7 @@ class PollPace:
 
 @dataclass(frozen=True)
 class Off:
-    """Why nobody is asked, and what to do where that is wrong."""
+    """Why the watch is off, and what to do if that is a mistake."""
 
     reason: str
     cure: str = ""
@@ -55,7 +55,7 @@ class Off:
 
 
 def why_off(own: NoticesSettings, environ: Mapping[str, str]) -> Optional[Off]:
-    """Say why there is no watch here; None: there is one."""
+    """Return why the watch is off on this host; None: it is on."""
     if own.enabled == "off":
         return Off("[notices] enabled = off")
     if environ.get("AWS_EC2_METADATA_DISABLED", "").strip().lower() == "true":
@@ -70,32 +70,32 @@ def why_off(own: NoticesSettings, environ: Mapping[str, str]) -> Optional[Off]:
     return Off("this is not an EC2 instance", "Where it is one: [notices] enabled = on")
 
 
-SLEPT_LEAST_S = 1.0  # no clock of a machine that is awake runs apart by so much
+SLEPT_LEAST_S = 1.0  # the clocks of an awake machine never differ by that much
 
 
 def kinds_of(own: NoticesSettings) -> list[Kind]:
-    """Give what is asked for, the most urgent first."""
+    """Return the kinds of notices to poll, the most urgent first."""
     return [kind for kind in Kind if kind is not Kind.REBALANCE or own.rebalance == "drain"]
 
 
 class NoticeListener(Protocol):
-    """Whoever acts on notices."""
+    """Receives notices and the state of the watch."""
 
     def on_notice(self, notice: Notice) -> None:
-        """A notice is news."""
+        """A new notice arrived."""
 
     def on_resume(self, notice: Notice) -> None:
-        """The machine went to sleep as this notice said, and is back."""
+        """The machine hibernated as this notice announced, and is back."""
 
     def on_settled(self) -> None:
-        """From now on workers may begin."""
+        """Workers may start from now on."""
 
     def on_trouble(self, text: str) -> None:
-        """The service can't be read; an empty text: it can again."""
+        """The metadata service cannot be read; an empty text: it can be read again."""
 
 
 class NoticeWatch:
-    """The notices of one host."""
+    """The watch for notices of one host."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class NoticeWatch:
         self._task: Optional[asyncio.Task[None]] = None
 
     def start(self) -> None:
-        """Begin the watch where there is something to watch."""
+        """Start the watch if it is on for this host."""
         off = why_off(self._own, self._environ)
         if off is not None:
             level = logging.WARNING if off.is_mistake else logging.INFO
@@ -140,7 +140,7 @@ class NoticeWatch:
             self._task.cancel()
 
     def drill(self, kind: Kind, action: str, in_s: float) -> Notice:
-        """Take a notice that the service might have sent, by the way that a real one goes."""
+        """Process a simulated notice in the same way as a real one."""
         now = _now()
         at_unix_s = now.unix_s + (in_s if kind is Kind.SPOT else 0.0)
         answer = Answer(200, body_of(kind, action, at_unix_s))
@@ -152,18 +152,18 @@ class NoticeWatch:
         return drill
 
     def why_ignored(self, kind: Kind) -> str:
-        """Say why a real notice of this kind would change nothing here; empty: it would be taken up."""
+        """Return why a real notice of this kind would be ignored; empty: it would be processed."""
         off = why_off(self._own, self._environ)
         if off is not None:
             return off.reason
         return "" if kind in self._kinds else f'[notices] rebalance = "{self._own.rebalance}"'
 
     def resumed(self) -> None:
-        """A person takes work again: drills are over. What AWS said stays on the board."""
+        """End drills after an operator's resume. Notices of AWS stay on the board."""
         self._board = self._board.without_drills()
 
     def status(self, now_s: float) -> Optional[dict[str, Any]]:
-        """Give the notice with the earliest deadline as `status --json` shows it."""
+        """Return the notice with the earliest deadline as `status --json` shows it."""
         notice = self._board.first
         if notice is None:
             return None
@@ -189,7 +189,7 @@ class NoticeWatch:
             await asyncio.sleep(self._pace.every_s)
 
     async def _ask_all(self, service: Imds, kinds: Sequence[Kind]) -> Optional[ImdsFailed]:
-        """Ask about these kinds; give the first failure, if any."""
+        """Request these kinds; return the first failure, if any."""
         first: Optional[ImdsFailed] = None
         for kind in kinds:
             try:
@@ -218,7 +218,7 @@ class NoticeWatch:
             )
 
     def _hibernation_over(self) -> Optional[Notice]:
-        """Give the hibernation that is over, if nothing else is told; not on the service's word alone."""
+        """Return the notice of a finished hibernation, if the host slept and no other notice stands."""
         notice = self._board.known[-1]
         has_slept = self._slept_s() - self._slept_at_notice_s >= SLEPT_LEAST_S
         is_over = notice.action == "hibernate" and not notice.is_drill and not self._board.told
@@ -234,7 +234,7 @@ class NoticeWatch:
         self._listener.on_notice(notice)
 
     def _report_trouble(self, failed: Optional[ImdsFailed]) -> None:
-        """Say once that the service can't be read, and once that it can again."""
+        """Log once that the service cannot be read, and once that it can again."""
         trouble = failed.trouble if failed is not None else None
         if trouble is self._trouble:
             return

@@ -21,7 +21,7 @@ _SHARE = {"float32": 2.0, "int8": 0.6, "int8_float16": 0.6, "int8_float32": 0.6,
 
 
 def chosen(settings: DevicesSettings, gpus: Sequence[Device]) -> list[Device]:
-    """Give the GPUs that settings let us use, in their order."""
+    """Return the GPUs that settings allow, in the settings' order."""
     wanted = [gpu for gpu in gpus if not settings.include or _is_one_of(gpu, settings.include)]
     return [gpu for gpu in wanted if not _is_one_of(gpu, settings.exclude)]
 
@@ -53,7 +53,7 @@ def need_bytes(model: str, compute_type: str) -> int:
 
 
 def refusal(gpu: Device, model: str, need: int, workers: int) -> str:
-    """Say why a device is too small for its workers' model, and what would fit; empty where it is not."""
+    """Return why a device is too small for its workers' model, and what would fit; empty if it fits."""
     total = gpu.memory_total_bytes
     if not need or total is None or need * workers <= total:
         return ""

@@ -45,7 +45,7 @@ class Host:
 
 @dataclass(frozen=True)
 class SlotSpec:
-    """Where one worker may stand: a GPU (`device` is its UUID) or a share of the CPU (empty)."""
+    """The place of one worker: a GPU (`device` is its UUID) or a share of the CPU (empty)."""
 
     name: str  # gpu0, gpu0mig1, gpu0-2 (the second worker on it), cpu0
     kind: str  # what computes: cuda or cpu
@@ -63,8 +63,8 @@ class SlotSpec:
 
 @dataclass(frozen=True)
 class SlotPlan:
-    """The places that should exist. `problem` and `cure` speak where something is not as it should be:
-    without places nothing can run; with places it is a warning."""
+    """The slots that should exist. `problem` and `cure` describe a fault: an error if there are no slots,
+    otherwise a warning."""
 
     places: tuple[SlotSpec, ...]
     problem: str = ""
@@ -72,7 +72,7 @@ class SlotPlan:
 
 
 def plan(settings: Settings, devices: Devices, host: Host) -> SlotPlan:
-    """Say which worker slots should exist, from settings, GPUs and the host's size."""
+    """Return the worker slots that should exist, from settings, GPUs and the host's size."""
     wanted = settings.devices.device
     if wanted == "cpu":
         return _on_cpu(settings, host)
@@ -95,7 +95,7 @@ def plan(settings: Settings, devices: Devices, host: Host) -> SlotPlan:
 
 
 def compute_type_for(settings: Settings, kind: str) -> str:
-    """Give CTranslate2's compute type for a place of this kind."""
+    """Return CTranslate2's compute type for a slot of this kind."""
     asked = settings.transcription.compute_type
     if asked != "auto":
         return asked
@@ -103,7 +103,7 @@ def compute_type_for(settings: Settings, kind: str) -> str:
 
 
 def model_of(settings: Settings, place: SlotSpec) -> str:
-    """Give the model that a place's worker loads."""
+    """Return the model that a slot's worker loads."""
     return place.model or settings.transcription.model
 
 

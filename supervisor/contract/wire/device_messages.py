@@ -56,7 +56,7 @@ class Devices:
 
 @dataclass(frozen=True)
 class Xid:
-    """The driver told a fault of this GPU, just now. What follows is said by a Fault, a moment later."""
+    """The driver reported a fault of this GPU. The action follows in a Fault message."""
 
     uuid: str
     xid: int
@@ -74,7 +74,7 @@ class Act(str, enum.Enum):
 
 @dataclass(frozen=True)
 class Fault:
-    """The verdict on all XIDs that one GPU told within a moment."""
+    """The action required by all XIDs that one GPU reported in one burst."""
 
     uuid: str
     xids: tuple[int, ...]
@@ -92,7 +92,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Look:
-    """Look and tell every `every_s` until `until_at_s`: somebody waits for memory to be freed."""
+    """Poll and report every `every_s` until `until_at_s`: a slot waits for memory to be freed."""
 
     every_s: float
     until_at_s: float

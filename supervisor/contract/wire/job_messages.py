@@ -1,7 +1,7 @@
 """Messages about jobs between supervisor, workers and broker. PURE.
 
-A recording may be taken from the queue again while a worker still has its earlier attempt. So what is said
-of a job names the attempt too (JobCard.attempt); 0 stands for whichever the receiver has.
+A recording may be received again while a worker still has its earlier attempt. So every message about a
+job names the attempt too (JobCard.attempt); 0 stands for the one that the receiver has.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Optional
 
 
 class Failure(str, enum.Enum):
-    """Why a job did not end in a transcript. What follows is decided in `broker/rules/retry_policy.py`."""
+    """Why a job did not end in a transcript. `broker/rules/retry_policy.py` decides what follows."""
 
     REJECTED = "rejected"  # nobody can cure it: not audio, too long, no such key
     CRASH = "crash"  # the worker died while this job was alone in it
@@ -62,10 +62,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Room:
-    """How many more jobs the worker would take now: an absolute number.
+    """How many more jobs the worker can take now: an absolute number.
 
-    `holding` is how many it counted as its own when it said so: a job that is on its way
-    meanwhile takes one of the free places. `rows`: how many it computes together; `rows_fit`: how
+    `holding` is how many jobs it had when it sent this: a job dispatched meanwhile takes
+    one of the free places. `rows`: how many it computes together; `rows_fit`: how
     many at most, since more of them ran out of memory (None: they never did). `token_ms`: what a
     token takes, by rows, where the worker chooses among them.
     """
@@ -92,7 +92,7 @@ class Beat:
 
 @dataclass(frozen=True)
 class Staged:
-    """The transcript stands in the job's folder, ready to be committed."""
+    """The transcript is in the job's folder, ready to be committed."""
 
     job_id: str
     audio_s: float
@@ -102,7 +102,7 @@ class Staged:
 
 @dataclass(frozen=True)
 class Failed:
-    """The worker gave a job up; the worker itself is well. `detail` is for people."""
+    """The worker could not finish a job; the worker itself is healthy. `detail` is for people."""
 
     job_id: str
     failure: Failure
@@ -124,7 +124,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The job is put down, as was asked; what had been reached stands in its checkpoint, if in any."""
+    """The job was suspended as requested; its progress is in its checkpoint, if there is one."""
 
     job_id: str
     attempt: int = 0
@@ -132,7 +132,7 @@ class Stopped:
 
 @dataclass(frozen=True)
 class Parts:
-    """This recording is cut into parts; so many of them another worker could have."""
+    """This recording is split; `left` is the number of parts that another worker could take."""
 
     job_id: str
     left: int
@@ -141,7 +141,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class Helped:
-    """There is nothing left to take of another worker's recording."""
+    """No part of another worker's recording is left to take."""
 
     job_id: str
     attempt: int = 0
@@ -164,7 +164,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Help:
-    """Take parts of this long recording, which another worker has, until none is left; then say Helped."""
+    """Take parts of another worker's long recording until none is left; then send Helped."""
 
     card: JobCard
     sharers: int = 2  # as in Job
@@ -181,7 +181,7 @@ class StopJob:
 
 @dataclass(frozen=True)
 class PutDown:
-    """Write a checkpoint of this job where it stands and let it go; answer Stopped.
+    """Write a checkpoint of this job and suspend it; answer Stopped.
 
     `unbegun_only`: nothing is to be lost by it; once the engine had a window of the job, do nothing.
     """
@@ -194,6 +194,6 @@ class PutDown:
 
 @dataclass(frozen=True)
 class Drain:
-    """Finish what you have, take nothing more, end with exit 0 before `deadline_at_s`."""
+    """Finish the current jobs, take no more, exit with 0 before `deadline_at_s`."""
 
     deadline_at_s: float

@@ -70,14 +70,14 @@ class Up:
 
 @dataclass(frozen=True)
 class Ready:
-    """A job is claimed and its audio is in the spool. Sent again by a broker's heir."""
+    """A job is claimed and its audio is in the spool. Sent again by a broker's successor."""
 
     card: JobCard
 
 
 @dataclass(frozen=True)
 class Adopted:
-    """The replacement of a dead broker has told all that it found: what is not named here is lost."""
+    """The successor of a dead broker reported all jobs it found: any job not named here is lost."""
 
     job_ids: tuple[str, ...]
 
@@ -92,7 +92,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class Done:
-    """The broker is through with a job, one way or another."""
+    """The broker has settled a job."""
 
     job_id: str
     ending: Ending
@@ -102,7 +102,7 @@ class Done:
 
 @dataclass(frozen=True)
 class QueueState:
-    """What the queue holds, as far as known, and what the broker has on its hands."""
+    """The number of messages in the queue, if known, and of jobs in flight in the broker."""
 
     waiting: Optional[int]  # visible in the queue
     in_flight: Optional[int]  # received by somebody and not yet deleted
@@ -123,14 +123,14 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Receive at most so many jobs now: an absolute number, replaced by the next Wanted."""
+    """Receive at most this many jobs now: an absolute number, replaced by the next Wanted."""
 
     count: int
 
 
 @dataclass(frozen=True)
 class Keep:
-    """These jobs move, or wait in line behind one that moves: go on extending their leases.
+    """These jobs make progress or wait for a slot: continue to extend their leases.
 
     `samples_bytes`: what their decoded samples take on the spool's disk just now, in unnamed files.
     """
@@ -141,7 +141,7 @@ class Keep:
 
 @dataclass(frozen=True)
 class Commit:
-    """The transcript of this job stands in the spool: publish it."""
+    """The transcript of this job is in the spool: publish it."""
 
     job_id: str
     attempt: int = 0  # as in JobCard; 0: whichever it has
@@ -159,7 +159,7 @@ class Fail:
 
 @dataclass(frozen=True)
 class Release:
-    """Give this job back to the queue now; uncounted. The broker answers Done."""
+    """Return this job to the queue now, without counting the attempt. The broker answers Done."""
 
     job_id: str
     why: str
@@ -168,7 +168,7 @@ class Release:
 
 @dataclass(frozen=True)
 class Leave:
-    """Receive nothing more; finish commits, give back what else is held, end with exit 0.
+    """Receive no more jobs; finish commits, release all other jobs, exit with 0.
 
     `deadline_at_s` is when the process will be killed. A broker that is told to leave
     still takes Commit, Fail and Release until the supervisor closes its end of the link.
