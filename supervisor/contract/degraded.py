@@ -18,7 +18,7 @@ PROVEN = "settings"  # this one does not pass by itself
 START_WITHIN_S = 180.0
 # The broker and gpuwatch are up within a second; a cold disk takes longer.
 CHILD_START_WITHIN_S = 30.0
-# With long leases it is replaced later than that (`crew.broker_silence_s`).
+# With long leases it is replaced later than that (`provisioning.broker_silence_s`).
 BROKER_SILENT_S = 30.0
 
 
@@ -74,7 +74,7 @@ def is_starting(status: Mapping[str, Any]) -> bool:
 
 
 def _is_on_its_way(slot: Mapping[str, Any]) -> bool:
-    """Say whether a worker loads for the first time, or again because somebody wanted that."""
+    """Return whether a worker loads for the first time, or again on request."""
     age_s, state = _number(slot.get("state_s")), slot.get("state")
     if slot.get("failures") or age_s is None:
         return False
@@ -84,7 +84,7 @@ def _is_on_its_way(slot: Mapping[str, Any]) -> bool:
 
 
 def _of_workers(status: Mapping[str, Any]) -> Iterator[str]:
-    """Say which workers are out of service. Held first: that may need a person, a back-off passes."""
+    """Return the workers out of service. Held first: they may need an operator, a back-off does not."""
     for state in SICK:
         yield from (sentence for _, sentence in slots_in(state, status))
     yield from (f"{slot.get('name')} does not die" for slot in worker_slots(status) if _does_not_die(slot))
@@ -93,7 +93,7 @@ def _of_workers(status: Mapping[str, Any]) -> Iterator[str]:
 def slots_in(state: str, status: Mapping[str, Any]) -> list[tuple[list[str], str]]:
     """Give the workers in a state, those with one reason together: their names, and it in a sentence.
 
-    A reason that all share (no model, a wrong setting) is told once, not once for each of eight GPUs.
+    A reason that all share (no model, a wrong setting) is reported once, not once for each of eight GPUs.
     """
     found: dict[str, list[str]] = {}
     for slot in worker_slots(status):
@@ -119,7 +119,7 @@ def _of_children(status: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_outside(supervisor: Mapping[str, Any]) -> Iterator[str]:
-    """Say what does not answer, and for how long; a stopping service need not care."""
+    """Return the outages and their ages; none for a stopping service."""
     if supervisor.get("state") == "stopping":
         return
     if supervisor.get("devices_problem"):

@@ -30,7 +30,7 @@ class Exit(enum.IntEnum):
 
 
 STATUS_UNKNOWN = 256
-"""A returncode that no process can have: it is gone, and somebody else took its exit status."""
+"""A returncode that no process can have: it exited, and its status was reaped elsewhere."""
 
 
 def describe(returncode: int) -> str:

@@ -114,7 +114,7 @@ class Nvml:
             try:
                 events = _event_set(handle)
                 if events is None:
-                    return  # this GPU or driver tells none
+                    return  # this GPU or driver reports no XIDs
                 while not closing.is_set():
                     self._wait(events, uuid)
                     pause_s = DEAF_FIRST_S

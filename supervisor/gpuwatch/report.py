@@ -59,7 +59,7 @@ def devices_of(
 
 
 def is_news(was: Optional[Devices], now: Devices) -> bool:
-    """Say whether `now` differs from what was told last by enough to tell it at once."""
+    """Return whether `now` differs enough from the last report to be sent at once."""
     if was is None or _state(was) != _state(now):
         return True
     if _identities(was.devices) != _identities(now.devices):

@@ -1,6 +1,6 @@
 """Simulated GPUs, for trying settings and faults where there is none: `rem-supervisor run --fake-gpus N`.
 
-They are told as real ones are, and everything after gpuwatch is the real thing. What they do stands in
+They are reported like real ones, and everything after gpuwatch is real. Their behaviour is in
 one JSON file, read again at each look, written by `rem-supervisor drill` or by hand:
 `{"0": {"xids": [79], "recovery_action": "gpu-reset", "held_bytes": 9000000000, "lost": true}}`;
 "hang_until_unix_s" lets the driver not answer until then. Without a "recovery_action" it wants what the XIDs

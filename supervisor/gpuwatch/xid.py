@@ -1,6 +1,6 @@
 """Maps an XID error to an action: the driver's recovery action, then a table, then settings. PURE.
 
-An XID is the number of a fault that the NVIDIA driver tells. One fault tells many: a burst is judged as
+An XID is the number of a fault that the NVIDIA driver reports. One fault reports many: a burst is judged as
 one, by the worst in it. Tools disagree on some numbers, so `[devices] xid` may say otherwise.
 Source of the table: NVIDIA's XID catalogue and the tools named in this project's facts.
 """
@@ -19,7 +19,7 @@ ACTIONS = {
     0: "none", 1: "gpu-reset", 2: "node-reboot", 3: "drain-p2p", 4: "drain-and-reset",
     5: "recover-imex-domain", 6: "bus-reset", 7: "system-reboot",
 }  # fmt: skip
-"""Field 230 of NVML: what the driver wants done. An action that nobody listed is told by its number."""
+"""Field 230 of NVML: the action that the driver requires. An unlisted action is reported by its number."""
 
 # One GPU a worker: what peers and whole racks need is not ours to wait for.
 HARMLESS_ACTIONS = frozenset(("none", "drain-p2p", "recover-imex-domain"))
@@ -85,7 +85,7 @@ def action_name(value: Optional[int]) -> Optional[str]:
 
 
 def action_after(xids: Iterable[int]) -> str:
-    """Say what a driver that tells recovery actions wants after these: as the table has it."""
+    """Return the recovery action of a driver that reports one after these XIDs, by the table."""
     needs = {rule.needs for rule in map(TABLE.get, xids) if rule is not None and rule.act is Act.HOLD}
     return "node-reboot" if "reboot" in needs else "gpu-reset" if "reset" in needs else "none"
 
@@ -105,7 +105,7 @@ def judge(
 ) -> Fault:
     """Say what one burst of XIDs asks for.
 
-    A driver that tells recovery actions knows better than any table: where it wants something,
+    A driver's recovery action overrides the table: if it requires an action,
     the device is held, and where it wants nothing, no XID alone holds it, but for the settings.
     `whole` is the GPU of a MIG device: only all of it can be reset.
     """
@@ -128,7 +128,7 @@ def judge(
 
 
 def cure(uuid: str, needs: str) -> str:
-    """Print the command; nobody but a person runs it."""
+    """Return the command as text; only an operator runs it."""
     if needs == "reboot":
         return "Reboot this machine (sudo systemctl reboot); if the fault comes back, have the GPU replaced"
     if needs == "reset":

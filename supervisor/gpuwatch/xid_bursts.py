@@ -9,7 +9,7 @@ from typing import Optional
 from supervisor.contract.wire.messages import Xid
 
 COLLECT_S = 2.0
-XIDS_MOST = 64  # in one burst; a GPU that is going tells hundreds, and mostly the same
+XIDS_MOST = 64  # in one burst; a failing GPU reports hundreds, mostly the same
 
 
 @dataclass

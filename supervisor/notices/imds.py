@@ -103,7 +103,7 @@ def endpoint_of(environ: Mapping[str, str]) -> Endpoint:
 
 
 def is_ec2(root: Path = Path("/")) -> bool:
-    """Say whether firmware or hypervisor call this machine EC2; asks nobody over the network."""
+    """Return whether firmware or hypervisor identify an EC2 machine; sends no request."""
     for name, mark in _FIRMWARE:
         try:
             if mark in (root / name).read_text(encoding="ascii", errors="replace")[:200]:

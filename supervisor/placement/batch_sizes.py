@@ -1,7 +1,7 @@
 """Batch size of a worker, from its device's memory and the model. PURE.
 
 Only profile `fast` shares calls. The size does not change a text; it costs memory, and time
-until a drain is heard. A worker halves it by itself when memory runs out.
+until a drain takes effect. A worker halves it by itself when memory runs out.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def slot_name(gpu: Device, number: int) -> str:
 
 
 def free_name(wanted: str, taken: Iterable[str]) -> str:
-    """Give a slot's name that nobody has: indices shift when a GPU vanishes, slots keep their names."""
+    """Return an unused slot name: indices shift when a GPU vanishes, slots keep their names."""
     known = set(taken)
     if wanted not in known:
         return wanted
@@ -46,7 +46,7 @@ def free_name(wanted: str, taken: Iterable[str]) -> str:
 
 
 def need_bytes(model: str, compute_type: str) -> int:
-    """Estimate what one worker needs of its device; 0 for a model that nobody knows."""
+    """Estimate what one worker needs of its device; 0 for an unknown model."""
     name = model.rstrip("/").rsplit("/", 1)[-1].lower()
     sizes = [size for size in _NEED_GIB if size in name]
     return int(_NEED_GIB[sizes[0]] * _SHARE.get(compute_type, 1.0) * _GIB) if sizes else 0

@@ -45,7 +45,7 @@ class ChildSpec:
     command: Sequence[str]
     environment: Mapping[str, str]
     speaks: tuple[type, ...]  # the messages it may send
-    lock_path: str = ""  # held by the process as long as it, or a child of it, lives
+    lock_path: str = ""  # held while the process or a child of it runs
     hides_memory: bool = False  # its environment is unreadable, so its mark is on the command line too
 
 

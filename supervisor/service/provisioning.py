@@ -257,9 +257,9 @@ class Provisioner:
 
     def _spec(self, place: slot_plan.SlotSpec, path: str) -> ChildSpec:
         model = slot_plan.model_of(self._settings, place)
-        rung = self._pool.memory.limits_of(place.device, model)
-        rows = place.batch_size if rung.rows is None else min(place.batch_size, rung.rows)
-        compute_type = rung.compute_type or place.compute_type
+        limits = self._pool.memory.limits_of(place.device, model)
+        rows = place.batch_size if limits.rows is None else min(place.batch_size, limits.rows)
+        compute_type = limits.compute_type or place.compute_type
         fitted = dataclasses.replace(place, batch_size=rows, compute_type=compute_type)
         used_type = compute_type or slot_plan.compute_type_for(self._settings, place.kind)
         self._pool.will_load(place.name, Load(model, place.kind, used_type))

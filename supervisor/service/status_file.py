@@ -30,11 +30,11 @@ class StatusFile:
     """Decides when the status is written."""
 
     def __init__(
-        self, state: StateDir, picture: Callable[[], dict[str, Any]], lost: Callable[[], None] = lambda: None
+        self, state: StateDir, status: Callable[[], dict[str, Any]], lost: Callable[[], None] = lambda: None
     ) -> None:
         """`lost` is called once when the state directory was removed or replaced; then nothing is written."""
         self._state = state
-        self._picture = picture
+        self._status = status
         self._tell_lost = lost
         self._is_lost = False
         self._looked_at_s = 0.0
@@ -57,10 +57,10 @@ class StatusFile:
             return
         self._written_at_s, self._has_news = now_s, False
         try:
-            picture = self._picture()
+            status = self._status()
             if ended:
-                picture = {**picture, "supervisor": {**picture.get("supervisor", {}), **ended}}
-            self._state.write(STATUS_FILE, picture)
+                status = {**status, "supervisor": {**status.get("supervisor", {}), **ended}}
+            self._state.write(STATUS_FILE, status)
         except OSError as error:
             log.warning(
                 "status file not written", extra={"event": "status-file-not-written", "reason": str(error)}

@@ -11,7 +11,7 @@ from typing import Optional
 
 @dataclass(frozen=True)
 class Device:
-    """One GPU or MIG device as NVML tells it. What is not to be had is None: unknown is an honest state.
+    """One GPU or MIG device as NVML reports it. A value that is not available is None.
 
     A MIG device names its `parent`, whose temperature, power, ECC, recovery action and XIDs are its own too.
     `health` is ok, unknown, sick (the driver wants a reset, say) or lost (it fell off the bus).
@@ -34,7 +34,7 @@ class Device:
     parent: str = ""
     mig_index: Optional[int] = None
     cpus: tuple[int, ...] = ()  # near it; empty: not known
-    cure: str = ""  # of a sick one: what a person may do
+    cure: str = ""  # of an unhealthy one: what an operator can do
     processes: tuple[str, ...] = ()  # "pid name", as far as the driver can be believed: for people only
 
 
@@ -84,7 +84,7 @@ class Fault:
     cure: str = ""
     most_count: int = 0  # hold the device at so many of these within `within_s`; 0: never for that
     within_s: float = 0.0
-    by_hand: bool = False  # only a person ends a hold for this one
+    by_hand: bool = False  # only an operator ends a hold for this fault
 
 
 # --- to gpuwatch --------------------------------------------------------------------

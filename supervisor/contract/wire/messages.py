@@ -51,7 +51,7 @@ class Ending(str, enum.Enum):
     DONE = "done"  # transcript in place, record complete, message gone
     FAILED = "failed"  # the record says FAILED and why
     RELEASED = "released"  # given back to the queue, to be tried again
-    DROPPED = "dropped"  # no longer ours: lease lost, or somebody finished it
+    DROPPED = "dropped"  # no longer ours: lease lost, or another worker finished it
 
 
 # --- from every child ---------------------------------------------------------------
@@ -105,7 +105,7 @@ class QueueState:
     """The number of messages in the queue, if known, and of jobs in flight in the broker."""
 
     waiting: Optional[int]  # visible in the queue
-    in_flight: Optional[int]  # received by somebody and not yet deleted
+    in_flight: Optional[int]  # received by a consumer and not yet deleted
     fetching: int  # received by this broker, not yet Ready
 
 
@@ -114,7 +114,7 @@ class Trouble:
     """Something outside does not answer. Sent once when it begins and once, with an
     empty `detail`, when it is over."""
 
-    where: str  # queue, table, audio, transcripts, spool; settings: what a person must correct
+    where: str  # queue, table, audio, transcripts, spool; settings: what an operator must correct
     detail: str
 
 
