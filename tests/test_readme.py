@@ -10,6 +10,7 @@ import pytest
 from supervisor.cli.arguments import parser
 from supervisor.contract.exits import Exit
 from supervisor.settings.load import ENVIRONMENT
+from tests.test_rooms import MAY_IMPORT
 
 TOP = Path(__file__).resolve().parent.parent
 README = (TOP / "README.md").read_text(encoding="utf-8")
@@ -53,6 +54,16 @@ def test_every_file_that_is_named_is_there() -> None:
     missing = [word for word in sorted(named - NOT_HERE) if not _is_there(word)]
 
     assert missing == []
+
+
+def test_every_room_is_listed_under_developing() -> None:
+    table = README.partition("\n## Developing\n")[2]
+
+    assert [room for room in MAY_IMPORT if room != "supervisor" and f"`{room}/`" not in table] == []
+
+
+def test_the_pages_that_explain_the_code_are_named() -> None:
+    assert {"docs/architecture.md", "docs/glossary.md", "docs/decisions/"} <= set(CODE)
 
 
 def _is_there(word: str) -> bool:
