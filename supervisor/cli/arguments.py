@@ -57,7 +57,7 @@ def _verb(
         epilog=f"examples:\n{shown}\n\n{_EXITS}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verb.add_argument("--config", metavar="FILE", help="settings file; default: ./config.toml, if it exists")
+    verb.add_argument("--config", metavar="FILE", help="settings file (./config.toml, if it exists)")
     return verb
 
 
@@ -74,7 +74,7 @@ def _service_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
         "--fake-gpus",
         type=int,
         metavar="N",
-        help="simulate N GPUs whose workers compute on the CPU, to try settings; `drill gpu` makes them fail",
+        help="simulate N GPUs whose workers compute on the CPU, for tests; `drill gpu` makes them fail",
     )
     demo = _verb(
         verbs,
@@ -83,10 +83,12 @@ def _service_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
         "rem-supervisor demo\nWHISPER_MODEL=base rem-supervisor demo --output /tmp/demo",
     )
     demo.add_argument(
-        "--output", metavar="DIR", default="demo-output", help="where transcripts go (./demo-output)"
+        "--output", metavar="DIR", default="demo-output", help="folder for the transcripts (./demo-output)"
     )
     demo.add_argument(
-        "--keep", action="store_true", help="keep the demo's state directory and log, and say where"
+        "--keep",
+        action="store_true",
+        help="keep the demo's state directory and log, and print where they are",
     )
 
 
@@ -94,30 +96,34 @@ def _job_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     submit = _verb(
         verbs,
         "submit",
-        "put recordings into the queue; --wait waits for their transcripts",
+        "add recordings to the queue; with --wait, wait for their transcripts",
         """rem-supervisor submit meeting.mp3
         rem-supervisor submit *.wav --wait --format srt --output subtitles/
         rem-supervisor submit note.wav --wait --format json | jq .fullText""",
     )
-    submit.add_argument("files", nargs="+", metavar="FILE", help="audio in any usual format")
+    submit.add_argument("files", nargs="+", metavar="FILE", help="audio file in any common format")
     submit.add_argument(
-        "--wait", action="store_true", help="show progress, then print or write the transcripts"
+        "--wait",
+        action="store_true",
+        help="show progress, then print the transcripts or write them to --output",
     )
     submit.add_argument(
-        "--format", choices=TRANSCRIPT_FORMATS, help="what to print or write after --wait (txt)"
+        "--format", choices=TRANSCRIPT_FORMATS, help="format of the transcripts with --wait (txt)"
     )
-    submit.add_argument("--output", metavar="DIR", help="write DIR/<name>.<format> instead of printing")
-    submit.add_argument("--language", metavar="XX", help="the language spoken, as en or de (detected)")
+    submit.add_argument(
+        "--output", metavar="DIR", help="write transcripts to DIR/<name>.<format> instead of stdout"
+    )
+    submit.add_argument("--language", metavar="XX", help="language spoken, such as en or de (detected)")
     submit.add_argument(
         "--option",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="for these recordings alone, by faster-whisper's name: task=translate, beam_size=1, "
-        "word_timestamps=true, vad_parameters.threshold=0.3 (may be repeated)",
+        help="option for these recordings only, by faster-whisper's name: task=translate, beam_size=1, "
+        "word_timestamps=true, vad_parameters.threshold=0.3; may be repeated",
     )
     submit.add_argument(
-        "--force", action="store_true", help="transcribe files again that have a transcript already"
+        "--force", action="store_true", help="transcribe again files that already have a transcript"
     )
     jobs = _verb(
         verbs,
@@ -137,7 +143,7 @@ def _job_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
         "jobs",
         nargs="*",
         metavar="JOB",
-        help=f"ids as `jobs --failed` shows them; {_IDS_WITH_A_DASH}",
+        help=f"ids that `jobs --failed` shows; {_IDS_WITH_A_DASH}",
     )
     redrive.add_argument("--all", action="store_true", help="redrive every failed job")
 
@@ -154,7 +160,7 @@ def _control_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     drain = _verb(
         verbs,
         "drain",
-        "let slots, or the whole service, finish or suspend their jobs and accept no more",
+        "stop accepting jobs on slots or the whole service; running jobs are finished or suspended",
         "rem-supervisor drain\nrem-supervisor drain gpu0 --deadline 60",
     )
     drain.add_argument("slots", nargs="*", metavar="SLOT", help="default: all slots")
@@ -162,8 +168,8 @@ def _control_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
         "--deadline",
         type=_seconds,
         metavar="S",
-        help="jobs that can't be finished in S seconds are suspended and returned to the queue at once "
-        "([supervisor] drain_s); with less than 5, workers are killed",
+        help="jobs that can't be finished within S seconds are suspended and returned to the queue at once "
+        "([supervisor] drain_s); below 5, workers are killed",
     )
     resume = _verb(
         verbs,
@@ -173,11 +179,14 @@ def _control_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     )
     resume.add_argument("slots", nargs="*", metavar="SLOT", help="default: all slots")
     for name, says in (
-        ("restart", "restart a slot once its jobs are finished, or suspended and continued elsewhere"),
-        ("release", "let a held slot try again, and say whether it starts"),
+        (
+            "restart",
+            "restart a slot's worker after its jobs are finished, or suspended to continue elsewhere",
+        ),
+        ("release", "retry a held slot and say whether it starts"),
     ):
         verb = _verb(verbs, name, says, f"rem-supervisor {name} gpu0")
-        verb.add_argument("slot", metavar="SLOT", help="as `status` names it")
+        verb.add_argument("slot", metavar="SLOT", help="name of a slot, as shown by `status`")
     _verb(verbs, "reload", "reload settings without interrupting jobs", "rem-supervisor reload")
 
 
@@ -206,13 +215,13 @@ def _drill_verb(verbs: _Verbs[argparse.ArgumentParser]) -> None:
         metavar="S",
         dest="in_s",
         default=120.0,
-        help="for spot: seconds until the interruption (120); with less than 5, workers are killed at once",
+        help="for spot: seconds until the interruption (120); below 5, workers are killed at once",
     )
     drill.add_argument(
         "--action",
         choices=("terminate", "stop", "hibernate"),
         default="terminate",
-        help="for spot (terminate)",
+        help="for spot: what EC2 does to the instance (terminate)",
     )
     drill.add_argument(
         "--serve",
@@ -233,7 +242,10 @@ def _gpu_drill(drill: argparse.ArgumentParser) -> None:
     drill.add_argument("slot", nargs="?", metavar="SLOT", help="for gpu: the slot whose GPU fails")
     drill.add_argument("--xid", type=int, metavar="N", help="for gpu: simulate this XID error")
     drill.add_argument(
-        "--recovery-action", metavar="A", choices=RECOVERY_ACTIONS, help="for gpu: %(choices)s"
+        "--recovery-action",
+        metavar="A",
+        choices=RECOVERY_ACTIONS,
+        help="for gpu: simulate this recovery action: %(choices)s",
     )
     drill.add_argument(
         "--held-bytes", type=int, metavar="N", help="for gpu: keep N bytes of GPU memory allocated"
@@ -263,7 +275,7 @@ def _insight_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
     _verb(
         verbs,
         "config",
-        "show the settings in force and where each came from",
+        "show the settings in effect and where each came from",
         "rem-supervisor config\nrem-supervisor config --config /etc/rem-supervisor/config.toml",
     )
 

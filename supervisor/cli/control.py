@@ -101,7 +101,7 @@ def _load(config: Optional[str]) -> Settings:
 
 def _show(found: Any, as_json: bool) -> int:
     if not isinstance(found, dict):
-        raise CommandFailed("the supervisor answered without a status: is it another version?")
+        raise CommandFailed("the supervisor's reply has no status; it may be another version")
     if as_json:
         print(json.dumps(found), flush=True)
     else:

@@ -27,8 +27,8 @@ def drill(args: argparse.Namespace) -> int:
         return drill_gpu(args)
     if args.slot is not None:
         raise CommandFailed(
-            f"drill {args.kind} concerns the whole machine and takes no slot; drill gpu {args.slot} --xid 79 "
-            f"lets its GPU fail, drain {args.slot} drains it alone",
+            f"drill {args.kind} applies to the whole machine and takes no slot. To make a slot's GPU fail: "
+            f"drill gpu {args.slot} --xid 79. To drain one slot: drain {args.slot}",
             Exit.USAGE,
         )
     if args.serve is not None:
@@ -47,9 +47,9 @@ def _serve(args: argparse.Namespace) -> int:
         raise CommandFailed(f"port {args.serve} of 127.0.0.1 can't be used: {error.strerror}") from error
     with fake:
         print(f"AWS_EC2_METADATA_SERVICE_ENDPOINT={fake.endpoint}", flush=True)
-        print("Start the service with this name set; Ctrl-C ends the imitation.", flush=True)
+        print("Start the service with this variable set. Ctrl-C stops the mock service.", flush=True)
         forever = threading.Event()
         forever.wait(args.after)
-        print(f"telling from now on: {fake.tell(Kind(args.kind), args.action, args.in_s)}", flush=True)
+        print(f"notice published: {fake.tell(Kind(args.kind), args.action, args.in_s)}", flush=True)
         while True:
             forever.wait(3_600)

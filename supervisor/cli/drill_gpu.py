@@ -44,10 +44,10 @@ def drill_gpu(args: argparse.Namespace) -> int:
 def told(script: dict[str, Any], args: argparse.Namespace) -> str:
     """Say what the GPU does from now on."""
     if args.heal:
-        return "is well again"
+        return "is healthy again"
     what = [f"reports XID {args.xid}"] if args.xid is not None else []
     if script.get("recovery_action"):
-        what.append(f"has a driver that asks for {script['recovery_action']}")
+        what.append(f"reports recovery action {script['recovery_action']}")
     if script.get("held_bytes"):
         what.append(f"keeps {script['held_bytes']} bytes allocated")
     if args.hang is not None:
@@ -94,7 +94,9 @@ def write_scripts(path: Path, scripts: dict[str, Any]) -> None:
 def _index_of(status: dict[str, Any], slot: Any) -> int:
     supervisor = status.get("supervisor") or {}
     if not supervisor.get("fake_gpus"):
-        raise CommandFailed("only simulated GPUs fail on demand: start the service with run --fake-gpus N")
+        raise CommandFailed(
+            "only simulated GPUs can fail on demand: start the service with run --fake-gpus N"
+        )
     devices = {one.get("name"): one.get("device") or {} for one in status.get("slots", [])}
     index = devices.get(slot, {}).get("index")
     if index is None:

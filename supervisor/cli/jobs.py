@@ -35,7 +35,7 @@ def jobs(args: argparse.Namespace) -> int:
         if not args.json:
             print(queue_line(queue, len(listed)))
     elif queue is not None:
-        raise CommandFailed(f"the queue can't be asked: {printable(queue.get('reason'))}", code)
+        raise CommandFailed(f"the queue can't be read: {printable(queue.get('reason'))}", code)
     return Exit.OK
 
 
@@ -49,7 +49,7 @@ def queue_line(queue: Mapping[str, Any], listed_count: int) -> str:
 def redrive(args: argparse.Namespace) -> int:
     """Put failed jobs back; exit 1 where one of them could not be."""
     if bool(args.jobs) == args.all:
-        raise CommandFailed("name jobs to redrive, or --all for every failed one", Exit.USAGE)
+        raise CommandFailed("name the jobs to redrive, or use --all for every failed job", Exit.USAGE)
     found, _ = _ask_broker(args.config, "redrive", {"all": args.all, "ids": args.jobs})
     if not found:
         print("nothing to redrive")

@@ -30,9 +30,11 @@ _ONE_RECORDING = ("srt", "vtt", "tsv")  # forms whose times begin at 0: two behi
 def submit(args: argparse.Namespace) -> int:
     """Enqueue files; exit 1 where any of them was refused or failed."""
     if not args.wait and (args.format or args.output):
-        raise CommandFailed("--format and --output say what to do with a transcript: add --wait", Exit.USAGE)
+        raise CommandFailed("--format and --output apply to transcripts: add --wait", Exit.USAGE)
     if args.format in _ONE_RECORDING and len(args.files) > 1 and not args.output:
-        sentence = f"--format {args.format} holds one recording: add --output DIR for several files"
+        sentence = (
+            f"--format {args.format} allows one recording on stdout: add --output DIR for several files"
+        )
         raise CommandFailed(sentence, Exit.USAGE)
     options = asked_options(args.option)
     wrong_language = language_mistake(args.language) if args.language else None
@@ -59,7 +61,7 @@ def asked_options(pairs: Sequence[str]) -> str:
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
-            raise CommandFailed(f"--option {pair}: write NAME=VALUE, as beam_size=1", Exit.USAGE)
+            raise CommandFailed(f"--option {pair}: expected NAME=VALUE, such as beam_size=1", Exit.USAGE)
         table, dot, key = name.partition(".")
         try:
             value = json.loads(text)
@@ -67,7 +69,7 @@ def asked_options(pairs: Sequence[str]) -> str:
             value = text
         inside = asked.setdefault(table, {}) if dot else asked
         if not isinstance(inside, dict):
-            raise CommandFailed(f"--option {pair}: {table} is given as a whole already", Exit.USAGE)
+            raise CommandFailed(f"--option {pair}: {table} is already set as a whole", Exit.USAGE)
         inside[key if dot else name] = value
     try:
         merged(Options(), asked)
@@ -166,7 +168,11 @@ class Following:
             return
         self._told_absence = True
         local = self._loaded.settings.backend.kind == "local"
-        hope = "waiting for one to start (rem-supervisor run)" if local else "waiting for another host's"
+        hope = (
+            "waiting for one to start (rem-supervisor run)"
+            if local
+            else "waiting for a service on another host"
+        )
         self._live.clear()
         print(
             f"no service is running on this host: {hope}; Ctrl-C leaves the jobs queued",

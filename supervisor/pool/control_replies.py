@@ -30,18 +30,19 @@ def of_drain(pool: Pool, names: Sequence[str], within_s: float) -> str:
 
 def of_running_jobs(entries: Sequence[JobEntry], time_s: float, others_go_on: bool = False) -> str:
     """Describe what a deadline means for running jobs: each has a fresh drain decision."""
-    to = "continue on another slot" if others_go_on else "go back to the queue"
+    then = "continued on another slot" if others_go_on else "returned to the queue"
     if not entries:
         return "No job is running."
     if time_s <= 0:
         jobs = _jobs(len(entries))
-        return f"No time is left: workers are killed now; {jobs} to {to} from the last checkpoint."
+        repeated = "Work since the last checkpoint is repeated."
+        return f"No time is left: workers are killed now; {jobs} {then}. {repeated}"
     suspended = sum(entry.drain_choice is DrainChoice.PUT_DOWN for entry in entries)
     parts = []
     if len(entries) > suspended:
         parts.append(f"{_jobs(len(entries) - suspended)} may finish within {time_s:.0f} s")
     if suspended:
-        parts.append(f"{_jobs(suspended)} can't finish in {time_s:.0f} s: suspended now, to {to}")
+        parts.append(f"{_jobs(suspended)} can't finish within {time_s:.0f} s: suspended now and {then}")
     return f"{'; '.join(parts)}."
 
 
@@ -65,11 +66,11 @@ def of_restart(pool: Pool, member: Member, was: sl.SlotState, within_s: float) -
     """Describe when a slot's next worker starts."""
     slot = member.slot
     if was in (sl.SlotState.DRAINING, sl.SlotState.KILLING):
-        return f"{slot.name} is {was.value} already; then it starts again."
+        return f"{slot.name} is already {was.value}; it restarts afterwards."
     entries = _entries(pool, [member])
     if slot.state is sl.SlotState.DRAINING and entries:
         jobs = of_running_jobs(entries, within_s - member.policy.reserve_s, others_go_on=True)
-        return f"{slot.name} restarts once its jobs are through. {jobs}"
+        return f"{slot.name} restarts after its jobs. {jobs}"
     return f"{slot.name} restarts now."
 
 
@@ -85,7 +86,7 @@ def follow(pool: Pool, member: Member) -> dict[str, Any]:
 def of_release(pool: Pool, member: Member) -> str:
     """Report that a slot starts, and what will hold it again."""
     fault = _fault(pool, member)
-    warning = f" {fault} Unless that is over, the slot is held again within seconds." if fault else ""
+    warning = f" {fault} If the fault persists, the slot is held again within seconds." if fault else ""
     return f"{member.slot.name} is released and starts.{warning}"
 
 
@@ -93,10 +94,10 @@ def of_notice(pool: Pool, why: str, left_s: float, unheard: str = "") -> str:
     """Describe what a drill's notice does to this host; `unheard`: why a real one would be ignored."""
     members = pool.workers()
     jobs = of_running_jobs(_entries(pool, members), left_s - _reserve_s(members))
-    note = f"\nA real notice would not be taken up here: {unheard}." if unheard else ""
+    note = f"\nA real notice would not be received here: {unheard}." if unheard else ""
     return (
         f"{why}\n"
-        f"The service is {pool.mode.value} and receives no new job. {jobs}\n"
+        f"The service is {pool.mode.value} and accepts no new job. {jobs}\n"
         f"It stays drained until `rem-supervisor resume`, which ends the drill.{note}"
     )
 
@@ -104,7 +105,7 @@ def of_notice(pool: Pool, why: str, left_s: float, unheard: str = "") -> str:
 def _fault(pool: Pool, member: Member) -> str:
     gpu = by_uuid(pool.devices).get(member.device) if member.device else None
     if member.device and gpu is None:
-        return f"Its GPU {member.device} is not there."
+        return f"Its GPU {member.device} was not found."
     if gpu is None or gpu.health not in ("sick", "lost"):
         return ""
     return _words(gpu)
@@ -112,10 +113,10 @@ def _fault(pool: Pool, member: Member) -> str:
 
 def _words(gpu: m.Device) -> str:
     if gpu.health == "lost":
-        return f"Its GPU {gpu.uuid} does not answer."
+        return f"Its GPU {gpu.uuid} does not respond."
     if gpu.recovery_action not in (None, "none"):
-        return f"The driver still asks for {gpu.recovery_action} of {gpu.uuid}."
-    return f"The driver still reports a fault of {gpu.uuid}."
+        return f"The driver still requests {gpu.recovery_action} for {gpu.uuid}."
+    return f"The driver still reports a fault on {gpu.uuid}."
 
 
 def _entries(pool: Pool, members: Sequence[Member]) -> list[JobEntry]:

@@ -68,7 +68,7 @@ class ControlRequests:
         names = self._names(request)
         drain_s = self._service.loaded.settings.supervisor.drain_s
         within_s = self._seconds(request.get("deadline_s"), drain_s, "deadline_s")
-        self._service.post(ev.DrainSlots(names, clock.now_s() + within_s, "drain asked for"))
+        self._service.post(ev.DrainSlots(names, clock.now_s() + within_s, "drained by operator"))
         return {"text": control_replies.of_drain(self._service.pool, names, within_s)}
 
     def _resume(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -88,12 +88,12 @@ class ControlRequests:
             return again
         if slot.kind == "worker" and slot.state in sl.ALIVE:
             by_s = clock.now_s() + drain_s
-            self._service.post(ev.DrainSlots((slot.name,), by_s, "restart asked for", sl.Next.RESTART))
+            self._service.post(ev.DrainSlots((slot.name,), by_s, "restarted by operator", sl.Next.RESTART))
         else:
-            order = sl.Kill("restart asked for") if slot.state in sl.ALIVE else sl.Begin()
+            order = sl.Kill("restarted by operator") if slot.state in sl.ALIVE else sl.Begin()
             self._service.post(ev.SlotEvent(slot.name, order))
         self._service.create_slots()  # a slot whose model is missing is held again, with the reason
-        self._refuse_if_held(slot.name, f"`rem-supervisor release {slot.name}` lets it try again")
+        self._refuse_if_held(slot.name, f"`rem-supervisor release {slot.name}` retries it")
         return {"text": control_replies.of_restart(pool, pool.members[slot.name], slot.state, drain_s)}
 
     def _model_again(self, slot: sl.Slot) -> Optional[dict[str, Any]]:
@@ -108,14 +108,14 @@ class ControlRequests:
         self._refuse_while_stopping()
         slot = self._slot(request)
         if slot.state is not sl.SlotState.HELD:
-            raise RequestRefused(f"{slot.name} is not held, it is {slot.state.value}")
+            raise RequestRefused(f"{slot.name} is not held; its state is {slot.state.value}")
         self._refuse_unless_running(slot)
         again = self._model_again(slot)
         if again:
             return again
         self._service.post(ev.ReleaseSlot(slot.name))
         self._service.create_slots()
-        self._refuse_if_held(slot.name, "Correct that first")
+        self._refuse_if_held(slot.name, "Fix the cause first")
         pool = self._service.pool
         member = pool.members[slot.name]
         return {
@@ -127,8 +127,8 @@ class ControlRequests:
         mode = self._service.pool.mode
         if slot.kind == "worker" and mode is not ev.Mode.RUNNING:
             raise RequestRefused(
-                f"the service is {mode.value}: {slot.name} would start and get no work. "
-                f"`rem-supervisor resume {slot.name}` starts it and takes work again"
+                f"the service is {mode.value}: {slot.name} would get no jobs. "
+                f"`rem-supervisor resume {slot.name}` starts it and accepts jobs again"
             )
 
     def _refuse_if_held(self, name: str, cure: str) -> None:
@@ -141,7 +141,7 @@ class ControlRequests:
         try:
             return {"text": self._service.reload()}
         except SettingsWrong as error:
-            raise RequestRefused(f"the settings are wrong, the old ones stay in force:\n{error}") from error
+            raise RequestRefused(f"invalid settings; the previous ones stay in effect:\n{error}") from error
 
     def _drill(self, request: dict[str, Any]) -> dict[str, Any]:
         self._refuse_while_stopping()

@@ -34,25 +34,25 @@ def check_aws(settings: Settings) -> Iterator[Problem]:
             "aws.queue_url",
             aws.queue_url,
             url is not None and int(url["port"] or 1) <= _HIGHEST_PORT,
-            "the queue's whole address, as https://sqs.eu-central-1.amazonaws.com/123456789012/my-queue",
+            "the queue's full URL, such as https://sqs.eu-central-1.amazonaws.com/123456789012/my-queue",
         ),
         ("aws.table", aws.table, bool(_TABLE.fullmatch(aws.table)), "the table's name or its ARN"),
     ]
     buckets = [("aws.raw_bucket", aws.raw_bucket), ("aws.transcripts_bucket", aws.transcripts_bucket)]
     buckets += [("aws.allowed_buckets", name) for name in aws.allowed_buckets]
     named += [
-        (key, name, bool(_BUCKET.fullmatch(name)), "the bucket's name alone, without s3:// or a path")
+        (key, name, bool(_BUCKET.fullmatch(name)), "only the bucket's name, without s3:// or a path")
         for key, name in buckets
     ]
     for key, name, fits, write in named:
         if name and not fits:
-            yield key, f"{name[:200]!r} can't be right{_odd_sign(name)}", f"Write {write}"
+            yield key, f"{name[:200]!r} is not valid{_odd_sign(name)}", f"Write {write}"
 
 
 def _odd_sign(name: str) -> str:
     """Name what is often there by accident."""
     if any(sign in "\"'`" for sign in name):
-        return ": it holds quotes, which docker's --env-file keeps"
+        return ": it contains quotes, which docker's --env-file keeps"
     if any(sign.isspace() for sign in name):
-        return ": it holds a blank"
+        return ": it contains a space"
     return ""

@@ -12,7 +12,7 @@ def check_host(settings: Settings) -> Iterator[Problem]:
     """Give every name that this host does not know."""
     group = settings.control.group
     if group and not _has_group(group):
-        cure = f"Create it (groupadd {group}), name another, or leave it empty for this user alone"
+        cure = f"Create it (groupadd {group}), name another, or leave it empty to allow this user only"
         yield "control.group", f"there is no group {group!r} on this host", cure
 
 

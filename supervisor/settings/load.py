@@ -169,7 +169,7 @@ def _typed_all(found: Mapping[str, FoundSetting], mistakes: list[Mistake]) -> di
         try:
             values[key] = typed(one, kind)
         except ValueError as error:
-            mistakes.append(Mistake(one.source, one.name, str(error), "Correct it or leave it out"))
+            mistakes.append(Mistake(one.source, one.name, str(error), "Correct or remove it"))
     return values
 
 

@@ -32,11 +32,11 @@ def check_models(settings: Settings, for_workers: bool = True) -> Iterator[Probl
     english = [m for m in (transcription.model, *settings.devices.model.values()) if is_english_only(m)]
     if not english:
         return
-    cure = f"Leave it out, or choose a model that knows other languages, as {english[0][: -len('.en')]}"
+    cure = f"Remove it, or choose a multilingual model such as {english[0][: -len('.en')]}"
     if transcription.language not in ("", "en"):
-        yield "transcription.language", f"model {english[0]} knows English alone", cure
+        yield "transcription.language", f"model {english[0]} supports English only", cure
     if transcription.task == "translate":
-        yield "transcription.task", f"model {english[0]} knows English alone, and can't translate", cure
+        yield "transcription.task", f"model {english[0]} supports English only and can't translate", cure
 
 
 def _wrong_model(model: str) -> Optional[tuple[str, str]]:
@@ -47,7 +47,7 @@ def _wrong_model(model: str) -> Optional[tuple[str, str]]:
         if model and Path(model).expanduser().is_dir():
             return None
     except PermissionError:
-        return f"this user may not look into {model}", "Let the service's user read the folder"
+        return f"this user can't read {model}", "Give the service's user read access to the folder"
     except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, or a user who does not exist
         pass
     if is_folder(model):

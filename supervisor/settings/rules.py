@@ -93,14 +93,14 @@ def _check_choices(settings: Settings) -> Iterator[Problem]:
     for key, choices in CHOICES.items():
         value = _value(settings, key)
         if value not in choices:
-            yield key, f"{value!r} is not known", f"Write one of: {', '.join(choices)}"
+            yield key, f"{value!r} is not a valid value", f"Write one of: {', '.join(choices)}"
 
 
 def _check_bounds(settings: Settings) -> Iterator[Problem]:
     for key, (low, high) in BOUNDS.items():
         value = _value(settings, key)
         if not isinstance(value, (int, float)) or not low <= value <= high:
-            yield key, f"{value} is out of bounds", f"Write a number from {low} to {high}"
+            yield key, f"{value} is out of range", f"Write a number from {low} to {high}"
 
 
 def _check_backend(settings: Settings) -> Iterator[Problem]:
@@ -130,20 +130,24 @@ def _check_devices(settings: Settings) -> Iterator[Problem]:
     if on_cpu and not runs_on_cpu(compute):
         yield (
             "transcription.compute_type",
-            f"{compute} can't be computed on the CPU",
+            f"{compute} is not supported on the CPU",
             f"Write auto, int8 or float32 (WHISPER_COMPUTE_TYPE), or {way_out}",
         )
     for device, kind in devices.compute_type.items():
         if kind not in CHOICES["transcription.compute_type"]:
             choices = ", ".join(CHOICES["transcription.compute_type"])
-            yield "devices.compute_type", f"{kind!r} of {device} is not known", f"Write one of: {choices}"
+            yield (
+                "devices.compute_type",
+                f"{kind!r} of {device} is not a valid value",
+                f"Write one of: {choices}",
+            )
         elif on_cpu and not runs_on_cpu(kind):
-            yield "devices.compute_type", f"{kind} of {device} can't be computed on the CPU", "Leave it out"
+            yield "devices.compute_type", f"{kind} of {device} is not supported on the CPU", "Remove it"
     for xid, act in devices.xid.items():
         if not xid.isdigit() or act not in XID_ACTS:
             yield (
                 "devices.xid",
-                f"{xid} = {act!r} makes no sense",
+                f"{xid} = {act!r} is not valid",
                 f"Write a number and one of: {', '.join(XID_ACTS)}",
             )
 
@@ -155,13 +159,13 @@ def _check_transcription(settings: Settings) -> Iterator[Problem]:
     for name, what in mistakes(default_options(settings.transcription)):
         wrong, _, cure = what.partition(". ")
         key = f"transcription.{_SETTING_OF.get(name, name)}"
-        yield key, wrong, cure or "Correct it or leave it out"
+        yield key, wrong, cure or "Correct or remove it"
 
 
 def _check_spool(settings: Settings) -> Iterator[Problem]:
     if settings.spool.max_file_bytes > settings.spool.limit_bytes:
         yield (
             "spool.max_file_bytes",
-            "is larger than spool.limit_bytes: such a file could never be fetched",
+            "is larger than spool.limit_bytes: a file of that size could never be downloaded",
             f"Set it to {settings.spool.limit_bytes} or less, or raise spool.limit_bytes",
         )

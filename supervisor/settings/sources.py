@@ -64,7 +64,7 @@ def _read_toml(path: Path, must_exist: bool, tell: Tell) -> dict[str, Any]:
         tables = _toml_reader().loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         if must_exist:
-            cure = "Name a file that exists or leave --config out"
+            cure = "Name an existing file, or omit --config"
             tell(str(path), "--config", "there is no such file", cure)
         return {}
     except OSError as error:
@@ -117,8 +117,8 @@ def _read_dotenv(path: Path, tell: Tell) -> dict[str, str]:
         name, equals, value = line.partition("=")
         name = re.sub(r"^export\s+", "", name).strip()
         if not equals or not name.isidentifier():
-            cure = "Correct the line or put # before it"
-            tell(str(path), f"line {number}", "not of the form NAME=value", cure)
+            cure = "Correct the line, or comment it out with #"
+            tell(str(path), f"line {number}", "expected NAME=value", cure)
             continue
         values[name] = _unquoted(value.strip())
     return values

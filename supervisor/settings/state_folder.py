@@ -24,7 +24,7 @@ def state_dir(given: str, environ: Mapping[str, str]) -> str:
     try:
         return str(Path(chosen).expanduser().absolute())
     except RuntimeError:  # no such user: seen in containers with a made-up uid
-        raise NoHome(f"{chosen} has no meaning for this user, who has no home") from None
+        raise NoHome(f"{chosen} can't be resolved: this user has no home directory") from None
 
 
 def of_command(config: Optional[str], environ: Mapping[str, str]) -> Optional[str]:

@@ -16,9 +16,9 @@ LIST, NUMBERS, MAPPING = (
     dict[str, str],
 )  # the types of settings that are more than one value
 _EXPECTED: Mapping[Any, str] = {
-    int: "a whole number", float: "a number", str: "a text in quotes", bool: "true or false",
-    LIST: "a list of texts in quotes", NUMBERS: "a list of numbers",
-    MAPPING: 'a table of texts, as { NAME = "text" }',
+    int: "an integer", float: "a number", str: "a string in quotes", bool: "true or false",
+    LIST: "a list of strings in quotes", NUMBERS: "a list of numbers",
+    MAPPING: 'a table of strings, such as { NAME = "text" }',
 }  # fmt: skip
 
 

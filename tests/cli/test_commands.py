@@ -169,7 +169,7 @@ def test_a_status_that_is_none_is_an_error_and_no_traceback(
     answering(reply)
 
     assert main(["status"]) == 1
-    assert "without a status" in capsys.readouterr().err
+    assert "has no status" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -195,10 +195,10 @@ def test_orders_reach_the_supervisor_and_its_answer_the_person(
 
 
 def test_a_refused_order_exits_with_1(answering: Answering, capsys: pytest.CaptureFixture[str]) -> None:
-    answering({"ok": False, "error": "gpu0 is not held, it is ready"})
+    answering({"ok": False, "error": "gpu0 is not held; its state is ready"})
 
     assert main(["release", "gpu0"]) == 1
-    assert capsys.readouterr().err == "rem-supervisor: gpu0 is not held, it is ready\n"
+    assert capsys.readouterr().err == "rem-supervisor: gpu0 is not held; its state is ready\n"
 
 
 def test_config_says_where_each_setting_came_from(

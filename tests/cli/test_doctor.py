@@ -45,7 +45,7 @@ def test_supervisord_in_the_same_environment_is_a_clash_with_a_cure(tmp_path: Pa
 
     assert (alone.state, beside.state) == ("ok", "fail")
     assert "supervisord" in beside.detail
-    assert "environment of its own" in beside.cure
+    assert "a separate environment" in beside.cure
 
 
 def test_a_state_directory_that_could_be_made_is_well(tmp_path: Path) -> None:
@@ -123,8 +123,8 @@ def test_a_child_that_hangs_is_a_failure_and_gone_afterwards(tmp_path: Path) -> 
     [
         ("print(LINE); raise ValueError('no such region')", "no such region"),  # exit 1, with a traceback
         ("print(LINE); import os; os.kill(os.getpid(), 9)", "killed by SIGKILL"),
-        ("print(LINE); raise SystemExit(1)", "broke off"),  # a failure that it does not name
-        ("pass", "nothing to say"),
+        ("print(LINE); raise SystemExit(1)", "stopped early"),  # a failure that it does not name
+        ("pass", "reported nothing"),
     ],
 )
 def test_a_check_that_breaks_off_halfway_is_a_failure(tmp_path: Path, program: str, says: str) -> None:
@@ -136,7 +136,7 @@ def test_a_check_that_breaks_off_halfway_is_a_failure(tmp_path: Path, program: s
 
     assert found[-1].state == "fail"
     assert says in found[-1].detail
-    assert "Not everything was checked" in found[-1].cure
+    assert "Some checks did not run" in found[-1].cure
 
 
 def test_a_search_for_the_model_that_ends_without_an_answer_is_a_failure(tmp_path: Path) -> None:
@@ -197,4 +197,4 @@ def test_a_model_that_is_not_here_is_looked_for_and_not_fetched(
 
     findings = {f["check"]: f for f in map(json.loads, capsys.readouterr().out.splitlines())}
     assert findings["model"]["state"] == "warn"
-    assert "run fetches it from http://127.0.0.1:9" in findings["model"]["detail"]
+    assert "the service downloads it from http://127.0.0.1:9" in findings["model"]["detail"]

@@ -28,7 +28,7 @@ def finding(endpoint: str, **settings: str) -> Finding:
 
 def test_a_service_that_answers_is_well(fake: FakeImds) -> None:
     assert finding(fake.endpoint) == Finding(
-        "notices", "ok", "the metadata service answers, and tells of nothing"
+        "notices", "ok", "the metadata service responds; no notice is active"
     )
 
 
@@ -37,8 +37,8 @@ def test_where_nobody_is_asked_the_reason_is_told(monkeypatch: pytest.MonkeyPatc
 
     elsewhere, switched_off, misspelt = finding(""), finding("", enabled="off"), finding("ftp://x")
 
-    assert (elsewhere.state, elsewhere.detail) == ("ok", "not watched: this is not an EC2 instance")
-    assert (switched_off.state, switched_off.detail) == ("ok", "not watched: [notices] enabled = off")
+    assert (elsewhere.state, elsewhere.detail) == ("ok", "not monitored: this is not an EC2 instance")
+    assert (switched_off.state, switched_off.detail) == ("ok", "not monitored: [notices] enabled = off")
     assert misspelt.state == "warn"
     assert "http://HOST:PORT" in misspelt.detail
 

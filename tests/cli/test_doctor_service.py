@@ -92,7 +92,11 @@ def test_a_held_slot_is_a_failure_with_what_to_do(status_of: Make, worker: Make)
 
     (found,) = states(status_of(slots=slots))
 
-    assert found == ("fail", "gpu1 is held: XID 79. Reboot", "Correct that; then rem-supervisor release gpu1")
+    assert found == (
+        "fail",
+        "gpu1 is held: XID 79. Reboot",
+        "Fix the cause, then run rem-supervisor release gpu1",
+    )
 
 
 def test_slots_that_share_a_reason_are_one_failure(status_of: Make, worker: Make) -> None:
@@ -102,31 +106,31 @@ def test_slots_that_share_a_reason_are_one_failure(status_of: Make, worker: Make
     (found,) = states(status_of(slots=slots))
 
     assert found[1] == "gpu0, gpu1, gpu2 are held: no model"
-    assert found[2] == "Correct that; then run rem-supervisor release for each of them: gpu0, gpu1, gpu2"
+    assert found[2] == "Fix the cause, then run rem-supervisor release for each of them: gpu0, gpu1, gpu2"
 
 
 def test_a_slot_that_somebody_drained_is_a_warning(status_of: Make, worker: Make) -> None:
     """The service "runs", with one of two GPUs at rest since yesterday's drain."""
-    slots = [worker(), worker(name="gpu1", state="stopped", reason="drain asked for", has_started=True)]
+    slots = [worker(), worker(name="gpu1", state="stopped", reason="drained by operator", has_started=True)]
 
     running, drained = states(status_of(slots=slots))
 
     assert running[:2] == ("ok", "running, pid 4242")
     assert drained == (
         "warn",
-        "gpu1 is stopped: drain asked for",
+        "gpu1 is stopped: drained by operator",
         "rem-supervisor resume gpu1 starts it again",
     )
 
 
 def test_a_drained_service_is_a_warning_that_says_how_to_go_on(status_of: Make) -> None:
-    supervisor = {**status_of()["supervisor"], "state": "drained", "reason": "drain asked for"}
+    supervisor = {**status_of()["supervisor"], "state": "drained", "reason": "drained by operator"}
 
     (found,) = states(status_of(supervisor=supervisor, slots=[]))
 
     assert found == (
         "warn",
-        "drained, pid 4242; accepts no jobs: drain asked for",
+        "drained, pid 4242; accepts no jobs: drained by operator",
         "rem-supervisor resume accepts jobs again",
     )
 
@@ -164,7 +168,10 @@ def test_the_running_services_settings_are_judged_and_differences_named(
 
     assert judged is not None
     assert (judged.settings, judged.aws_environment) == (own, {"AWS_PROFILE": "work"})
-    assert "transcription.model is 'small' (config.toml) there and 'base' (environment) here" in found.detail
+    assert (
+        "transcription.model is 'small' (config.toml) in the service and 'base' (environment) in this shell"
+        in found.detail
+    )
     assert (found.check, found.state) == ("settings", "warn")
 
 

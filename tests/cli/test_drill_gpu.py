@@ -124,5 +124,5 @@ def test_real_gpus_do_not_fail_on_demand(
     answering({"ok": True, "status": status_of()})
 
     assert main.main(["drill", "gpu", "gpu0", "--xid", "79"]) == 1
-    assert "only simulated GPUs fail on demand" in capsys.readouterr().err
+    assert "only simulated GPUs can fail on demand" in capsys.readouterr().err
     assert not (state_dir / "fake-gpus.json").exists()

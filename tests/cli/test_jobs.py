@@ -85,4 +85,4 @@ def test_jobs_without_credentials_lists_what_it_knows_and_fails(
     shown = capsys.readouterr()
     assert code == 78
     assert "one" in shown.out
-    assert "the queue can't be asked: AWS_PROFILE names the profile 'nobody'" in shown.err
+    assert "the queue can't be read: AWS_PROFILE names the profile 'nobody'" in shown.err

@@ -23,7 +23,7 @@ def test_supervisords_record_in_any_folder_of_the_path_is_a_clash(tmp_path: Path
 
     assert said is not None
     assert f"is installed in {tmp_path} " in said
-    assert "environment of its own" in said
+    assert "a separate environment" in said
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_other_peoples_jobs_are_not_ours_to_show() -> None:
     progress.queued("j1", "a.wav")
 
     assert progress.seen(running("somebody-elses", 0.5)) == []
-    assert progress.picture() == [f"{'a.wav':<34} in line"]
+    assert progress.picture() == [f"{'a.wav':<34} waiting"]
 
 
 def test_the_picture_shows_begun_ones_first_and_drops_what_is_through() -> None:
@@ -51,7 +51,7 @@ def test_the_picture_shows_begun_ones_first_and_drops_what_is_through() -> None:
     picture = progress.picture()
 
     assert picture[0] == f"{'8.wav':<34} [############............]  50 % of 1:00"
-    assert picture[-1] == "... and 2 more in line"
+    assert picture[-1] == "... and 2 more waiting"
     assert not any(line.startswith("0.wav") for line in picture)
 
 
@@ -153,7 +153,7 @@ def test_a_file_in_place_of_the_folder_is_told_in_words(tmp_path: Path) -> None:
 
     with pytest.raises(CommandFailed, match=r"bad\.toml is a file\. Name a folder"):
         ResultFolder(str(tmp_path / "bad.toml"))
-    with pytest.raises(CommandFailed, match=r"can't be made: Not a directory"):
+    with pytest.raises(CommandFailed, match=r"can't be created: Not a directory"):
         ResultFolder(str(tmp_path / "bad.toml" / "below"))
 
 

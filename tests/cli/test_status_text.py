@@ -62,7 +62,7 @@ def test_each_further_fault_has_a_line_of_its_own_at_the_head(status_of: Make, w
     lines = status_text(status_of(supervisor=supervisor, slots=[worker(state="held")])).splitlines()
 
     assert lines[:2] == ["rem-supervisor degraded: cpu0 is held", "degraded: table: AccessDenied"]
-    assert lines[-1] == "trouble: table (for 1m35s): AccessDenied"
+    assert lines[-1] == "problem: table (for 1m35s): AccessDenied"
 
 
 def test_a_normal_start_is_called_starting(status_of: Make, worker: Make) -> None:
@@ -132,7 +132,7 @@ def test_a_notice_that_is_over_says_so_and_a_strange_one_breaks_nothing(status_o
 def test_what_does_not_answer_outside_is_told(status_of: Make) -> None:
     supervisor = {"state": "running", "troubles": {"queue": "throttled"}}
 
-    assert "trouble: queue: throttled" in status_text(status_of(supervisor=supervisor))
+    assert "problem: queue: throttled" in status_text(status_of(supervisor=supervisor))
 
 
 def test_text_from_the_queue_cannot_steer_the_terminal(status_of: Make, worker: Make) -> None:

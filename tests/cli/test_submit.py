@@ -76,7 +76,7 @@ def test_submitting_does_not_wait_and_prints_an_id_for_each_file(capsys: pytest.
     [
         ("beam_size=0", "--option beam_size: 0 is not within 1 and 32"),
         ("beem=1", "--option beem: unknown; known are language"),
-        ("task", "write NAME=VALUE"),
+        ("task", "expected NAME=VALUE"),
         ("vad_parameters.threshold=2", "--option vad_parameters.threshold:"),
         ("beam_size=five", "--option beam_size: must be an integer"),
         ("language=german", "--option language: 'german' is not a language of Whisper. Did you mean de?"),

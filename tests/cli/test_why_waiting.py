@@ -39,10 +39,11 @@ def test_the_first_seconds_of_a_start_are_not_worth_a_word(status_of: Make, work
 
 
 def test_a_drained_service_says_how_to_go_on(status_of: Make) -> None:
-    drained = {"state": "drained", "reason": "drain asked for"}
+    drained = {"state": "drained", "reason": "drained by operator"}
 
     assert why_waiting(status_of(supervisor=drained)) == (
-        f"The service is drained (drain asked for) and accepts no jobs until rem-supervisor resume. {LEAVE}"
+        "The service is drained (drained by operator) and accepts no jobs until rem-supervisor resume. "
+        f"{LEAVE}"
     )
 
 

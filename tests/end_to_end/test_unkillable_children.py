@@ -41,7 +41,7 @@ def test_a_hanging_watch_that_does_not_die_is_left_behind_reported_and_reaped_wh
             assert (alarm["slot"], alarm["what"]) == (
                 "gpuwatch", f"pid {stuck} does not die after SIGKILL and is left behind",
             )  # fmt: skip
-            assert f"trouble: gpuwatch: pid {stuck} hangs in the driver" in service.command("status").stdout
+            assert f"problem: gpuwatch: pid {stuck} hangs in the driver" in service.command("status").stdout
             assert watch_of(service)["pid"] not in (stuck, None)
             wait_for(lambda: slot(service, "gpu0")["device"]["health"] == "ok", "its figures")
             assert Path(f"/proc/{stuck}").exists()

@@ -148,7 +148,7 @@ class Host:
         self.post(ev.Stop(self.now_s + within_s, "stop (SIGTERM)"))
 
     def drain(self, *names: str, within_s: float = 110.0, next_: sl.Next = sl.Next.REST) -> None:
-        self.post(ev.DrainSlots(names, self.now_s + within_s, "drain asked for", next_))
+        self.post(ev.DrainSlots(names, self.now_s + within_s, "drained by operator", next_))
 
     # --- what tests look at -------------------------------------------------------------
 

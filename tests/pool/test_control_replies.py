@@ -38,7 +38,7 @@ def test_a_drain_says_which_jobs_may_finish_and_which_are_suspended_at_once() ->
     finishing = sum(entry.drain_choice == "finish" for entry in host.pool.jobs.entries.values())
     assert suspended == 1
     assert ("1 running job may finish within 55 s" in reply) == (finishing == 1)
-    assert "1 running job can't finish in 55 s: suspended now, to go back to the queue" in reply
+    assert "1 running job can't finish within 55 s: suspended now and returned to the queue" in reply
 
 
 def test_a_drain_without_any_time_says_that_workers_are_killed() -> None:
@@ -47,7 +47,7 @@ def test_a_drain_without_any_time_says_that_workers_are_killed() -> None:
 
     reply = control_replies.of_drain(host.pool, (), 0)
 
-    assert "No time is left: workers are killed now; 1 running job to go back to the queue" in reply
+    assert "No time is left: workers are killed now; 1 running job returned to the queue. " in reply
     host.run_until(lambda: not host.slot("w0").pid, most_s=1)
 
 
@@ -64,7 +64,7 @@ def test_a_restart_of_a_slot_that_ends_already_says_so() -> None:
     host = Host(workers=1).begin("a", takes_s=60).run(10)
     restart(host, "w0")
 
-    assert restart(host, "w0") == "w0 is draining already; then it starts again."
+    assert restart(host, "w0") == "w0 is already draining; it restarts afterwards."
 
 
 def test_a_release_warns_of_a_fault_that_is_still_there_and_so_it_is_held_again() -> None:
@@ -77,7 +77,7 @@ def test_a_release_warns_of_a_fault_that_is_still_there_and_so_it_is_held_again(
     reply = control_replies.of_release(host.pool, host.pool.members["w0"])
     follow = control_replies.follow(host.pool, host.pool.members["w0"])
 
-    assert "The driver still asks for gpu-reset of GPU-0." in reply
+    assert "The driver still requests gpu-reset for GPU-0." in reply
     assert "held again within seconds" in reply
     host.run_until(lambda: host.state("w0") == "held", most_s=follow["sure_after_s"])
 
@@ -138,5 +138,5 @@ def test_a_drill_says_what_a_real_notice_would_do_here() -> None:
     )
 
     assert heard.splitlines()[0] == "drill: spot terminate at 12:00"
-    assert "would not be taken up" not in heard
-    assert unheard.endswith("A real notice would not be taken up here: [notices] enabled = off.")
+    assert "would not be received" not in heard
+    assert unheard.endswith("A real notice would not be received here: [notices] enabled = off.")

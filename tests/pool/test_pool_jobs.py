@@ -330,7 +330,7 @@ def test_recording_that_stalls_its_worker_is_charged_like_a_crash(how: str) -> N
 def test_restart_by_order_charges_nothing() -> None:
     host = Host(workers=1).begin("a", takes_s=500).run(10)
     for _ in range(5):
-        host.post(ev.SlotEvent("w0", sl.Kill("restart asked for")))
+        host.post(ev.SlotEvent("w0", sl.Kill("restarted by operator")))
         host.run(10)
 
     entry = host.pool.jobs.entries["a"]

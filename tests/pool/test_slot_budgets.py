@@ -202,7 +202,7 @@ def test_start_that_fails_after_the_order_to_stop_ends_in_rest() -> None:
 
 
 def test_kill_that_was_ordered_is_not_a_failure_but_a_broken_link_is() -> None:
-    ordered = ready().take(sl.Kill("restart asked for"), sl.Exited(-9))
+    ordered = ready().take(sl.Kill("restarted by operator"), sl.Exited(-9))
     broken = ready().take(sl.Kill("it sent what is no message", fault=True), sl.Exited(-9))
 
     assert (ordered.state, ordered.slot.failures) == (SlotState.STARTING, 0)

@@ -80,7 +80,7 @@ def test_drain_of_one_slot_names_it_and_leaves_the_other(play: Callable[[Story],
         ({"do": "drain", "deadline_s": True}, "from 0 to 86400"),
         ({"do": "drain", "deadline_s": float("nan")}, "from 0 to 86400"),
         ({"do": "restart", "slot": "w9"}, "there is no slot 'w9'"),
-        ({"do": "release", "slot": "w0"}, "w0 is not held, it is ready"),
+        ({"do": "release", "slot": "w0"}, "w0 is not held; its state is ready"),
         ({"do": "release"}, "there is no slot 'None'"),
     ],
 )
@@ -106,9 +106,7 @@ def test_restart_of_a_working_slot_finishes_its_job_first(play: Callable[[Story]
         (busy,) = stage.host.slots_of("a")
         reply = await (await stage.client()).ask(do="restart", slot=busy)
 
-        assert reply["text"].startswith(
-            f"{busy} restarts once its jobs are through. 1 running job may finish"
-        )
+        assert reply["text"].startswith(f"{busy} restarts after its jobs. 1 running job may finish")
         assert stage.host.run(80).slot(busy).restarts == 1
         assert stage.host.slots_of("a") == [busy]
 
@@ -142,7 +140,7 @@ def test_release_on_a_drained_host_is_refused_with_what_to_do(play: Callable[[St
         reply = await (await stage.client()).ask(do="release", slot="w0")
 
         assert reply["ok"] is False
-        assert "the service is drained: w0 would start and get no work" in reply["error"]
+        assert "the service is drained: w0 would get no jobs" in reply["error"]
 
     play(story)
 

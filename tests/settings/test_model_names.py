@@ -74,7 +74,7 @@ def test_english_model_with_another_language_or_to_translate_is_a_mistake(folder
 
     (mistake,) = folder.mistakes()
 
-    assert "model small.en knows English alone" in mistake
+    assert "model small.en supports English only" in mistake
     assert mistake.endswith("as small")
 
 

@@ -76,16 +76,16 @@ def test_every_mistake_of_every_source_is_told_at_once(folder: Folder) -> None:
     told = folder.mistakes({"transcription.beam_size": 99}, WHISPER_DEVICE="gpu", POLL_INTERVAL="nan")
 
     assert sorted(told) == [
-        ".env: MAX_MESSAGES: 'eleven' is not a whole number. Correct it or leave it out",
-        ".env: line 2: not of the form NAME=value. Correct the line or put # before it",
-        "config.toml: aws.region: '1' is not a text in quotes. Correct it or leave it out",
-        "config.toml: devices.cpu_slots: '2' is not a whole number. Correct it or leave it out",
+        ".env: MAX_MESSAGES: 'eleven' is not an integer. Correct or remove it",
+        ".env: line 2: expected NAME=value. Correct the line, or comment it out with #",
+        "config.toml: aws.region: '1' is not a string in quotes. Correct or remove it",
+        "config.toml: devices.cpu_slots: '2' is not an integer. Correct or remove it",
         "config.toml: devices.cpu_thread: unknown setting. Did you mean devices.cpu_threads?",
-        "config.toml: supervisor.drain_s: 0.0 is out of bounds. Write a number from 1 to 86400",
+        "config.toml: supervisor.drain_s: 0.0 is out of range. Write a number from 1 to 86400",
         "config.toml: transcripton.model: unknown setting. Did you mean transcription.model?",
-        "environment: POLL_INTERVAL: 'nan' is not a number. Correct it or leave it out",
-        "environment: WHISPER_DEVICE: 'gpu' is not known. Write one of: auto, cuda, cpu",
-        "flag: transcription.beam_size: 99 is not within 1 and 32. Correct it or leave it out",
+        "environment: POLL_INTERVAL: 'nan' is not a number. Correct or remove it",
+        "environment: WHISPER_DEVICE: 'gpu' is not a valid value. Write one of: auto, cuda, cpu",
+        "flag: transcription.beam_size: 99 is not within 1 and 32. Correct or remove it",
     ]
 
 
@@ -134,7 +134,7 @@ def test_aws_asked_for_without_any_name_names_all_four(folder: Folder) -> None:
 @pytest.mark.parametrize("compute_type", ["float16", "int8_float16", "bfloat16"])
 def test_half_precision_on_the_cpu_is_refused(folder: Folder, compute_type: str) -> None:
     assert folder.mistakes(WHISPER_DEVICE="cpu", WHISPER_COMPUTE_TYPE=compute_type) == [
-        f"environment: WHISPER_COMPUTE_TYPE: {compute_type} can't be computed on the CPU. "
+        f"environment: WHISPER_COMPUTE_TYPE: {compute_type} is not supported on the CPU. "
         "Write auto, int8 or float32 (WHISPER_COMPUTE_TYPE), or device = auto"
     ]
 
@@ -143,8 +143,8 @@ def test_a_file_limit_above_the_spool_limit_is_refused(folder: Folder) -> None:
     folder.config.write_text("[spool]\nlimit_bytes = 1000000\nmax_file_bytes = 1000001\n")
 
     assert folder.mistakes() == [
-        "config.toml: spool.max_file_bytes: is larger than spool.limit_bytes: such a file could never be "
-        "fetched. Set it to 1000000 or less, or raise spool.limit_bytes"
+        "config.toml: spool.max_file_bytes: is larger than spool.limit_bytes: a file of that size could "
+        "never be downloaded. Set it to 1000000 or less, or raise spool.limit_bytes"
     ]
 
 
@@ -215,7 +215,7 @@ def test_dotenv_lines_that_set_nothing_are_mistakes(folder: Folder, line: str) -
     folder.dotenv.write_text(f"\n{line}\n")
 
     assert folder.mistakes() == [
-        ".env: line 2: not of the form NAME=value. Correct the line or put # before it"
+        ".env: line 2: expected NAME=value. Correct the line, or comment it out with #"
     ]
 
 
@@ -298,7 +298,7 @@ def test_a_user_without_a_home_is_told_to_name_a_state_directory(folder: Folder)
     told = folder.mistakes(REM_STATE_DIR="~no-such-user/state")
 
     assert told == [
-        "environment: REM_STATE_DIR: ~no-such-user/state has no meaning for this user, who has no home. "
+        "environment: REM_STATE_DIR: ~no-such-user/state can't be resolved: this user has no home directory. "
         "Set REM_STATE_DIR to a folder"
     ]
 

@@ -146,8 +146,8 @@ def test_short_hotwords_and_prompt_with_conditioning_give_the_text_of_a_plain_ca
         (replace(FAST, hotwords=NAMES * 12), "hotwords: "),
         (replace(FAST, hotwords=NAMES * 6, initial_prompt=NAMES * 8), "initial_prompt: "),
         (replace(FAST, hotwords="मुझे हिंदी में बात करना पसंद है " * 6), "hotwords: "),
-        (replace(FAST, language="de"), "language: the model knows English alone, not de"),
-        (replace(FAST, task="translate"), "task: the model knows English alone"),
+        (replace(FAST, language="de"), "language: the model supports English only, not de"),
+        (replace(FAST, task="translate"), "task: the model supports English only"),
     ],
 )
 def test_options_that_a_model_can_not_follow_are_named(

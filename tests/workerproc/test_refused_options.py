@@ -32,8 +32,8 @@ def transcript(folder: Path) -> dict[str, Any]:
         ({"initial_prompt": NAMES * 15, "hotwords": NAMES * 8}, "options.initial_prompt: "),
         ({"hotwords": "a \ud83d b"}, "options.hotwords: holds half of a surrogate pair"),
         ({"initial_prompt": "<|endoftext|>"}, "options.initial_prompt: holds <|endoftext|>"),
-        ({"language": "de"}, "options.language: the model knows English alone, not de"),
-        ({"task": "translate"}, "options.task: the model knows English alone"),
+        ({"language": "de"}, "options.language: the model supports English only, not de"),
+        ({"task": "translate"}, "options.task: the model supports English only"),
     ],
 )
 def test_option_that_would_cost_the_text_fails_its_recording_by_name(

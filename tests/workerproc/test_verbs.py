@@ -88,7 +88,7 @@ def test_check_finds_the_engine_and_computes_with_a_model() -> None:
     [
         (Options(hotwords="Kubernetes"), "ok", "can follow"),
         (Options(hotwords="Grüezi, Nguyễn, " * 40), "fail", "[transcription] hotwords: "),
-        (Options(language="de"), "fail", "[transcription] language: the model knows English alone"),
+        (Options(language="de"), "fail", "[transcription] language: the model supports English only"),
     ],
 )
 def test_check_counts_a_services_options_with_the_models_own_tokens(

@@ -130,9 +130,9 @@ class Recogniser:
         model = self._model
         if not model.model.is_multilingual:
             if options.language not in (None, "en"):
-                return f"language: the model knows English alone, not {options.language}"
+                return f"language: the model supports English only, not {options.language}"
             if options.task == "translate":
-                return "task: the model knows English alone and can't translate"
+                return "task: the model supports English only and can't translate"
         elif options.language and model.hf_tokenizer.token_to_id(f"<|{options.language}|>") is None:
             return f"language: {options.language} is not known to the model"
         return self.prompts(options).problem()

@@ -53,7 +53,7 @@ def ask(
         reply = _exchange(link, request, pid, within_s)
     if reply.get("ok") is not True:
         raise CommandFailed(
-            str(reply.get("error") or f"the supervisor (pid {pid}) refused and gave no reason")
+            str(reply.get("error") or f"the supervisor (pid {pid}) refused the request without a reason")
         )
     return reply
 
@@ -98,7 +98,7 @@ def _forbidden(path: str) -> NotPermitted:
     )
     return NotPermitted(
         f"Permission denied: a service may be running here as {user} ({path}). Use sudo, or {way}. "
-        "For a service of your own set REM_STATE_DIR."
+        "To run your own service, set REM_STATE_DIR."
     )
 
 
@@ -138,24 +138,28 @@ def _exchange(link: socket.socket, request: Mapping[str, Any], pid: int, within_
             link.settimeout(max(0.001, answer_by_s - clock.now_s()))
             data = link.recv(65_536)
             if not data:
-                raise CommandFailed(f"the supervisor (pid {pid}) hung up without an answer. Look at its log.")
+                raise CommandFailed(
+                    f"the supervisor (pid {pid}) closed the connection without a reply. See its log."
+                )
             lines = splitter.feed(data)
             if lines:
                 return framing.decode_line(lines[0])
     except socket.timeout:
         raise _silent(pid, within_s) from None
     except OSError as error:
-        raise CommandFailed(f"the supervisor (pid {pid}) hung up: {error}. Look at its log.") from error
+        raise CommandFailed(
+            f"the supervisor (pid {pid}) closed the connection: {error}. See its log."
+        ) from error
     except framing.BadLine as error:
         raise CommandFailed(
-            f"what pid {pid} answered is not this protocol ({error}). Is REM_SOCKET another program's socket?"
+            f"the reply of pid {pid} is invalid ({error}). Does REM_SOCKET name another program's socket?"
         ) from error
 
 
 def _silent(pid: int, within_s: float) -> CommandFailed:
     return CommandFailed(
         f"the supervisor (pid {pid or 'unknown'}) did not answer within {within_s:g} s. "
-        "It may be stopped or overloaded: look at its log, and at `ps` for its state."
+        "It may be stopped or overloaded. See its log, and its state in `ps`."
     )
 
 

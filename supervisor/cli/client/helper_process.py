@@ -121,7 +121,9 @@ class HelperProcess:
         code = self._child.wait()
         if code not in fine:
             wrong = Exit.SETTINGS_WRONG if code == Exit.SETTINGS_WRONG else Exit.FAILED
-            raise CommandFailed(self.complaint() or f"{self.name}: {describe(code)} and said nothing", wrong)
+            raise CommandFailed(
+                self.complaint() or f"{self.name}: {describe(code)}, without an error message", wrong
+            )
         return code
 
     def complaint(self, whole: bool = False) -> str:

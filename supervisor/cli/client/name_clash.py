@@ -25,9 +25,9 @@ def explain(path: Iterable[str]) -> Optional[str]:
             if record:
                 return (
                     f"PyPI's supervisor {record['version']} (supervisord) is installed in {folder} "
-                    "and goes by the same import name: each overwrites the other. "
-                    "Give rem-supervisor an environment of its own (python3 -m venv, or make venv), "
-                    "where only one of the two is installed"
+                    "and has the same import name: each overwrites files of the other. "
+                    "Install rem-supervisor in a separate environment (python3 -m venv, or make venv) "
+                    "without supervisord"
                 )
     return None
 

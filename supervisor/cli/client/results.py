@@ -44,9 +44,9 @@ class ResultFolder:
         except FileExistsError:
             raise CommandFailed(f"--output {folder} is a file. Name a folder for the transcripts.") from None
         except OSError as error:
-            raise CommandFailed(f"--output {folder} can't be made: {error.strerror}.") from error
+            raise CommandFailed(f"--output {folder} can't be created: {error.strerror}.") from error
         if not os.access(self._folder, os.W_OK | os.X_OK):
-            raise CommandFailed(f"{folder} can't be written by this user. Name another folder with --output.")
+            raise CommandFailed(f"{folder} is not writable for this user. Name another folder with --output.")
 
     def put(self, audio: str, form: str, text: str) -> Path:
         """Write one transcript and say where: `<stem>.<format>`, or `<stem>-2.<format>` if that is taken."""

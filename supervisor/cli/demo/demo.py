@@ -72,13 +72,13 @@ def _explained(error: ServiceFailed, service: DemoService) -> CommandFailed:
 
 def _left_in_order(service: DemoService) -> bool:
     if service.left_over:
-        print(f"rem-supervisor: had to kill what was left: pids {service.left_over}", file=sys.stderr)
+        print(f"rem-supervisor: killed remaining processes: pids {service.left_over}", file=sys.stderr)
     if service.returncode:
-        print(f"rem-supervisor: the service ended badly: {describe(service.returncode)}", file=sys.stderr)
+        print(f"rem-supervisor: the service failed: {describe(service.returncode)}", file=sys.stderr)
     if service.left_over or service.returncode:
         print("\n".join(service.last_words), file=sys.stderr)
         return False
-    print("the service has ended, no process is left")
+    print("the service has stopped; no process is left")
     return True
 
 

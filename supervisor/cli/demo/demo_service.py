@@ -164,7 +164,7 @@ class DemoService:
                 return self._child.wait(wait_s)
             except subprocess.TimeoutExpired:
                 continue
-        raise ServiceFailed(f"the service (pid {self._child.pid}) can't be ended. Its log: {self.log}")
+        raise ServiceFailed(f"the service (pid {self._child.pid}) can't be stopped. Its log: {self.log}")
 
     def _remember(self, pid: int) -> None:
         self._seen.setdefault(pid, _birth(pid))

@@ -50,13 +50,13 @@ def findings_of(
         return
     # Python exits with 1 after a traceback, too: then some of the checks were never made.
     if not states:
-        yield _incomplete(check, "the check found nothing to say")
+        yield _incomplete(check, "the check reported nothing")
     elif TRACEBACK in helper.complaint(whole=True) or (code == Exit.FAILED and "fail" not in states):
-        yield _incomplete(check, f"the check broke off: {helper.complaint() or 'it does not say why'}")
+        yield _incomplete(check, f"the check stopped early: {helper.complaint() or 'no reason given'}")
 
 
 def _incomplete(check: str, why: str) -> Finding:
-    cure = "Not everything was checked. `rem-supervisor config` shows the settings in force"
+    cure = "Some checks did not run. `rem-supervisor config` shows the settings in effect"
     return Finding(check, "fail", why, cure)
 
 
@@ -77,9 +77,9 @@ def of_model(in_force: Settings, fetch: HelperProcess, limit: Callable[[], None]
         answers = [line for line in fetch.lines(limit) if line.get("event") in ("ready", "failed")]
         fetch.finish(fine=(Exit.OK, Exit.FAILED) if answers else (Exit.OK,))
         if not answers:
-            raise CommandFailed("looking for the model ended without an answer")
+            raise CommandFailed("the search for the model gave no answer")
     except CommandFailed as error:
-        yield Finding("model", "fail", str(error), "Install the pinned requirements anew: make venv")
+        yield Finding("model", "fail", str(error), "Reinstall the pinned requirements: make venv")
         return
     path = str(answers[-1].get("path") or "")
     if not path:
@@ -99,8 +99,8 @@ def _absent_model(model: str, answer: Mapping[str, Any], environ: Mapping[str, s
     return Finding(
         "model",
         "warn",
-        f"{model} is not on this host: run fetches it from {hub} before its first job",
-        f"Fetch it now: {sys.executable} -m workerproc fetch {model}",
+        f"{model} is not on this host; the service downloads it from {hub} when it starts",
+        f"Download it now: {sys.executable} -m workerproc fetch {model}",
     )
 
 

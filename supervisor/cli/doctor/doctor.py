@@ -116,9 +116,7 @@ def _guarded(check: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Find
     try:
         yield from look()
     except (OSError, psutil.Error) as error:
-        yield Finding(
-            check, "fail", f"can't be looked at: {error}", "Run doctor as the service's user or root"
-        )
+        yield Finding(check, "fail", f"can't be checked: {error}", "Run doctor as the service's user or root")
 
 
 def _show_json(finding: Finding) -> None:

@@ -28,9 +28,7 @@ def of_interpreter() -> Iterator[Finding]:
     """Look at Python itself, and at what else is installed beside us."""
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.maxsize < 2**32:
-        yield Finding(
-            "python", "fail", f"{version}, 32 bit", "Use a 64-bit Python: there is no engine for 32 bit"
-        )
+        yield Finding("python", "fail", f"{version}, 32 bit", "Use a 64-bit Python; the engine needs it")
     else:
         yield Finding("python", "ok", f"{version} ({sys.executable})")
     yield of_import_name(sys.path)
@@ -42,14 +40,14 @@ def of_import_name(path: list[str]) -> Finding:
     if clash:
         what, _, cure = clash.partition(". ")
         return Finding("import name", "fail", what, cure)
-    return Finding("import name", "ok", "no other package called supervisor here")
+    return Finding("import name", "ok", "no other package named supervisor")
 
 
 def of_settings(loaded: Loaded, whose: str = "") -> Finding:
     """Say what the settings amount to."""
     sources = sorted(set(loaded.origins.values()) - {"default"})
     kind, model = loaded.settings.backend.kind, loaded.settings.transcription.model
-    told = f", from {', '.join(sources)}" if sources else ", all by default"
+    told = f", from {', '.join(sources)}" if sources else ", all defaults"
     return Finding("settings", "ok", f"{whose}backend {kind}, model {model}{told}")
 
 
@@ -64,7 +62,7 @@ def of_state_dir(in_force: Settings, is_in_use: bool = False) -> Finding:
         return Finding(
             "state directory",
             "fail",
-            f"{state_dir} can't be {'written' if nearest == state_dir else 'made'} by this user",
+            f"{state_dir} can't be {'written' if nearest == state_dir else 'created'} by this user",
             "Make it writable for the service's user, or set REM_STATE_DIR to a folder that is",
         )
     free, limit = shutil.disk_usage(nearest).free, in_force.spool.limit_bytes
@@ -86,11 +84,11 @@ def of_clocks() -> Finding:
     if clock.wall_unix_s() < _SANE_UNIX_S:
         now = clock.iso_utc(clock.wall_unix_s())
         return Finding(
-            "clock", "fail", f"the wall clock says {now}", "Set it: AWS refuses requests otherwise"
+            "clock", "fail", f"the system clock says {now}", "Set the clock; otherwise AWS rejects requests"
         )
     if not hasattr(time, "CLOCK_BOOTTIME"):
-        cure = "None needed where this machine never sleeps"
+        cure = "No action needed if this machine never sleeps"
         return Finding(
-            "clock", "warn", "no boot-time clock: deadlines stand still while the machine sleeps", cure
+            "clock", "warn", "no boot-time clock: deadlines do not advance while the machine sleeps", cure
         )
     return Finding("clock", "ok", "boot-time clock")

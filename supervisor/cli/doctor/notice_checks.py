@@ -21,17 +21,19 @@ def of_notices(loaded: Loaded, environ: Mapping[str, str]) -> Finding:
     everything = {**loaded.aws_environment, **environ}
     off = why_off(loaded.settings.notices, everything)
     if off is not None:
-        return Finding("notices", "warn" if off.is_mistake else "ok", f"not watched: {off.reason}", off.cure)
+        return Finding(
+            "notices", "warn" if off.is_mistake else "ok", f"not monitored: {off.reason}", off.cure
+        )
     service = Imds(imds.endpoint_of(everything), Limits())
     try:
         words = asyncio.run(_live(service, loaded.settings))
     except (ImdsFailed, Nonsense) as error:
-        cure = "Until it answers, an interruption comes without a warning"
+        cure = "Until it responds, interruptions come without warning"
         return Finding("notices", "warn", str(error), cure)
     if words:
-        cure = "The service stays drained on this machine; `rem-supervisor resume` takes work all the same"
-        return Finding("notices", "warn", f"this machine will be taken: {words}", cure)
-    return Finding("notices", "ok", "the metadata service answers, and tells of nothing")
+        cure = "The service stays drained on this machine; `rem-supervisor resume` accepts jobs anyway"
+        return Finding("notices", "warn", f"this machine is about to be taken away: {words}", cure)
+    return Finding("notices", "ok", "the metadata service responds; no notice is active")
 
 
 async def _live(service: Imds, in_force: Settings) -> str:

@@ -46,9 +46,11 @@ def of_processes(pid: int) -> Iterator[Finding]:
         yield from map(_of_stuck, stuck)
         yield _of_family(family)
     except psutil.AccessDenied:
-        yield Finding("processes", "ok", f"pid {pid} and its children may be looked into by root only")
+        yield Finding("processes", "ok", f"only root can inspect pid {pid} and its child processes")
     except psutil.NoSuchProcess:
-        yield Finding("processes", "warn", f"pid {pid} is not to be seen from here", "Look from its own host")
+        yield Finding(
+            "processes", "warn", f"pid {pid} is not visible from here", "Run doctor on the service's host"
+        )
 
 
 def of_strays() -> Iterator[Finding]:
@@ -78,7 +80,7 @@ def _of_family(family: Sequence[psutil.Process]) -> Finding:
     detail = f"{count}; {most[1]}" if most[1] else count
     if most[0] < FEW_DESCRIPTORS_RATIO:
         return Finding("processes", "ok", detail)
-    return Finding("processes", "warn", detail, "Allow it more: LimitNOFILE= in its unit, or ulimit -n")
+    return Finding("processes", "warn", detail, "Raise the limit: LimitNOFILE= in its unit, or ulimit -n")
 
 
 def _descriptors(process: psutil.Process) -> tuple[float, str]:
@@ -106,8 +108,8 @@ def _of_stuck(process: psutil.Process) -> Finding:
     if state == psutil.STATUS_STOPPED:
         words = f"pid {process.pid} is stopped (SIGSTOP)"
         return Finding("processes", "fail", words, f"Continue it: kill -CONT {process.pid}")
-    words = f"pid {process.pid} has ended and nobody reaped it"
-    return Finding("processes", "warn", words, "See the service's log; restart it if this stays so")
+    words = f"pid {process.pid} has exited but was not reaped (zombie)"
+    return Finding("processes", "warn", words, "See the service's log; restart the service if this persists")
 
 
 def _state_of(process: psutil.Process) -> str:

@@ -54,7 +54,7 @@ def ask_service(state_dir: Optional[str], environ: Mapping[str, str]) -> Running
         forbidden = isinstance(error, NotPermitted)
         return RunningService(failure=str(error), pid=_pid_of(state_dir), is_forbidden=forbidden)
     if not isinstance(status, dict):
-        return RunningService(failure="the supervisor answered without a status: is it another version?")
+        return RunningService(failure="the supervisor's reply has no status; it may be another version")
     try:
         reply = ask(state_dir, {"do": "settings"}, environ)
         own = codec.from_plain(Settings, reply.get("settings"))
@@ -80,7 +80,7 @@ def of_service(
     """Say how the service is, or whether one could run here. `for_group`: [control] group is set."""
     if running.failure:
         # Whoever may not ask needs another user or group, which the sentence says already.
-        cure = "" if running.is_forbidden else "See the service's log; restart it if it stays silent"
+        cure = "" if running.is_forbidden else "See the service's log; restart it if it does not recover"
         yield Finding("service", "fail", running.failure, cure)
     elif running.status is None:
         yield _of_socket(state_dir, environ, for_group)
@@ -112,10 +112,10 @@ def of_status(status: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _cure(held: list[str]) -> str:
     if not held:
-        return "rem-supervisor status and the service's log show more"
+        return "See rem-supervisor status and the service's log"
     if len(held) == 1:
-        return f"Correct that; then rem-supervisor release {held[0]}"
-    return f"Correct that; then run rem-supervisor release for each of them: {', '.join(held)}"
+        return f"Fix the cause, then run rem-supervisor release {held[0]}"
+    return f"Fix the cause, then run rem-supervisor release for each of them: {', '.join(held)}"
 
 
 def _of_drained_slots(status: Mapping[str, Any]) -> Iterator[Finding]:
@@ -139,12 +139,14 @@ def of_differences(running: RunningService, shell: Optional[Loaded]) -> Iterator
     if not keys:
         return
     service = Loaded(running.settings, running.origins, {})
-    pairs = [f"{key} is {_said(service, key)} there and {_said(shell, key)} here" for key in keys]
+    pairs = [
+        f"{key} is {_said(service, key)} in the service and {_said(shell, key)} in this shell" for key in keys
+    ]
     yield Finding(
         "settings",
         "warn",
-        f"the running service has others than this shell: {'; '.join(pairs)}",
-        "The checks go by the service's. Where this shell's are meant: rem-supervisor reload, or a restart",
+        f"the running service's settings differ from this shell's: {'; '.join(pairs)}",
+        "The checks use the service's. To apply this shell's: rem-supervisor reload, or a restart",
     )
 
 
@@ -171,5 +173,8 @@ def _of_socket(state_dir: str, environ: Mapping[str, str], for_group: bool) -> F
         return Finding("service", "fail", str(error), "Remove that folder, or set REM_SOCKET")
     except OSError as error:
         return Finding(
-            "service", "fail", f"no place for the socket: {error}", "Set REM_SOCKET to a short path"
+            "service",
+            "fail",
+            f"the control socket can't be created: {error}",
+            "Set REM_SOCKET to a short path",
         )

@@ -32,7 +32,7 @@ def of_slots(settings: Settings, told: Mapping[str, Any], host: slot_plan.Host) 
     refused = [place for place in plan.places if place.refusal]
     for place in refused:
         yield Finding(
-            "slots", "fail", f"{place.name} would be held: {place.refusal}", "See the settings named"
+            "slots", "fail", f"{place.name} would be held: {place.refusal}", "Correct the settings named"
         )
     free = [place.name for place in plan.places if not place.refusal]
     if free:

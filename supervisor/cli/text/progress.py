@@ -62,8 +62,8 @@ class SubmissionProgress:
         begun = [one for one in open_ones if one.ratio is not None]
         waiting = [one for one in open_ones if one.ratio is None]
         lines = [_line(one) for one in begun]
-        lines += [f"{_end_of(one.file):<{_NAME}} in line" for one in waiting[:5]]
-        return lines + ([f"... and {len(waiting) - 5} more in line"] if len(waiting) > 5 else [])
+        lines += [f"{_end_of(one.file):<{_NAME}} waiting" for one in waiting[:5]]
+        return lines + ([f"... and {len(waiting) - 5} more waiting"] if len(waiting) > 5 else [])
 
     def _moved(self, job: Mapping[str, Any]) -> Iterator[str]:
         recording = self._recordings.get(str(job.get("id")))

@@ -255,7 +255,7 @@ def _troubles(supervisor: Mapping[str, Any], paint: Paint) -> list[str]:
         text = f"{printable(where)}{_since(ages.get(where))}: {printable(detail)}"
         # What to correct must be read to its end; of an outage the beginning is enough.
         lines += (
-            textwrap.wrap(text, WIDTH) if where == degraded.PROVEN else [shorten(f"trouble: {text}", WIDTH)]
+            textwrap.wrap(text, WIDTH) if where == degraded.PROVEN else [shorten(f"problem: {text}", WIDTH)]
         )
     return [paint(line, "warn") for line in lines]
 
