@@ -1,1 +1,1 @@
-"""What people type and what they read: the verbs of `rem-supervisor`. The service imports none of it."""
+"""The commands of `rem-supervisor` and the text they print. The service imports none of it."""

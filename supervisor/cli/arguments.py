@@ -9,7 +9,7 @@ from typing import Optional
 from supervisor import __version__
 from supervisor.contract.job_folder import TRANSCRIPT_FORMATS
 
-# What a simulated driver can want done; `unknown` is an older one, which tells nothing.
+# Recovery actions that a simulated driver can report; `unknown` is an older driver, which reports none.
 RECOVERY_ACTIONS = ("none", "gpu-reset", "node-reboot", "drain-and-reset", "unknown")
 _IDS_WITH_A_DASH = "put ids that begin with - after --"
 _EXITS = "exit codes: 0 success, 1 error, 2 usage, 3 not running, 4 degraded, 78 invalid settings"
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
-    """Read a command line. Exits as argparse does, with its words and a hint where they lead nowhere."""
+    """Parse a command line. Exits as argparse does, with a hint where its own message does not help."""
     top = parser()
     args, unknown = top.parse_known_args(argv)
     if unknown:
@@ -258,7 +258,7 @@ def _gpu_drill(drill: argparse.ArgumentParser) -> None:
 
 
 def _port(text: str) -> int:
-    """Read a TCP port; argparse tells what is wrong with it."""
+    """Read a TCP port; argparse prints what is wrong with it."""
     if not text.isdigit() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
     return int(text)
@@ -281,7 +281,7 @@ def _insight_verbs(verbs: _Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _seconds(text: str) -> float:
-    """Read a length of time; argparse tells what is wrong with it."""
+    """Read a length of time; argparse prints what is wrong with it."""
     try:
         seconds = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The `config` verb: every setting in force, and where each came from."""
+"""The `config` verb: every setting in effect, and where each came from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from supervisor.settings.typed_values import value_of
 
 
 def config(args: argparse.Namespace) -> int:
-    """Print the settings as TOML understands them, with their origins as comments."""
+    """Print the settings as valid TOML, with their origins as comments."""
     loaded = load_settings(args.config)
     for line in config_lines(loaded):
         print(line)
@@ -34,7 +34,7 @@ def config_lines(loaded: Loaded) -> Iterator[str]:
 
 
 def _toml(value: Any) -> str:
-    """Write a value as TOML does; JSON's way is the same for scalars and lists of texts."""
+    """Write a value as TOML; for scalars and lists of strings, JSON is the same."""
     if isinstance(value, dict):
         pairs = (f"{_toml(key)} = {_toml(item)}" for key, item in value.items())
         return f"{{{', '.join(pairs)}}}"

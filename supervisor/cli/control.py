@@ -1,4 +1,4 @@
-"""Verbs that speak to a running supervisor: status, drain, resume, restart, release, reload."""
+"""Verbs that send a request to a running supervisor: status, drain, resume, restart, release, reload."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WATCH_S = 1.0
 
 
 def status(args: argparse.Namespace) -> int:
-    """Print the status once, or each second; the exit code says running, degraded or neither."""
+    """Print the status once, or each second; the exit code is 0, degraded or not running."""
     if args.watch:
         return _watch(args.config, args.json)
     try:
@@ -42,7 +42,7 @@ def status(args: argparse.Namespace) -> int:
 
 
 def drain(args: argparse.Namespace) -> int:
-    """Let slots (all: the service) finish and take nothing more."""
+    """Drain slots; with none named, the whole service."""
     return _order(args, {"do": "drain", "slots": args.slots, "deadline_s": args.deadline})
 
 
@@ -57,13 +57,13 @@ def restart(args: argparse.Namespace) -> int:
 
 
 def release(args: argparse.Namespace) -> int:
-    """Let a held slot try again, and say how that went."""
+    """Retry a held slot, and say whether it starts."""
     return _order(args, {"do": "release", "slot": args.slot})
 
 
 def reload(args: argparse.Namespace) -> int:
-    """Read the settings anew."""
-    _load(args.config)  # mistakes are told here too, each by its place
+    """Make the service read its settings again."""
+    _load(args.config)  # prints every mistake with its source, without the service
     return _order(args, {"do": "reload"})
 
 
@@ -77,9 +77,9 @@ def _order(args: argparse.Namespace, request: Mapping[str, Any]) -> int:
 
 
 def _ask(config: Optional[str], request: Mapping[str, Any]) -> dict[str, Any]:
-    """Ask the service of this configuration; nothing else of the settings need be right while it answers.
+    """Send a request to the service of this configuration; of its settings, only `state_dir` must be valid.
 
-    Raises `SettingsWrong` where nobody answers and the settings are why nobody could.
+    Raises `SettingsWrong` where no service runs and the settings are invalid: none could start.
     """
     try:
         return ask(_state_dir(config), request, os.environ)
@@ -93,7 +93,7 @@ def _state_dir(config: Optional[str]) -> str:
 
 
 def _load(config: Optional[str]) -> Settings:
-    """Read and check all settings: 30 ms that mostly need not be spent. Raises `SettingsWrong`."""
+    """Read and check all settings, which takes 30 ms and is seldom needed. Raises `SettingsWrong`."""
     from supervisor.settings.load import load_settings
 
     return load_settings(config, for_workers=False).settings
@@ -110,7 +110,7 @@ def _show(found: Any, as_json: bool) -> int:
 
 
 def _watch(config: Optional[str], as_json: bool) -> int:
-    """Show the status each second until Ctrl-C; a service that is away may come back."""
+    """Show the status each second until Ctrl-C, also while no service is running."""
     clears = is_terminal(sys.stdout) and not as_json
     while True:
         if clears:
@@ -123,7 +123,7 @@ def _watch(config: Optional[str], as_json: bool) -> int:
 
 
 def _last_words(state_dir: str) -> str:
-    """Say what the last snapshot of a service that is gone told, and how long ago."""
+    """Describe the last status that a stopped service saved, and its age."""
     path = Path(state_dir) / SNAPSHOT_FILE
     snapshot = _read_snapshot(path)
     if snapshot is None:

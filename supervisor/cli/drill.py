@@ -1,8 +1,8 @@
-"""Drills: how the service behaves when EC2 takes the machine or a GPU fails, tried before it does.
+"""Drills: rehearse an EC2 interruption or the fault of a GPU.
 
-Without --serve the running service takes up the notice as if the instance metadata service had told
-it. With --serve this process is that service, for a supervisor that is started with
-AWS_EC2_METADATA_SERVICE_ENDPOINT: the whole way is tried then, HTTP included.
+Without --serve, the running service handles the notice as if the instance metadata service had sent
+it. With --serve, this process is a mock metadata service for a supervisor that is started with
+AWS_EC2_METADATA_SERVICE_ENDPOINT. That tests the whole path, HTTP included.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from supervisor.settings.load import load_settings
 
 
 def drill(args: argparse.Namespace) -> int:
-    """Let the running service take up a notice, or be the service that tells it."""
+    """Send a notice to the running service, or run the mock metadata service."""
     if args.kind == "gpu":
         return drill_gpu(args)
     if args.slot is not None:
@@ -40,7 +40,7 @@ def drill(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    """Imitate the instance metadata service until Ctrl-C."""
+    """Run a mock instance metadata service until Ctrl-C."""
     try:
         fake = FakeImds(args.serve)
     except OSError as error:

@@ -1,7 +1,7 @@
-"""`drill gpu`: let a simulated GPU fail, or be well again.
+"""`drill gpu`: make a simulated GPU fail or recover.
 
-Writes what the GPU is to do into the file that gpuwatch reads (`run --fake-gpus`); whoever prefers an
-editor may write it too. Real GPUs are left alone: there is no such file for them.
+Writes the GPU's behaviour into the file that gpuwatch reads (`run --fake-gpus`). The file can also be
+edited by hand. Real GPUs are not affected: there is no such file for them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NO_FAULT = "name a fault: --xid, --recovery-action, --held-bytes, --hang, --los
 
 
 def drill_gpu(args: argparse.Namespace) -> int:
-    """Change what one simulated GPU does; say what it does from now on."""
+    """Change the behaviour of one simulated GPU and print it."""
     faults = (args.xid, args.recovery_action, args.held_bytes, args.hang)
     if args.slot is None:
         raise CommandFailed("name the slot whose GPU is to fail: drill gpu SLOT --xid 79", Exit.USAGE)
@@ -42,7 +42,7 @@ def drill_gpu(args: argparse.Namespace) -> int:
 
 
 def told(script: dict[str, Any], args: argparse.Namespace) -> str:
-    """Say what the GPU does from now on."""
+    """Describe the GPU's new behaviour."""
     if args.heal:
         return "is healthy again"
     what = [f"reports XID {args.xid}"] if args.xid is not None else []
@@ -58,7 +58,7 @@ def told(script: dict[str, Any], args: argparse.Namespace) -> str:
 
 
 def changed(script: dict[str, Any], args: argparse.Namespace, now_unix_s: float) -> dict[str, Any]:
-    """Give what a GPU does after this order. XIDs stay in the list: gpuwatch tells those that are new."""
+    """Give a GPU's behaviour after this command. XIDs stay in the list; gpuwatch reports the new ones."""
     xids = script.get("xids", [])
     if args.heal:
         return {"xids": xids, "healed": len(xids)} if xids else {}
@@ -85,7 +85,7 @@ def read_scripts(path: Path) -> dict[str, Any]:
 
 
 def write_scripts(path: Path, scripts: dict[str, Any]) -> None:
-    """Replace the file in one step: gpuwatch may read at any moment."""
+    """Replace the file atomically: gpuwatch may read it at any time."""
     fresh = path.with_suffix(".new")
     fresh.write_text(json.dumps(scripts), encoding="utf-8")
     fresh.replace(path)

@@ -1,4 +1,4 @@
-"""The verbs `jobs` and `redrive`: what the queue and the records know, as a table."""
+"""The verbs `jobs` and `redrive`: the jobs of queue and records, as a table."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def jobs(args: argparse.Namespace) -> int:
 
 
 def queue_line(queue: Mapping[str, Any], listed_count: int) -> str:
-    """Say what is listed and what SQS holds beside it: it shows its messages to who receives them alone."""
+    """Say what is listed, and how many more messages SQS has: it shows them only to their receiver."""
     waiting, in_flight = count_text(queue.get("waiting")), count_text(queue.get("in_flight"))
     here = "Listed: held or failed on this host" if listed_count else "No job is held or failed on this host"
     return f"{here}. In SQS: {waiting} waiting, {in_flight} in flight on all hosts."
 
 
 def redrive(args: argparse.Namespace) -> int:
-    """Put failed jobs back; exit 1 where one of them could not be."""
+    """Put failed jobs back into the queue; exit 1 if one of them was refused."""
     if bool(args.jobs) == args.all:
         raise CommandFailed("name the jobs to redrive, or use --all for every failed job", Exit.USAGE)
     found, _ = _ask_broker(args.config, "redrive", {"all": args.all, "ids": args.jobs})

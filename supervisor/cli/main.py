@@ -1,7 +1,7 @@
-"""The rem-supervisor command: its verbs, what each one takes, and how all of them fail.
+"""The rem-supervisor command: runs one verb and turns its failures into exit codes.
 
-Each verb lives in its own file, imported only when it is asked for: `status` must be
-quick. This file knows arguments and exit codes and nothing of what the verbs do.
+Each verb has its own file, which is imported only when it is used, because `status` must be
+fast. This file handles arguments and exit codes; it does not know what the verbs do.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from supervisor.contract.printable import printable_lines
 if TYPE_CHECKING:
     import argparse
 
-INTERRUPTED = 130  # as shells say it: 128 + SIGINT
+INTERRUPTED = 130  # as shells report it: 128 + SIGINT
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 
@@ -31,21 +31,21 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run one verb and give its exit code. Never raises for anything a user can cause."""
     if (sys.argv[1:] if argv is None else argv)[:1] == ["run"]:
         _stop_in_peace_before_anything_runs()
-    if argv is None:  # this process is ours alone
+    if argv is None:  # the process is ours: not called from a test
         process_start.begin()
     clash = explain(sys.path)
     if clash:
         return _complain(clash, Exit.FAILED)
-    # Not before: after such a clash `supervisor/__init__.py` may be somebody else's.
+    # Only now: after such a clash, `supervisor/__init__.py` may be supervisord's.
     from supervisor.cli.arguments import parse
 
     try:
         args = parse(argv)
-    except SystemExit as stop:  # argparse has said why: 2, or 0 after --help
+    except SystemExit as stop:  # argparse has printed the reason: 2, or 0 after --help
         return int(stop.code or 0)
     try:
         _print_any_text()
-        if args.verb != "run":  # the service has its own ways with signals
+        if args.verb != "run":  # the service installs its own signal handlers
             _clean_up_when_told_to_end()
         os.environ.update(names_to_add(args.verb, os.environ))
         code = int(_verb(args.verb)(args))
@@ -55,7 +55,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return _complain(str(error), error.code)
     except KeyboardInterrupt:
         if argv is None and not select.select([], [sys.stdout], [], 0)[1]:
-            _let_go_of_stdout()  # a full pipe that nobody reads: the flush at exit would wait for ever
+            _let_go_of_stdout()  # a full pipe without a reader: the flush at exit would block
         return INTERRUPTED
     except BrokenPipeError:
         _let_go_of_stdout()
@@ -71,12 +71,12 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 def _let_go_of_stdout() -> None:
-    """Python flushes stdout again at exit: let that go nowhere."""
+    """Redirect stdout to /dev/null: Python flushes it again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _in_words(error: OSError) -> str:
-    """Say which file or socket it is about, and what the system answered; no number of an error."""
+    """Name the file or socket and the system's message, without the error number."""
     if error.strerror is None:
         return str(error)
     names = [
@@ -92,33 +92,33 @@ def _complain(sentence: str, code: int) -> int:
 
 
 def _stop_in_peace_before_anything_runs() -> None:
-    """Let a service that is told to stop while it still reads its own code end with 0, as it does later on.
+    """Exit with 0 on a signal that arrives while the service still imports its code, as it does later.
 
-    Importing takes 0.1 s and more on a cold disk; the loop puts its own handlers in these ones' place.
-    Without unwinding: an exception out of a half-done import may become another one. Nothing runs yet.
+    Importing takes 0.1 s, and more on a cold disk; the loop replaces these handlers with its own.
+    `os._exit`, because an exception inside a half-done import may turn into another one. Nothing runs yet.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(Exit.OK))
-    # Reload means nothing yet, and a terminal that closes does not end the service later on either.
+    # There is nothing to reload yet; a terminal that closes does not stop the service later either.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _clean_up_when_told_to_end() -> None:
-    """Let SIGTERM and a closed terminal do what Ctrl-C does; what `nohup` ignores stays ignored."""
+    """Handle SIGTERM and a closed terminal as Ctrl-C; a signal that `nohup` ignores stays ignored."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
 
 
 def _print_any_text() -> None:
-    """Let names and transcripts through that the terminal's encoding does not know."""
+    """Print names and transcripts even if the terminal's encoding lacks some characters."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
 def _verb(name: str) -> Callable[[argparse.Namespace], int]:
-    """Import the one verb that is wanted."""
+    """Import the file of one verb and give its function."""
     if name == "run":
         return _run
     if name == "demo":
@@ -152,13 +152,13 @@ def _verb(name: str) -> Callable[[argparse.Namespace], int]:
 
 
 def _run(args: argparse.Namespace) -> int:
-    """Be the service until a signal ends it; the process ends here."""
+    """Run the service until a signal stops it; the process exits here."""
     from supervisor.contract import logline
     from supervisor.service.run import run_service
     from supervisor.settings.load import load_settings
 
     flags = {} if args.fake_gpus is None else {"devices.fake_gpus": args.fake_gpus}
     code = run_service(load_settings(args.config, flags))
-    # The interpreter would flush stdout first, and wait for whoever reads it, or exit 120 where nobody does.
+    # A normal exit would flush stdout first: that blocks if its reader is slow, and exits 120 if it is gone.
     logline.die_quietly(code)
     return code

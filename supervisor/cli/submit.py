@@ -24,11 +24,15 @@ from supervisor.contract.job_options import BadOption, Options, merged
 from supervisor.contract.whisper_names import language_mistake
 from supervisor.settings.load import Loaded, load_settings
 
-_ONE_RECORDING = ("srt", "vtt", "tsv")  # forms whose times begin at 0: two behind each other are neither
+_ONE_RECORDING = (
+    "srt",
+    "vtt",
+    "tsv",
+)  # times start at 0: two files joined together are invalid
 
 
 def submit(args: argparse.Namespace) -> int:
-    """Enqueue files; exit 1 where any of them was refused or failed."""
+    """Submit files; exit 1 if any of them was refused or failed."""
     if not args.wait and (args.format or args.output):
         raise CommandFailed("--format and --output apply to transcripts: add --wait", Exit.USAGE)
     if args.format in _ONE_RECORDING and len(args.files) > 1 and not args.output:
@@ -53,9 +57,9 @@ def submit(args: argparse.Namespace) -> int:
 
 
 def asked_options(pairs: Sequence[str]) -> str:
-    """Give `NAME=VALUE` pairs as a JSON object, empty for none. Raises `CommandFailed` for nonsense.
+    """Give `NAME=VALUE` pairs as a JSON object, empty for none. Raises `CommandFailed` for an invalid one.
 
-    A value is JSON, or else a text; `vad_parameters.threshold=0.3` reaches into an object.
+    A value is JSON, or else a string; `vad_parameters.threshold=0.3` sets a key of an object.
     """
     asked: dict[str, Any] = {}
     for pair in pairs:
@@ -97,7 +101,7 @@ def _tell_failure(event: Event) -> None:
 
 
 class Following:
-    """One submission that is waited for: progress on stderr, transcripts on stdout or in a folder."""
+    """Follows one submission with --wait: progress on stderr, transcripts on stdout or in a folder."""
 
     def __init__(self, loaded: Loaded, args: argparse.Namespace) -> None:
         self._loaded = loaded
@@ -107,11 +111,11 @@ class Following:
         self._progress = SubmissionProgress()
         self._live = LiveLines(sys.stderr)
         self._told_absence = False
-        self._why_waiting = ""  # as last told
+        self._why_waiting = ""  # as last printed
         self._fine = True
 
     def follow(self, wish: SubmissionRequest) -> int:
-        """See every recording to its end."""
+        """Wait until every recording is done or has failed."""
         try:
             for event in events(wish, self._loaded, os.environ, self._look):
                 self._live.clear()
@@ -145,7 +149,7 @@ class Following:
         sys.stdout.flush()
 
     def _look(self) -> None:
-        """Ask the service of this host how far it is, between two events."""
+        """Show the progress of this host's service, between two events."""
         try:
             status = status_or_none(self._loaded.settings, os.environ)
         except NotRunning:
@@ -157,7 +161,7 @@ class Following:
         self._live.draw(self._progress.picture())
 
     def _tell_why_waiting(self, why: str) -> None:
-        """Say once what keeps all recordings waiting; again when it is something else."""
+        """Print once why all recordings wait, and again when the reason changes."""
         if why and same_but_for_figures(why) != self._why_waiting:
             self._live.clear()
             print(why, file=sys.stderr, flush=True)
@@ -181,6 +185,6 @@ class Following:
         )
 
     def _say(self, line: str) -> None:
-        """Tell a step where no picture is drawn."""
+        """Print a step where no live display is drawn."""
         if not self._live.live:
             print(line, file=sys.stderr, flush=True)

@@ -23,7 +23,7 @@ _HIGHEST_PORT = 65_535
 
 
 def check_aws(settings: Settings) -> Iterator[Problem]:
-    """Give each name that can't be one; an empty one is missing, which is told elsewhere."""
+    """Give each invalid name; a missing one is reported by `rules.py`."""
     aws = settings.aws
     if settings.backend.kind == "local" or (settings.backend.kind == "auto" and not aws.queue_url):
         return
@@ -50,7 +50,7 @@ def check_aws(settings: Settings) -> Iterator[Problem]:
 
 
 def _odd_sign(name: str) -> str:
-    """Name what is often there by accident."""
+    """Name characters that are often there by accident."""
     if any(sign in "\"'`" for sign in name):
         return ": it contains quotes, which docker's --env-file keeps"
     if any(sign.isspace() for sign in name):

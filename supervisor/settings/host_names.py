@@ -9,7 +9,7 @@ from supervisor.settings.schema import Settings
 
 
 def check_host(settings: Settings) -> Iterator[Problem]:
-    """Give every name that this host does not know."""
+    """Give every name that does not exist on this host."""
     group = settings.control.group
     if group and not _has_group(group):
         cure = f"Create it (groupadd {group}), name another, or leave it empty to allow this user only"
@@ -17,7 +17,7 @@ def check_host(settings: Settings) -> Iterator[Problem]:
 
 
 def _has_group(name: str) -> bool:
-    import grp  # asks the host's user database: only where a group is named
+    import grp  # reads the host's user database: only if a group is named
 
     try:
         grp.getgrnam(name)

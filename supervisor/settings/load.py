@@ -1,8 +1,7 @@
 """Loads the settings from all sources and reports all mistakes at once.
 
-Flags, then the environment, then `.env`, then `config.toml`: the first that names a
-setting wins. An unknown key in
-config.toml is a mistake: it is mostly a known one, misspelt.
+Flags override the environment, which overrides `.env`, which overrides `config.toml`. An
+unknown key in config.toml is a mistake, because it is usually a misspelt known one.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ from supervisor.settings.typed_values import typed
 
 @dataclass(frozen=True)
 class Loaded:
-    """Settings in force, the source of each (`table.key` -> words), and what `.env` adds.
+    """Settings in effect, the source of each (`table.key` -> source), and what `.env` adds.
 
-    `aws_environment` holds AWS_* names found in `.env` only: boto3 must see them, so they
-    go into the broker's environment and into no other.
+    `aws_environment` has the AWS_* names that only `.env` sets. boto3 needs them, so they are
+    added to the broker's environment and to no other.
     """
 
     settings: Settings
@@ -39,10 +38,10 @@ class Loaded:
     aws_environment: Mapping[str, str]
     config: Optional[str] = None  # as given to `load`, to load again
     flags: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()  # what REM's own names mean here, to be said once at start
+    notes: tuple[str, ...] = ()  # differences from REM's own worker, logged once at start
 
 
-# REM's environment names (facts: the REM contract) and ours, to `table.key`.
+# Environment names of REM (given by its worker) and ours -> `table.key`.
 ENVIRONMENT: Mapping[str, str] = {
     "AWS_REGION": "aws.region",
     "SQS_QUEUE_URL": "aws.queue_url",
@@ -73,8 +72,8 @@ def load_settings(
 ) -> Loaded:
     """Read all sources into `Settings`. Raises `SettingsWrong` with every mistake found.
 
-    `flags` maps `table.key` to values already typed; `config` is a path that must exist,
-    None for ./config.toml where there is one. `for_workers`: the models must be here.
+    `flags` maps `table.key` to typed values. `config` is a path that must exist; None: ./config.toml
+    if it exists. `for_workers`: also check that the models can exist.
     """
     environ = os.environ if environ is None else environ
     mistakes: list[Mistake] = []
@@ -94,7 +93,7 @@ def load_settings(
     mistakes += [
         Mistake(*_where(key, found), what, cure)
         for key, what, cure in broken
-        if key in values or key not in found  # what could not be read is told already
+        if key in values or key not in found  # a value that could not be read is already reported
     ]
     if mistakes:
         raise SettingsWrong(mistakes)
@@ -108,9 +107,9 @@ def load_settings(
 
 
 def resolve(settings: Settings) -> Settings:
-    """Replace `auto` where the settings alone decide it: the backend, the lease, the folder.
+    """Replace values that depend on other settings: backend, lease and folder.
 
-    Simulated GPUs can't compute: the CPU does.
+    With simulated GPUs, workers compute on the CPU.
     """
     kind = settings.backend.kind
     if kind == "auto":
@@ -160,7 +159,7 @@ def _find_all(sources: Sources, flags: Mapping[str, Any], mistakes: list[Mistake
 
 
 def _typed_all(found: Mapping[str, FoundSetting], mistakes: list[Mistake]) -> dict[str, Any]:
-    """Turn what was found into the types of its settings; leave out what does not fit."""
+    """Convert values to the types of their settings; leave out those that do not fit."""
     values: dict[str, Any] = {}
     for key, kind in known_keys().items():
         if key not in found:
@@ -174,9 +173,9 @@ def _typed_all(found: Mapping[str, FoundSetting], mistakes: list[Mistake]) -> di
 
 
 def _where(key: str, found: Mapping[str, FoundSetting]) -> tuple[str, str]:
-    """Say where a setting stands and how it is called there.
+    """Give the source of a setting and its name there.
 
-    One that is missing beside others of REM's names belongs where those stand.
+    If it is missing while others of REM's names are set, it belongs to their source.
     """
     if key in found:
         return found[key].source, found[key].name

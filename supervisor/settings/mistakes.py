@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mistake:
-    """One wrong setting: where it stands, which it is, what is wrong, what to write."""
+    """One invalid setting: its source, its key, what is wrong, and the fix."""
 
     source: str
     key: str
@@ -20,7 +20,7 @@ class Mistake:
 
 
 class SettingsWrong(Exception):
-    """The settings can't be used. `mistakes` holds every one of them."""
+    """The settings are invalid. `mistakes` lists every mistake."""
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
         self.mistakes = tuple(mistakes)

@@ -1,6 +1,6 @@
 """Validates model names: known names, hub repositories, folders of this host.
 
-What only the hub can tell is found by the model fetch, later.
+Whether a repository exists is found later, by the model fetch.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from supervisor.settings.schema import Settings
 
 
 def check_models(settings: Settings, for_workers: bool = True) -> Iterator[Problem]:
-    """Give every model that can't be, and options that an English-only model can't follow.
+    """Give every invalid model, and options that an English-only model does not support.
 
-    `for_workers` false: none, for the models may be where this user can't look.
+    `for_workers` false: no checks, because this user may be unable to read the models' folders.
     """
     if not for_workers:
         return
@@ -40,7 +40,7 @@ def check_models(settings: Settings, for_workers: bool = True) -> Iterator[Probl
 
 
 def _wrong_model(model: str) -> Optional[tuple[str, str]]:
-    """Say what is wrong with a model's name, and what to write."""
+    """Say what is wrong with a model's name, and the fix."""
     if model in MODELS or (is_repository(model) and not is_folder(model)):
         return None
     try:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from supervisor.contract.job_options import mistakes
 from supervisor.settings.schema import Settings, default_options
 
-Problem = tuple[str, str, str]  # key, what is wrong, cure
+Problem = tuple[str, str, str]  # key, what is wrong, fix
 
 CHOICES = {
     "backend.kind": ("auto", "local", "aws"),
@@ -25,7 +25,7 @@ CHOICES = {
     "log.format": ("auto", "text", "json"),
 }  # fmt: skip
 _CONDITIONED = "transcription.condition_on_previous_text"
-# Options of a job whose setting has another name.
+# Options of a job whose setting has a different name.
 _SETTING_OF = {
     "vad_parameters.threshold": "vad_threshold",
     "vad_parameters.min_silence_duration_ms": "vad_min_silence_ms",
@@ -67,7 +67,7 @@ BOUNDS = {
 
 
 def check_rules(settings: Settings) -> Iterator[Problem]:
-    """Give every broken rule, single values first."""
+    """Give every broken rule: single values first, then rules between settings."""
     yield from _check_choices(settings)
     yield from _check_bounds(settings)
     yield from _check_backend(settings)
@@ -77,7 +77,7 @@ def check_rules(settings: Settings) -> Iterator[Problem]:
 
 
 def runs_on_cpu(compute_type: str) -> bool:
-    """Say whether CTranslate2 computes in this type on a CPU; float16 and its kin need a GPU.
+    """Say whether CTranslate2 supports this type on a CPU; float16 types need a GPU.
 
     Source: ctranslate2.get_supported_compute_types("cpu") of 4.8 on x86-64.
     """
@@ -153,9 +153,9 @@ def _check_devices(settings: Settings) -> Iterator[Problem]:
 
 
 def _check_transcription(settings: Settings) -> Iterator[Problem]:
-    """Check a service's options by the rules for those of single jobs."""
+    """Check the service's options with the rules for options of single jobs."""
     if settings.transcription.condition_on_previous_text not in CHOICES[_CONDITIONED]:
-        return  # told already
+        return  # already reported
     for name, what in mistakes(default_options(settings.transcription)):
         wrong, _, cure = what.partition(". ")
         key = f"transcription.{_SETTING_OF.get(name, name)}"

@@ -1,12 +1,11 @@
 """Path of the control socket: chosen by the supervisor, found by commands.
 
-The supervisor asks `socket_path` once and writes what it got into `supervisor.json` in
-its state directory; a command reads that file, so the two agree even where their
-environments differ (systemd's RUNTIME_DIRECTORY is not in a shell's). `REM_SOCKET`
-overrides on both sides.
+The supervisor calls `socket_path` once and writes the result to `supervisor.json` in its state
+directory. Commands read that file, so both agree even if their environments differ: a shell does
+not have systemd's RUNTIME_DIRECTORY. `REM_SOCKET` overrides the path on both sides.
 
-With `[control] group` the socket lies where members can reach it, and not in the state directory or
-XDG_RUNTIME_DIR, which are closed to others. A member can't read `supervisor.json` and looks there.
+With `[control] group`, the socket is where members can reach it: not in the state directory or
+XDG_RUNTIME_DIR, which are closed to others. Members can't read `supervisor.json` and look for it there.
 """
 
 from __future__ import annotations
@@ -19,20 +18,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-# The kernel takes 107 bytes (104 on macOS); bind() fails with a riddle above that.
+# The kernel's limit is 107 bytes (104 on macOS); above it, bind() fails with an unclear error.
 MAX_PATH_BYTES = 100
 ADDRESS_FILE = "supervisor.json"
-# Anybody may have made it: `_private_folder` looks before it trusts.
+# Any user may have created it: `_own_folder` checks it before use.
 _FALLBACK = f"/tmp/rem-supervisor-{os.getuid()}"  # noqa: S108
 _SYSTEMD_RUNTIME = "/run/rem-supervisor"  # as deploy/rem-supervisor.service has it
 
 
 class SocketFolderUnsafe(OSError):
-    """The fallback folder belongs to somebody else or is open to others; the text says which."""
+    """The fallback folder belongs to another user or is open to others; the text says which."""
 
 
 class Address(NamedTuple):
-    """What a running supervisor wrote down about itself."""
+    """What a running supervisor wrote to `supervisor.json`."""
 
     pid: int
     socket: str
@@ -40,9 +39,9 @@ class Address(NamedTuple):
 
 
 def socket_path(state_dir: str, environ: Mapping[str, str], for_group: bool = False) -> str:
-    """Say where the socket of the service on this state directory lies; short enough to bind.
+    """Give the socket path for this state directory; short enough to bind.
 
-    `for_group`: other users must be able to reach it. Makes the fallback folder where it is needed.
+    `for_group`: other users must be able to reach it. Creates the fallback folder if it is needed.
     Raises `SocketFolderUnsafe` when that folder can't be trusted.
     """
     name = _name(state_dir)
@@ -56,18 +55,18 @@ def socket_path(state_dir: str, environ: Mapping[str, str], for_group: bool = Fa
 
 
 def socket_for_group(state_dir: str) -> str:
-    """Give the socket of a service whose state directory this user may not enter; empty: none is found."""
+    """Give the socket of a service whose state directory this user may not enter; empty if none is found."""
     name = _name(state_dir)
     folders = [_SYSTEMD_RUNTIME]
-    with contextlib.suppress(OSError):  # nobody can tell whose it is: only systemd's folder is left
-        # Its owner's folder only: anybody may make one in /tmp.
+    with contextlib.suppress(OSError):  # its owner can't be read: only systemd's folder is left
+        # Only its owner's folder: any user may create one in /tmp.
         folders.append(f"/tmp/rem-supervisor-{os.stat(state_dir).st_uid}")  # noqa: S108
     paths = [str(Path(folder) / name) for folder in folders]
     return next((path for path in paths if os.path.exists(path)), "")
 
 
 def read_address(state_dir: str) -> Optional[Address]:
-    """Read what the supervisor of this state directory wrote; None: nothing that makes sense.
+    """Read the address that this state directory's supervisor wrote; None if it is missing or invalid.
 
     Raises PermissionError where this user may not enter that directory.
     """
@@ -81,16 +80,16 @@ def read_address(state_dir: str) -> Optional[Address]:
 
 
 def _name(state_dir: str) -> str:
-    """Name the socket after the state directory: two services on one host never collide."""
-    import hashlib  # 5 ms, for the supervisor alone: a command reads what it wrote
+    """Name the socket after the state directory, so that two services on one host never collide."""
+    import hashlib  # costs 5 ms; commands read the file instead
 
     return f"rem-supervisor-{hashlib.sha256(os.fsencode(state_dir)).hexdigest()[:8]}.sock"
 
 
 def _in_runtime_folder(name: str, environ: Mapping[str, str], for_group: bool) -> str:
-    """Give the path in the first runtime folder that exists and can be written; else nothing.
+    """Give the path in the first runtime folder that exists and is writable; else an empty string.
 
-    XDG_RUNTIME_DIR is often inherited across `su` and then belongs to somebody else. It is closed to others.
+    XDG_RUNTIME_DIR is often inherited across `su` and then belongs to another user. It is closed to others.
     """
     own = "" if for_group else environ.get("XDG_RUNTIME_DIR", "")
     for folder in (environ.get("RUNTIME_DIRECTORY", "").split(":")[0], own):
@@ -100,11 +99,11 @@ def _in_runtime_folder(name: str, environ: Mapping[str, str], for_group: bool) -
 
 
 def _own_folder(folder: Path, for_group: bool) -> Path:
-    """Make `folder` for this user, or check that it is. Anyone can make folders in /tmp.
+    """Create `folder` for this user, or check its owner and mode: any user can create folders in /tmp.
 
-    Others may at most pass through it, to a socket whose name they know: with a group they must.
+    With a group, others may pass through it to a socket whose name they know.
     """
-    with contextlib.suppress(FileExistsError):  # it is checked as if it were new
+    with contextlib.suppress(FileExistsError):  # an existing one is checked below
         folder.mkdir(mode=0o700)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o066:

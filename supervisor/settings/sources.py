@@ -1,6 +1,6 @@
 """Sources of settings: environment, `.env` and `config.toml`.
 
-No dataclass and no codec here: `status` reads one setting, and they take 30 ms to import.
+Uses no dataclass and no codec, which take 30 ms to import: `status` reads only one setting.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional
 
-Tell = Callable[[str, str, str, str], None]  # source, key, what is wrong, cure
+Tell = Callable[[str, str, str, str], None]  # source, key, what is wrong, fix
 
 
 class Sources(NamedTuple):
-    """Each source as it stands: texts from the environments, `table.key` values from TOML."""
+    """The unparsed sources: strings from the environments, `table.key` values from TOML."""
 
     environ: Mapping[str, str]
     dotenv: Mapping[str, str]
@@ -26,18 +26,18 @@ class Sources(NamedTuple):
 
 
 class FoundSetting(NamedTuple):
-    """A value as its source gives it, and how the setting is called there."""
+    """A value as its source gives it, and the setting's name there."""
 
     source: str  # flag, environment, or a path
     name: str  # WHISPER_MODEL in an environment, transcription.model elsewhere
     value: Any
-    is_text: bool = False  # an environment knows nothing else
+    is_text: bool = False  # from an environment, which has only strings
 
 
 def first(key: str, name: str, sources: Sources, flags: Mapping[str, Any]) -> Optional[FoundSetting]:
-    """Give the first source's word on a setting; `name` is its environment name, empty for none.
+    """Give a setting from the first source that has it; `name` is its environment name, empty for none.
 
-    An empty text in an environment says nothing, as REM's own worker reads it.
+    An empty string in an environment counts as not set, as in REM's own worker.
     """
     if flags.get(key) is not None:
         return FoundSetting("flag", key, flags[key])
@@ -51,7 +51,7 @@ def first(key: str, name: str, sources: Sources, flags: Mapping[str, Any]) -> Op
 
 
 def read_sources(config: Optional[str], environ: Mapping[str, str], mistakes_into: Tell) -> Sources:
-    """Read what there is; what can't be read is told and counts as empty."""
+    """Read all sources; one that can't be read is reported and counts as empty."""
     path = Path(config) if config else Path("config.toml")
     toml = _read_toml(path, bool(config), mistakes_into)
     dotenv_path = path.parent / ".env"
@@ -83,7 +83,7 @@ def _read_toml(path: Path, must_exist: bool, tell: Tell) -> dict[str, Any]:
 
 
 def _unreadable(error: OSError) -> tuple[str, str]:
-    """Say why a file can't be read, without its name, and what to do."""
+    """Say why a file can't be read, without its name, and the fix."""
     cure = "Check the path and its disk"
     if isinstance(error, IsADirectoryError):
         cure = "Name a file, not a folder"
@@ -93,7 +93,7 @@ def _unreadable(error: OSError) -> tuple[str, str]:
 
 
 def _toml_reader() -> Any:
-    """Give the standard library's tomllib, or tomli, its twin for Pythons before 3.11."""
+    """Give the standard library's tomllib, or tomli, its backport for Python before 3.11."""
     return importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 
@@ -125,7 +125,7 @@ def _read_dotenv(path: Path, tell: Tell) -> dict[str, str]:
 
 
 def _unquoted(value: str) -> str:
-    """Take quotes off, and a comment behind the value: after the closing quote, or after a blank."""
+    """Remove quotes, and a comment after the closing quote or after a space."""
     quoted = re.match(r"""(['"])(.*?)\1\s*(#.*)?$""", value)
     if quoted:
         return quoted.group(2)

@@ -12,25 +12,25 @@ NAME = "REM_STATE_DIR"
 
 
 class NoHome(ValueError):
-    """The folder is said in terms of a home that this user does not have; the text says which folder."""
+    """The path contains `~`, but this user has no home directory; the text names the path."""
 
 
 def state_dir(given: str, environ: Mapping[str, str]) -> str:
-    """Give the full path: as `given`, else systemd's, else in the XDG state folder. Raises `NoHome`."""
+    """Give the full path: `given`, else systemd's, else in the XDG state folder. Raises `NoHome`."""
     chosen = given or environ.get("STATE_DIRECTORY", "").split(":")[0]
     if not chosen:
         base = environ.get("XDG_STATE_HOME") or f"{environ.get('HOME') or '~'}/.local/state"
         chosen = f"{base}/rem-supervisor"
     try:
         return str(Path(chosen).expanduser().absolute())
-    except RuntimeError:  # no such user: seen in containers with a made-up uid
+    except RuntimeError:  # no such user: seen in containers with an arbitrary uid
         raise NoHome(f"{chosen} can't be resolved: this user has no home directory") from None
 
 
 def of_command(config: Optional[str], environ: Mapping[str, str]) -> Optional[str]:
-    """Give the state directory without reading the other settings, which may be wrong.
+    """Give the state directory without reading the other settings, which may be invalid.
 
-    None: its own source can't be read; `settings.load` says what is wrong.
+    None: a source can't be read; `load_settings` reports what is wrong.
     """
     wrong: list[str] = []
     found = first("state_dir", NAME, read_sources(config, environ, lambda *what: wrong.append(what[0])), {})

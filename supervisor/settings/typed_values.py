@@ -14,7 +14,7 @@ LIST, NUMBERS, MAPPING = (
     tuple[str, ...],
     tuple[float, ...],
     dict[str, str],
-)  # the types of settings that are more than one value
+)  # types of settings with more than one value
 _EXPECTED: Mapping[Any, str] = {
     int: "an integer", float: "a number", str: "a string in quotes", bool: "true or false",
     LIST: "a list of strings in quotes", NUMBERS: "a list of numbers",
@@ -23,9 +23,9 @@ _EXPECTED: Mapping[Any, str] = {
 
 
 def typed(found: FoundSetting, kind: type) -> Any:
-    """Give the value as `kind`, read from text where the source has only texts.
+    """Give the value as `kind`, parsed from a string if the source has only strings.
 
-    Raises ValueError, whose words say what is expected.
+    Raises ValueError with a text that says what is expected.
     """
     value = found.value
     try:
@@ -41,7 +41,7 @@ def typed(found: FoundSetting, kind: type) -> Any:
 
 
 def value_of(settings: Any, key: str) -> Any:
-    """Give a setting by its `table.key`."""
+    """Give the value of a setting by its `table.key`."""
     for part in key.split("."):
         settings = getattr(settings, part)
     return settings

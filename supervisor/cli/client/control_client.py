@@ -1,7 +1,7 @@
-"""Asking a running supervisor: one request, one reply, over its unix socket.
+"""Client of the control socket: sends one request to a running supervisor and reads one reply.
 
-Nothing here waits for long: a supervisor that does not answer within five seconds is
-itself the finding, and is named by its pid.
+Every wait has a limit: a supervisor that does not reply within five seconds is reported
+as an error, with its pid.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class NotRunning(CommandFailed):
 
 
 class NotPermitted(CommandFailed):
-    """A supervisor may run here, but not for this user."""
+    """A supervisor may be running here, but this user has no access to it."""
 
 
 def ask(
@@ -44,8 +44,8 @@ def ask(
 ) -> dict[str, Any]:
     """Send `request` to the supervisor of this state directory and give its reply, which is `ok`.
 
-    Raises `NotRunning`, or `CommandFailed` with a sentence: silence, nonsense, or what the
-    supervisor itself refused.
+    Raises `NotRunning`, or `CommandFailed` for no reply, an invalid reply, or a request that the
+    supervisor refused.
     """
     address = find(state_dir, environ)
     with _connect(address, state_dir) as link:
@@ -59,9 +59,9 @@ def ask(
 
 
 def find(state_dir: str, environ: Mapping[str, str]) -> Address:
-    """Say where the supervisor of this state directory should answer.
+    """Give the address of the supervisor of this state directory.
 
-    Raises `NotRunning`, or `CommandFailed` where this user may not know.
+    Raises `NotRunning`, or `NotPermitted` if this user may not read it.
     """
     written, is_hidden = None, False
     try:
@@ -86,9 +86,9 @@ def _not_running(state_dir: str) -> NotRunning:
 
 
 def _forbidden(path: str) -> NotPermitted:
-    """Say whose service this may be and how to reach it. `path`: its socket, or its state directory."""
+    """Name the service's possible user and a way to get access. `path`: its socket or state directory."""
     user, group = "another user", ""
-    with contextlib.suppress(OSError):  # not even its owner can be seen: "another user" must do
+    with contextlib.suppress(OSError):  # its owner can't be read either
         found = os.stat(path)
         user = _name_of(lambda: pwd.getpwuid(found.st_uid).pw_name, found.st_uid)
         if stat.S_ISSOCK(found.st_mode) and found.st_mode & stat.S_IWGRP:
@@ -111,7 +111,7 @@ def _name_of(look_up: Callable[[], str], number: int) -> str:
 
 def _connect(address: Address, state_dir: str) -> socket.socket:
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # A listener whose queue is full makes connect() wait as well.
+    # connect() blocks too if the listener's queue is full.
     link.settimeout(ANSWER_WITHIN_S)
     try:
         link.connect(address.socket)
@@ -164,9 +164,9 @@ def _silent(pid: int, within_s: float) -> CommandFailed:
 
 
 def _peer_pid(link: socket.socket) -> int:
-    """Ask the kernel who listens; 0 where it can't tell."""
+    """Get the listener's pid from the kernel; 0 if it is not available."""
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None:
         return 0
     pid: int = struct.unpack("3i", link.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i")))[0]
-    return pid  # 0 as well for a listener outside our pid namespace
+    return pid  # also 0 for a listener outside this pid namespace

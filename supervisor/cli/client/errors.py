@@ -1,4 +1,4 @@
-"""How a verb of the command line gives up: one sentence for a person, one exit code."""
+"""How a verb fails: one message for the user and one exit code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from supervisor.contract.exits import Exit
 
 
 class CommandFailed(Exception):
-    """The verb can't go on. The text says what, where and what to try; `code` is the exit code."""
+    """The verb failed. The text says what, where and what to try; `code` is the exit code."""
 
     def __init__(self, sentence: str, code: int = Exit.FAILED) -> None:
         super().__init__(sentence)

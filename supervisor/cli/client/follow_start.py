@@ -1,7 +1,7 @@
-"""After `release`: what became of the start, told while the person still looks.
+"""After `release`: watch the slot's start and print its outcome.
 
-A released slot may be held again within seconds, by the next look at its GPU. The supervisor says how long a
-start must be watched before it counts (`follow` in its reply).
+A released slot may be held again within seconds, when gpuwatch checks its GPU. The supervisor's reply
+says how long a start must be watched before it counts as successful (`follow`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def follow_start(
     now_s: Callable[[], float] = clock.now_s,
     wait: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Watch one slot's start; give a sentence on how it went. Raises `CommandFailed` where it failed."""
+    """Watch one slot's start and describe its outcome. Raises `CommandFailed` if it failed."""
     name = printable(follow.get("slot"))
     begun_at_s = now_s()
     sure_at_s = begun_at_s + (number(follow.get("sure_after_s")) or 0.0)

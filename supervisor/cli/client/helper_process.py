@@ -1,8 +1,8 @@
-"""Short-lived children for verbs that need a library: started, read line by line, seen to their end.
+"""Short-lived child processes for verbs that need a library such as boto3 or faster-whisper.
 
-The command itself stays free of boto3 and faster-whisper. A child gets the whole of the
-settings in its environment, so it reads no file a second time, and it answers on stdout
-with one JSON object a line; what it says on stderr is kept for the case that it fails.
+The command itself imports neither. A child gets all settings in its environment, so it reads
+no settings file, and it writes one JSON object per line to stdout. Its stderr is kept for the
+error message.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def for_engine(environ: Mapping[str, str], offline: bool = False) -> dict[str, s
 
 
 class HelperProcess:
-    """One child with a task. Use it in a `with`: it outlives neither the block nor us."""
+    """One child process. Use it in a `with`: it ends with the block, and with this process."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class HelperProcess:
         stdin: Optional[IO[Any]] = None,
         request: Optional[Mapping[str, Any]] = None,
     ) -> None:
-        """`request` goes to the child's stdin as JSON: names in it can't be taken for options."""
+        """`request` goes to the child's stdin as JSON, so file names in it can't be read as options."""
         self._request = request
         self.name = f"{module} {args[0] if args else ''}".strip()
         self._command = bound_command(module, args)
@@ -73,7 +73,7 @@ class HelperProcess:
         self._complaints = self._files.enter_context(tempfile.TemporaryFile())
         if self._request is not None:
             self._stdin = self._files.enter_context(tempfile.TemporaryFile())
-            # A file: a pipe would fill up before the child reads thousands of names.
+            # A file, because a pipe would block on thousands of names before the child reads them.
             self._stdin.write(json.dumps(self._request).encode("ascii"))
             self._stdin.seek(0)
         with _ctrl_c_waits() as came:
@@ -90,7 +90,7 @@ class HelperProcess:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        """End the child if it still runs, politely first."""
+        """Stop the child if it still runs: SIGTERM first, then SIGKILL."""
         if self._child.poll() is None:
             self._child.terminate()
             try:
@@ -103,21 +103,21 @@ class HelperProcess:
         self._files.close()
 
     def lines(self, between: Callable[[], None] = lambda: None) -> Iterator[dict[str, Any]]:
-        """Give each JSON line as it comes; `between` is called some times a second meanwhile."""
+        """Give each JSON line as it arrives; `between` is called about three times a second meanwhile."""
         splitter = framing.LineSplitter()
         for data in self._chunks(between):
             for line in splitter.feed(data):
                 try:
                     yield framing.decode_line(line)
                 except framing.BadLine:
-                    continue  # a library that prints where it should not; failure shows in the exit code
+                    continue  # printed by a library; a failure shows in the exit code
 
     def output(self) -> bytes:
         """Give all that the child writes."""
         return b"".join(self._chunks(lambda: None))
 
     def finish(self, fine: Sequence[int] = (Exit.OK,)) -> int:
-        """Wait for the end and give the exit code. Raises `CommandFailed` where it is not one of `fine`."""
+        """Wait for the child to exit and give its code. Raises `CommandFailed` if it is not one of `fine`."""
         code = self._child.wait()
         if code not in fine:
             wrong = Exit.SETTINGS_WRONG if code == Exit.SETTINGS_WRONG else Exit.FAILED
@@ -127,7 +127,7 @@ class HelperProcess:
         return code
 
     def complaint(self, whole: bool = False) -> str:
-        """Give the last of what the child said on stderr, or all of it."""
+        """Give the end of the child's stderr, or all of it."""
         self._complaints.seek(0)
         text = self._complaints.read().decode("utf-8", "replace").strip()
         if whole:
@@ -149,10 +149,10 @@ class HelperProcess:
 
 @contextlib.contextmanager
 def _ctrl_c_waits() -> Iterator[list[int]]:
-    """Give a list that holds SIGINT afterwards if it came: a child must be in our hands before we leave."""
+    """Delay SIGINT until the child is known and can be stopped; gives the list of delayed signals."""
     came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield came  # Python tells the main thread alone
+        yield came  # Python delivers signals to the main thread only
         return
     before = signal.signal(signal.SIGINT, lambda signum, _frame: came.append(signum))
     try:

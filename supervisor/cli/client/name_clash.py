@@ -1,9 +1,8 @@
-"""Notices PyPI's `supervisor` (supervisord) in our environment before it does harm.
+"""Detects PyPI's `supervisor` (supervisord) in our environment before it does harm.
 
-Both packages are imported as `supervisor`: the one that was installed last overwrites
-files of the other, and removing either leaves neither whole. Looks at file names only:
-importlib.metadata would know as well, for 40 ms at every start.
-Imports nothing of ours: what it explains may have broken that already.
+Both packages are imported as `supervisor`. The one installed last overwrites files of the
+other, and removing either breaks both. Reads file names only, because importlib.metadata
+would add 40 ms to every start. Imports nothing of ours, which the clash may have broken.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import Optional
 
-# As installers write it: `supervisor-4.3.0.dist-info`, of old `.egg-info`.
+# Installers write `supervisor-4.3.0.dist-info`, old ones `.egg-info`.
 _RECORD = re.compile(r"supervisor-(?P<version>[^-]+)\.(?:dist|egg)-info$", re.IGNORECASE)
 
 
@@ -35,5 +34,5 @@ def explain(path: Iterable[str]) -> Optional[str]:
 def _names_in(folder: str) -> list[str]:
     try:
         return os.listdir(folder)
-    except OSError:  # sys.path may name zip files and folders that are not there
+    except OSError:  # sys.path may contain zip files and missing folders
         return []

@@ -1,7 +1,7 @@
-"""Transcripts as the user wants them: in a format, on stdout or in a folder.
+"""Writes transcripts in the requested format, to stdout or into a folder.
 
-A file that exists is never overwritten with something else: two inputs may share a name,
-and `notes.txt` beside `notes.wav` may be written by hand.
+An existing file with other content is never overwritten: two inputs may share a name, and
+`notes.txt` beside `notes.wav` may be written by hand.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def transcript_as(form: str, event: Mapping[str, Any]) -> str:
 
 
 class ResultFolder:
-    """Where `--output` puts transcripts. Made at once: better to fail before the work."""
+    """The folder of `--output`. It is created first, so that a mistake fails before the work."""
 
     def __init__(self, folder: str, replaces: bool = False) -> None:
-        """`replaces`: what stood there from an earlier run gives way."""
+        """`replaces`: overwrite files of an earlier run."""
         self._folder = Path(folder)
         self._replaces = replaces
         self._ours: set[Path] = set()
@@ -49,7 +49,7 @@ class ResultFolder:
             raise CommandFailed(f"{folder} is not writable for this user. Name another folder with --output.")
 
     def put(self, audio: str, form: str, text: str) -> Path:
-        """Write one transcript and say where: `<stem>.<format>`, or `<stem>-2.<format>` if that is taken."""
+        """Write one transcript, give its path: `<stem>.<format>`, or `<stem>-2.<format>` if that is taken."""
         stem, number = Path(audio).stem, 1
         while True:
             path = self._folder / f"{stem}{'' if number == 1 else f'-{number}'}.{form}"
@@ -60,7 +60,7 @@ class ResultFolder:
 
 
 def _write(path: Path, text: str, replaces: bool) -> bool:
-    """Write `text`, unless something else stands there already and may not be replaced."""
+    """Write `text`, unless a file with other content exists and may not be replaced."""
     data = text.encode("utf-8", "surrogateescape")
     try:
         with open(path, "wb" if replaces else "xb") as out:

@@ -1,7 +1,7 @@
-"""Where a command looks that nobody told where: at the service that systemd runs on this host.
+"""Finds the service that systemd runs on this host, for a command that names no state directory.
 
-systemd tells the service its state directory by STATE_DIRECTORY; a root shell has no such
-name. Only commands look here: `run` and `demo` never take the service's own folder over.
+systemd passes the state directory to the service as STATE_DIRECTORY; a root shell does not
+have that variable. `run` and `demo` never use the service's folder.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ _SERVICES = ("run", "demo")
 
 
 def names_to_add(verb: str, environ: Mapping[str, str], folder: str = STATE_DIRECTORY) -> dict[str, str]:
-    """Give what systemd would have told this command about the installed service.
+    """Give the environment that systemd would set for the installed service.
 
-    Nothing where the caller has a state directory of his own, named or in his home. Who may not enter the
-    service's is led there too: that a service may run, as another user, is the answer then.
+    Nothing if the caller has a state directory, named or in the home directory. It applies also to users
+    who may not enter the service's folder: they learn that a service may be running as another user.
     """
     if verb in _SERVICES or environ.get("REM_STATE_DIR") or environ.get("STATE_DIRECTORY"):
         return {}

@@ -1,8 +1,7 @@
-"""Handing recordings to the queue and following them to their end.
+"""Submits recordings and follows them until they are done. Used by `demo` and `submit`.
 
-The broker's short-lived child does the work: it enqueues, waits, and fetches transcripts
-into a folder. This file starts it and gives its events back under the names that the
-user typed. `demo` and `submit` share it.
+A short-lived broker process does the work: it enqueues, waits, and fetches transcripts into a
+folder. This file starts it and passes on its events, under the file names that the user typed.
 """
 
 from __future__ import annotations
@@ -41,10 +40,10 @@ def events(
 ) -> Iterator[Event]:
     """Give each event (queued, done, failed, refused) as it happens.
 
-    Raises `CommandFailed` with the child's own words where it ended badly, for instance
-    because the queue can't be reached.
+    Raises `CommandFailed` with the child's error message if it failed, for example because
+    the queue can't be reached.
     """
-    # The child works in another folder (see errand.py): it needs full paths, the user wants his own back.
+    # The child runs in another folder and needs full paths; events show the paths that the user typed.
     names = {str(Path(file).absolute()): file for file in wish.files}
     request = {
         "files": list(names),
@@ -61,14 +60,14 @@ def events(
         for event in helper.lines(between):
             count += 1
             yield {**event, "file": names.get(str(event.get("file")), str(event.get("file")))}
-        # Exit 1 with events says only what the events said already.
+        # Exit 1 after events repeats what the events said.
         helper.finish(fine=(Exit.OK, Exit.FAILED) if count else (Exit.OK,))
 
 
 def status_or_none(in_force: Settings, environ: Mapping[str, str]) -> Any:
     """Give the status of this host's service for a progress display.
 
-    None: it has nothing to say just now. Raises `NotRunning` where there is no service.
+    None: it did not reply. Raises `NotRunning` if there is no service.
     """
     try:
         return ask(in_force.state_dir, {"do": "status"}, environ, STATUS_WITHIN_S).get("status")

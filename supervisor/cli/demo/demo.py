@@ -1,7 +1,7 @@
-"""The `demo` verb: from nothing to transcripts, with everything real but the account.
+"""The `demo` verb: a real service and real transcripts, without an account.
 
-Starts a service on the embedded backend, gives it the sample recordings, tells every
-step, shows what came out and where it lies, and takes the service down again.
+Starts a service on the embedded backend, submits the sample recordings, prints each step,
+the transcripts and their paths, and stops the service.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from supervisor.contract.degraded import ready_count, worker_slots
 from supervisor.contract.exits import Exit, describe
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
-READY_WITHIN_S = 900.0  # a large model over a slow line; a service that fails ends by itself, long before
+READY_WITHIN_S = 900.0  # a large model on a slow network; a service that fails exits long before
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One recording that ships with us."""
+    """One recording that is part of this package."""
 
     path: str
     audio_s: float
 
 
 def demo(args: argparse.Namespace) -> int:
-    """Show the whole way of a recording; 0 when each sample got a transcript and nothing is left running."""
+    """Transcribe all samples; 0 if each got a transcript and no process is left."""
     samples = read_samples(SAMPLES)
     folder = ResultFolder(args.output, replaces=True)
     service = DemoService(os.environ, args.keep)
@@ -57,14 +57,14 @@ def demo(args: argparse.Namespace) -> int:
 
 
 def read_samples(folder: Path) -> list[Sample]:
-    """Read the list that stands beside the samples."""
+    """Read the list of samples."""
     with (folder / "samples.tsv").open(encoding="utf-8", newline="") as lines:
         rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
         return [Sample(str(folder / row["file"]), float(row["seconds"])) for row in rows]
 
 
 def _explained(error: ServiceFailed, service: DemoService) -> CommandFailed:
-    """Add the end of the service's log: it was read before the folder went."""
+    """Add the end of the service's log, which was read before its folder was removed."""
     return CommandFailed(
         "\n".join([str(error), *service.last_words, "Try: rem-supervisor doctor"]), error.code
     )
@@ -83,7 +83,7 @@ def _left_in_order(service: DemoService) -> bool:
 
 
 class Demo:
-    """One showing."""
+    """One run of the demo."""
 
     def __init__(self, service: DemoService, samples: list[Sample], folder: ResultFolder) -> None:
         self._service = service
@@ -95,7 +95,7 @@ class Demo:
         self._failed = False
 
     def run(self) -> int:
-        """Wait for a worker, transcribe every sample, show what came out."""
+        """Wait for a worker, transcribe every sample, print the transcripts."""
         started_at_s = clock.now_s()
         in_force = self._service.loaded.settings
         self._say(f"starting a service on the embedded backend, model {in_force.transcription.model}")
@@ -116,7 +116,7 @@ class Demo:
         return Exit.FAILED if self._failed or len(self._written) < len(self._samples) else Exit.OK
 
     def _await_worker(self) -> None:
-        """Wait for the first ready slot; what happens meanwhile is told once each."""
+        """Wait for the first ready slot; print each change meanwhile."""
         told = ""
         give_up_at_s = clock.now_s() + READY_WITHIN_S
         for status in self._service.statuses():
@@ -153,7 +153,7 @@ class Demo:
             self._say(f"{name}: failed: {printable(event.get('reason'))}")
 
     def _show(self, name: str, event: Event) -> None:
-        """Print a transcript and put it where the user finds it."""
+        """Print a transcript and write it to the output folder."""
         text = transcript_as("txt", event)
         paths = [self._folder.put(name, form, transcript_as(form, event)) for form in ("json", "txt")]
         self._written.append((name, paths[0], paths[1]))

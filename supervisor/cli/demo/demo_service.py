@@ -1,7 +1,7 @@
-"""A whole service for the length of one demo: its own state, no account, nothing left behind.
+"""Runs a complete service for one demo, with its own state directory and no account.
 
-Whatever the environment or a `.env` says, it speaks to no AWS: the names are taken out,
-the backend is the embedded one, and its config.toml lies in a folder where no `.env` is.
+It never uses AWS: AWS variables are removed from its environment, the backend is the embedded
+one, and its config.toml is in a folder without a `.env`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from supervisor.processes.python_command import finding_us
 from supervisor.settings.load import ENVIRONMENT, load_settings
 from supervisor.settings.mistakes import SettingsWrong
 
-MODEL = "tiny.en"  # comes as a package: no network
+MODEL = "tiny.en"  # installed as a package: no download
 _DROPPED = ("REM_SOCKET", "RUNTIME_DIRECTORY", "STATE_DIRECTORY", "XDG_RUNTIME_DIR", "NOTIFY_SOCKET")
 _DROPPED_PREFIXES = ("AWS_", "WATCHDOG_", "LISTEN_")
 _LOOK_EVERY_S = 0.25
-_STOP_WITHIN_S = 30.0  # nothing is running by then but clean-up
+_STOP_WITHIN_S = 30.0  # only clean-up is left to do by then
 _NOW_WITHIN_S = 10.0  # after the second signal
 _GONE_WITHIN_S = 5.0
 _LAST_LINES = 15
@@ -40,7 +40,7 @@ _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def demo_environment(environ: Mapping[str, str], state_dir: str) -> dict[str, str]:
-    """Give the demo's environment: every setting by default but the model, which the user may name."""
+    """Give the demo's environment: all settings at their defaults, except the model."""
     dropped = {*_DROPPED, *ENVIRONMENT}
     kept = {
         name: value
@@ -50,22 +50,22 @@ def demo_environment(environ: Mapping[str, str], state_dir: str) -> dict[str, st
     kept["WHISPER_MODEL"] = _found_from_anywhere(environ.get("WHISPER_MODEL", "").strip() or MODEL)
     kept["REM_BACKEND"] = "local"
     kept["REM_STATE_DIR"] = state_dir
-    # Belt and braces: should anything ask boto3 after all, it must not find an instance role.
+    # In addition: if anything used boto3 after all, it must not find an instance role.
     kept["AWS_EC2_METADATA_DISABLED"] = "true"
     return kept
 
 
 def _found_from_anywhere(model: str) -> str:
-    """Give a model's folder in full: the demo's service runs in another folder than the user stands in."""
+    """Give a model's folder as a full path: the service runs in another working folder."""
     return str(Path(model).expanduser().absolute()) if is_folder(model) else model
 
 
 class ServiceFailed(CommandFailed):
-    """The demo's service did not come up, or ended before its time: its log says why."""
+    """The demo's service did not start, or exited early; its log says why."""
 
 
 class DemoService:
-    """Use it in a `with`: at the end of the block the service and its folder are gone."""
+    """Use it in a `with`: the end of the block stops the service and removes its folder."""
 
     def __init__(self, environ: Mapping[str, str], keep: bool = False) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="rem-demo-"))
@@ -74,16 +74,16 @@ class DemoService:
         self.environment = demo_environment(environ, str(self.folder / "state"))
         self.left_over: tuple[int, ...] = ()
         self.returncode: Optional[int] = None
-        self.last_words: list[str] = []  # the end of its log: before it was stopped, or why that went badly
+        self.last_words: list[str] = []  # the end of its log before it was stopped, or after that failed
         self._config = self.folder / "config.toml"
         self._config.write_text('[log]\nformat = "text"\n', encoding="utf-8")
         try:
             self.loaded = load_settings(str(self._config), environ=self.environment)
-        except SettingsWrong:  # the model, which the user names
+        except SettingsWrong:  # the model is the user's choice
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
         self._keep = keep
-        self._seen: dict[int, str] = {}  # pid -> when it started, for pids are used again
+        self._seen: dict[int, str] = {}  # pid -> its start time, because pids are reused
 
     def __enter__(self) -> DemoService:
         with self.log.open("wb") as log:
@@ -93,7 +93,7 @@ class DemoService:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches the demo alone, which then stops the service
+                start_new_session=True,  # Ctrl-C reaches only the demo, which then stops the service
             )
         self._remember(self._child.pid)
         return self
@@ -104,7 +104,7 @@ class DemoService:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def status(self) -> Any:
-        """Give the service's status, None where it does not say; raises `ServiceFailed` when it ended."""
+        """Give the service's status, None if it does not reply; raises `ServiceFailed` if it exited."""
         if self._child.poll() is not None:
             raise ServiceFailed(f"the service ended: {describe(self._child.returncode)}")
         try:
@@ -117,7 +117,7 @@ class DemoService:
         return status
 
     def statuses(self) -> Iterator[Any]:
-        """Give the status again and again, some times a second."""
+        """Give the status repeatedly, four times a second."""
         while True:
             yield self.status()
             time.sleep(_LOOK_EVERY_S)
@@ -131,13 +131,13 @@ class DemoService:
         return f"fetching the model: {under_way['percent']} % of {bytes_text(under_way['total_bytes'])}"
 
     def stop(self, in_a_hurry: bool = False) -> None:
-        """End the service; afterwards `returncode` and `left_over` (pids that had to be killed) are known."""
+        """Stop the service; sets `returncode` and `left_over` (pids that had to be killed)."""
         if self.returncode is not None:
             return
-        # An impatient second Ctrl-C must not leave it running.
+        # A second Ctrl-C must not leave it running.
         held_back = {number: signal.signal(number, signal.SIG_IGN) for number in _INTERRUPTS}
         try:
-            self.last_words = self._log_lines()  # before the lines about stopping drown the cause
+            self.last_words = self._log_lines()  # before lines about stopping hide the cause
             self.returncode = self._ended(_LOOK_EVERY_S if in_a_hurry else _STOP_WITHIN_S)
             self.left_over = tuple(pid for pid in self._seen if not self._is_gone(pid))
             for pid in self.left_over:
@@ -152,7 +152,7 @@ class DemoService:
         return self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]
 
     def _ended(self, patience_s: float) -> int:
-        """Ask to finish, then to leave at once, then insist."""
+        """Send SIGTERM, SIGTERM again to exit immediately, then SIGKILL."""
         for ask, wait_s in (
             (signal.SIGTERM, patience_s),
             (signal.SIGTERM, _NOW_WITHIN_S),
@@ -170,7 +170,7 @@ class DemoService:
         self._seen.setdefault(pid, _birth(pid))
 
     def _is_gone(self, pid: int) -> bool:
-        """Wait a little for a process to leave; a new process with its number is not it."""
+        """Wait a few seconds for a process to exit; a new process with the same pid does not count."""
         gone_by_s = clock.now_s() + _GONE_WITHIN_S
         while self._seen[pid] and _birth(pid) == self._seen[pid]:
             if clock.now_s() > gone_by_s:
@@ -188,7 +188,7 @@ def _pids(status: Any) -> Iterator[int]:
 
 
 def _birth(pid: int) -> str:
-    """Say when a process started, in the kernel's ticks; empty: there is none (a zombie is none)."""
+    """Give a process's start time in kernel ticks; empty if it does not exist or is a zombie."""
     try:
         after_name = (
             Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()

@@ -1,7 +1,7 @@
-"""The doctor's children: what each found, and that one which broke off is a failure.
+"""Reads the findings of the doctor's child processes; an incomplete check is a failure.
 
-A child that crashes, hangs or prints a traceback has not looked at everything: to say that all is well
-would be untrue.
+A child that crashes, hangs or prints a traceback has not checked everything, so the doctor must not
+report that all is well.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TRACEBACK = "Traceback (most recent call last)"
 
 
 def _nothing(_line: Mapping[str, Any]) -> None:
-    """Take no notice of what is no finding."""
+    """Ignore a line that is no finding."""
 
 
 def findings_of(
@@ -31,9 +31,9 @@ def findings_of(
     limit: Callable[[], None],
     hear: Callable[[Mapping[str, Any]], None] = _nothing,
 ) -> Iterator[Finding]:
-    """Give what a checking child found; that it could not look at everything is a failure of its own.
+    """Give a child's findings; an incomplete check is one more, a failure.
 
-    `hear` gets what else it tells.
+    `hear` gets all other lines.
     """
     states = []
     try:
@@ -48,7 +48,7 @@ def findings_of(
     except CommandFailed as error:
         yield _incomplete(check, str(error))
         return
-    # Python exits with 1 after a traceback, too: then some of the checks were never made.
+    # Python also exits with 1 after a traceback; then some checks did not run.
     if not states:
         yield _incomplete(check, "the check reported nothing")
     elif TRACEBACK in helper.complaint(whole=True) or (code == Exit.FAILED and "fail" not in states):
@@ -61,7 +61,7 @@ def _incomplete(check: str, why: str) -> Finding:
 
 
 def finding_from(line: Mapping[str, Any]) -> Finding:
-    """Read one JSON line of a check; an unknown state counts as failed."""
+    """Read one JSON line of a check; an unknown state counts as fail."""
     state = str(line.get("state"))
     return Finding(
         str(line.get("check")),
@@ -72,7 +72,7 @@ def finding_from(line: Mapping[str, Any]) -> Finding:
 
 
 def of_model(in_force: Settings, fetch: HelperProcess, limit: Callable[[], None]) -> Iterator[Finding]:
-    """Say whether the model is here, and whether the engine loads and computes with it."""
+    """Check that the model is on this host, and that the engine loads and runs it."""
     try:
         answers = [line for line in fetch.lines(limit) if line.get("event") in ("ready", "failed")]
         fetch.finish(fine=(Exit.OK, Exit.FAILED) if answers else (Exit.OK,))
@@ -91,7 +91,7 @@ def of_model(in_force: Settings, fetch: HelperProcess, limit: Callable[[], None]
 
 
 def _absent_model(model: str, answer: Mapping[str, Any], environ: Mapping[str, str]) -> Finding:
-    """Say what `run` will do about a model that is not here: fetch it, or fail."""
+    """Say whether `run` will download a missing model or fail."""
     if os.sep in model or environ.get("HF_HUB_OFFLINE"):
         reason = str(answer.get("reason") or f"{model} is not on this host")
         return Finding("model", "fail", reason, str(answer.get("cure") or ""))

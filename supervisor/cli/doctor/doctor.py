@@ -1,7 +1,7 @@
-"""The `doctor` verb: what is wrong, and what would go wrong, each with its cure.
+"""The `doctor` verb: reports present and likely problems, each with a fix.
 
-Checks that need a library run in short-lived children, all at once, each with a limit:
-a driver or an endpoint that hangs is a finding and not the doctor's own end.
+Checks that need a library run in short-lived child processes, in parallel and with a time
+limit: a driver or an endpoint that hangs is reported and does not block the doctor.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _WIDTH = 100
 
 
 def doctor(args: argparse.Namespace) -> int:
-    """Run every check; 1 where one failed, 78 where the settings are wrong."""
+    """Run every check; exit 1 if one failed, 78 if the settings are invalid."""
     show = _show_json if args.json else _show_line
     findings = []
     for finding in _examine(args.config):
@@ -56,7 +56,7 @@ def doctor(args: argparse.Namespace) -> int:
 
 
 def _examine(config: Any) -> Iterator[Finding]:
-    """Look at everything; the service that runs here comes first, since the rest goes by its settings."""
+    """Run all checks. The running service comes first, because the others use its settings."""
     yield from host.of_interpreter()
     shell, mistakes = service.shell_settings(config)
     yield from mistakes
@@ -82,11 +82,11 @@ def _examine(config: Any) -> Iterator[Finding]:
 
 
 def _of_children(loaded: Loaded, is_running: bool) -> Iterator[Finding]:
-    """Run the checks that need a library, side by side."""
+    """Run the checks that need a library, in parallel."""
     told: dict[str, Any] = {}
     with contextlib.ExitStack() as running:
         limit = limit_of(CHECK_WITHIN_S)
-        offline = for_engine(os.environ, offline=True)  # the doctor looks, it fetches nothing
+        offline = for_engine(os.environ, offline=True)  # the doctor downloads nothing
         broker = running.enter_context(
             HelperProcess("supervisor.broker", ["check"], for_broker(loaded, os.environ))
         )
@@ -98,13 +98,13 @@ def _of_children(loaded: Loaded, is_running: bool) -> Iterator[Finding]:
         )
         yield from findings_of("backend", broker, limit)
         yield from findings_of("gpus", gpuwatch, limit, told.update)
-        if not is_running:  # a running service's slots are in its status
+        if not is_running:  # the status shows a running service's slots
             yield from _guarded("slots", lambda: of_slots(loaded.settings, told, read_host()))
         yield from of_model(loaded.settings, model, limit)
 
 
 def _need_bytes(loaded: Loaded, running: service.RunningService) -> int:
-    """Say what one worker on the CPU needs, where one is still to start."""
+    """Give the memory that one CPU worker needs; 0 if none is going to start."""
     own = loaded.settings
     if running.status is not None or own.devices.device == "cuda":
         return 0
@@ -112,7 +112,7 @@ def _need_bytes(loaded: Loaded, running: service.RunningService) -> int:
 
 
 def _guarded(check: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
-    """Give what a look finds; one that this host does not permit is a finding as well."""
+    """Give the findings of a check; a check that this host does not permit is a failure."""
     try:
         yield from look()
     except (OSError, psutil.Error) as error:
@@ -128,7 +128,7 @@ def _show_line(finding: Finding) -> None:
 
 
 def finding_lines(finding: Finding, paint: Paint) -> list[str]:
-    """Draw one finding; the cure below it where there is something to cure."""
+    """Format one finding, with its fix below it if it is not ok."""
     indent = " " * 24
     text = textwrap.wrap(printable(finding.detail), _WIDTH - 24, break_on_hyphens=False) or [""]
     lines = [

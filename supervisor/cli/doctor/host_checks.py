@@ -1,4 +1,4 @@
-"""What the doctor finds out about this host without a library: each check a `Finding`."""
+"""The doctor's checks of this host that need no library; each gives a `Finding`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from supervisor.settings.load import Loaded
     from supervisor.settings.schema import Settings
 
-# A guess: the local database, logs of stacks, and one recording being worked on.
+# Chosen without measurement: the local database, stack dumps, and one recording in progress.
 LEAST_FREE_BYTES = 300 * 1024**2
-_SANE_UNIX_S = 1_704_067_200  # the start of 2024: an earlier clock was never set
+_SANE_UNIX_S = 1_704_067_200  # the start of 2024: a clock before it was never set
 
 
 def of_interpreter() -> Iterator[Finding]:
-    """Look at Python itself, and at what else is installed beside us."""
+    """Check Python itself, and packages that conflict with ours."""
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.maxsize < 2**32:
         yield Finding("python", "fail", f"{version}, 32 bit", "Use a 64-bit Python; the engine needs it")
@@ -44,7 +44,7 @@ def of_import_name(path: list[str]) -> Finding:
 
 
 def of_settings(loaded: Loaded, whose: str = "") -> Finding:
-    """Say what the settings amount to."""
+    """Summarize the settings and their sources."""
     sources = sorted(set(loaded.origins.values()) - {"default"})
     kind, model = loaded.settings.backend.kind, loaded.settings.transcription.model
     told = f", from {', '.join(sources)}" if sources else ", all defaults"
@@ -52,9 +52,9 @@ def of_settings(loaded: Loaded, whose: str = "") -> Finding:
 
 
 def of_state_dir(in_force: Settings, is_in_use: bool = False) -> Finding:
-    """Say whether the service could write what it must remember, and for how long.
+    """Check that the state directory is writable and has enough space.
 
-    `is_in_use`: a service works there, as a user of its own perhaps.
+    `is_in_use`: a service uses it, perhaps as another user.
     """
     state_dir = Path(in_force.state_dir)
     nearest = next(path for path in (state_dir, *state_dir.parents) if os.path.exists(path))
@@ -80,7 +80,7 @@ def of_state_dir(in_force: Settings, is_in_use: bool = False) -> Finding:
 
 
 def of_clocks() -> Finding:
-    """Say whether time can be trusted here."""
+    """Check this host's clocks."""
     if clock.wall_unix_s() < _SANE_UNIX_S:
         now = clock.iso_utc(clock.wall_unix_s())
         return Finding(

@@ -1,4 +1,4 @@
-"""What the doctor finds out about notices: would this machine hear that it is taken away?"""
+"""The doctor's check of EC2 notices: would this machine receive one?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from supervisor.settings.schema import Settings
 
 
 def of_notices(loaded: Loaded, environ: Mapping[str, str]) -> Finding:
-    """Ask the instance metadata service what the running service would ask it, once."""
+    """Query the instance metadata service once, as the running service would."""
     everything = {**loaded.aws_environment, **environ}
     off = why_off(loaded.settings.notices, everything)
     if off is not None:
@@ -37,7 +37,7 @@ def of_notices(loaded: Loaded, environ: Mapping[str, str]) -> Finding:
 
 
 async def _live(service: Imds, in_force: Settings) -> str:
-    """Give the notices that are told at present, in words."""
+    """Describe the notices that are active now."""
     now = Now(clock.now_s(), clock.wall_unix_s())
     policy = NoticePolicy(in_force.supervisor.drain_s, in_force.notices.rebalance_s)
     kinds = kinds_of(in_force.notices)

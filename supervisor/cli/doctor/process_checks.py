@@ -1,7 +1,7 @@
-"""What the doctor finds out about processes and memory, by psutil: the same words on every system.
+"""The doctor's checks of processes and memory, with psutil, which works on every system.
 
-psutil knows states, descriptors, limits and families of processes, which /proc tells in another way for each.
-The service itself goes without it: it would cost the supervisor 4 MB.
+psutil reads states, descriptors, limits and child processes, for which /proc has a different format each.
+The service itself does not use it: it would cost the supervisor 4 MB.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from supervisor.contract.finding import Finding
 from supervisor.placement.host import read_host
 
 FEW_DESCRIPTORS_RATIO = 0.8
-# A process that waits for a disk is in state D for moments; one that hangs in a driver stays there.
+# A process that waits for a disk is in state D briefly; one that hangs in a driver stays there.
 LOOK_AGAIN_S = 0.5
 INIT = 1
 
 
 def of_memory(need_bytes: int) -> Finding:
-    """Say how much memory there is for a worker that needs `need_bytes` (0: none is to start here)."""
+    """Check the memory for a worker that needs `need_bytes` (0: none is going to start)."""
     found = psutil.virtual_memory()
     free_bytes = min(int(found.available), read_host().free_memory_bytes)  # a container may have less
     detail = f"{bytes_text(free_bytes)} of {bytes_text(found.total)} available"
@@ -35,7 +35,7 @@ def of_memory(need_bytes: int) -> Finding:
 
 
 def of_processes(pid: int) -> Iterator[Finding]:
-    """Look at a running service and its children: hanging, dead, short of descriptors."""
+    """Check a running service and its child processes: hanging, zombies, short of file descriptors."""
     try:
         top = psutil.Process(pid)
         family = [top, *top.children(recursive=True)]
@@ -54,13 +54,13 @@ def of_processes(pid: int) -> Iterator[Finding]:
 
 
 def of_strays() -> Iterator[Finding]:
-    """Name workers whose supervisor is gone: they keep memory, on a GPU for instance, and do nothing."""
+    """Find workers whose supervisor is gone; they do nothing and keep memory, for example on a GPU."""
     for process in psutil.process_iter(["pid", "ppid", "cmdline", "create_time", "memory_info"]):
         facts = process.info
         if list(facts["cmdline"] or ())[-2:] != ["-m", "workerproc"] or facts["ppid"] != INIT:
             continue
         if "supervisor" in " ".join(_command_of(INIT)):
-            continue  # a supervisor that is a container's first process
+            continue  # a supervisor that is the container's pid 1
         age = span_text(clock.wall_unix_s() - facts["create_time"])
         size = bytes_text(facts["memory_info"].rss) if facts["memory_info"] else "-"
         words = f"pid {facts['pid']} is a worker without a supervisor, up {age}, {size}"
@@ -75,7 +75,7 @@ def _of_family(family: Sequence[psutil.Process]) -> Finding:
                 rss_bytes += process.memory_info().rss
                 most = max(most, _descriptors(process))
         except psutil.NoSuchProcess:
-            continue  # a worker that made way meanwhile
+            continue  # a worker that exited meanwhile
     count = f"{len(family)} processes, {bytes_text(rss_bytes)} resident"
     detail = f"{count}; {most[1]}" if most[1] else count
     if most[0] < FEW_DESCRIPTORS_RATIO:
@@ -84,13 +84,13 @@ def _of_family(family: Sequence[psutil.Process]) -> Finding:
 
 
 def _descriptors(process: psutil.Process) -> tuple[float, str]:
-    """Give how much of its limit of file descriptors a process uses, and that in words."""
+    """Give the share of its file descriptor limit that a process uses, and a sentence about it."""
     if not hasattr(process, "rlimit"):
         return 0.0, ""  # macOS
     try:
         used, limit = process.num_fds(), process.rlimit(psutil.RLIMIT_NOFILE)[0]
     except psutil.AccessDenied:
-        return 0.0, ""  # supervisor and broker hide their insides from all but root
+        return 0.0, ""  # only root may inspect the supervisor and the broker
     if limit <= 0:
         return 0.0, ""
     return used / limit, f"pid {process.pid} has {used} of {limit} file descriptors open"

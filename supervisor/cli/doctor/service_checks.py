@@ -1,7 +1,7 @@
-"""What the doctor finds out about a service that runs here: how it is, and with which settings.
+"""The doctor's checks of a service that runs here: its health and its settings.
 
-The running service's own settings are the ones to judge: a shell has other names in its environment, and
-config.toml may have changed since the start. Where the two differ, that is a finding of its own.
+The checks use the running service's own settings: a shell has another environment, and config.toml may have
+changed since the start. A difference between the two is reported as well.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from supervisor.settings.typed_values import value_of
 
 @dataclasses.dataclass(frozen=True)
 class RunningService:
-    """What the service of this state directory answered. `failure`: why it did not."""
+    """The replies of this state directory's service. `failure`: why there was none."""
 
     status: Optional[Mapping[str, Any]] = None
     settings: Optional[Settings] = None
@@ -35,7 +35,7 @@ class RunningService:
     is_forbidden: bool = False  # this user may not ask it
 
     def loaded(self, shell: Optional[Loaded]) -> Optional[Loaded]:
-        """Give the settings to judge: the service's, else the shell's (and its AWS names of `.env`)."""
+        """Give the settings to check: the service's, else the shell's (and its AWS names of `.env`)."""
         if self.settings is None:
             return shell
         aws = shell.aws_environment if shell is not None else {}
@@ -43,7 +43,7 @@ class RunningService:
 
 
 def ask_service(state_dir: Optional[str], environ: Mapping[str, str]) -> RunningService:
-    """Ask the service of this state directory how it is and what its settings are."""
+    """Request status and settings of this state directory's service."""
     if not state_dir:
         return RunningService()
     try:
@@ -61,7 +61,7 @@ def ask_service(state_dir: Optional[str], environ: Mapping[str, str]) -> Running
     except (CommandFailed, codec.BadValue):
         return RunningService(
             status, pid=_pid_of(state_dir)
-        )  # an older or younger supervisor: its settings can't be had
+        )  # an older or newer supervisor that does not send its settings
     origins = reply.get("origins")
     return RunningService(status, own, origins if isinstance(origins, dict) else {}, pid=_pid_of(state_dir))
 
@@ -70,16 +70,16 @@ def _pid_of(state_dir: str) -> int:
     try:
         written = read_address(state_dir)
     except PermissionError:
-        return 0  # another user's: asked over the socket of its group
+        return 0  # another user's service, reached through its group's socket
     return written.pid if written is not None else 0
 
 
 def of_service(
     running: RunningService, state_dir: str, environ: Mapping[str, str], for_group: bool = False
 ) -> Iterator[Finding]:
-    """Say how the service is, or whether one could run here. `for_group`: [control] group is set."""
+    """Report the service's health, or whether one could run here. `for_group`: [control] group is set."""
     if running.failure:
-        # Whoever may not ask needs another user or group, which the sentence says already.
+        # Without access, the sentence already says which user or group is needed.
         cure = "" if running.is_forbidden else "See the service's log; restart it if it does not recover"
         yield Finding("service", "fail", running.failure, cure)
     elif running.status is None:
@@ -89,7 +89,7 @@ def of_service(
 
 
 def of_status(status: Mapping[str, Any]) -> Iterator[Finding]:
-    """Give what a status says: running, or each thing that keeps the service from its work."""
+    """Report what a status says: running, or each problem of the service."""
     supervisor = status.get("supervisor")
     pid = supervisor.get("pid") if isinstance(supervisor, dict) else None
     state, wrong = degraded.state_of(status) or "state unknown", degraded.reasons(status)
@@ -119,7 +119,7 @@ def _cure(held: list[str]) -> str:
 
 
 def _of_drained_slots(status: Mapping[str, Any]) -> Iterator[Finding]:
-    """Name the slots that somebody drained in a service that runs: it looks well without them."""
+    """Name slots that an operator drained: the service itself counts as healthy without them."""
     for slot in degraded.worker_slots(status):
         if slot.get("state") == "stopped" and slot.get("reason") and slot.get("has_started") is not False:
             name, reason = printable(slot.get("name")), printable(slot["reason"])
@@ -128,10 +128,10 @@ def _of_drained_slots(status: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def of_differences(running: RunningService, shell: Optional[Loaded]) -> Iterator[Finding]:
-    """Name the settings in which the running service and this shell differ."""
+    """Report settings that differ between the running service and this shell."""
     if running.settings is None or shell is None:
         return
-    # A shell has no flags of `run`, nor what follows from them.
+    # A shell has no flags of `run`, and no settings derived from them.
     flagged = {key for key, origin in running.origins.items() if origin == "flag"}
     if running.settings.devices.fake_gpus:
         flagged.add("devices.compute")
@@ -155,7 +155,7 @@ def _said(loaded: Loaded, key: str) -> str:
 
 
 def shell_settings(config: Optional[str]) -> tuple[Optional[Loaded], list[Finding]]:
-    """Read this shell's settings: they, or each mistake in them."""
+    """Read this shell's settings; gives them, or each mistake in them."""
     try:
         return load_settings(config), []
     except SettingsWrong as wrong:

@@ -1,7 +1,7 @@
-"""Which slots a service would have with these settings on this machine, before it is started.
+"""The doctor's check of the slots that a service would have here, before it starts.
 
-The same rule as the service's own (`places.plan`) judges: a device that is asked for and not there, GPUs that
-`include` leaves out, a model that fits on no GPU.
+It uses the service's own rule (`slot_plan.plan`). It finds a device that is configured but missing, GPUs
+that `include` leaves out, and a model that fits on no GPU.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from supervisor.settings.schema import Settings
 
 
 def of_slots(settings: Settings, told: Mapping[str, Any], host: slot_plan.Host) -> Iterator[Finding]:
-    """Say which slots there would be, or why there would be none. `told`: gpuwatch's line of devices."""
+    """Report the slots, or why there would be none. `told`: gpuwatch's line of devices."""
     if settings.devices.fake_gpus:
         yield Finding("slots", "ok", f"{settings.devices.fake_gpus} on simulated GPUs")
         return
     try:
         devices = codec.from_plain(Devices, told.get("devices"))
     except codec.BadValue:
-        return  # it broke off before it came so far, which is a finding already
+        return  # the check stopped before, which is already reported
     plan = slot_plan.plan(settings, devices, host)
     if not plan.places:
         yield Finding("slots", "fail", plan.problem, plan.cure)

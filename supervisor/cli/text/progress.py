@@ -1,7 +1,7 @@
-"""How far submitted recordings are: facts in, lines out. PURE.
+"""The progress of submitted recordings, as lines of text. PURE.
 
-For a terminal it gives the whole picture to be drawn again and again; for a pipe, one
-line at each quarter.
+A terminal gets all lines, which are redrawn repeatedly; a pipe gets one line at each
+quarter.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NAME = 34  # columns: the whole line then fits a terminal of 80
 @dataclass
 class _Recording:
     file: str
-    ratio: Optional[float] = None  # None: still in line
+    ratio: Optional[float] = None  # None: not started
     audio_s: Any = None
     quarters_told: int = 0
     ended: str = ""
@@ -42,22 +42,22 @@ class SubmissionProgress:
         self._recordings[job_id] = _Recording(printable(file))
 
     def ended(self, job_id: str, how: str) -> None:
-        """A recording is through: `done`, or `failed`."""
+        """A recording is `done` or `failed`."""
         if job_id in self._recordings:
             self._recordings[job_id].ended = how
 
     def seen(self, status: Any) -> list[str]:
-        """Take in a status of the service; give a line for each quarter that was passed since."""
+        """Read a status of the service; give a line for each quarter that was passed since the last one."""
         return [line for job in _running_jobs(status) for line in self._moved(job)]
 
     @property
     def only_waits(self) -> bool:
-        """Say whether recordings are queued and none of them is being worked on."""
+        """Say whether recordings are queued and none of them is being transcribed."""
         open_ones = [one for one in self._recordings.values() if not one.ended]
         return bool(open_ones) and all(one.ratio is None for one in open_ones)
 
     def picture(self) -> list[str]:
-        """Draw every recording that is not through, the begun ones first."""
+        """Draw every unfinished recording, the started ones first."""
         open_ones = [one for one in self._recordings.values() if not one.ended]
         begun = [one for one in open_ones if one.ratio is not None]
         waiting = [one for one in open_ones if one.ratio is None]
@@ -69,7 +69,7 @@ class SubmissionProgress:
         recording = self._recordings.get(str(job.get("id")))
         if recording is None or recording.ended:
             return
-        # A job that begins anew with another worker goes back; its quarters are not told twice.
+        # A job that restarts on another worker goes back; its quarters are not printed twice.
         recording.ratio = min(max(number(job.get("progress_ratio")) or 0.0, 0.0), 1.0)
         recording.audio_s = job.get("audio_s") or recording.audio_s
         quarters = int(recording.ratio * 4)
@@ -87,7 +87,7 @@ def _line(recording: _Recording) -> str:
 
 
 def _end_of(file: str) -> str:
-    """Cut a long path at its front: its end is what tells recordings apart."""
+    """Cut a long path at its start: recordings differ at its end."""
     return file if len(file) <= _NAME else f"...{file[3 - _NAME :]}"
 
 

@@ -1,7 +1,7 @@
 """The status as text: JSON in, lines of up to 100 columns out. PURE.
 
-A value that is missing or of the wrong kind shows as `-`: an older or younger
-supervisor may answer.
+A value that is missing or has the wrong type is shown as `-`: the supervisor may be an
+older or newer version.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ STATE_STYLES = {
     "stopped": "faint",
 }
 SLOT_COLUMNS = ("SLOT", "STATE", "PID", "UP", "RESTARTS", "RSS", "DONE", "FAILED", "SPEED", "DEVICE")
-# Keys of the status that people read in other words. `ready`: audio that is fetched and waits for a worker.
+# Keys of the status that are printed differently. `ready`: audio that is downloaded and waits for a worker.
 _COUNTED = {"in_flight": "in flight", "ready": "fetched", "released": "returned to queue"}
 JOB_COLUMNS = ("JOB", "SLOT", "TRY", "PROGRESS", "", "AUDIO")
 
 
 def status_text(status: Mapping[str, Any], paint: Paint = plain) -> str:
-    """Draw one status: the supervisor and what is wrong, its slots, running jobs, the queue, totals."""
+    """Draw one status: the supervisor and its problems, slots, running jobs, the queue, totals."""
     supervisor = _mapping(status.get("supervisor"))
     blocks = [
         _head(status, paint),
@@ -62,7 +62,7 @@ def status_text(status: Mapping[str, Any], paint: Paint = plain) -> str:
 
 
 def _head(status: Mapping[str, Any], paint: Paint) -> list[str]:
-    """Say how the service is, and which one it is. What is wrong comes before all else."""
+    """Describe the service: first its state and problems, then its pid, model, version and so on."""
     supervisor = _mapping(status.get("supervisor"))
     state, wrong = printable(supervisor.get("state")) or "state unknown", degraded.reasons(status)
     deadline_s = number(supervisor.get("drain_deadline_s"))
@@ -110,7 +110,7 @@ def _facts(supervisor: Mapping[str, Any]) -> list[str]:
 
 
 def _why(supervisor: Mapping[str, Any]) -> list[str]:
-    """Say why it drains or stops, and what EC2 said; a resumed machine may be doomed all the same."""
+    """Say why it drains or stops, and show EC2's notice, which a resumed service may still have."""
     reason, notice = printable(supervisor.get("reason")), _mapping(supervisor.get("notice"))
     lines = [f"Reason: {reason}"] if reason else []
     if notice:
@@ -123,7 +123,7 @@ def _why(supervisor: Mapping[str, Any]) -> list[str]:
 
 
 def _loud(supervisor: Mapping[str, Any], paint: Paint) -> list[str]:
-    """Say what nobody wants in production, and what is wrong with devices."""
+    """Warn about test settings (simulated GPUs, CPU inference), and show problems of devices."""
     lines = []
     if supervisor.get("fake_gpus"):
         lines.append(f"WARNING: {count_text(supervisor['fake_gpus'])} simulated GPUs (--fake-gpus)")
@@ -174,7 +174,7 @@ def _state(slot: Mapping[str, Any]) -> str:
 
 
 def _device(device: Mapping[str, Any], batch_size: Any) -> str:
-    """`NVIDIA L4 unhealthy 3.1G/22G 67C 88% 72W`: what is known of it; health where it is not well."""
+    """`NVIDIA L4 unhealthy 3.1G/22G 67C 88% 72W`: the known values; health unless it is ok."""
     parts = [printable(device.get("name")) or printable(device.get("uuid"))]
     if (number(batch_size) or 0) > 1:
         parts.append(f"batch {count_text(batch_size)}")
@@ -200,7 +200,7 @@ def _health(word: Any) -> str:
 
 
 def _reason(slot: Mapping[str, Any]) -> list[str]:
-    """Say why, for a slot that is not simply ready."""
+    """Give the reason of a slot's state, unless it is ready."""
     reason = printable(slot.get("reason"))
     if not reason or slot.get("state") == "ready":
         return []
@@ -232,7 +232,7 @@ def _jobs(status: Mapping[str, Any], paint: Paint) -> list[str]:
 
 
 def _progress(job: Mapping[str, Any]) -> tuple[str, str]:
-    """Say how far a job is; before it is transcribed, how far in what comes first."""
+    """Give a job's progress; before transcription, that of decoding or voice detection."""
     phase, ratio = job.get("phase"), job.get("progress_ratio")
     if phase in ("decoding", "listening"):
         return str(phase), percent_text(job.get("phase_ratio"))
@@ -248,12 +248,12 @@ def _tail(status: Mapping[str, Any]) -> list[str]:
 
 
 def _troubles(supervisor: Mapping[str, Any], paint: Paint) -> list[str]:
-    """Say what outside does not answer just now, as the broker told it, and for how long."""
+    """List the outages that the broker reports, and how long each has lasted."""
     ages = _mapping(supervisor.get("troubles_s"))
     lines = []
     for where, detail in _mapping(supervisor.get("troubles")).items():
         text = f"{printable(where)}{_since(ages.get(where))}: {printable(detail)}"
-        # What to correct must be read to its end; of an outage the beginning is enough.
+        # A settings problem is printed in full; of an outage, one line is enough.
         lines += (
             textwrap.wrap(text, WIDTH) if where == degraded.PROVEN else [shorten(f"problem: {text}", WIDTH)]
         )
@@ -265,7 +265,7 @@ def _since(age_s: Any) -> str:
 
 
 def _newest_crash(status: Mapping[str, Any], paint: Paint) -> list[str]:
-    """Say which child died last, of what, and where all that is known of it stands."""
+    """Describe the newest crash of a child process, and the path of its record."""
     crash = _mapping(next(iter(_items(status.get("crashes"))), None))
     if not crash:
         return []

@@ -1,4 +1,4 @@
-"""What a terminal allows: colour, and lines drawn over again. In a pipe, neither."""
+"""Colour and redrawn lines on a terminal; neither in a pipe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CODES = {"good": "32", "warn": "33", "bad": "31", "faint": "2", "bold": "1"}
 
 
 def is_terminal(stream: IO[str]) -> bool:
-    """Say whether a person watches `stream` on a terminal that can move its cursor."""
+    """Say whether `stream` is a terminal that can move its cursor."""
     try:
         return stream.isatty() and os.environ.get("TERM", "") != "dumb"
     except ValueError:  # closed
@@ -21,7 +21,7 @@ def is_terminal(stream: IO[str]) -> bool:
 
 
 def paint_for(stream: IO[str], environ: Mapping[str, str]) -> Paint:
-    """Give the paint for `stream`: colour on a terminal, unless NO_COLOR says otherwise."""
+    """Give the paint for `stream`: colour on a terminal, unless NO_COLOR is set."""
     return _coloured if is_terminal(stream) and not environ.get("NO_COLOR") else plain
 
 
@@ -31,7 +31,7 @@ def _coloured(text: str, style: str) -> str:
 
 
 class LiveLines:
-    """A few lines at the bottom of a terminal that are drawn over again; silent in a pipe."""
+    """A few lines at the bottom of a terminal that are redrawn; nothing in a pipe."""
 
     def __init__(self, stream: IO[str]) -> None:
         self.live = is_terminal(stream)
@@ -39,7 +39,7 @@ class LiveLines:
         self._drawn = 0
 
     def draw(self, lines: Sequence[str]) -> None:
-        """Put `lines` where the last ones stood."""
+        """Replace the last lines by `lines`."""
         if not self.live:
             return
         size = shutil.get_terminal_size()
@@ -50,7 +50,7 @@ class LiveLines:
         self._drawn = len(kept)
 
     def clear(self) -> None:
-        """Take the lines away, for other output to stand in their place."""
+        """Erase the lines, so that other output can be printed."""
         if self._drawn:
             self._stream.write(f"\x1b[{self._drawn}A\x1b[J")
             self._stream.flush()

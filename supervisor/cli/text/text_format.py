@@ -1,7 +1,7 @@
-"""Figures and tables as people read them. PURE.
+"""Formats figures and tables for people. PURE.
 
-Every function takes whatever came (JSON may lack a value or hold a wrong one) and gives
-text: a table that can't be drawn helps nobody.
+Every function accepts any value, because JSON may lack a value or have one of the wrong
+type, and returns text.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def number(value: Any) -> Optional[float]:
 
 
 def printable(value: Any) -> str:
-    """Give `value` as one line of text that can't steer a terminal (ids come from the queue)."""
+    """Give `value` as one line without control characters (ids come from the queue)."""
     return "" if value is None else characters.printable(str(value))
 
 
 def count_text(value: Any) -> str:
-    """`7`, or `-` where it is not known."""
+    """`7`, or `-` if it is not known."""
     known = number(value)
     return UNKNOWN if known is None else f"{known:.0f}"
 
@@ -91,9 +91,9 @@ def bar(ratio: Any, width: int = 24) -> str:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> list[str]:
-    """Set `rows` under `headers`, two blanks between; columns named in `right` stand to the right.
+    """Align `rows` under `headers`, two spaces apart; columns named in `right` are right-aligned.
 
-    The last column is never padded, so lines carry no blanks at their end.
+    The last column is never padded, so lines have no trailing spaces.
     """
     named_right = right.split()
     widths = [max([len(head), *(len(row[n]) for row in rows)]) for n, head in enumerate(headers)]
@@ -107,5 +107,5 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: str = ""
 
 
 def shorten(text: str, width: int) -> str:
-    """Cut `text` to `width`, the loss marked."""
+    """Cut `text` to `width`, with `...` at the cut."""
     return text if len(text) <= width else f"{text[: max(width - 3, 0)]}..."

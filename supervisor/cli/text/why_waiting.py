@@ -1,4 +1,4 @@
-"""Why submitted recordings wait though a service runs here: one sentence for whoever waits. PURE."""
+"""Explains in one sentence why submitted recordings wait although a service is running. PURE."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from supervisor.contract import degraded
 
 LEAVE = "Waiting; Ctrl-C leaves the jobs queued."
 SOON_S = 10.0
-# Without these no recording gets on, whatever the workers do.
+# Without these, no recording makes progress.
 _NEEDED = ("broker", degraded.PROVEN, "queue", "table", "audio", "transcripts", "spool")
 
 
 def why_waiting(status: Any) -> str:
-    """Say what keeps every recording waiting; empty where they get on, or nothing is known."""
+    """Say why every recording waits; empty if they make progress or the reason is not known."""
     if not isinstance(status, dict) or not degraded.state_of(status):
         return ""
     state = degraded.state_of(status)
@@ -35,12 +35,12 @@ def why_waiting(status: Any) -> str:
 
 
 def same_but_for_figures(text: str) -> str:
-    """Give a text without its figures: one that counts on is told once."""
+    """Give a text without its digits, so that a sentence with a running counter is printed once."""
     return re.sub(r"\d+", "", text)
 
 
 def _has_just_started(status: Mapping[str, Any]) -> bool:
-    """Say whether this is a normal start's first seconds, of which nobody need be told."""
+    """Say whether these are the first seconds of a normal start, which need no message."""
     ages = [number(slot.get("state_s")) for slot in degraded.worker_slots(status)]
     return degraded.is_starting(status) and all(age_s is None or age_s < SOON_S for age_s in ages)
 
@@ -49,7 +49,7 @@ def _doing(slot: Mapping[str, Any]) -> str:
     reason = printable(slot.get("reason"))
     state = printable(slot.get("state"))
     if state in ("starting", "stopped") and reason:
-        return f"{printable(slot.get('name'))}: {reason}"  # waiting for the model, say
+        return f"{printable(slot.get('name'))}: {reason}"  # for example: waiting for the model
     return f"{printable(slot.get('name'))} {state}{f': {reason}' if reason else ''}"
 
 
