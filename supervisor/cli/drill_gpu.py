@@ -102,6 +102,6 @@ def _index_of(status: dict[str, Any], slot: Any) -> int:
     if index is None:
         names = ", ".join(name for name, device in devices.items() if device.get("index") is not None)
         raise CommandFailed(
-            f"there is no slot {slot!r} with a simulated GPU; there are: {names or 'none yet'}"
+            f"there is no slot {slot!r} with a simulated GPU; known slots: {names or 'none yet'}"
         )
     return int(index)

@@ -61,7 +61,7 @@ def _of_gpu(gpu: Device) -> dict[str, str]:
         return _line(
             name,
             "fail",
-            f"{detail}; the driver wants {gpu.recovery_action}",
+            f"{detail}; driver recovery action: {gpu.recovery_action}",
             xid.cure(gpu.parent or gpu.uuid, needs),
         )
     if gpu.remap_failed:

@@ -19,7 +19,7 @@ ACTIONS = {
     0: "none", 1: "gpu-reset", 2: "node-reboot", 3: "drain-p2p", 4: "drain-and-reset",
     5: "recover-imex-domain", 6: "bus-reset", 7: "system-reboot",
 }  # fmt: skip
-"""Field 230 of NVML: the action that the driver requires. An unlisted action is reported by its number."""
+"""Field 230 of NVML: the driver's recovery action. An unknown one is given by its number."""
 
 # One GPU a worker: what peers and whole racks need is not ours to wait for.
 HARMLESS_ACTIONS = frozenset(("none", "drain-p2p", "recover-imex-domain"))
@@ -37,20 +37,20 @@ class Rule:
 
 
 # The same application fault under several workers is the device's, not theirs. Three is a guess.
-_WORKER = Rule(Act.RESTART, "an application or driver fault", "reset", 3, HOUR_S)
-_TWICE = Rule(Act.RESTART, "a driver fault", "reset", 2, HOUR_S)
-_ECC = Rule(Act.RESTART, "a memory fault that was contained", "reset", 2, DAY_S)
-_ONCE = Rule(Act.RESTART, "a context switch that timed out", "reset", 2, DAY_S)
-_LOG = Rule(Act.IGNORE, "a follow-up, or handled by the driver")
-_RESET = Rule(Act.HOLD, "a hardware or firmware fault", "reset")
-_REBOOT = Rule(Act.HOLD, "a hardware fault", "reboot")
-_LINK = Rule(Act.WARN, "an NVLink fault; workers on a single GPU go on")
+_WORKER = Rule(Act.RESTART, "application or driver fault", "reset", 3, HOUR_S)
+_TWICE = Rule(Act.RESTART, "driver fault", "reset", 2, HOUR_S)
+_ECC = Rule(Act.RESTART, "contained memory fault", "reset", 2, DAY_S)
+_ONCE = Rule(Act.RESTART, "context switch timed out", "reset", 2, DAY_S)
+_LOG = Rule(Act.IGNORE, "follow-up error, or handled by the driver")
+_RESET = Rule(Act.HOLD, "hardware or firmware fault", "reset")
+_REBOOT = Rule(Act.HOLD, "hardware fault", "reboot")
+_LINK = Rule(Act.WARN, "NVLink fault; workers on a single GPU continue")
 _ACTION = Rule(Act.WARN, "the driver changed its recovery action")
-_UNKNOWN = Rule(Act.WARN, "a fault that is not in our table")
+_UNKNOWN = Rule(Act.WARN, "unknown fault")
 _OVERRIDES = {
-    "restart": Rule(Act.RESTART, "a fault for which settings say restart"),
-    "hold": Rule(Act.HOLD, "a fault for which settings say hold", "reset"),
-    "ignore": Rule(Act.IGNORE, "a fault that settings ignore"),
+    "restart": Rule(Act.RESTART, "restart, by [devices] xid"),
+    "hold": Rule(Act.HOLD, "hold, by [devices] xid", "reset"),
+    "ignore": Rule(Act.IGNORE, "ignored, by [devices] xid"),
 }
 
 
@@ -116,10 +116,10 @@ def judge(
     by_hand = rule.act is Act.HOLD and str(worst) in overrides
     if wants_hold(recovery_action):
         needs = "reboot" if "reboot" in str(recovery_action) else "reset"
-        why = f"{named}: {rule.says}, and the driver wants {recovery_action}"
+        why = f"{named}: {rule.says}; driver recovery action: {recovery_action}"
         return Fault(uuid, tuple(xids), at_s, Act.HOLD, why, cure(whole, needs))
     if recovery_action is not None and rule.act is Act.HOLD and not by_hand:
-        why = f"{named}: {rule.says}, after which the driver wants nothing done"
+        why = f"{named}: {rule.says}; the driver requires no action"
         return Fault(uuid, tuple(xids), at_s, Act.RESTART, why, cure(whole, rule.needs), 2, HOUR_S)
     return Fault(
         uuid, tuple(xids), at_s, rule.act, f"{named}: {rule.says}", cure(whole, rule.needs), rule.most_count,

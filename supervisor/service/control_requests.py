@@ -163,7 +163,7 @@ class ControlRequests:
         for name in given:
             if name not in known:
                 raise RequestRefused(
-                    f"there is no worker slot {name[:60]!r}; there are: {', '.join(known) or 'none yet'}"
+                    f"there is no worker slot {name[:60]!r}; known slots: {', '.join(known) or 'none yet'}"
                 )
         return tuple(given)
 
@@ -172,7 +172,7 @@ class ControlRequests:
         member = self._service.pool.members.get(name)
         if member is None:
             raise RequestRefused(
-                f"there is no slot {name[:60]!r}; there are: {', '.join(self._service.pool.members)}"
+                f"there is no slot {name[:60]!r}; known slots: {', '.join(self._service.pool.members)}"
             )
         return member.slot
 

@@ -72,7 +72,7 @@ def test_a_hang_has_an_end(state_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("gpu9", "--xid", "1"), "there is no slot 'gpu9' with a simulated GPU; there are: gpu0, gpu1"),
+        (("gpu9", "--xid", "1"), "there is no slot 'gpu9' with a simulated GPU; known slots: gpu0, gpu1"),
         (("broker", "--lost"), "there is no slot 'broker' with a simulated GPU"),
     ],
 )

@@ -58,7 +58,7 @@ def test_eight_gpus_of_which_one_breaks_in_the_middle_of_a_job(
         nvml.xid(broken, 79)
 
         held = wait_state(service, sick["name"], "held")
-        assert "XID 79: a hardware fault" in held["reason"]
+        assert "XID 79: hardware fault" in held["reason"]
         assert "reboot" in held["reason"]
         go(service)
         for job in jobs:
@@ -107,7 +107,7 @@ def test_a_recovery_action_holds_and_heals_without_a_hand(tmp_path: Path, nvml: 
         nvml.set({"gpu2.recovery": 1})
         held = wait_state(service, "gpu2", "held")
         assert held["reason"] == (
-            "the driver wants gpu-reset. Stop what uses it, then: "
+            "driver recovery action: gpu-reset. Stop what uses it, then: "
             f"sudo nvidia-smi --gpu-reset -i {nvml.uuid(2)}"
         )
         assert held["device"]["health"] == "sick"
@@ -298,7 +298,7 @@ def test_simulated_gpus_fail_on_demand_and_recover(tmp_path: Path) -> None:
 
         told = service.command("drill", "gpu", "gpu1", "--recovery-action", "gpu-reset")
         assert told.returncode == 0, told.stderr
-        assert "the driver wants gpu-reset" in wait_state(service, "gpu1", "held")["reason"]
+        assert "driver recovery action: gpu-reset" in wait_state(service, "gpu1", "held")["reason"]
         assert service.command("drill", "gpu", "gpu1", "--heal").returncode == 0
         wait_state(service, "gpu1", "ready")
         pid = slot(service, "gpu0")["pid"]

@@ -68,7 +68,7 @@ def test_a_worker_that_does_not_die_is_reported_with_its_device_and_the_others_g
             told = slot(service, "gpu0")
             assert (told["state"], told["pid"]) == ("killing", stuck)
             assert text in told["reason"]
-            assert "the driver wants gpu-reset" in told["reason"]
+            assert "driver recovery action: gpu-reset" in told["reason"]
             assert wait_state(service, "gpu1", "ready")["pid"] == other
 
             assert service.stop() == 1

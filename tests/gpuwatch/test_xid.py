@@ -62,7 +62,7 @@ def test_the_worst_of_a_burst_decides_and_all_of_it_is_named() -> None:
     fault = judge(U, [45, 79, 48], 1.0, None, {})
 
     assert fault.act is Act.HOLD
-    assert fault.why == "XID 45, 48, 79: a hardware fault"
+    assert fault.why == "XID 45, 48, 79: hardware fault"
     assert "systemctl reboot" in fault.cure
 
 
@@ -71,7 +71,7 @@ def test_where_one_xid_wants_a_reset_and_another_a_reboot_it_is_the_reboot(xids:
     """Whichever came first: a reset does not bring back a GPU that fell off the bus."""
     fault = judge(U, xids, 1.0, None, {})
 
-    assert (fault.why, fault.cure) == ("XID 48, 79: a hardware fault", cure(U, "reboot"))
+    assert (fault.why, fault.cure) == ("XID 48, 79: hardware fault", cure(U, "reboot"))
     assert action_after(xids) == "node-reboot"
 
 

@@ -131,7 +131,7 @@ def test_a_recovery_action_holds_and_its_end_heals_without_a_hand() -> None:
 
     change(host, 0, recovery_action="gpu-reset", health="sick", cure=CURE)
     host.run_until(lambda: host.state("w0") == "held", most_s=10)
-    assert host.slot("w0").reason == f"the driver wants gpu-reset. {CURE}"
+    assert host.slot("w0").reason == f"driver recovery action: gpu-reset. {CURE}"
     assert host.state("w1") == "ready"
     host.run(1000)
     assert host.state("w0") == "held"

@@ -209,7 +209,7 @@ class DeviceHolds:
                 self._hold(state, uuid, DeviceHold(why, cure, now_s, Proof.ANSWER))
         elif gpu.health == "sick":
             if held is None or held.proof is Proof.ANSWER:
-                what = f"the driver wants {gpu.recovery_action}"
+                what = f"driver recovery action: {gpu.recovery_action}"
                 why = "a memory row could not be remapped" if gpu.remap_failed else what
                 gently = gpu.recovery_action == "drain-and-reset"
                 self._hold(state, uuid, DeviceHold(why, gpu.cure, now_s, Proof.ACTION, gently))
