@@ -2,7 +2,7 @@
 
     python -m docs.draw_rooms      from the top of the repository
 
-Imports are read as `tests/test_rooms.py` reads them. Left out, so that the picture can be read: the two
+Imports are read as `tests/support/imports.py` reads them. Left out, so that the picture can be read: the two
 contract rooms, which every room may import, and each arrow that a chain of others shows as well.
 """
 
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.test_rooms import arrows
+from tests.support.imports import arrows
 
 PAGE = Path(__file__).resolve().parent / "architecture.md"
 CONTRACT = {"supervisor/contract", "supervisor/contract/wire"}

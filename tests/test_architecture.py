@@ -12,7 +12,7 @@ import pytest
 
 from docs import draw_rooms, draw_slot
 from supervisor.pool.state.slot_types import MOVES
-from tests.test_rooms import arrows
+from tests.support.imports import arrows
 
 TOP = Path(__file__).resolve().parent.parent
 PAGE = (TOP / "docs/architecture.md").read_text(encoding="utf-8")

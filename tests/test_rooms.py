@@ -2,29 +2,32 @@
 
 A trespass is named with its file and line.
 
-Imports are read with `ast`, nothing is run. A file whose first words say PURE decides
+A file whose first words say PURE decides
 from what it is given: it imports other PURE files, no clock, no chance, no system.
 """
 
 from __future__ import annotations
 
 import ast
-import graphlib
 import importlib.util
-import json
-import subprocess
 import sys
 import sysconfig
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Optional
 
 import pytest
 
-TOP = Path(__file__).resolve().parent.parent
-OURS = ("supervisor", "workerproc")
+from tests.support.imports import (
+    OURS,
+    TOP,
+    Import,
+    a_circle_in,
+    arrows,
+    file_of,
+    imports_of,
+    room_of,
+    source_files,
+)
 
 # Room (a folder) -> rooms that it may import from, beside itself. This table is the specification:
 # what a line does not name is a trespass. `supervisor/__init__.py` (the version) is open to all.
@@ -148,75 +151,6 @@ IMPURE = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Import:
-    """One import statement: where it stands and what it names, in full."""
-
-    file: str
-    line: int
-    module: str
-    for_types_only: bool
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line} imports {self.module}"
-
-
-def source_files() -> list[str]:
-    return sorted(str(path.relative_to(TOP)) for top in OURS for path in (TOP / top).rglob("*.py"))
-
-
-def imports_of(file: str, text: Optional[str] = None) -> Iterator[Import]:
-    """Give all imports of a file, those inside functions and by `import_module("...")` too."""
-    tree = ast.parse(text if text is not None else (TOP / file).read_text(encoding="utf-8"))
-    for_types = {id(node) for block in ast.walk(tree) if _is_for_types(block) for node in ast.walk(block)}
-    for node in ast.walk(tree):
-        for module in _named_by(node, file):
-            yield Import(file, node.lineno, module, id(node) in for_types)  # type: ignore[attr-defined]
-
-
-def _is_for_types(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
-
-
-def _named_by(node: ast.AST, file: str) -> Iterator[str]:
-    if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        package = (
-            ".".join(Path(file).parent.parts[: len(Path(file).parts) - node.level]) if node.level else ""
-        )
-        base = ".".join(part for part in (package, node.module or "") if part)
-        for alias in node.names:
-            inner = f"{base}.{alias.name}"
-            yield inner if _file_of(inner) else base
-    elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
-        for argument in node.args[:1]:
-            yield from (
-                part.value
-                for part in ast.walk(argument)
-                if isinstance(part, ast.Constant) and _is_name(part.value)
-            )
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and all(part.isidentifier() for part in value.split("."))
-
-
-def _file_of(module: str) -> Optional[str]:
-    """Give the file of one of our modules; None for anything else."""
-    if module.split(".")[0] not in OURS:
-        return None
-    path = module.replace(".", "/")
-    for file in (f"{path}.py", f"{path}/__init__.py"):
-        if (TOP / file).is_file():
-            return file
-    return None
-
-
-def room_of(file: str) -> str:
-    return str(Path(file).parent)
-
-
 def libraries_of(room: str) -> set[str]:
     return next(LIBRARIES[part] for part in sorted(LIBRARIES, key=len, reverse=True) if room.startswith(part))
 
@@ -242,7 +176,7 @@ def why_not(one: Import) -> Optional[str]:
     """Say why this import is a trespass between rooms; None where it is none."""
     room, package = room_of(one.file), one.module.split(".")[0]
     if package in OURS:
-        target = _file_of(one.module)
+        target = file_of(one.module)
         if target is None:
             return "there is no such file"
         if target == "supervisor/__init__.py" or room_of(target) in (room, *MAY_IMPORT[room]):
@@ -264,7 +198,7 @@ def why_not_pure(one: Import) -> Optional[str]:
         return None
     package = one.module.split(".")[0]
     if package in OURS:
-        target = _file_of(one.module)
+        target = file_of(one.module)
         if target is None or target.endswith("__init__.py") or target in HARMLESS or is_pure(target):
             return None
         return f"{target} is not PURE"
@@ -289,31 +223,6 @@ def test_nobody_enters_a_room_that_is_not_theirs(file: str) -> None:
 
 def test_the_files_that_decide_are_where_this_test_looks_for_them() -> None:
     assert [file for file in MUST_BE_PURE if not (TOP / file).is_file()] == []
-
-
-def arrows(rooms: bool) -> dict[str, set[str]]:
-    """Give who imports whom: files, or rooms. What is imported for types only counts."""
-    found: dict[str, set[str]] = {}
-    for file in source_files():
-        one = room_of(file) if rooms else file
-        found.setdefault(one, set())
-        for each in imports_of(file):
-            target = _file_of(each.module)
-            if target is None or target == "supervisor/__init__.py":
-                continue
-            other = room_of(target) if rooms else target
-            if other != one:
-                found[one].add(other)
-    return found
-
-
-def a_circle_in(graph: dict[str, set[str]]) -> list[str]:
-    """Give one circle as its members in order; nothing where there is none."""
-    try:
-        graphlib.TopologicalSorter(graph).prepare()
-    except graphlib.CycleError as error:
-        return list(error.args[1])
-    return []
 
 
 @pytest.mark.parametrize("rooms", [False, True], ids=["files", "rooms"])
@@ -345,7 +254,8 @@ def test_no_room_holds_more_files_than_a_newcomer_can_survey() -> None:
 
 
 def test_no_file_is_longer_than_one_sitting() -> None:
-    lines = {file: len((TOP / file).read_text(encoding="utf-8").splitlines()) for file in source_files()}
+    files = [file for top in (*OURS, "tests", "bench", "docs") for file in (TOP / top).rglob("*.py")]
+    lines = {str(file.relative_to(TOP)): len(file.read_text(encoding="utf-8").splitlines()) for file in files}
 
     assert {file: count for file, count in lines.items() if count > LINES_MOST} == {}
 
@@ -413,72 +323,3 @@ def test_a_trespass_is_named(file: str, statement: str, why: str) -> None:
 )
 def test_what_is_allowed_is_not_named(file: str, statement: str) -> None:
     assert trespasses(file, statement) == []
-
-
-IMPORTED_BY_RUN = """
-import json, os, sys
-import supervisor.service.run
-from supervisor.placement.host import read_host
-read_host()
-status = open("/proc/self/status").read() if os.path.exists("/proc/self/status") else ""
-resident = [int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS")]
-print(json.dumps({"modules": sorted(sys.modules), "resident_bytes": (resident or [0])[0]}))
-"""
-
-
-def test_the_supervisor_process_stays_small() -> None:
-    """What must never die carries no library that could kill it, and under 30 MB."""
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORTED_BY_RUN],
-        cwd=TOP,
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    seen = json.loads(done.stdout)
-
-    packages = {name.split(".")[0] for name in seen["modules"]}
-    heavy = {
-        "boto3",
-        "botocore",
-        "pynvml",
-        "numpy",
-        "av",
-        "faster_whisper",
-        "ctranslate2",
-        "aiohttp",
-        "pydantic",
-    }
-    assert "asyncio" in packages
-    assert packages & heavy == set()
-    assert not [
-        name
-        for name in seen["modules"]
-        if name.startswith(("supervisor.broker", "supervisor.gpuwatch", "workerproc"))
-    ]
-    assert seen["resident_bytes"] < 30_000_000
-
-
-IMPORT_CPU = """
-import json, resource, subprocess, sys
-def cpu_s(module):
-    best = []
-    for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        best.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return min(best)
-print(json.dumps([cpu_s("asyncio"), cpu_s("supervisor.service.run")]))
-"""
-
-
-def test_the_supervisor_starts_in_a_small_multiple_of_what_asyncio_takes() -> None:
-    """The budget is 100 ms of one core where asyncio takes 30; load moves the ratio less than the time."""
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORT_CPU], cwd=TOP, check=True, capture_output=True, text=True, timeout=120
-    )
-    asyncio_s, ours_s = json.loads(done.stdout)
-
-    assert ours_s < 6 * asyncio_s

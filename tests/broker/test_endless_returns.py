@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.broker.ports.errors import JobRejected
 from supervisor.contract.wire.messages import Failure
 from tests.broker.model import assert_once, new_world
+from tests.broker.model_faults import Script
 from tests.broker.model_supervisor import Plan
 from tests.support.memory_backend import QueueRules
 
@@ -67,3 +69,19 @@ def test_count_outlives_the_broker(tmp_path: Path) -> None:
 
         # The attempt that the broker died in may be begun anew within the same delivery.
         assert world.item()["remAttempt"] in (101, 102)
+
+
+def test_audio_that_goes_away_between_receives_is_failed_with_a_reason(tmp_path: Path) -> None:
+    with new_world(tmp_path, QueueRules(max_receive_count=3)) as world:
+        world.host()
+        world.send()
+
+        def gone() -> None:
+            raise JobRejected("There is no object.")
+
+        Script(world).before("objects.fetch", gone)
+
+        world.run(world.is_quiet)
+
+        assert world.item()["remReason"] == "There is no object."
+        assert [letter.reason for letter in world.queue.dead_letters] == ["There is no object."]

@@ -336,19 +336,3 @@ def test_failure_that_can_not_be_written_down_is_told_until_it_is(
 
         assert outages(host) == ["spool began", "spool over"]
         assert_once(world, "good")
-
-
-def test_audio_that_goes_away_between_receives_is_failed_with_a_reason(tmp_path: Path) -> None:
-    with new_world(tmp_path, QueueRules(max_receive_count=3)) as world:
-        world.host()
-        world.send()
-
-        def gone() -> None:
-            raise JobRejected("There is no object.")
-
-        Script(world).before("objects.fetch", gone)
-
-        world.run(world.is_quiet)
-
-        assert world.item()["remReason"] == "There is no object."
-        assert [letter.reason for letter in world.queue.dead_letters] == ["There is no object."]

@@ -37,7 +37,8 @@ def test_killed_hosts_recording_is_with_another_host_after_one_lease(
         wait_for(first.busy_slot, "the first host in the middle of the recording")
         with running(tmp_path / "two" / "state", HELD, **sender.environ()) as second:
             second.wait_ready(1)
-            time.sleep(LEASE_S)  # so that its lease has been extended, and its record with it
+            leased_until = sender.record(job)["remLeaseUnix"]
+            wait_for(lambda: sender.record(job)["remLeaseUnix"] > leased_until, "a renewed lease")
 
             for pid in first.pids():
                 os.kill(pid, signal.SIGKILL)

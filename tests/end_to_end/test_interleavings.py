@@ -31,6 +31,7 @@ from supervisor.contract.wire.messages import (
 from tests.broker.aws_servers import AwsServer, Deployment, deploy, record_key
 from tests.broker.harness import BrokerProcess, rem_message, stage, with_state
 from tests.end_to_end.broken_proxy import ActingProxy, Moment
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.aws, pytest.mark.timeout(180)]
 
@@ -71,10 +72,16 @@ class Scene:
         return {name: next(iter(value.values())) for name, value in item.items()}
 
     def is_over(self) -> bool:
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        found = self._sqs.get_queue_attributes(QueueUrl=self.made.queue_url, AttributeNames=names)
-        left = sum(int(found["Attributes"][name]) for name in names)
+        left = self.visible_count() + self._count("ApproximateNumberOfMessagesNotVisible")
         return left == 0 and self.record().get("remState") == "DONE"
+
+    def visible_count(self) -> int:
+        """How many messages can be received now."""
+        return self._count("ApproximateNumberOfMessages")
+
+    def _count(self, name: str) -> int:
+        found = self._sqs.get_queue_attributes(QueueUrl=self.made.queue_url, AttributeNames=[name])
+        return int(found["Attributes"][name])
 
     def assert_once(self) -> None:
         record = self.record()
@@ -180,7 +187,7 @@ def test_broker_stopped_longer_than_the_visibility_then_continued(scene: Scene) 
     with scene.broker() as broker:
         broker.take_one()
         broker.process.send_signal(signal.SIGSTOP)
-        time.sleep(LEASE_S + 1.0)
+        wait_for(lambda: scene.visible_count() == 1, "the message to be visible again")
         broker.process.send_signal(signal.SIGCONT)
         Host(broker).play(scene.is_over)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -147,3 +148,23 @@ def test_reason_of_a_broker_that_ends_at_start_stands_in_status(tmp_path: Path, 
 
     assert reason.startswith("exit 1")
     assert len(reason) < 400
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_service_that_is_told_to_stop_while_it_reads_its_code_ends_with_0(
+    tmp_path: Path, signum: signal.Signals
+) -> None:
+    """Ended 143: systemd called an orderly stop a failure."""
+    stops_itself = (
+        "import os, sys\n"
+        "class Stop:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == 'asyncio': os.kill(os.getpid(), {int(signum)})\n"
+        "sys.meta_path.insert(0, Stop())\n"
+        "from supervisor.cli.main import main\n"
+        "sys.exit(main(['run']))\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", stops_itself], cwd=tmp_path, capture_output=True, timeout=30)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
