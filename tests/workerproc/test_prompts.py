@@ -119,7 +119,8 @@ def test_every_window_has_room_for_its_text(
     lengths = prompt_lengths(recogniser, monkeypatch)
     assert recogniser.unfit(options) is None
 
-    heard(recogniser, speech, options)
+    # The prompt has the same length at every temperature: the first one is enough.
+    heard(recogniser, speech, replace(options, temperature=(0.0,)))
 
     assert len(lengths) > 2
     assert max(lengths) <= 448 - ROOM_LEAST
