@@ -5,6 +5,7 @@ Stands in for `python -m workerproc` where a bench measures everything but the r
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from supervisor.contract import child_bootstrap
-from supervisor.contract.wire import framing, messages
+from supervisor.contract.wire.blocking_link import BlockingLink, LinkClosed
 from supervisor.contract.wire.messages import (
     TO_WORKER,
     Beat,
@@ -32,26 +33,22 @@ from supervisor.contract.wire.messages import (
 BEAT_S = 2.0
 
 
-class Line:
+class Line(BlockingLink[ToWorker]):
     """The link: written by two threads, read by one."""
 
     def __init__(self, link: socket.socket) -> None:
-        self._link = link
-        self._guard = threading.Lock()
+        super().__init__(link, TO_WORKER)
 
     def say(self, *said: FromWorker) -> None:
-        with self._guard:
-            self._link.sendall(b"".join(messages.write(message) for message in said))
+        for message in said:
+            self.send(message)
 
     def heard(self) -> Iterator[ToWorker]:
         """Give each message as it comes; the end of the link is the end of the process."""
-        splitter = framing.LineSplitter()
-        while True:
-            data = self._link.recv(65_536)
-            if not data:
-                os._exit(0)
-            for received in splitter.feed(data):
-                yield messages.read(received, TO_WORKER)
+        with contextlib.suppress(LinkClosed):
+            while True:
+                yield from self.receive()
+        os._exit(0)
 
     def beat(self) -> None:
         while True:

@@ -20,7 +20,6 @@ from supervisor.broker.in_flight.in_flight import InFlight
 from supervisor.broker.in_flight.lease_journal import LeaseJournal
 from supervisor.broker.in_flight.outages import OutageReporter
 from supervisor.broker.in_flight.spool import Spool
-from supervisor.broker.link import BrokerLink
 from supervisor.broker.ports.backend import Backend
 from supervisor.broker.ports.errors import BrokerError, CannotServe
 from supervisor.broker.receiving.intake import Intake
@@ -31,7 +30,9 @@ from supervisor.broker.work.lease_renewal import LeaseRenewal
 from supervisor.broker.work.settlement import Settlement
 from supervisor.contract import child_bootstrap, clock, logline
 from supervisor.contract.exits import Exit
-from supervisor.contract.wire.messages import FromBroker
+from supervisor.contract.wire import framing
+from supervisor.contract.wire.blocking_link import BlockingLink, LinkClosed
+from supervisor.contract.wire.messages import TO_BROKER, FromBroker, ToBroker
 from supervisor.settings.schema import Settings
 
 log = logging.getLogger(__name__)
@@ -41,14 +42,14 @@ _PREDECESSOR_S = 5.0  # a broker without its supervisor releases its jobs within
 def serve() -> None:
     """Run the broker until the supervisor sends Leave or is gone."""
     settings = child_bootstrap.settings(Settings)
-    link = BrokerLink(child_bootstrap.link())
+    link: BlockingLink[ToBroker] = BlockingLink(child_bootstrap.link(), TO_BROKER)
     writer = logline.set_up("broker", settings.log.level)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # only the supervisor stops it: Leave, or a closed link
     try:
         state_dir = Path(settings.state_dir)
         lock = lock_state(state_dir)
-        dispatcher = build(settings, state_dir, link.send, link)
+        dispatcher = build(settings, state_dir, link)
         dispatcher.open()
         while not dispatcher.is_over:
             dispatcher.turn()
@@ -66,16 +67,25 @@ def serve() -> None:
     logline.die_quietly(Exit.OK, writer)
 
 
-def build(
-    settings: Settings, state_dir: Path, send: Callable[[FromBroker], None], link: BrokerLink
-) -> Dispatcher:
+def build(settings: Settings, state_dir: Path, link: BlockingLink[ToBroker]) -> Dispatcher:
     """Build a dispatcher on the settings' backend and connect it to the link."""
     executor = Executor()
+
+    def send(message: FromBroker) -> None:
+        with contextlib.suppress(LinkClosed):  # `on_end` is called, too
+            link.send(message)
+
     dispatcher = assemble(settings, state_dir, backends.connect(settings), executor, send, clock.boot_id())
-    link.read_on(
-        lambda message: executor.post(lambda: dispatcher.on_message(message)),
-        lambda: executor.post(dispatcher.on_supervisor_gone),
-    )
+
+    def on_end(error: Exception) -> None:
+        if isinstance(error, framing.BadLine):
+            log.error(
+                "invalid message from the supervisor",
+                extra={"event": "supervisor-message-invalid", "reason": str(error)},
+            )
+        executor.post(dispatcher.on_supervisor_gone)
+
+    link.listen(lambda message: executor.post(lambda: dispatcher.on_message(message)), on_end)
     return dispatcher
 
 

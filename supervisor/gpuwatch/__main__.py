@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 
 from supervisor.contract import child_bootstrap, logline, process_start
 from supervisor.contract.exits import Exit
-from supervisor.contract.wire.messages import Xid
+from supervisor.contract.wire.blocking_link import BlockingLink
+from supervisor.contract.wire.messages import TO_GPUWATCH, Look, Xid
 from supervisor.gpuwatch.check import check
 from supervisor.gpuwatch.nvml import Nvml
 from supervisor.gpuwatch.simulated import SimulatedGpus
@@ -31,11 +31,11 @@ def main(arguments: list[str]) -> Exit:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     settings = child_bootstrap.settings(child_bootstrap.GpuwatchSettings)
     logline.set_up("gpuwatch", settings.log_level)
-    link = child_bootstrap.link()
+    link: BlockingLink[Look] = BlockingLink(child_bootstrap.link(), TO_GPUWATCH)
     return serve(link, _watch(link, settings))
 
 
-def _watch(link: socket.socket, settings: child_bootstrap.GpuwatchSettings) -> Watch:
+def _watch(link: BlockingLink[Look], settings: child_bootstrap.GpuwatchSettings) -> Watch:
     """Watch real GPUs, or simulated ones where the settings say so."""
     watch: Watch
 

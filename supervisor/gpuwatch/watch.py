@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import logging
 import os
-import select
-import socket
 import threading
 from collections.abc import Mapping
 from typing import Optional, Protocol
 
 from supervisor.contract import clock
 from supervisor.contract.exits import Exit
-from supervisor.contract.wire import framing, messages
+from supervisor.contract.wire import framing
+from supervisor.contract.wire.blocking_link import BlockingLink, LinkClosed
 from supervisor.contract.wire.messages import (
     Device,
     Devices,
     Look,
-    Message,
     Up,
     Xid,
 )
@@ -51,13 +49,15 @@ class GpuSource(Protocol):
 
 
 class Watch:
-    """The last report, and the lock under which all threads send, one at a time."""
+    """The last report, and the lock under which all threads change and send it."""
 
-    def __init__(self, link: socket.socket, source: GpuSource, overrides: Mapping[str, str] = {}) -> None:
+    def __init__(
+        self, link: BlockingLink[Look], source: GpuSource, overrides: Mapping[str, str] = {}
+    ) -> None:
         self._link = link
         self._source = source
         self._overrides = overrides
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._last: Optional[Devices] = None
         self._told_at_s = 0.0
         self._asked_at_s: Optional[float] = None  # None: no call is under way
@@ -103,7 +103,7 @@ class Watch:
         with self._lock:
             if not self._bursts.add(xid):
                 return
-            self._send(xid)
+            self._link.send(xid)
         self._sooner.set()  # the verdict wants the recovery action as it is after the fault
 
     def report_faults(self) -> float:
@@ -114,7 +114,7 @@ class Watch:
                 gpu = self._seen(burst.uuid)
                 action = gpu.recovery_action if gpu is not None else None
                 whole = gpu.parent or gpu.uuid if gpu is not None else burst.uuid
-                self._send(judge(burst.uuid, burst.xids, burst.at_s, action, self._overrides, whole))
+                self._link.send(judge(burst.uuid, burst.xids, burst.at_s, action, self._overrides, whole))
             due_at_s = self._bursts.next_due_at_s()
         return WAKE_S if due_at_s is None else max(0.0, min(WAKE_S, due_at_s - now_s))
 
@@ -140,13 +140,9 @@ class Watch:
             if not is_news(self._last, now) and not due:
                 return
             self._last, self._told_at_s = now, clock.now_s()
-            self._send(now)
+            self._link.send(now)
             if is_first:
-                self._send(Up(_summary(now)))
-
-    def _send(self, message: Message) -> None:
-        with self._lock:
-            self._link.sendall(messages.write(message))
+                self._link.send(Up(_summary(now)))
 
 
 def pause_after_s(failures: int) -> float:
@@ -156,45 +152,31 @@ def pause_after_s(failures: int) -> float:
     return min(LOOK_AFTER_FAILURE_MOST_S, LOOK_AFTER_FAILURE_FIRST_S * 2.0 ** min(failures - 1, 10))
 
 
-def serve(link: socket.socket, watch: Watch) -> Exit:
+def serve(link: BlockingLink[Look], watch: Watch) -> Exit:
     """Watch until the supervisor closes the link; then give the code to end with."""
     failed = threading.Event()
     threading.Thread(target=_look, args=(watch, link, failed), name="nvml", daemon=True).start()
-    splitter = framing.LineSplitter()
-    while True:
-        try:
-            readable, _, _ = select.select([link], [], [], watch.report_faults())
-            if readable:
-                data = _receive(link)
-                if not data:
-                    return Exit.FAILED if failed.is_set() else Exit.OK
-                for line in splitter.feed(data):
-                    watch.look_often(messages.read(line, messages.TO_GPUWATCH))
+    try:
+        while True:
+            for order in link.receive(watch.report_faults()):
+                watch.look_often(order)
             watch.report_if_stuck()
-        except framing.BadLine:
-            return Exit.PROTOCOL
-        except (BrokenPipeError, ConnectionResetError):
-            return Exit.OK
+    except framing.BadLine:
+        return Exit.PROTOCOL
+    except LinkClosed:
+        return Exit.FAILED if failed.is_set() else Exit.OK
 
 
-def _look(watch: Watch, link: socket.socket, failed: threading.Event) -> None:
+def _look(watch: Watch, link: BlockingLink[Look], failed: threading.Event) -> None:
     try:
         watch.look_for_ever()
-    except (BrokenPipeError, ConnectionResetError):
+    except LinkClosed:
         return  # the other thread sees the end of the link as well, and leaves
     except Exception:  # outermost in this thread
         # A fault of ours. Ending the link wakes the other thread, which ends the process.
         log.exception("GPU monitoring failed", extra={"event": "gpuwatch-failed"})
         failed.set()
-        link.shutdown(socket.SHUT_RDWR)
-
-
-def _receive(link: socket.socket) -> bytes:
-    """Take what came; nothing at the end of the link."""
-    try:
-        return link.recv(65_536)
-    except OSError:
-        return b""
+        link.shut_down()
 
 
 def _summary(devices: Devices) -> str:

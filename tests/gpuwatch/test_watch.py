@@ -18,7 +18,8 @@ import pytest
 from supervisor.contract import codec
 from supervisor.contract.exits import Exit
 from supervisor.contract.wire import framing, messages
-from supervisor.contract.wire.messages import Device, Devices, Up, Xid
+from supervisor.contract.wire.blocking_link import BlockingLink
+from supervisor.contract.wire.messages import TO_GPUWATCH, Device, Devices, Look, Up, Xid
 from supervisor.gpuwatch import check, pci, watch
 from supervisor.gpuwatch.report import GpuReport, devices_of
 from tests.support import leftovers
@@ -55,6 +56,15 @@ def link() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
+def linked(side: socket.socket) -> BlockingLink[Look]:
+    return BlockingLink(side, TO_GPUWATCH)
+
+
+def serve(side: socket.socket, source: watch.GpuSource) -> Exit:
+    link = linked(side)
+    return watch.serve(link, watch.Watch(link, source))
+
+
 def read(side: socket.socket, count: int) -> list[Any]:
     """Read so many messages, waiting for each."""
     splitter, found = framing.LineSplitter(), []
@@ -68,7 +78,7 @@ def read(side: socket.socket, count: int) -> list[Any]:
 
 def test_devices_come_first_and_then_the_word_that_it_is_up(link: Any) -> None:
     ours, theirs = link
-    watching = watch.Watch(theirs, Script(GpuReport((A, Device("GPU-b", "T4", 1)))))
+    watching = watch.Watch(linked(theirs), Script(GpuReport((A, Device("GPU-b", "T4", 1)))))
 
     assert watching.look_once() is False
 
@@ -82,7 +92,7 @@ def test_only_news_is_told_between_two_regular_reports(link: Any, monkeypatch: p
     now_s = [100.0]
     monkeypatch.setattr(watch.clock, "now_s", lambda: now_s[0])
     broken = GpuReport((), "NVML error 999 (Unknown Error)", failed=True)
-    watching = watch.Watch(theirs, Script(GpuReport((A,)), GpuReport((A,)), GpuReport((A,)), broken))
+    watching = watch.Watch(linked(theirs), Script(GpuReport((A,)), GpuReport((A,)), GpuReport((A,)), broken))
 
     watching.look_once()
     now_s[0] += 5
@@ -101,7 +111,7 @@ def test_a_driver_that_hangs_is_reported_by_the_other_thread(
 ) -> None:
     ours, theirs = link
     driver = HangingDriver()
-    watching = watch.Watch(theirs, driver)
+    watching = watch.Watch(linked(theirs), driver)
     looking = threading.Thread(target=watching.look_once)
     monkeypatch.setattr(watch, "FIRST_HANGS_AFTER_S", 0.0)
     looking.start()
@@ -123,7 +133,7 @@ def test_the_end_of_the_link_is_noticed_while_the_driver_hangs(link: Any) -> Non
     ours, theirs = link
     driver = HangingDriver()
     codes: list[Exit] = []
-    serving = threading.Thread(target=lambda: codes.append(watch.serve(theirs, watch.Watch(theirs, driver))))
+    serving = threading.Thread(target=lambda: codes.append(serve(theirs, driver)))
     serving.start()
 
     ours.close()
@@ -145,7 +155,7 @@ def test_a_fault_of_ours_ends_the_process_instead_of_leaving_it_deaf(
 
     _, theirs = link
 
-    assert watch.serve(theirs, watch.Watch(theirs, Faulty())) == Exit.FAILED
+    assert serve(theirs, Faulty()) == Exit.FAILED
     assert "ZeroDivisionError: a bug" in caplog.text
 
 
@@ -263,7 +273,7 @@ def test_an_xid_that_comes_a_thousand_times_is_told_once_in_a_burst(
 ) -> None:
     """Each used to be told: a failing GPU kept the supervisor's loop and its log busy."""
     ours, theirs = link
-    watching = watch.Watch(theirs, Script(GpuReport((A,))))
+    watching = watch.Watch(linked(theirs), Script(GpuReport((A,))))
     for n in range(1_000):
         watching.report_xid(Xid("GPU-a", 79 if n % 2 else 31, float(n) / 1_000))
     theirs.shutdown(socket.SHUT_WR)

@@ -112,7 +112,7 @@ class Worker:
     def run(self) -> None:
         """Load the model, then run jobs until drained. Raises what loading raises."""
         startup.on_sigterm(lambda: self._drain("SIGTERM"))
-        self._link.listen(self._on_message)
+        self._link.listen(self._on_message, self._link.exit_on_end)
         threading.Thread(target=self._send_heartbeats, name="beat", daemon=True).start()
         recogniser = self._load()
         encode_most = rounds.ENCODE_MOST_ON_CPU if self._settings.device == "cpu" else rounds.ENCODE_MOST

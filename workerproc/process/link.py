@@ -1,8 +1,7 @@
-"""The worker's end of the socket to the supervisor: one thread receives, any thread may send.
+"""The worker's link: messages are received while the main thread is inside a native call of seconds.
 
-Messages are received while the main thread is inside a native call, which may take seconds. When the socket
-closes, the supervisor is gone and the process exits at once. Where the kernel has no parent-death signal,
-this is the only protection against orphaned workers.
+When the socket closes, the supervisor is gone and the process exits at once. Where the kernel has no
+parent-death signal, this is the only protection against orphaned workers.
 """
 
 from __future__ import annotations
@@ -10,53 +9,35 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import threading
 from typing import Callable
 
 from supervisor.contract.exits import Exit
-from supervisor.contract.wire import framing, messages
-from supervisor.contract.wire.messages import FromWorker, ToWorker
+from supervisor.contract.wire import framing
+from supervisor.contract.wire.blocking_link import BlockingLink, LinkClosed
+from supervisor.contract.wire.messages import TO_WORKER, Message, ToWorker
 
 log = logging.getLogger(__name__)
 
-_READ_BYTES = 65_536
 
-
-class WorkerLink:
-    """A socket to the supervisor; the process exits when it is closed."""
+class WorkerLink(BlockingLink[ToWorker]):
+    """A link to the supervisor; the process exits when it is closed."""
 
     def __init__(self, sock: socket.socket, die: Callable[[int], None]) -> None:
         """`die` flushes the log and ends the process with an exit code."""
-        self._sock = sock
+        super().__init__(sock, TO_WORKER)
         self._die = die
-        self._lock = threading.Lock()
 
-    def send(self, message: FromWorker) -> None:
+    def send(self, message: Message) -> None:
         """Send one message. May be called from any thread."""
-        line = messages.write(message)
         try:
-            with self._lock:
-                self._sock.sendall(line)
-        except OSError:
+            super().send(message)
+        except LinkClosed as error:
+            self.exit_on_end(error)
+
+    def exit_on_end(self, error: Exception) -> None:
+        """Exit: the link has ended with `error`."""
+        if not isinstance(error, framing.BadLine):
             # The log has no reader any more either.
             os._exit(Exit.ORPHANED)
-
-    def listen(self, on_message: Callable[[ToWorker], None]) -> None:
-        """Start the thread that calls `on_message` with each message."""
-        threading.Thread(target=self._listen, args=(on_message,), name="link", daemon=True).start()
-
-    def _listen(self, on_message: Callable[[ToWorker], None]) -> None:
-        lines = framing.LineSplitter()
-        while True:
-            try:
-                data = self._sock.recv(_READ_BYTES)
-            except OSError:
-                data = b""
-            if not data:
-                os._exit(Exit.ORPHANED)
-            try:
-                for line in lines.feed(data):
-                    on_message(messages.read(line, messages.TO_WORKER))
-            except framing.BadLine as error:
-                log.error("invalid message", extra={"event": "message-invalid", "reason": str(error)})
-                self._die(Exit.PROTOCOL)
+        log.error("invalid message", extra={"event": "message-invalid", "reason": str(error)})
+        self._die(Exit.PROTOCOL)
