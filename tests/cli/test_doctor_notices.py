@@ -9,15 +9,15 @@ import pytest
 
 from supervisor.cli.doctor.notice_checks import of_notices
 from supervisor.contract.finding import Finding
-from supervisor.notices.fake_imds import FakeImds, ImdsFault
 from supervisor.notices.notice import PATHS, Kind
 from supervisor.settings.load import Loaded
 from supervisor.settings.schema import NoticesSettings, Settings
+from tests.support.faulty_imds import FaultyImds, ImdsFault
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeImds]:
-    with FakeImds() as service:
+def fake() -> Iterator[FaultyImds]:
+    with FaultyImds() as service:
         yield service
 
 
@@ -26,7 +26,7 @@ def finding(endpoint: str, **settings: str) -> Finding:
     return of_notices(loaded, {"AWS_EC2_METADATA_SERVICE_ENDPOINT": endpoint} if endpoint else {})
 
 
-def test_a_service_that_answers_is_well(fake: FakeImds) -> None:
+def test_a_service_that_answers_is_well(fake: FaultyImds) -> None:
     assert finding(fake.endpoint) == Finding(
         "notices", "ok", "the metadata service responds; no notice is active"
     )
@@ -43,7 +43,7 @@ def test_where_nobody_is_asked_the_reason_is_told(monkeypatch: pytest.MonkeyPatc
     assert "http://HOST:PORT" in misspelt.detail
 
 
-def test_a_hop_limit_is_found_before_the_service_runs(fake: FakeImds) -> None:
+def test_a_hop_limit_is_found_before_the_service_runs(fake: FaultyImds) -> None:
     fake.fault = ImdsFault.HOP_LIMIT
 
     found = finding(fake.endpoint)
@@ -52,7 +52,7 @@ def test_a_hop_limit_is_found_before_the_service_runs(fake: FakeImds) -> None:
     assert "--http-put-response-hop-limit 2" in found.detail
 
 
-def test_nobody_there_and_garbage_are_warnings(fake: FakeImds) -> None:
+def test_nobody_there_and_garbage_are_warnings(fake: FaultyImds) -> None:
     fake.told[PATHS[Kind.SPOT]] = "<html>"
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: refused
@@ -61,7 +61,7 @@ def test_nobody_there_and_garbage_are_warnings(fake: FakeImds) -> None:
     assert absent.state == finding(fake.endpoint).state == "warn"
 
 
-def test_a_doomed_machine_is_named(fake: FakeImds) -> None:
+def test_a_doomed_machine_is_named(fake: FaultyImds) -> None:
     fake.tell(Kind.ASG)
     fake.tell(Kind.REBALANCE)
 

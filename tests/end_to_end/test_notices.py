@@ -13,7 +13,6 @@ from typing import Any
 import psutil
 import pytest
 
-from supervisor.notices.fake_imds import FakeImds, ImdsFault
 from supervisor.notices.notice import Kind
 from tests.end_to_end.running_service import (
     LIMIT_S,
@@ -25,13 +24,14 @@ from tests.end_to_end.running_service import (
 )
 from tests.end_to_end.senders import LocalSender, finished, in_measured_work
 from tests.end_to_end.service_with_test_workers import HELD, NULL
+from tests.support.faulty_imds import FaultyImds, ImdsFault
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeImds]:
-    with FakeImds() as service:
+def fake() -> Iterator[FaultyImds]:
+    with FaultyImds() as service:
         yield service
 
 
@@ -41,7 +41,7 @@ def sender(tmp_path: Path) -> LocalSender:
 
 
 @contextmanager
-def watching(tmp_path: Path, fake: FakeImds, program: Sequence[str] = RUN) -> Iterator[Service]:
+def watching(tmp_path: Path, fake: FaultyImds, program: Sequence[str] = RUN) -> Iterator[Service]:
     endpoint = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": fake.endpoint, "AWS_EC2_METADATA_DISABLED": "false"}
     with running(tmp_path / "state", program, slots=1, **endpoint) as service:
         yield service
@@ -65,7 +65,7 @@ def wait_drained(service: Service) -> dict[str, Any]:
 
 
 def test_terminate_in_mid_job_ends_in_drained_and_the_job_is_finished(
-    fake: FakeImds, sender: LocalSender, tmp_path: Path
+    fake: FaultyImds, sender: LocalSender, tmp_path: Path
 ) -> None:
     with watching(tmp_path, fake) as service:
         job = in_measured_work(service, sender)
@@ -91,7 +91,7 @@ def test_terminate_in_mid_job_ends_in_drained_and_the_job_is_finished(
 
 @pytest.mark.parametrize(("action", "in_s"), [("terminate", 6), ("hibernate", 100), ("terminate", -3_600)])
 def test_a_job_that_can_not_be_finished_is_back_in_the_queue_in_time(
-    fake: FakeImds, sender: LocalSender, tmp_path: Path, action: str, in_s: float
+    fake: FaultyImds, sender: LocalSender, tmp_path: Path, action: str, in_s: float
 ) -> None:
     """Little time, none with hibernation, a notice in the past: given back before the machine is gone."""
     with watching(tmp_path, fake, HELD) as service:
@@ -113,7 +113,7 @@ def test_a_job_that_can_not_be_finished_is_back_in_the_queue_in_time(
 
 
 def test_a_restart_on_a_doomed_machine_takes_no_work_until_a_person_says_so(
-    fake: FakeImds, sender: LocalSender, tmp_path: Path
+    fake: FaultyImds, sender: LocalSender, tmp_path: Path
 ) -> None:
     job = sender.send(SAMPLES / "harbour.wav")
     fake.tell(Kind.SPOT, in_s=100)
@@ -142,7 +142,7 @@ def test_a_restart_on_a_doomed_machine_takes_no_work_until_a_person_says_so(
     assert record["remAttempt"] == 1
 
 
-def test_no_worker_begins_before_a_slow_service_has_answered(fake: FakeImds, tmp_path: Path) -> None:
+def test_no_worker_begins_before_a_slow_service_has_answered(fake: FaultyImds, tmp_path: Path) -> None:
     fake.tell(Kind.SPOT, in_s=100)
     fake.delay_s = 1.5
     with watching(tmp_path, fake, NULL) as service:
@@ -152,7 +152,7 @@ def test_no_worker_begins_before_a_slow_service_has_answered(fake: FakeImds, tmp
         assert [line for line in service.log.splitlines() if '"slot": "cpu' in line] == []
 
 
-def test_a_withdrawn_notice_leaves_the_service_drained_and_says_so(fake: FakeImds, tmp_path: Path) -> None:
+def test_a_withdrawn_notice_leaves_the_service_drained_and_says_so(fake: FaultyImds, tmp_path: Path) -> None:
     with watching(tmp_path, fake, NULL) as service:
         service.wait_ready()
         fake.tell(Kind.SPOT, in_s=100)
@@ -172,7 +172,7 @@ def test_a_withdrawn_notice_leaves_the_service_drained_and_says_so(fake: FakeImd
 
 
 def test_spot_asg_and_sigterm_at_once_are_one_drain_to_the_earliest_deadline(
-    fake: FakeImds, sender: LocalSender, tmp_path: Path
+    fake: FaultyImds, sender: LocalSender, tmp_path: Path
 ) -> None:
     """A worker that is stopped can't finish: it is killed 5 s before the spot notice's end, not SIGTERM's."""
     with watching(tmp_path, fake, HELD) as service:
@@ -199,7 +199,7 @@ def test_spot_asg_and_sigterm_at_once_are_one_drain_to_the_earliest_deadline(
 
 
 def test_a_recommendation_lets_the_present_job_finish_and_takes_nothing_new(
-    fake: FakeImds, sender: LocalSender, tmp_path: Path
+    fake: FaultyImds, sender: LocalSender, tmp_path: Path
 ) -> None:
     with watching(tmp_path, fake) as service:
         job = in_measured_work(service, sender)
@@ -213,7 +213,9 @@ def test_a_recommendation_lets_the_present_job_finish_and_takes_nothing_new(
         assert drained["reason"].startswith("rebalance recommendation")
 
 
-def test_a_blocked_token_is_told_once_and_workers_begin_all_the_same(fake: FakeImds, tmp_path: Path) -> None:
+def test_a_blocked_token_is_told_once_and_workers_begin_all_the_same(
+    fake: FaultyImds, tmp_path: Path
+) -> None:
     fake.fault = ImdsFault.HOP_LIMIT
     with watching(tmp_path, fake, NULL) as service:
         service.wait_ready()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Callable, Optional
 
-from supervisor.notices.fake_imds import FakeImds
 from supervisor.notices.http_get import Limits
 from supervisor.notices.notice import PATHS, Kind, Notice
 from supervisor.notices.watch import NoticeWatch, PollPace
 from supervisor.settings.schema import NoticesSettings, Settings
+from tests.support.faulty_imds import FaultyImds
 from tests.support.waiting import wait_in_loop
 
 QUICK = PollPace(every_s=0.01, others_every=1, first_round_most_s=5.0, limits=Limits(0.5, 0.1))
@@ -49,7 +49,7 @@ class Ears:
 class Watch:
     """A watch at work inside a loop."""
 
-    def __init__(self, fake: Optional[FakeImds], settings: NoticesSettings, pace: PollPace) -> None:
+    def __init__(self, fake: Optional[FaultyImds], settings: NoticesSettings, pace: PollPace) -> None:
         environ = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": fake.endpoint} if fake else {}
         self.fake = fake
         self.listener = Ears()
@@ -71,7 +71,7 @@ class Watch:
 
 
 def watched(
-    fake: Optional[FakeImds],
+    fake: Optional[FaultyImds],
     story: Callable[[Watch], object],
     settings: Optional[NoticesSettings] = None,
     pace: PollPace = QUICK,

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.notices.fake_imds import FakeImds, ImdsFault
 from supervisor.notices.http_get import Endpoint, Garbled, Limits, parse
 from supervisor.notices.imds import (
     LINK_LOCAL,
@@ -28,6 +27,7 @@ from supervisor.notices.imds import (
     step_after,
 )
 from supervisor.notices.notice import PATHS, Answer, Kind
+from tests.support.faulty_imds import FaultyImds, ImdsFault
 
 PATIENT = Limits(connect_s=30.0, read_s=30.0)  # on a busy machine a good answer may take a while
 QUICK = Limits(connect_s=30.0, read_s=0.5)
@@ -36,12 +36,12 @@ SPOT = PATHS[Kind.SPOT]
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeImds]:
-    with FakeImds() as service:
+def fake() -> Iterator[FaultyImds]:
+    with FaultyImds() as service:
         yield service
 
 
-def client(fake: FakeImds, limits: Limits = PATIENT) -> Imds:
+def client(fake: FaultyImds, limits: Limits = PATIENT) -> Imds:
     return Imds(Endpoint("127.0.0.1", fake.port), limits)
 
 
@@ -55,7 +55,7 @@ def trouble(service: Imds) -> tuple[ImdsTrouble, str]:
     return caught.value.trouble, str(caught.value)
 
 
-def test_a_question_is_asked_with_a_token_that_serves_for_the_next_one_too(fake: FakeImds) -> None:
+def test_a_question_is_asked_with_a_token_that_serves_for_the_next_one_too(fake: FaultyImds) -> None:
     body = fake.tell(Kind.SPOT)
     service = client(fake)
 
@@ -66,7 +66,7 @@ def test_a_question_is_asked_with_a_token_that_serves_for_the_next_one_too(fake:
     assert fake.requests == ["PUT /latest/api/token", f"GET {SPOT}", f"GET {PATHS[Kind.ASG]}"]
 
 
-def test_an_expired_token_is_replaced_once_and_the_question_asked_again(fake: FakeImds) -> None:
+def test_an_expired_token_is_replaced_once_and_the_question_asked_again(fake: FaultyImds) -> None:
     service = client(fake)
     ask(service)
     fake.requests.clear()
@@ -78,7 +78,7 @@ def test_an_expired_token_is_replaced_once_and_the_question_asked_again(fake: Fa
     assert fake.requests == [f"GET {SPOT}", "PUT /latest/api/token", f"GET {SPOT}"]
 
 
-def test_a_service_that_refuses_its_own_tokens_is_asked_twice_and_not_for_ever(fake: FakeImds) -> None:
+def test_a_service_that_refuses_its_own_tokens_is_asked_twice_and_not_for_ever(fake: FaultyImds) -> None:
     fake.fault = ImdsFault.REFUSING
 
     kind, words = trouble(client(fake))
@@ -103,7 +103,7 @@ def test_a_service_that_refuses_its_own_tokens_is_asked_twice_and_not_for_ever(f
     ],
 )
 def test_an_ill_service_is_named_after_two_tries_and_within_its_time(
-    fake: FakeImds, fault: ImdsFault, kind: ImdsTrouble, word: str
+    fake: FaultyImds, fault: ImdsFault, kind: ImdsTrouble, word: str
 ) -> None:
     fake.fault = fault
     began_s = time.monotonic()
@@ -117,7 +117,7 @@ def test_an_ill_service_is_named_after_two_tries_and_within_its_time(
 
 
 @pytest.mark.parametrize("fault", [ImdsFault.FAILING, ImdsFault.HUGE, ImdsFault.HANGING, ImdsFault.DRIPPING])
-def test_an_illness_that_passes_costs_nothing(fake: FakeImds, fault: ImdsFault) -> None:
+def test_an_illness_that_passes_costs_nothing(fake: FaultyImds, fault: ImdsFault) -> None:
     service = client(fake, QUICK if fault in SILENT else PATIENT)
     ask(service)
     fake.fault = fault
@@ -127,7 +127,7 @@ def test_an_illness_that_passes_costs_nothing(fake: FakeImds, fault: ImdsFault) 
     assert ask(service).status == 404
 
 
-def test_nothing_is_ever_read_without_a_token(fake: FakeImds) -> None:
+def test_nothing_is_ever_read_without_a_token(fake: FaultyImds) -> None:
     """Version 1 is no way out. The one question without a token is for its mere answer."""
     fake.fault = ImdsFault.HOP_LIMIT
     fake.tell(Kind.SPOT)

@@ -10,21 +10,21 @@ from dataclasses import replace
 import pytest
 
 from supervisor.contract import clock
-from supervisor.notices.fake_imds import FakeImds, ImdsFault
 from supervisor.notices.http_get import Limits
 from supervisor.notices.notice import PATHS, Kind
 from supervisor.notices.watch import NoticeWatch
 from supervisor.settings.schema import NoticesSettings, Settings
 from tests.notices.notice_watch import QUICK, Ears, Watch, watched
+from tests.support.faulty_imds import FaultyImds, ImdsFault
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeImds]:
-    with FakeImds() as service:
+def fake() -> Iterator[FaultyImds]:
+    with FaultyImds() as service:
         yield service
 
 
-def test_no_notice_lets_workers_begin_after_the_first_round(fake: FakeImds) -> None:
+def test_no_notice_lets_workers_begin_after_the_first_round(fake: FaultyImds) -> None:
     async def story(watch: Watch) -> None:
         assert not watch.notices.settled
         await watch.until(lambda: watch.listener.heard)
@@ -35,7 +35,7 @@ def test_no_notice_lets_workers_begin_after_the_first_round(fake: FakeImds) -> N
     assert {line.split()[1] for line in fake.requests} == {"/latest/api/token", *PATHS.values()}
 
 
-def test_an_interruption_is_asked_for_more_often_than_what_leaves_more_time(fake: FakeImds) -> None:
+def test_an_interruption_is_asked_for_more_often_than_what_leaves_more_time(fake: FaultyImds) -> None:
     async def story(watch: Watch) -> None:
         await watch.until(lambda: len(fake.requests) > 30)
 
@@ -52,7 +52,7 @@ def test_an_interruption_is_asked_for_more_often_than_what_leaves_more_time(fake
     ]
 
 
-def test_a_live_notice_is_told_before_workers_may_begin(fake: FakeImds) -> None:
+def test_a_live_notice_is_told_before_workers_may_begin(fake: FaultyImds) -> None:
     fake.tell(Kind.SPOT, in_s=60)
 
     async def story(watch: Watch) -> None:
@@ -62,7 +62,9 @@ def test_a_live_notice_is_told_before_workers_may_begin(fake: FakeImds) -> None:
     assert listener.words == ["spot terminate", "settled"]
 
 
-def test_a_notice_is_told_once_with_what_it_leaves(fake: FakeImds, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_notice_is_told_once_with_what_it_leaves(
+    fake: FaultyImds, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
 
     async def story(watch: Watch) -> None:
@@ -84,7 +86,7 @@ def test_a_notice_is_told_once_with_what_it_leaves(fake: FakeImds, caplog: pytes
     ]
 
 
-def test_a_clock_that_is_wrong_by_an_hour_does_not_change_what_is_left(fake: FakeImds) -> None:
+def test_a_clock_that_is_wrong_by_an_hour_does_not_change_what_is_left(fake: FaultyImds) -> None:
     fake.ahead_s = -3_600.0
     fake.tell(Kind.SPOT, in_s=60)
 
@@ -95,7 +97,7 @@ def test_a_clock_that_is_wrong_by_an_hour_does_not_change_what_is_left(fake: Fak
     watched(fake, story)
 
 
-def test_a_notice_in_the_past_leaves_nothing(fake: FakeImds) -> None:
+def test_a_notice_in_the_past_leaves_nothing(fake: FaultyImds) -> None:
     fake.tell(Kind.SPOT, in_s=-3_600)
 
     async def story(watch: Watch) -> None:
@@ -109,7 +111,7 @@ def test_a_notice_in_the_past_leaves_nothing(fake: FakeImds) -> None:
     ("action", "slept_s", "awakes"), [("hibernate", 900.0, 1), ("hibernate", 0.0, 0), ("stop", 900.0, 0)]
 )
 def test_a_machine_that_hibernated_and_is_back_is_told_of(
-    fake: FakeImds, action: str, slept_s: float, awakes: int
+    fake: FaultyImds, action: str, slept_s: float, awakes: int
 ) -> None:
     """It stayed drained until a person came. A notice that is only withdrawn is no sign of a sleep."""
 
@@ -124,7 +126,7 @@ def test_a_machine_that_hibernated_and_is_back_is_told_of(
 
 
 def test_a_changed_notice_is_told_again_and_a_withdrawn_one_stays_known(
-    fake: FakeImds, caplog: pytest.LogCaptureFixture
+    fake: FaultyImds, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def story(watch: Watch) -> None:
         fake.tell(Kind.SPOT, in_s=100)
@@ -142,7 +144,7 @@ def test_a_changed_notice_is_told_again_and_a_withdrawn_one_stays_known(
     assert len([record for record in caplog.records if "withdrawn" in record.message]) == 1
 
 
-def test_each_kind_is_heard_beside_the_others(fake: FakeImds) -> None:
+def test_each_kind_is_heard_beside_the_others(fake: FaultyImds) -> None:
     for kind in Kind:
         fake.tell(kind)
 
@@ -152,7 +154,7 @@ def test_each_kind_is_heard_beside_the_others(fake: FakeImds) -> None:
     assert watched(fake, story).words == ["spot terminate", "rebalance rebalance", "asg terminate", "settled"]
 
 
-def test_recommendations_can_be_ignored(fake: FakeImds) -> None:
+def test_recommendations_can_be_ignored(fake: FaultyImds) -> None:
     fake.tell(Kind.REBALANCE)
 
     async def story(watch: Watch) -> None:
@@ -162,7 +164,7 @@ def test_recommendations_can_be_ignored(fake: FakeImds) -> None:
     assert f"GET {PATHS[Kind.REBALANCE]}" not in fake.requests
 
 
-def test_garbage_about_one_thing_hides_no_other(fake: FakeImds) -> None:
+def test_garbage_about_one_thing_hides_no_other(fake: FaultyImds) -> None:
     fake.told[PATHS[Kind.SPOT]] = "<html>"
     fake.told[PATHS[Kind.ASG]] = "Terminated"
 
@@ -174,7 +176,7 @@ def test_garbage_about_one_thing_hides_no_other(fake: FakeImds) -> None:
     assert PATHS[Kind.SPOT] in str(listener.heard[1])
 
 
-def test_garbage_after_a_notice_withdraws_nothing(fake: FakeImds) -> None:
+def test_garbage_after_a_notice_withdraws_nothing(fake: FaultyImds) -> None:
     fake.tell(Kind.SPOT)
 
     async def story(watch: Watch) -> None:
@@ -201,7 +203,7 @@ def test_garbage_after_a_notice_withdraws_nothing(fake: FakeImds) -> None:
     ],
 )
 def test_trouble_is_told_once_workers_begin_and_a_notice_behind_it_is_heard_at_last(
-    fake: FakeImds, fault: ImdsFault, caplog: pytest.LogCaptureFixture
+    fake: FaultyImds, fault: ImdsFault, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     fake.fault = fault
@@ -225,7 +227,7 @@ def test_trouble_is_told_once_workers_begin_and_a_notice_behind_it_is_heard_at_l
 
 
 def test_a_mistake_of_ours_ends_neither_the_watch_nor_the_start(
-    fake: FakeImds, monkeypatch: pytest.MonkeyPatch
+    fake: FaultyImds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake.tell(Kind.SPOT)
 
@@ -244,7 +246,7 @@ def test_a_mistake_of_ours_ends_neither_the_watch_nor_the_start(
     assert "never thought of" in str(listener.heard[0])
 
 
-def test_a_service_that_hangs_holds_workers_up_no_longer_than_the_gate(fake: FakeImds) -> None:
+def test_a_service_that_hangs_holds_workers_up_no_longer_than_the_gate(fake: FaultyImds) -> None:
     fake.fault = ImdsFault.HANGING
     patient = replace(QUICK, first_round_most_s=0.05, limits=Limits(5.0, 5.0))
 
