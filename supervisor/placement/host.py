@@ -15,18 +15,18 @@ from typing import Optional
 
 from supervisor.placement.slot_plan import Host
 
-_MEMBERSHIP = Path("/proc/self/cgroup")
-_MOUNT = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")
+MOUNT = Path("/sys/fs/cgroup")
 _MEMINFO = Path("/proc/meminfo")
 # Version 1 says "no limit" with a number near 2^63, rounded to pages.
 _NO_LIMIT_BYTES = 2**60
 
 
-def read_host(membership: Path = _MEMBERSHIP, mount: Path = _MOUNT, meminfo: Path = _MEMINFO) -> Host:
+def read_host(membership: Path = MEMBERSHIP, mount: Path = MOUNT, meminfo: Path = _MEMINFO) -> Host:
     """Read cores and free memory. Ask before workers run: what they use counts as taken."""
     cores = [_affinity_cores()]
     free_bytes = [_available_bytes(meminfo)]
-    for folder in _folders(membership, mount):
+    for folder in cgroup_folders(membership, mount):
         quota = _cpu_quota(folder)
         if quota is not None:
             cores.append(max(1, math.floor(quota)))
@@ -53,7 +53,7 @@ def _available_bytes(meminfo: Path) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def _folders(membership: Path, mount: Path) -> Iterator[Path]:
+def cgroup_folders(membership: Path = MEMBERSHIP, mount: Path = MOUNT) -> Iterator[Path]:
     """Give each cgroup folder that limits us, from ours up to the root of each hierarchy.
 
     In a container the path may be the host's, with our own group mounted as the root: then
