@@ -21,6 +21,7 @@ from supervisor.contract.wire.messages import Checkpoint as CheckpointMessage
 from supervisor.contract.wire.messages import JobCard
 from workerproc.checkpoints import checkpoint
 from workerproc.checkpoints.checkpoint import BadCheckpoint, CheckpointContent, ResumePoint, WorkIdentity
+from workerproc.transcripts.staging import write_whole
 from workerproc.transcripts.transcript import Segment
 
 log = logging.getLogger(__name__)
@@ -147,7 +148,7 @@ class Checkpoints:
 
     def _wrote(self, data: bytes) -> bool:
         try:
-            write_beside(self._path, data)
+            write_whole(self._path, data)
         except OSError as error:
             facts = {"job_id": self._card.job_id, "reason": str(error)}
             log.warning("checkpoint cannot be written", extra={"event": "checkpoint-not-written", **facts})
@@ -175,18 +176,6 @@ def read_bounded(path: Path) -> bytes:
     if len(data) > checkpoint.MOST_BYTES:
         raise BadCheckpoint(f"the checkpoint has more than {checkpoint.MOST_BYTES} bytes")
     return data
-
-
-def write_beside(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name and rename it; readable by its owner only. Raises OSError."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(data)
-        os.replace(draft, path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
 
 
 def _fingerprint(settings: WorkerSettings, engine: Mapping[str, str]) -> dict[str, str]:

@@ -19,7 +19,7 @@ from typing import Callable, Optional
 from supervisor.contract import job_folder
 from supervisor.contract.job_folder import SplitPointsFile
 from workerproc.checkpoints.checkpoint import WorkIdentity
-from workerproc.checkpoints.checkpoint_files import write_beside
+from workerproc.transcripts.staging import write_whole
 
 log = logging.getLogger(__name__)
 CUTS_MOST = 1_000  # 25 hours and more; the file must fit into an attribute of the job's record
@@ -46,7 +46,7 @@ def write(folder: Path, work: WorkIdentity, at: Sequence[int]) -> None:
         return
     content = SplitPointsFile(_hash_of(work), " ".join(map(str, at)))
     try:
-        write_beside(folder / job_folder.SPLIT_POINTS, job_folder.write_split_points(content))
+        write_whole(folder / job_folder.SPLIT_POINTS, job_folder.write_split_points(content))
     except OSError as error:
         log.warning(
             "split points cannot be written",

@@ -19,7 +19,8 @@ from typing import Optional
 from supervisor.contract import codec
 from workerproc.checkpoints import checkpoint
 from workerproc.checkpoints.checkpoint import BadCheckpoint, CheckpointContent, ResumePoint, WorkIdentity
-from workerproc.checkpoints.checkpoint_files import read_bounded, write_beside
+from workerproc.checkpoints.checkpoint_files import read_bounded
+from workerproc.transcripts.staging import write_whole
 from workerproc.transcripts.transcript import Segment
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class SplitParts:
         """Write a part's checkpoint. Raises OSError."""
         lines = [checkpoint.write_segment(segment) for segment in segments]
         data = checkpoint.write(self._work, mark, lines, is_done)
-        write_beside(self._path(number, "done" if is_done else "json"), data)
+        write_whole(self._path(number, "done" if is_done else "json"), data)
 
     def get(self, number: int) -> Optional[CheckpointContent]:
         """Read a part's checkpoint; None where there is no usable one."""

@@ -17,8 +17,8 @@ from typing import Any, Callable, Optional
 
 from supervisor.contract import codec, job_folder
 from workerproc.checkpoints.checkpoint import WorkIdentity
-from workerproc.checkpoints.checkpoint_files import write_beside
 from workerproc.checkpoints.split_points import Stretch
+from workerproc.transcripts.staging import write_whole
 
 log = logging.getLogger(__name__)
 _BYTES_MOST = 16 << 20  # 24 hours of short words take a tenth of it
@@ -70,7 +70,7 @@ def write(folder: Path, work: WorkIdentity, found: VadCache) -> None:
         "warnings": list(found.warnings),
     }
     try:
-        write_beside(folder / job_folder.VAD_CACHE, json.dumps(plain).encode())
+        write_whole(folder / job_folder.VAD_CACHE, json.dumps(plain).encode())
     except OSError as error:
         log.warning(
             "voice detection cache cannot be written",

@@ -23,8 +23,8 @@ def stage(folder: Path, job_id: str, attempt: int, transcript: Mapping[str, Any]
     # The file of an earlier attempt must not vouch for this attempt's incomplete files.
     (folder / STAGED).unlink(missing_ok=True)
     data = formats.to_json(transcript).encode("utf-8")
-    write_whole(folder / TEXT, formats.to_txt(transcript).encode("utf-8"))
-    write_whole(folder / JSON, data)
+    write_whole(folder / TEXT, formats.to_txt(transcript).encode("utf-8"), is_durable=True)
+    write_whole(folder / JSON, data, is_durable=True)
     staged = {
         "job_id": job_id,
         "attempt": attempt,
@@ -33,23 +33,27 @@ def stage(folder: Path, job_id: str, attempt: int, transcript: Mapping[str, Any]
         "sha256_json": hashlib.sha256(data).hexdigest(),
         "took_s": round(took_s, 3),
     }
-    write_whole(folder / STAGED, json.dumps(staged).encode("utf-8"))
+    write_whole(folder / STAGED, json.dumps(staged).encode("utf-8"), is_durable=True)
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file, readable by its owner only; it gets its name once its contents are on disk."""
+def write_whole(path: Path, data: bytes, is_durable: bool = False) -> None:
+    """Write a file under a temporary name and rename it; readable by its owner only. Raises OSError.
+
+    A durable file gets its name once its contents are on disk, and keeps it after a power failure.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if is_durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(draft, path)
     except OSError:
         draft.unlink(missing_ok=True)
         raise
-    _flush_folder(path.parent)
+    if is_durable:
+        _flush_folder(path.parent)
 
 
 def _flush_folder(folder: Path) -> None:
