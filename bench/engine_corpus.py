@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
-import re
 import wave
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
+
+import scoring
 
 TOP = Path(__file__).resolve().parent.parent
 SAMPLES = TOP / "supervisor" / "samples"
@@ -15,13 +16,12 @@ HUMAN = TOP.parent / "shared" / "audio"
 RATE_HZ = 16_000
 PIECES_S = (5, 7, 9, 11, 14)
 _SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".opus")
-_NUMBERS = {"10": "ten", "30": "thirty"}
 
 
 def short_ones(folder: Path, count: int) -> list[str]:
     """Cut `count` recordings of 5 to 14 s, the same each time."""
     whole = [piece for sound in _sounds(folder) for piece in _pieces(sound)]
-    return [_written(folder / f"recording-{n:02}.wav", [whole[n % len(whole)]]) for n in range(count)]
+    return [written(folder / f"recording-{n:02}.wav", [whole[n % len(whole)]]) for n in range(count)]
 
 
 def long_one(folder: Path, length_s: float) -> str:
@@ -34,13 +34,16 @@ def long_one(folder: Path, length_s: float) -> str:
         sound = sounds[(len(parts) // 2) % len(sounds)]
         parts += [sound, pause]
         samples += len(sound) + len(pause)
-    return _written(folder / f"long-{length_s:.0f}.wav", parts)
+    return written(folder / f"long-{length_s:.0f}.wav", parts)
 
 
-def known_ones() -> dict[str, str]:
-    """Give recordings with the words that are said in them, by path."""
+def known_ones(human: Optional[Path] = HUMAN) -> dict[str, str]:
+    """Give recordings with the words that are said in them, by path; `human`: a folder beside the samples."""
     known: dict[str, str] = {}
-    for table, words in ((SAMPLES / "samples.tsv", "text"), (HUMAN / "references.tsv", "reference")):
+    tables = [(SAMPLES / "samples.tsv", "text")] + (
+        [(human / "references.tsv", "reference")] if human else []
+    )
+    for table, words in tables:
         if table.exists():
             with table.open(encoding="utf-8", newline="") as file:
                 rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
@@ -50,29 +53,17 @@ def known_ones() -> dict[str, str]:
 
 def word_error_ratio(said: Sequence[str], heard: Sequence[str]) -> float:
     """Say how many words are wrong, missing or too many, of all that were said."""
-    pairs = [(_words(one), _words(other)) for one, other in zip(said, heard)]
-    return sum(_distance(*pair) for pair in pairs) / sum(len(one) for one, _ in pairs)
-
-
-def _words(text: str) -> list[str]:
-    return [_NUMBERS.get(word, word) for word in re.findall(r"[a-z0-9']+", text.lower())]
-
-
-def _distance(one: Sequence[str], other: Sequence[str]) -> int:
-    row = list(range(len(other) + 1))
-    for n, word in enumerate(one, 1):
-        before, row[0] = row[0], n
-        for k, its in enumerate(other, 1):
-            before, row[k] = row[k], min(row[k] + 1, row[k - 1] + 1, before + (word != its))
-    return row[-1]
+    pairs = [(scoring.words(one), scoring.words(other)) for one, other in zip(said, heard)]
+    return scoring.total([scoring.errors(*pair) for pair in pairs]).rate
 
 
 def _sounds(folder: Path) -> list[Any]:
     paths = sorted([*SAMPLES.glob("*.*"), *HUMAN.glob("*.*")])
-    return [_decoded(path, folder) for path in paths if path.suffix in _SOUNDS]
+    return [decoded(path, folder) for path in paths if path.suffix in _SOUNDS]
 
 
-def _decoded(path: Path, folder: Path) -> Any:
+def decoded(path: Path, folder: Path) -> Any:
+    """Give a file's samples as the product decodes them."""
     from workerproc.audio import decode
     from workerproc.audio.pcm_file import PcmFile
 
@@ -90,7 +81,8 @@ def _pieces(sound: Any) -> list[Any]:
     return pieces
 
 
-def _written(path: Path, parts: Sequence[Any]) -> str:
+def written(path: Path, parts: Sequence[Any]) -> str:
+    """Write the parts one after the other into a WAV file."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
