@@ -14,6 +14,8 @@ PYTEST_ARGS ?=
 CHAOS_ARGS ?=
 # Options of the benchmark, for instance: make bench BENCH_ARGS="--slots 8 --alone"
 BENCH_ARGS ?= --many --real 10
+# Options of the accuracy benchmark, for instance: make accuracy ACCURACY_ARGS="--models tiny.en --sample 0.1"
+ACCURACY_ARGS ?=
 # How many tests run side by side. Two a core: most of them wait for processes, not for a core.
 TEST_JOBS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 
@@ -31,7 +33,7 @@ ifeq ($(WITH_CUDA),1)
 locked += requirements-cuda.txt
 endif
 
-.PHONY: help venv demo bench test test-all test-systemd chaos check lint format types samples lock clean
+.PHONY: help venv demo bench accuracy test test-all test-systemd chaos check lint format types samples lock clean
 
 help: ## list these commands
 	@echo "make COMMAND, where COMMAND is one of"
@@ -79,6 +81,9 @@ chaos: $(VENV)/.installed-dev ## 300 recordings while everything is killed, stop
 
 bench: $(VENV)/.installed ## measure the supervisor beside its peers: a quarter of an hour
 	@$(bin)/python bench/supervision.py $(BENCH_ARGS)
+
+accuracy: $(VENV)/.installed ## word error rates of each profile beside plain faster-whisper, over thousands of words
+	@$(bin)/python bench/accuracy.py $(ACCURACY_ARGS)
 
 samples: $(VENV)/.installed ## speak the sample recordings anew (needs espeak-ng)
 	@$(bin)/python tests/make_samples.py supervisor/samples
