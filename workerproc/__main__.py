@@ -61,7 +61,7 @@ def _worker() -> int:
     startup.dump_stacks_to(settings.stacks_path)
     startup.run_on(settings.cpus)
 
-    from workerproc.jobs.worker import be_worker
+    from workerproc.jobs.main import be_worker
 
     be_worker(settings)
 

@@ -20,6 +20,7 @@ from supervisor.contract.whisper_names import language_mistake
 PROFILES = ("fast", "rem")
 TASKS = ("transcribe", "translate")
 SPLITS = ("auto", "off")
+WINDOWS = ("auto", "fit", "full")
 MAX_JSON_BYTES = 16_384
 MAX_PROMPT_CHARS = 2_000
 # Whisper counts in tokens, which only a model's own tokenizer can do (`engine/prompts.py`). English
@@ -65,6 +66,7 @@ class Options:
     word_timestamps: bool = False
     vad_filter: bool = True
     vad_parameters: VadParameters = field(default_factory=VadParameters)
+    window: str = "full"  # encode all 30 s of each window; fit: what holds audio; auto: fit where measured
     split: str = "auto"  # a long recording in parts, side by side, unless it is to run alone; or off
 
     @property
@@ -83,8 +85,10 @@ class BadOption(ValueError):
 
 
 def of_profile(profile: str) -> Options:
-    """Give a profile's options: `rem` is REM's own, `fast` the same without conditioning on earlier text."""
-    return Options(condition_on_previous_text=profile != "fast")
+    """Give a profile's options: `rem` is REM's own, `fast` encodes less and has no earlier text."""
+    if profile == "fast":
+        return Options(condition_on_previous_text=False, window="auto")
+    return Options()
 
 
 def changed(defaults: Options, asked: str) -> Options:
@@ -149,6 +153,8 @@ def mistakes(options: Options) -> Iterator[tuple[str, str]]:
         yield "task", f"{options.task[:40]!r} is none of {', '.join(TASKS)}"
     if options.split not in SPLITS:
         yield "split", f"{options.split[:40]!r} is none of {', '.join(SPLITS)}"
+    if options.window not in WINDOWS:
+        yield "window", f"{options.window[:40]!r} is none of {', '.join(WINDOWS)}"
     if not 1 <= options.beam_size <= MAX_BEAM:
         yield "beam_size", f"{options.beam_size} is not within 1 and {MAX_BEAM}"
     ladder = options.temperature

@@ -153,6 +153,8 @@ def _slot(pool: Pool, member: Member, facts: Facts) -> dict[str, Any]:
         "realtime_factor": round(speed, 2) if speed is not None else None,
         "batch_size": member.rows if alive else None,
         "batch_token_ms": dict(member.token_ms) if alive else {},
+        "fit_windows": (member.facts.get("fit_windows") or "").split() if alive else [],
+        "windows": dict(member.windows) if alive else {},
         "memory": pool.memory.limits_of(member.device, _model(member)).words or None,
     }
 

@@ -19,12 +19,12 @@ CHOICES = {
     ),
     "transcription.profile": ("rem", "fast"),
     "transcription.condition_on_previous_text": ("auto", "on", "off"),
+    "transcription.window": ("auto", "fit", "full"),
     "notices.enabled": ("auto", "on", "off"),
     "notices.rebalance": ("drain", "ignore"),
     "log.level": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
     "log.format": ("auto", "text", "json"),
 }  # fmt: skip
-_CONDITIONED = "transcription.condition_on_previous_text"
 # Options of a job whose setting has a different name.
 _SETTING_OF = {
     "vad_parameters.threshold": "vad_threshold",
@@ -154,8 +154,9 @@ def _check_devices(settings: Settings) -> Iterator[Problem]:
 
 def _check_transcription(settings: Settings) -> Iterator[Problem]:
     """Check the service's options with the rules for options of single jobs."""
-    if settings.transcription.condition_on_previous_text not in CHOICES[_CONDITIONED]:
-        return  # already reported
+    for name in ("condition_on_previous_text", "window"):
+        if getattr(settings.transcription, name) not in CHOICES[f"transcription.{name}"]:
+            return  # already reported
     for name, what in mistakes(default_options(settings.transcription)):
         wrong, _, cure = what.partition(". ")
         key = f"transcription.{_SETTING_OF.get(name, name)}"

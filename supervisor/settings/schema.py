@@ -76,6 +76,7 @@ class TranscriptionSettings:
     vad_threshold: float = 0.5
     vad_min_silence_ms: int = 500  # REM's
     vad_speech_pad_ms: int = 400
+    window: str = "auto"  # profile fast: fit, or all 30 s (full); auto: fit where measured
     split: str = "auto"  # auto: split long recordings where windows are independent; or off
     batch_size: int = 0  # recordings together, profile fast only; 0: from memory and model
 
@@ -153,6 +154,7 @@ def default_options(transcription: TranscriptionSettings) -> Options:
     conditioned = {"auto": transcription.profile != "fast", "on": True, "off": False}
     return Options(
         language=transcription.language or None,
+        window=transcription.window if transcription.profile == "fast" else "full",
         condition_on_previous_text=conditioned[transcription.condition_on_previous_text],
         vad_parameters=VadParameters(
             threshold=transcription.vad_threshold,

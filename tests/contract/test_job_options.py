@@ -13,12 +13,12 @@ from supervisor.contract.job_options import BadOption, Options, VadParameters
 from supervisor.settings.schema import TranscriptionSettings, default_options
 
 
-def test_profile_rem_is_rems_own_and_fast_differs_in_conditioning_alone() -> None:
+def test_profile_rem_is_rems_own_and_fast_differs_in_conditioning_and_windows_alone() -> None:
     rem, fast = job_options.of_profile("rem"), job_options.of_profile("fast")
 
     assert rem == Options()
     assert (rem.beam_size, rem.vad_filter, rem.vad_parameters.min_silence_duration_ms) == (5, True, 500)
-    assert fast == replace(rem, condition_on_previous_text=False)
+    assert fast == replace(rem, condition_on_previous_text=False, window="auto")
     assert (rem.is_alone, fast.is_alone) == (True, False)
 
 
@@ -42,10 +42,17 @@ def test_settings_say_what_a_job_gets_that_asks_for_nothing() -> None:
         beam_size=2,
         temperature=(0.0, 0.2),
         condition_on_previous_text=False,
+        window="auto",
         hotwords="Kubernetes",
         word_timestamps=True,
         vad_parameters=VadParameters(0.4, 0, 0.0, 300, 100),
     )
+
+
+@pytest.mark.parametrize("window", ["auto", "fit", "full"])
+def test_profile_rem_has_full_windows_whatever_is_set(window: str) -> None:
+    assert default_options(TranscriptionSettings(profile="fast", window=window)).window == window
+    assert default_options(TranscriptionSettings(profile="rem", window=window)).window == "full"
 
 
 @pytest.mark.parametrize(

@@ -47,12 +47,13 @@ def test_submitted_file_comes_back_as_text_equal_to_a_direct_call(service: Servi
 
 
 @pytest.mark.parametrize("name", ["jfk.flac", "198-209-0000.ogg", "3436-172162-0000.ogg"])
-def test_human_speech_through_the_service_equals_a_direct_call(service: Service, name: str) -> None:
+def test_human_speech_with_full_windows_equals_a_direct_call(service: Service, name: str) -> None:
     clip = HUMAN / name
     if not clip.exists():
         pytest.skip(f"no human speech here: {clip} is absent")
 
-    done = service.command("submit", str(clip), "--wait", "--format", "txt")
+    words = ("submit", str(clip), "--wait", "--format", "txt", "--option", "window=full")
+    done = service.command(*words)
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == direct_text(clip)

@@ -49,6 +49,7 @@ OTHER_OPTIONS: dict[str, Any] = {
     "vad_min_silence_ms": 1,
     "vad_speech_pad_ms": 2,
     "split": "off",
+    "window": "fit",
 }
 
 

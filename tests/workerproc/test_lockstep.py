@@ -24,7 +24,7 @@ from workerproc.process.errors import JobStopped
 CLIPS = [clip.path for clip in (*recordings.samples(), *recordings.human_clips())]
 LONG_S = 30
 PIECE_S = 9  # short ones beside long ones, and words cut in two
-FAST = of_profile("fast")
+FAST = replace(of_profile("fast"), window="full")
 WITHOUT_VAD = replace(FAST, vad_filter=False)
 
 Text = list[tuple[int, float, float, str]]

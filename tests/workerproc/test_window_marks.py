@@ -46,7 +46,7 @@ class Model(Marking, Base):
 )
 def test_window_with_few_tokens_a_second_is_counted(window_s: float, tokens: int, sparse_s: float) -> None:
     model = Model(tokens)
-    model.window_s = window_s
+    model.audio_frames = round(window_s * 100)
 
     model.generate_with_fallback("encoded", [], None, None)
 

@@ -61,23 +61,31 @@ class JobModel:
     """The native model, as one job's faster-whisper object uses it."""
 
     def __init__(
-        self, model: Any, lane: Lane, step: Callable[[], None], no_timestamps: Optional[int], is_alone: bool
+        self,
+        model: Any,
+        lane: Lane,
+        step: Callable[[], None],
+        no_timestamps: Optional[int],
+        is_alone: bool,
+        is_on_host: bool,
     ) -> None:
-        """`step` is called after each call; an exception from it ends the job. `is_alone`: never batch."""
+        """`step` is called after each call; an exception from it ends the job.
+
+        `is_alone`: never batch. `is_on_host`: keep encoder output in host memory, where arrays can be joined.
+        """
         self._model = model
         self._lane = lane
         self._step = step
         self._no_timestamps = no_timestamps
         self._is_alone = is_alone
+        self._is_on_host = is_on_host
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
     def encode(self, features: Any, to_cpu: bool = False) -> Any:
-        # Arrays on a device cannot be concatenated; a job that is never batched does as faster-whisper does.
-        return self._call(
-            "encode", tuple(features.shape), (features,), {"to_cpu": to_cpu or not self._is_alone}
-        )
+        options = {"to_cpu": to_cpu or self._is_on_host}
+        return self._call("encode", tuple(features.shape), (features,), options)
 
     def detect_language(self, encoded: Any) -> Any:
         return self._call("detect_language", None, (encoded,), {})

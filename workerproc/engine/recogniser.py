@@ -10,14 +10,16 @@ batched with those of other jobs (`native.py`), and a transcription can be resum
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Callable, Optional
 
+import ctranslate2
 import faster_whisper
 import faster_whisper.tokenizer
 import faster_whisper.transcribe
@@ -29,14 +31,15 @@ from workerproc.audio.pcm_file import RATE_HZ, PcmFile
 from workerproc.checkpoints.checkpoint import ResumePoint
 from workerproc.checkpoints.split_points import Stretch
 from workerproc.checkpoints.vad_cache import VadCache
-from workerproc.engine import prompts, speech_left_out
+from workerproc.engine import fit_encoding, fit_windows, prompts, speech_left_out
 from workerproc.engine.batch import Lane
 from workerproc.engine.features import BLOCK_S, LogMel
+from workerproc.engine.fit_encoding import Fit, FitEncoding
 from workerproc.engine.native import JobModel, Native
+from workerproc.engine.run import Run, converted
 from workerproc.engine.vad import STRETCH_S, Known, Speech, voice_probabilities, with_detector
 from workerproc.engine.window_marks import Marking, Windows
 from workerproc.process import errors
-from workerproc.transcripts.transcript import Segment, Word
 
 Step = Callable[[], None]
 _Stretches = Optional[list[Stretch]]
@@ -64,20 +67,7 @@ class Prepared:
     features: LogMel
     language: str
     warnings: tuple[str, ...] = ()  # about speech that was left out
-
-
-@dataclass
-class Run:
-    """Transcription of a recording or a part: `segments` are computed while they are iterated.
-
-    `mark` is the latest resume point; it is valid once `mark.segments` segments have been taken.
-    """
-
-    language: Optional[str]
-    segments: Iterator[Segment]
-    mark: ResumePoint
-    given: int = 0  # segments so far, including those before the first resume point
-    sparse_s: float = 0.0  # seconds of speech in windows with almost no text
+    encoded: Any = None  # encoder output of a first window that is fit, if the language was detected from it
 
 
 class Recogniser:
@@ -102,20 +92,39 @@ class Recogniser:
         self._step = step
         # Prompts with this token are not batched with prompts without it.
         self._no_timestamps = model.hf_tokenizer.token_to_id("<|notimestamps|>")
+        self._step_s = fit_windows.CPU_STEP_S if device == "cpu" else fit_windows.GPU_STEP_S
+        self._fit: Optional[Fit] = None
 
     def warm_up(self) -> None:
-        """Transcribe one silent window, since some libraries fail only when they compute.
+        """Transcribe one window, since some libraries fail only when they compute.
 
-        Raises as `__init__` does.
+        Its encoder output is kept: fit windows are completed with it. Raises as `__init__` does.
         """
-        silence = np.zeros(WINDOW_S * RATE_HZ, dtype=np.float32)
+        encoded: list[Any] = []
+
+        def encode(features: Any) -> Any:
+            storage = faster_whisper.transcribe.get_ctranslate2_storage(features[None])
+            encoded.append(self._model.model.encode(storage, to_cpu=True))
+            return encoded[0]
+
+        model = faster_whisper.WhisperModel.__new__(faster_whisper.WhisperModel)
+        model.__dict__.update(self._model.__dict__, encode=encode)
+        speech = fit_encoding.speech()
         try:
-            faster_whisper.vad.get_speech_timestamps(silence[:RATE_HZ])
-            segments, _ = self._model.transcribe(silence, language="en", temperature=0.0)
+            faster_whisper.vad.get_speech_timestamps(speech[:RATE_HZ])
+            segments, _ = model.transcribe(speech, language="en", temperature=0.0)
             for _ in segments:
                 pass
         except Exception as error:
             raise errors.at_start(error, "the first window could not be computed") from error
+        if "bfloat16" not in self.compute_type:  # which NumPy does not have
+            self._fit = Fit(np.asarray(encoded[0]), self._step_s)
+
+    def fit_languages(self, options: Options) -> Sequence[str]:
+        """Return the languages whose windows are fit with these options; `*`: all."""
+        if self._fit is None or options.temperature[0] > 0:  # words that are sampled do not show their doubt
+            return ()
+        return fit_windows.languages(options.window, self._fit.width, self._model.model.is_multilingual)
 
     def prompts(self, options: Options) -> prompts.Prompts:
         """Count the tokens of the job's prompt texts."""
@@ -172,8 +181,12 @@ class Recogniser:
         stretches, pauses, warnings = self._stretches(pcm_file, options, lambda: advance(STRETCH_S))
         waveform = pcm_file if stretches is None else Speech(pcm_file, stretches)
         features = LogMel(self._model.feature_extractor, waveform, lambda: advance(BLOCK_S))
-        found = language or self._language(self._job_model(lane, options, ResumePoint()), features, options)
-        return Prepared(pcm_file, options, stretches, pauses, features, found, warnings)
+        encoded = None
+        if language is None:
+            language, encoded = self._language(
+                self._job_model(lane, options, ResumePoint()), features, options
+            )
+        return Prepared(pcm_file, options, stretches, pauses, features, language, warnings, encoded)
 
     def prepare_with(self, pcm_file: PcmFile, options: Options, known: VadCache) -> Prepared:
         """Do the same as `prepare`, with the cached voice detection of another worker."""
@@ -203,6 +216,9 @@ class Recogniser:
         mark = dataclasses.replace(mark or ResumePoint(), language=prepared.language)
         model = self._job_model(lane, options, mark)
         model.history_most = self.prompts(options).history
+        if fit_windows.is_fit(prepared.language, self.fit_languages(options)):
+            model.fit = self._fit
+            model.known = prepared.encoded if features is prepared.features else None
         tokenizer = self._tokenizer(options.task, prepared.language)
         windows = Windows(features, model)
         segments = model.generate_segments(
@@ -210,7 +226,7 @@ class Recogniser:
         )
         if part:
             segments = faster_whisper.transcribe.restore_speech_timestamps(segments, part, RATE_HZ)
-        run = Run(prepared.language, iter(()), mark, mark.segments)
+        run = Run(prepared.language, iter(()), mark, mark.segments, windows=model.windows)
 
         def note() -> None:
             # All segments so far belong to earlier windows.
@@ -219,11 +235,18 @@ class Recogniser:
             at_mark(run.mark)
 
         model.at_mark = note
-        run.segments = _converted(run, segments, model)
+        run.segments = converted(run, segments, model)
         return run
 
     def _job_model(self, lane: Lane, options: Options, mark: ResumePoint) -> _Marking:
-        native = JobModel(self._model.model, lane, self._step, self._no_timestamps, is_alone=options.is_alone)
+        native = JobModel(
+            self._model.model,
+            lane,
+            self._step,
+            self._no_timestamps,
+            is_alone=options.is_alone,
+            is_on_host=not options.is_alone or bool(self.fit_languages(options)),
+        )
         return _Marking.of(self._model, native, mark)
 
     def _stretches(
@@ -249,13 +272,22 @@ class Recogniser:
             warnings = speech_left_out.warnings(options.vad_parameters, usual, stretches, RATE_HZ)
         return stretches, pauses, warnings
 
-    def _language(self, model: Any, features: LogMel, options: Options) -> str:
+    def _language(self, model: _Marking, features: LogMel, options: Options) -> tuple[str, Any]:
+        """Return the language, and the encoder output of the first window if that is fit and was enough."""
         if not self._model.model.is_multilingual:
-            return "en"
+            return "en", None
         if options.language is not None:
-            return options.language
-        language, _, _ = model.detect_language(features=features[:, : model.feature_extractor.nb_max_frames])
-        return str(language)
+            return options.language, None
+        most = model.feature_extractor.nb_max_frames
+        audio_frames = min(features.shape[1] - 1, most)  # as `generate_segments` reads the first window
+        frames = fit_windows.frames(audio_frames, self._step_s) if self.fit_languages(options) else None
+        if frames is not None:
+            short = model.encode_short(features[:, :audio_frames], frames)
+            token, probability = model.model.detect_language(ctranslate2.StorageView.from_array(short))[0][0]
+            if probability >= fit_windows.MIN_LANGUAGE_PROBABILITY:
+                return token[2:-2], short  # <|en|>
+        language, _, _ = model.detect_language(features=features[:, :most])
+        return str(language), None
 
     def _tokenizer(self, task: str, language: str) -> Any:
         multilingual = self._model.model.is_multilingual
@@ -269,7 +301,7 @@ class Recogniser:
             ) from error
 
 
-class _Marking(Marking, faster_whisper.WhisperModel):  # type: ignore[misc]  # faster_whisper is untyped
+class _Marking(Marking, FitEncoding, faster_whisper.WhisperModel):  # type: ignore[misc]  # faster_whisper is untyped
     """One job's view of the model, which keeps the resume point of the current window."""
 
     @classmethod
@@ -277,6 +309,7 @@ class _Marking(Marking, faster_whisper.WhisperModel):  # type: ignore[misc]  # f
         marking = cls.__new__(cls)
         marking.__dict__.update(model.__dict__)
         marking.model = native
+        marking.windows = collections.Counter()
         marking.mark, marking.seek, marking.last_speech_s = mark, mark.seek, mark.last_speech_s
         return marking
 
@@ -287,31 +320,6 @@ class _Marking(Marking, faster_whisper.WhisperModel):  # type: ignore[misc]  # f
         end_s = faster_whisper.transcribe.get_end(segments[0])
         self.last_speech_s = self.last_speech_s if end_s is None else end_s
         return result
-
-
-def _converted(run: Run, segments: Iterator[Any], model: _Marking) -> Iterator[Segment]:
-    """Convert the segments, numbered from the resume point on."""
-    before = run.given
-    for segment in segments:
-        run.given += 1
-        yield _segment_from(segment, before + segment.id)
-    run.mark = dataclasses.replace(run.mark, segments=run.given)  # the end is reached
-    run.sparse_s = model.sparse_s
-
-
-def _segment_from(segment: Any, number: int) -> Segment:
-    words = [Word(word.start, word.end, word.word, word.probability) for word in segment.words or ()]
-    return Segment(
-        number,
-        segment.start,
-        segment.end,
-        segment.text,
-        segment.avg_logprob,
-        segment.no_speech_prob,
-        segment.compression_ratio,
-        segment.temperature,
-        tuple(words),
-    )
 
 
 def _transcription_options(options: Options, tokenizer: Any, mark: ResumePoint) -> Any:

@@ -27,7 +27,7 @@ class Marking:
     last_speech_s: float
     at_mark: Callable[[], None]
     history_most: int  # tokens of previous text in the prompt
-    window_s: float = 0.0  # of audio in the window
+    audio_frames: int  # in the current window
     sparse_s: float = 0.0  # of audio in windows with almost no text
 
     def encode(self, features: Any) -> Any:
@@ -51,8 +51,9 @@ class Marking:
         """Call the base class; count the seconds with almost no text."""
         result = super().generate_with_fallback(*arguments)  # type: ignore[misc]
         tokens = len(result[0].sequences_ids[0])
-        if self.window_s >= _SPARSE_WINDOW_S and tokens < self.window_s * _SPARSE_TOKENS_A_SECOND:
-            self.sparse_s += self.window_s
+        window_s = self.audio_frames / _FRAMES_A_SECOND
+        if window_s >= _SPARSE_WINDOW_S and tokens < window_s * _SPARSE_TOKENS_A_SECOND:
+            self.sparse_s += window_s
         return result
 
 
@@ -67,5 +68,5 @@ class Windows:
     def __getitem__(self, key: tuple[Any, slice]) -> Any:
         window = key[1]
         self._model.seek = window.start
-        self._model.window_s = (window.stop - window.start) / _FRAMES_A_SECOND
+        self._model.audio_frames = window.stop - window.start
         return self._features[key]

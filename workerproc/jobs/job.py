@@ -22,7 +22,7 @@ from workerproc.checkpoints.checkpoint_files import Checkpoints
 from workerproc.checkpoints.vad_cache import VadCache
 from workerproc.engine.batch import Lane
 from workerproc.engine.recogniser import Prepared
-from workerproc.jobs.context import WorkerContext
+from workerproc.jobs.context import WindowCounts, WorkerContext
 from workerproc.jobs.split import Split
 from workerproc.process.errors import AudioRejected, JobPutDown
 from workerproc.transcripts import plausible, staging, transcript
@@ -47,13 +47,15 @@ def transcribe_job(job: Job, context: WorkerContext) -> Staged:
         prepared = _prepared(pcm_file, options, lane, checkpoints, context)
         engine_warnings += prepared.warnings
         part_stretches = _split_into_parts(card, prepared, checkpoints)
+        windows = WindowCounts()
         if len(part_stretches) > 1:
             lane.leave()  # each part has its own lane
-            segments = _split(card, prepared, part_stretches, checkpoints, context, lane.age).finish(
+            split = _split(card, prepared, part_stretches, checkpoints, context, lane.age, windows)
+            segments = split.finish(
                 job.sharers, checkpoints, lambda left: context.send(Parts(card.job_id, left, card.attempt))
             )
         else:
-            segments = _transcribed(prepared, lane, checkpoints, context, engine_warnings.append)
+            segments = _transcribed(prepared, lane, checkpoints, context, engine_warnings.append, windows)
     if plausible.is_invented(segments, sound.audio_s):
         segments = []
         engine_warnings.append(
@@ -66,7 +68,11 @@ def transcribe_job(job: Job, context: WorkerContext) -> Staged:
         segments,
         [at / RATE_HZ for at in split_points.begins(part_stretches)],
     )
-    timings = {"decode_s": decoded_at_s - began_at_s, "transcribe_s": clock.now_s() - decoded_at_s}
+    timings = {
+        "decode_s": decoded_at_s - began_at_s,
+        "transcribe_s": clock.now_s() - decoded_at_s,
+        **windows.as_timings(),
+    }
     warnings = (*sound.warnings, *engine_warnings)
     origin = _origin(card, context, options, warnings, timings, checkpoints.resumed_from_s)
     document = transcript.build(origin, recognised)
@@ -89,7 +95,8 @@ def help_with(wanted: Help, context: WorkerContext) -> None:
         if len(part_stretches) > 1:
             lane.leave()
             context.progress.reach("transcribing", 0.0, pcm_file.length_s)
-            _split(card, prepared, part_stretches, checkpoints, context, lane.age).help(wanted.sharers)
+            split = _split(card, prepared, part_stretches, checkpoints, context, lane.age, WindowCounts())
+            split.help(wanted.sharers)
 
 
 def _decoded(card: JobCard, pcm_file: PcmFile, context: WorkerContext) -> Sound:
@@ -152,6 +159,7 @@ def _split(
     checkpoints: Checkpoints,
     context: WorkerContext,
     age: int,
+    windows: WindowCounts,
 ) -> Split:
     """Prepare the parts so that other workers can help, and resume those that were begun."""
     if prepared.stretches and not (checkpoints.folder / job_folder.VAD_CACHE).exists():
@@ -159,7 +167,7 @@ def _split(
         cache = VadCache(prepared.stretches, prepared.pauses, prepared.language, floor, warnings)
         vad_cache.write(checkpoints.folder, checkpoints.present_work(), cache)
     work = split_file.of_parts(checkpoints.present_work(), split_points.begins(part_stretches))
-    split = Split(card, prepared, part_stretches, work, context, age)
+    split = Split(card, prepared, part_stretches, work, context, age, windows)
     split.take_up(checkpoints)
     return split
 
@@ -170,6 +178,7 @@ def _transcribed(
     checkpoints: Checkpoints,
     context: WorkerContext,
     warn: Callable[[str], None],
+    windows: WindowCounts,
 ) -> list[Segment]:
     """Transcribe a recording that is not split, from its checkpoint if any. The job may be stopped here."""
     found, progress, audio_s = checkpoints.find(), context.progress, prepared.pcm_file.length_s
@@ -189,6 +198,9 @@ def _transcribed(
     except JobPutDown:
         checkpoints.keep(run.mark, segments)
         raise
+    finally:
+        windows.add(run.windows)
+        context.windows.add(run.windows)
     for warning in _sparse_text_warnings(prepared.options, run.sparse_s):
         warn(warning)
     return segments

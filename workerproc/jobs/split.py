@@ -27,7 +27,7 @@ from workerproc.checkpoints.checkpoint_files import Checkpoints
 from workerproc.checkpoints.split_parts import SplitParts, Taken
 from workerproc.checkpoints.split_points import Stretch
 from workerproc.engine.recogniser import Prepared
-from workerproc.jobs.context import WorkerContext
+from workerproc.jobs.context import WindowCounts, WorkerContext
 from workerproc.process.errors import JobPutDown, JobStopped
 from workerproc.transcripts.transcript import Segment
 
@@ -50,9 +50,10 @@ class Split:
         work: WorkIdentity,
         context: WorkerContext,
         age: int,
+        windows: WindowCounts,
     ) -> None:
         """`part_stretches`: the speech of each part (at least two). `work`: what determines the text. `age`:
-        that of the job's lane.
+        that of the job's lane. `windows`: counts those that are computed here.
 
         Raises OSError.
         """
@@ -62,6 +63,7 @@ class Split:
         self._work = work
         self._age = age
         self._context = context
+        self._windows = windows
         self._ticket = context.progress.mine  # of the job, which the calling thread runs
         self._parts = SplitParts(Path(card.folder), work, len(part_stretches))
         self._reached_s = [0.0] * len(part_stretches)
@@ -240,6 +242,9 @@ class Split:
             except (JobPutDown, _OtherPartFailed, _PartReassigned):
                 self._put(number, run.mark, segments, is_done=False)
                 raise
+            finally:
+                self._windows.add(run.windows)
+                self._context.windows.add(run.windows)
             self._put(number, run.mark, segments, is_done=True)
 
     def _put(self, number: int, mark: ResumePoint, segments: Sequence[Segment], is_done: bool) -> None:

@@ -13,10 +13,10 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Callable, NoReturn, Optional, Union
 
-from supervisor.contract import child_bootstrap, clock, logline
+from supervisor.contract import clock
 from supervisor.contract.child_bootstrap import WorkerSettings
 from supervisor.contract.exits import Exit
 from supervisor.contract.wire.messages import (
@@ -34,7 +34,7 @@ from supervisor.contract.wire.messages import (
     ToWorker,
     Up,
 )
-from workerproc.engine import batch_tuning, rounds
+from workerproc.engine import batch_tuning, fit_windows, rounds
 from workerproc.engine.batch import Batch
 from workerproc.process import errors, recycling, startup, telemetry
 from workerproc.process.link import WorkerLink
@@ -46,45 +46,6 @@ if TYPE_CHECKING:
     from workerproc.jobs.context import WorkerContext
 
 log = logging.getLogger(__name__)
-
-# Errors that end the worker: log message, event, exit code.
-_ENDS: Mapping[type[BaseException], tuple[str, str, Exit]] = {
-    errors.ModelBroken: ("model cannot be used", "model-unusable", Exit.MODEL_BROKEN),
-    errors.SettingsUnfit: ("settings do not fit the model", "settings-unfit", Exit.SETTINGS_WRONG),
-    errors.MemoryLacking: ("model does not fit into memory", "model-out-of-memory", Exit.OUT_OF_MEMORY),
-    errors.DeviceBroken: ("device cannot be used", "device-unusable", Exit.DEVICE_BROKEN),
-}
-
-
-def be_worker(settings: WorkerSettings) -> NoReturn:
-    """Run the worker until the process ends. Never returns."""
-    writer = logline.set_up("worker", settings.log_level)
-    writer.addFilter(_stamp(settings.slot))
-
-    def die(code: int) -> NoReturn:
-        logline.die_quietly(code, writer)
-        raise AssertionError("os._exit returned")
-
-    worker = Worker(settings, WorkerLink(child_bootstrap.link(), die), die)
-    try:
-        worker.run()
-    except tuple(_ENDS) as error:
-        sentence, event, code = _ENDS[type(error)]
-        facts = {"reason": str(error), "model": settings.model, "device": settings.device}
-        log.error(sentence, extra={"event": event, **facts})
-        die(code)
-    except Exception:  # the interpreter's own way out may hang in a native library
-        log.exception("worker ended on an unexpected error", extra={"event": "worker-failed"})
-        die(Exit.FAILED)
-    die(Exit.OK)
-
-
-def _stamp(slot: str) -> Callable[[logging.LogRecord], bool]:
-    def add(record: logging.LogRecord) -> bool:
-        record.slot = slot
-        return True
-
-    return add
 
 
 class Worker:
@@ -123,9 +84,14 @@ class Worker:
             recogniser.native, self._settings.batch_size, encode_most, self._progress.raise_if_stopped, tokens
         )
         self._batch = batch
-        self._send_room(batch)
+        from workerproc.jobs.context import WorkerContext
+
+        context = WorkerContext(
+            self._settings, recogniser, batch, self._engine, self._progress, self._link.send
+        )
+        self._send_room(context)
         lanes = [
-            threading.Thread(target=self._run_lane, args=(recogniser, batch), name=f"lane-{n}", daemon=True)
+            threading.Thread(target=self._run_lane, args=(context,), name=f"lane-{n}", daemon=True)
             for n in range(self._capacity(self._settings.batch_size))
         ]
         for lane in lanes:
@@ -221,9 +187,15 @@ class Worker:
             "compute_type": recogniser.compute_type,
             "load_s": f"{loaded_at_s - began_at_s:.3f}",
             "warmup_s": f"{ready_at_s - loaded_at_s:.3f}",
+            "fit_windows": " ".join(recogniser.fit_languages(settings.options)),
             **self._engine,
         }
-        self._engine = {**self._engine, "device": settings.device, "compute_type": recogniser.compute_type}
+        self._engine = {
+            **self._engine,
+            "device": settings.device,
+            "compute_type": recogniser.compute_type,
+            "fit_windows": fit_windows.RULES,
+        }
         self._progress.enter("idle")
         self._link.send(Up(f"{settings.model} on {settings.device} ({recogniser.compute_type})", facts))
         log.info("worker ready", extra={"event": "worker-ready", **facts})
@@ -231,13 +203,8 @@ class Worker:
 
     # --- the lanes
 
-    def _run_lane(self, recogniser: Recogniser, batch: Batch) -> None:
+    def _run_lane(self, context: WorkerContext) -> None:
         """Run jobs one by one until the worker is drained, or fails."""
-        from workerproc.jobs.context import WorkerContext
-
-        context = WorkerContext(
-            self._settings, recogniser, batch, self._engine, self._progress, self._link.send
-        )
         try:
             while True:
                 wanted = self._inbox.get()
@@ -249,9 +216,9 @@ class Worker:
                 else:
                     self.do(message, ticket, context)
                     self._jobs_ended += 1
-                self._send_room(batch)
+                self._send_room(context)
         except BaseException as error:  # noqa: BLE001  # raised in the main thread
-            batch.close(error)
+            context.batch.close(error)
 
     def _capacity(self, rows: int) -> int:
         """Return how many jobs the worker takes: those of a round, and one that is prepared meanwhile.
@@ -260,7 +227,8 @@ class Worker:
         """
         return rows + 1 if self._settings.profile == "fast" else 1
 
-    def _send_room(self, batch: Batch) -> None:
+    def _send_room(self, context: WorkerContext) -> None:
+        batch = context.batch
         with self._room_lock:  # numbers must be sent in the order in which they were counted
             holding = self._progress.known_count
             rows = batch.rows
@@ -268,7 +236,8 @@ class Worker:
             if self._must_recycle():
                 free = 0
             measured = batch_tuning.in_ms(batch.measured)
-            self._link.send(Room(free, holding, rows, batch.rows_fit, measured))
+            windows = context.windows.total()
+            self._link.send(Room(free, holding, rows, batch.rows_fit, measured, windows))
             if self._is_recycling and not holding:
                 self._die(Exit.RECYCLE)
 

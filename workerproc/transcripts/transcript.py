@@ -73,7 +73,9 @@ class Origin:
     options: Mapping[str, Any]
     warnings: Sequence[str] = ()
     resumed_from_s: float = 0.0  # seconds of audio transcribed by an earlier attempt
-    timings: Mapping[str, float] = dataclasses.field(default_factory=dict)  # seconds by phase
+    timings: Mapping[str, float] = dataclasses.field(
+        default_factory=dict
+    )  # seconds by phase; counts of windows
 
 
 def build(origin: Origin, recognised: Recognised) -> dict[str, Any]:

@@ -165,7 +165,7 @@ def _slot_cells(slot: Mapping[str, Any]) -> list[str]:
         count_text(slot.get("done")) if works else "",
         count_text(slot.get("failed")) if works else "",
         factor_text(slot.get("realtime_factor")) if works else "",
-        _device(_mapping(slot.get("device")), slot.get("batch_size")),
+        _device(_mapping(slot.get("device")), slot.get("batch_size"), bool(slot.get("fit_windows"))),
     ]
 
 
@@ -173,11 +173,13 @@ def _state(slot: Mapping[str, Any]) -> str:
     return shorten(printable(slot.get("state")) or "?", 12)
 
 
-def _device(device: Mapping[str, Any], batch_size: Any) -> str:
+def _device(device: Mapping[str, Any], batch_size: Any, has_fit_windows: bool) -> str:
     """`NVIDIA L4 unhealthy 3.1G/22G 67C 88% 72W`: the known values; health unless it is ok."""
     parts = [printable(device.get("name")) or printable(device.get("uuid"))]
     if (number(batch_size) or 0) > 1:
         parts.append(f"batch {count_text(batch_size)}")
+    if has_fit_windows:
+        parts.append("fit windows")
     if device.get("health") not in (None, "", "ok"):
         unknown = device["health"] == "unknown"
         parts.append("health unknown" if unknown else _health(device["health"]))

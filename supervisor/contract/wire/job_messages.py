@@ -67,7 +67,8 @@ class Room:
     `holding` is how many jobs it had when it sent this: a job dispatched meanwhile takes
     one of the free places. `rows`: how many it computes together; `rows_fit`: how
     many at most, since more of them ran out of memory (None: they never did). `token_ms`: what a
-    token takes, by rows, where the worker chooses among them.
+    token takes, by rows, where the worker chooses among them. `windows`: how many it has computed,
+    `full`, `fit` or `redone_REASON` (engine/fit_encoding.py).
     """
 
     free: int
@@ -75,6 +76,7 @@ class Room:
     rows: Optional[int] = None
     rows_fit: Optional[int] = None
     token_ms: dict[str, float] = field(default_factory=dict)
+    windows: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class ChildMessages:
         free = min(message.free, 10_000)
         member.places = free + (message.holding or 0)
         member.free = max(0, free - on_the_way)
-        member.rows, member.token_ms = message.rows, message.token_ms
+        member.rows, member.token_ms, member.windows = message.rows, message.token_ms, message.windows
         if message.rows_fit is not None and self._state.memory.learn_rows(
             *_engine_of(member), message.rows_fit
         ):

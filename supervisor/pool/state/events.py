@@ -35,6 +35,7 @@ class Member:
     job_s: Optional[float] = None  # how long one takes, as a moving average
     rows: Optional[int] = None  # jobs that its worker computes in one batch
     token_ms: Mapping[str, float] = field(default_factory=dict)  # by rows, as measured
+    windows: Mapping[str, int] = field(default_factory=dict)  # that its worker computed, by kind
     moves: int = -1
     last_message_at_s: float = 0.0  # when its last message arrived
     facts: Mapping[str, str] = field(default_factory=dict)
