@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +35,7 @@ from tests.support.waiting import wait_for as until
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 60.0
+BROKER = ("-m", "supervisor.broker")
 
 
 def local_settings(folder: Path, lease_s: int = 10) -> Settings:
@@ -48,9 +49,14 @@ def local_settings(folder: Path, lease_s: int = 10) -> Settings:
 
 
 class BrokerProcess:
-    """One broker, started as the supervisor does, with this process at the other end of its link."""
+    """One broker, started as the supervisor does, with this process at the other end of its link.
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str] = {}) -> None:
+    `program`: what Python runs instead of `supervisor.broker`.
+    """
+
+    def __init__(
+        self, settings: Settings, environ: Mapping[str, str] = {}, program: Sequence[str] = BROKER
+    ) -> None:
         ours, theirs = socket.socketpair()
         self.heard: list[Any] = []
         self._log = b""
@@ -58,7 +64,7 @@ class BrokerProcess:
         self._lines = framing.LineSplitter()
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "supervisor.broker"],
+            [sys.executable, *program],
             cwd=ROOT,
             pass_fds=[theirs.fileno()],
             stdout=subprocess.PIPE,

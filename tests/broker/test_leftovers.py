@@ -26,6 +26,7 @@ from supervisor.contract.wire.messages import (
     Wanted,
 )
 from tests.broker.harness import BrokerProcess, stage, term, until
+from tests.broker.impatient_broker import IMPATIENT
 from tests.broker.worlds import USER, World
 
 KEY = RecordKey(USER, "rec-1")
@@ -92,11 +93,11 @@ def test_result_that_somebody_has_overtaken_is_thrown_away(world: World, job: di
 def test_lost_lease_leaves_the_result_for_the_next_delivery(
     world: World, job: dict[str, Any], tmp_path: Path
 ) -> None:
-    with world.broker() as broker:
+    with world.broker(world.with_lease(4), IMPATIENT) as broker:
         card = broker.take_one()
         stage(card)
         # Nobody says Keep: the lease runs out, the queue brings the message again.
-        broker.hear(Lost, limit_s=40.0)
+        broker.hear(Lost)
         assert not (Path(card.folder) / AUDIO).exists()
         broker.say(Wanted(1))
         again = broker.hear(Ready).card

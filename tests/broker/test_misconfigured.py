@@ -23,6 +23,7 @@ from supervisor.contract.wire.messages import (
 )
 from tests.broker.aws_servers import AwsServer, Deployment, deploy, make_table
 from tests.broker.harness import BrokerProcess, rem_message, until
+from tests.broker.impatient_broker import IMPATIENT
 from tests.broker.model import World, assert_once, new_world
 from tests.broker.model_faults import Script, let_fail
 from tests.broker.model_supervisor import Plan
@@ -316,11 +317,11 @@ def test_table_that_comes_later_starts_the_work_without_a_restart(moto: AwsServe
     settings = made.settings(tmp_path)
     aws = dataclasses.replace(settings.aws, table=f"{made.table}-late")
 
-    with BrokerProcess(dataclasses.replace(settings, aws=aws), moto.environ) as broker:
+    with BrokerProcess(dataclasses.replace(settings, aws=aws), moto.environ, IMPATIENT) as broker:
         broker.say(Wanted(1))
         assert broker.hear(Trouble).where == "settings"
         make_table(moto, f"{made.table}-late")
-        assert broker.hear(Trouble, limit_s=120) == Trouble("settings", "")
+        assert broker.hear(Trouble) == Trouble("settings", "")
         assert broker.finish(broker.hear(Ready).card).ending is Ending.DONE
 
 

@@ -149,7 +149,7 @@ def test_new_service_takes_over_at_once_what_supervisor_and_broker_left_by_dying
     world: World, job: Any
 ) -> None:
     """Its lease is forgotten (as after a reboot): the queue brings it, the record's owner is ourselves."""
-    short = dataclasses.replace(world.settings, queue=dataclasses.replace(world.settings.queue, lease_s=4))
+    short = world.with_lease(4)
     with world.broker(short) as broker:
         broker.take_one()
         broker.kill()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -15,7 +15,7 @@ from supervisor.broker.ports.errors import JobRejected
 from supervisor.broker.ports.ports import Counts, RecordKey
 from supervisor.settings.schema import Settings
 from tests.broker.aws_servers import AwsServer, deploy
-from tests.broker.harness import BrokerProcess, local_settings, until
+from tests.broker.harness import BROKER, BrokerProcess, local_settings, until
 
 USER = "user-9"
 
@@ -32,8 +32,14 @@ class World:
         self.queue, self.records, self.objects = ports
         self.raw_bucket, self.transcripts_bucket = buckets
 
-    def broker(self, settings: Optional[Settings] = None) -> BrokerProcess:
-        return BrokerProcess(settings or self.settings, self.environ)
+    def broker(self, settings: Optional[Settings] = None, program: Sequence[str] = BROKER) -> BrokerProcess:
+        return BrokerProcess(settings or self.settings, self.environ, program)
+
+    def with_lease(self, lease_s: int) -> Settings:
+        """The same service with leases of this length: shorter ones than a person may set."""
+        return dataclasses.replace(
+            self.settings, queue=dataclasses.replace(self.settings.queue, lease_s=lease_s)
+        )
 
     def other_service(self) -> Settings:
         """A second service on the same queue, with a state directory of its own."""
