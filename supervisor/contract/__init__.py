@@ -1,5 +1,4 @@
-"""What all processes of one host agree on to the letter.
+"""Definitions that all processes of a host share.
 
-Imports nothing but the standard library (and tomli). Every other room may import it;
-it imports no other room.
+Imports only the standard library. Every room may import it; it imports no other room.
 """

@@ -1,8 +1,7 @@
 """What a child process receives in its environment: socket, parent pid, settings.
 
-The supervisor starts a child with the inherited socket's number, its own pid and the
-child's settings as JSON. Nothing in these settings is secret: credentials
-travel to the broker alone, as the usual AWS names.
+The supervisor starts a child with the number of the inherited socket, its own pid and the child's settings as
+JSON. These settings contain no secrets: only the broker receives credentials, in the standard AWS variables.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from supervisor.contract.job_options import Options
 LINK_FD = "REM_LINK_FD"
 PARENT_PID = "REM_PARENT_PID"
 SETTINGS = "REM_CHILD_SETTINGS"
-INSTANCE_OPTION = "--life"  # the same on the command line, for a process that hides its environment
+INSTANCE_OPTION = "--life"  # for a process whose environment is unreadable: INSTANCE_VARIABLE's value
 INSTANCE_VARIABLE = "REM_LIFE"  # "instance id/slot": marks every process that a supervisor started
 
 T = TypeVar("T")
@@ -27,11 +26,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """All that one worker needs to know before its first job."""
+    """Settings of one worker."""
 
     slot: str
-    model: str  # as configured: the name that goes into transcripts
-    model_path: str  # a folder on this host; the worker never asks a hub
+    model: str  # as configured; written into transcripts
+    model_path: str  # a folder on this host; the worker never contacts a hub
     device: str  # cuda or cpu
     compute_type: str  # as CTranslate2 names them
     threads: int
@@ -39,21 +38,21 @@ class WorkerSettings:
     stacks_path: str  # SIGUSR2 writes all stacks to this file
     beat_s: float
     max_audio_s: float
-    idle_beat_s: float = 10.0  # `beat_s` while there is something to tell
-    options: Options = field(default_factory=Options)  # of a job that asks for none of its own
+    idle_beat_s: float = 10.0  # while it has no job
+    options: Options = field(default_factory=Options)  # for a job that sets none itself
     log_level: str = "INFO"
-    cpus: tuple[int, ...] = ()  # to run on; empty: wherever the kernel likes
-    checkpoint_s: float = 30.0  # between two checkpoints of a job
+    cpus: tuple[int, ...] = ()  # CPU affinity; empty: all CPUs
+    checkpoint_s: float = 30.0  # interval between the checkpoints of a job
     recycle_jobs: int = 0  # the worker is recycled after this many jobs; 0: never
-    recycle_s: float = 0.0  # the same for its age
-    recycle_bytes: int = 0  # the same for its resident memory
-    batch_size: int = 1  # windows of so many jobs are computed in one call
-    chooses_rows: bool = False  # or one by one, where that is faster by measure
+    recycle_s: float = 0.0  # or at this age; 0: never
+    recycle_bytes: int = 0  # or at this resident memory; 0: never
+    batch_size: int = 1  # the number of jobs whose windows are computed in one call
+    chooses_rows: bool = False  # or fewer, where measurements show that to be faster
 
 
 @dataclass(frozen=True)
 class GpuwatchSettings:
-    """What the watching child needs. `pretend_path`: the file of simulated GPUs, empty for real ones."""
+    """Settings of gpuwatch. `pretend_path`: the file that describes simulated GPUs; empty: real ones."""
 
     xid: dict[str, str] = field(default_factory=dict)
     pretend_count: int = 0
@@ -67,7 +66,7 @@ def link() -> socket.socket:
 
 
 def parent_pid() -> int:
-    """Give the pid of the supervisor that started this process."""
+    """Return the pid of the supervisor that started this process."""
     return int(os.environ[PARENT_PID])
 
 
@@ -77,5 +76,5 @@ def settings(cls: type[T]) -> T:
 
 
 def dump_settings(value: object) -> str:
-    """Write settings as the environment carries them."""
+    """Serialize settings for the environment."""
     return json.dumps(codec.to_plain(value))

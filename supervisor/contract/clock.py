@@ -1,8 +1,8 @@
-"""The host clock that deadlines of all processes refer to.
+"""The host clock, on which the deadlines of all processes are based.
 
-CLOCK_BOOTTIME goes on while the machine sleeps and is the same in all processes, so a
-deadline that one process writes can be read by another. It starts at each boot: a stored
-moment means nothing without the boot id beside it. Wall time is for records and people.
+CLOCK_BOOTTIME includes the time in suspend and is the same in all processes, so a deadline that one process
+writes is valid in another. It restarts at each boot: a stored time is valid only together with its boot id.
+Wall time is for records and people only.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def now_s() -> float:
-    """Read the host clock: seconds since boot, sleep included where the kernel can tell."""
+    """Return the seconds since boot, including time in suspend where the kernel supports that."""
     return time.clock_gettime(_CLOCK)
 
 
 def slept_s() -> float:
-    """Say how long this host has slept or hibernated since its boot, as far as the kernel can tell."""
+    """Return how long this host was suspended since its boot, as far as the kernel reports it."""
     return now_s() - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 def wall_unix_s() -> float:
-    """Read the wall clock, for records and people only: it may jump."""
+    """Return the wall time, for records and people only: it may jump."""
     return time.time()
 
 
 def boot_id() -> str:
-    """Name this boot of this host: two moments compare only under the same name.
+    """Return the id of this boot: two times of the host clock compare only if their boot ids are equal.
 
-    Where there is no /proc (macOS) the moment of boot, to ten seconds, takes its place.
+    Without /proc (macOS), the time of boot, rounded to ten seconds, replaces it.
     """
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -1,9 +1,8 @@
-"""Frozen dataclasses to JSON and back, with every type and bound checked on the way in. PURE.
+"""Converts frozen dataclasses to JSON and back; checks every type and bound on input. PURE.
 
-Knows the field types that our messages and settings use: str, int, float, bool,
-Optional, tuple[T, ...], dict[str, str], enums of str, and frozen dataclasses of these. Anything
-else in a class is a mistake of ours and raises TypeError at first use. What comes from
-outside and does not fit raises `BadValue`, which names the field.
+Supports the field types that messages and settings use: str, int, float, bool, Optional, tuple[T, ...],
+dict[str, str], enums of str, and frozen dataclasses of these. Any other field type is a programming error and
+raises TypeError at first use. Input that does not fit raises `BadValue`, which names the field.
 """
 
 from __future__ import annotations
@@ -17,19 +16,19 @@ T = TypeVar("T")
 
 MAX_TEXT_CHARS = 65_536
 MAX_ITEMS = 10_000
-MAX_NUMBER = 2**63  # what others can hold; Python alone knows larger ones
+MAX_NUMBER = 2**63  # 64-bit integers: other programs support no larger ones
 
 _PLAIN = frozenset((str, int, float, bool, type(None)))
-_FIELD_NAMES: dict[type, tuple[str, ...]] = {}  # each message asks for them
-_FIELD_TYPES: dict[type, dict[str, Any]] = {}  # resolving them takes longer than a message does
+_FIELD_NAMES: dict[type, tuple[str, ...]] = {}  # cached: every message needs them
+_FIELD_TYPES: dict[type, dict[str, Any]] = {}  # cached: resolving them takes longer than converting a message
 
 
 class BadValue(ValueError):
-    """A value from outside that does not fit its field. The text names field and cure."""
+    """An input value that does not fit its field. The text names the field and what is expected."""
 
 
 def to_plain(value: Any) -> Any:
-    """Turn a dataclass (or what it may hold) into what `json.dumps` takes."""
+    """Convert a dataclass, or the value of one of its fields, for `json.dumps`."""
     cls = type(value)
     if cls in _PLAIN:
         return value
@@ -48,7 +47,7 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(cls: type[T], plain: Any, where: str = "") -> T:
-    """Build `cls` from parsed JSON; unknown, missing and ill-typed fields raise `BadValue`."""
+    """Build `cls` from parsed JSON; unknown, missing and mistyped fields raise `BadValue`."""
     where = where or cls.__name__
     if not isinstance(plain, dict):
         raise BadValue(f"{where}: expected an object, got {type(plain).__name__}")
@@ -65,7 +64,7 @@ def from_plain(cls: type[T], plain: Any, where: str = "") -> T:
 
 
 def field_types(cls: type) -> dict[str, Any]:
-    """Give the resolved annotation of each field of a dataclass."""
+    """Return the resolved annotation of each field of a dataclass."""
     if cls not in _FIELD_TYPES:
         hints = typing.get_type_hints(cls)
         _FIELD_TYPES[cls] = {field.name: hints[field.name] for field in dataclasses.fields(cls)}
@@ -78,7 +77,7 @@ def check_value(kind: Any, value: Any) -> Any:
 
 
 def _checked(kind: Any, value: Any, where: str) -> Any:
-    """Return `value` as `kind` wants it, or raise `BadValue` naming `where`."""
+    """Return `value` as type `kind`, or raise `BadValue` naming `where`."""
     origin = typing.get_origin(kind)
     if origin is Union:
         return _checked_optional(kind, value, where)
@@ -112,7 +111,7 @@ def _checked_items(kind: Any, value: Any, where: str) -> tuple[Any, ...]:
 def _checked_mapping(kind: Any, value: Any, where: str) -> dict[str, Any]:
     inner = typing.get_args(kind)[1]
     if not isinstance(value, dict) or len(value) > MAX_ITEMS:
-        raise BadValue(f"{where}: expected an object of {'texts' if inner is str else 'numbers'}")
+        raise BadValue(f"{where}: expected an object of {'strings' if inner is str else 'numbers'}")
     return {
         _checked_scalar(str, key, f"{where} (a key)"): _checked_scalar(inner, item, f"{where}.{key[:60]}")
         for key, item in value.items()
@@ -123,12 +122,12 @@ def _checked_enum(kind: type[enum.Enum], value: Any, where: str) -> enum.Enum:
     try:
         return kind(value)
     except ValueError:
-        raise BadValue(f"{where}: {value!r} is none of {[str(k.value) for k in kind]}") from None
+        raise BadValue(f"{where}: {value!r} is not one of {[str(k.value) for k in kind]}") from None
 
 
 def _checked_scalar(kind: Any, value: Any, where: str) -> Any:
     if type(value) in (int, float) and not -MAX_NUMBER < value < MAX_NUMBER:
-        raise BadValue(f"{where}: not a number, or out of all bounds")
+        raise BadValue(f"{where}: not a number, or out of range")
     if kind is float and type(value) is int:
         return float(value)
     if kind not in (str, int, float, bool):

@@ -1,7 +1,7 @@
 """Decides whether the service is degraded, for `status`, exit codes, `doctor`, demo and systemd. PURE.
 
-Reads a status as `status --json` shows it. Keys that an older supervisor does not send count as unknown,
-never as an answer.
+Reads a status in the form of `status --json`. A key that an older supervisor does not send is unknown: it
+never counts as a fault.
 """
 
 from __future__ import annotations
@@ -11,42 +11,42 @@ from typing import Any, Optional
 
 SICK = ("held", "backoff")
 DIES_WITHIN_S = 10.0  # stacks, SIGKILL and reaping take 7 s at most
-# One failed call and its retry are no outage; what lasts longer costs work.
+# One failed call and its retry are not an outage.
 TROUBLE_OLD_S = 10.0
-PROVEN = "settings"  # this one does not pass by itself
-# How long a start may take where the supervisor does not say (`start_s`): its default.
+PROVEN = "settings"  # this outage needs an operator
+# The default start timeout, for a supervisor that does not report one (`start_s`).
 START_WITHIN_S = 180.0
-# The broker and gpuwatch are up within a second; a cold disk takes longer.
+# The broker and gpuwatch start within a second; a cold disk takes longer.
 CHILD_START_WITHIN_S = 30.0
-# With long leases it is replaced later than that (`provisioning.broker_silence_s`).
+# With long leases the broker is replaced later than that (`provisioning.broker_silence_s`).
 BROKER_SILENT_S = 30.0
 
 
 def worker_slots(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Give the slots that transcribe."""
+    """Return the slots that transcribe."""
     return [slot for slot in _slots(status) if slot.get("kind", "worker") == "worker"]
 
 
 def state_of(status: Mapping[str, Any]) -> str:
-    """Give the supervisor's state; empty where the status does not say."""
+    """Return the supervisor's state; empty if the status has none."""
     return str(_supervisor(status).get("state") or "")
 
 
 def ready_count(status: Mapping[str, Any]) -> int:
-    """Count the workers that would take a job."""
+    """Count the workers that are ready to accept a job."""
     return sum(slot.get("state") == "ready" for slot in worker_slots(status))
 
 
 def why_degraded(status: Mapping[str, Any]) -> str:
-    """Say what is wrong with the service; empty: nothing."""
+    """Return what is wrong with the service, as text; empty: nothing."""
     return "; ".join(reasons(status))
 
 
 def reasons(status: Mapping[str, Any]) -> list[str]:
-    """Give each thing that keeps the service from its work, the gravest first.
+    """Return each reason why the service is degraded, the most serious first.
 
-    Drained and stopping services have no worker ready on purpose, and a service that has only just been
-    started has none yet: neither is wrong.
+    Drained and stopping services have no ready worker by design, and a service that has just started has none
+    yet: neither is a reason.
     """
     found = [*_of_workers(status), *_of_children(status), *_of_outside(_supervisor(status))]
     if found or state_of(status) != "running" or ready_count(status) or is_starting(status):
@@ -56,14 +56,14 @@ def reasons(status: Mapping[str, Any]) -> list[str]:
 
 
 def health(status: Mapping[str, Any]) -> str:
-    """Give the service's health in one word: ok, starting or degraded."""
+    """Return the service's health: ok, starting or degraded."""
     if reasons(status):
         return "degraded"
     return "starting" if is_starting(status) else "ok"
 
 
 def is_starting(status: Mapping[str, Any]) -> bool:
-    """Say whether the service is on its way to its first ready worker, and nothing has failed so far."""
+    """Return whether the first workers are still starting and nothing has failed so far."""
     if state_of(status) != "running" or ready_count(status):
         return False
     workers = worker_slots(status)
@@ -91,7 +91,7 @@ def _of_workers(status: Mapping[str, Any]) -> Iterator[str]:
 
 
 def slots_in(state: str, status: Mapping[str, Any]) -> list[tuple[list[str], str]]:
-    """Give the workers in a state, those with one reason together: their names, and it in a sentence.
+    """Return the workers in a state, grouped by reason: their names, and a sentence about them.
 
     A reason that all share (no model, a wrong setting) is reported once, not once for each of eight GPUs.
     """
@@ -103,7 +103,7 @@ def slots_in(state: str, status: Mapping[str, Any]) -> list[tuple[list[str], str
 
 
 def _of_children(status: Mapping[str, Any]) -> Iterator[str]:
-    """Say which of the broker and gpuwatch is away; a stopping service lets them go."""
+    """Yield what is wrong with the broker and gpuwatch; nothing if the service is stopping."""
     if state_of(status) == "stopping":
         return
     for slot in _slots(status):

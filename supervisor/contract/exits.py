@@ -1,8 +1,7 @@
 """Exit codes of all processes and what they mean.
 
-The command line's codes come from design.md; a child's codes are between it and the
-supervisor. 78 is sysexits' EX_CONFIG, which the systemd unit names in
-RestartPreventExitStatus.
+`--help` lists those of the command line; only the supervisor reads those of the children. 78 is EX_CONFIG
+of sysexits, which the systemd unit names in RestartPreventExitStatus.
 """
 
 from __future__ import annotations
@@ -12,20 +11,20 @@ import signal
 
 
 class Exit(enum.IntEnum):
-    """Every code that one of our processes ends with on purpose."""
+    """Every code that our processes exit with on purpose."""
 
     OK = 0
     FAILED = 1
     USAGE = 2
     NOT_RUNNING = 3
     DEGRADED = 4
-    # Children only, from here on.
-    ORPHANED = 70  # the supervisor went away
+    # The following are used by children only.
+    ORPHANED = 70  # the supervisor is gone
     DEVICE_BROKEN = 71  # the device can't be used; hold the slot
     MODEL_BROKEN = 72  # the model can't be loaded on this device; hold the slot
-    RECYCLE = 73  # a fresh process is wanted; nothing is wrong
+    RECYCLE = 73  # a new process is requested; no error
     OUT_OF_MEMORY = 74  # the model did not fit into memory while it was loaded
-    PROTOCOL = 76  # a message on the link made no sense
+    PROTOCOL = 76  # a message on the link was invalid
     SETTINGS_WRONG = 78
 
 
@@ -34,7 +33,7 @@ STATUS_UNKNOWN = 256
 
 
 def describe(returncode: int) -> str:
-    """Say in words how a process ended, from `Popen.returncode` (negative: a signal).
+    """Describe how a process ended, from `Popen.returncode` (negative: a signal).
 
     `killed by SIGKILL`, `exited (code 0)`, `exit 71 (device broken)`.
     """

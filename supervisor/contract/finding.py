@@ -12,7 +12,7 @@ STATES = ("ok", "warn", "fail", "skip")
 
 @dataclass(frozen=True)
 class Finding:
-    """One check. `state` is one of STATES; `cure` says what to do where it is not ok."""
+    """One check. `state` is one of STATES; `cure` says what to do if it is not ok."""
 
     check: str
     state: str

@@ -15,7 +15,7 @@ AUDIO = "audio"  # the recording as it was downloaded
 TEXT = "transcript.txt"
 JSON = "transcript.json"
 STAGED = "staged.json"  # written last: the transcript is complete
-CHECKPOINT = "checkpoint.json"  # how far the job is; the broker uploads it
+CHECKPOINT = "checkpoint.json"  # progress of the job; the broker uploads it
 SPLIT_POINTS = "cuts.json"  # where a long recording is split; the broker keeps it in the job's record
 VAD_CACHE = "findings.json"  # result of voice detection; never leaves the host
 
@@ -29,10 +29,10 @@ _AT = re.compile(r"\d{1,12}( \d{1,12})*", re.ASCII)
 
 @dataclass(frozen=True)
 class SplitPointsFile:
-    """Contents of `cuts.json`: where a recording is split, and for which work this holds.
+    """Contents of `cuts.json`: where a recording is split, and what these points apply to.
 
     `of` is a hash of audio and options. `at` lists the split points: sample numbers in ascending order,
-    separated by blanks.
+    separated by spaces.
     """
 
     of: str

@@ -1,7 +1,7 @@
 """Options that determine the text of a transcript, and their validation. PURE.
 
-The names are faster-whisper's. Settings give a service's defaults, a message's `options` object
-changes them for one job; whoever reads them says which one makes no sense.
+The names are faster-whisper's. Settings contain the defaults of a service, and a message's `options` object
+changes them for one job. An invalid option is rejected by name.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ SPLITS = ("auto", "off")
 WINDOWS = ("auto", "fit", "full")
 MAX_JSON_BYTES = 16_384
 MAX_PROMPT_CHARS = 2_000
-# Whisper counts in tokens, which only a model's own tokenizer can do (`engine/prompts.py`). English
-# prose has one to 4.5 bytes, names and other scripts have more: what is over these bounds is over the
-# model's as well.
-MAX_HOTWORDS_BYTES = 1_000  # 223 tokens: the engine takes no more, before each window
-MAX_PROMPTS_BYTES = 1_200  # of both, where both are given: they share the room with the text of the window
+# Whisper's limits are in tokens, which only a model's tokenizer can count (`engine/prompts.py`). English
+# prose has one token per 4.5 bytes, names and other scripts have more tokens: a text that exceeds these
+# limits exceeds the model's, too.
+MAX_HOTWORDS_BYTES = 1_000  # 223 tokens: the most that the engine puts before each window
+MAX_PROMPTS_BYTES = 1_200  # of both together: they share the context with the window's text
 MAX_BEAM = 32
 MAX_TEMPERATURES = 10
 _CONTROL_TOKEN = re.compile(r"<\|[^|<>]{1,30}\|>")
 _EXPECTED: Mapping[Any, str] = {
     int: "an integer",
     float: "a number",
-    str: "a text",
-    Optional[str]: "a text",
+    str: "a string",
+    Optional[str]: "a string",
     bool: "true or false",
     tuple[float, ...]: "a number or a list of numbers",
 }
@@ -43,7 +43,7 @@ _EXPECTED: Mapping[Any, str] = {
 
 @dataclass(frozen=True)
 class VadParameters:
-    """How silences are found, as faster-whisper's `VadOptions`; REM's half second for a pause."""
+    """Voice detection, as faster-whisper's `VadOptions`; the silence of half a second is REM's."""
 
     threshold: float = 0.5
     min_speech_duration_ms: int = 0
@@ -59,7 +59,14 @@ class Options:
     language: Optional[str] = None  # None: detected
     task: str = "transcribe"  # or translate, into English
     beam_size: int = 5
-    temperature: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # each tried where the one before failed
+    temperature: tuple[float, ...] = (
+        0.0,
+        0.2,
+        0.4,
+        0.6,
+        0.8,
+        1.0,
+    )  # each is tried if the previous one failed
     condition_on_previous_text: bool = True
     initial_prompt: str = ""
     hotwords: str = ""
@@ -67,16 +74,16 @@ class Options:
     vad_filter: bool = True
     vad_parameters: VadParameters = field(default_factory=VadParameters)
     window: str = "full"  # encode all 30 s of each window; fit: what holds audio; auto: fit where measured
-    split: str = "auto"  # a long recording in parts, side by side, unless it is to run alone; or off
+    split: str = "auto"  # parts of a long recording in parallel, unless it must run alone; or off
 
     @property
     def is_alone(self) -> bool:
-        """True where a window needs a text before it: prompts differ in length, so no call is shared."""
+        """True if windows have a prompt: prompts differ in length, so the job shares no call with others."""
         return self.condition_on_previous_text or bool(self.initial_prompt or self.hotwords)
 
 
 class BadOption(ValueError):
-    """An option that makes no sense: its name (empty: the options as a whole), and what would make sense."""
+    """An invalid option: its name (empty: the options as a whole), and what is valid."""
 
     def __init__(self, name: str, what: str) -> None:
         super().__init__(f"options{name and '.'}{name}: {what}")
@@ -85,19 +92,19 @@ class BadOption(ValueError):
 
 
 def of_profile(profile: str) -> Options:
-    """Give a profile's options: `rem` is REM's own, `fast` encodes less and has no earlier text."""
+    """Return a profile's options: `rem` has REM's own, `fast` encodes less and has no earlier text."""
     if profile == "fast":
         return Options(condition_on_previous_text=False, window="auto")
     return Options()
 
 
 def changed(defaults: Options, asked: str) -> Options:
-    """Give `defaults` with what a job asks for, a JSON object or nothing. Raises `BadOption`."""
+    """Return `defaults` changed by a job's options, a JSON object or empty. Raises `BadOption`."""
     return merged(defaults, read(asked)) if asked else defaults
 
 
 def read(asked: str) -> Mapping[str, Any]:
-    """Read a job's options from JSON. Raises `BadOption` where they are no object."""
+    """Parse a job's options from JSON. Raises `BadOption` if they are not an object."""
     try:
         plain = json.loads(asked)
     except (ValueError, RecursionError):
@@ -108,7 +115,7 @@ def read(asked: str) -> Mapping[str, Any]:
 
 
 def merged(defaults: Options, asked: Mapping[str, Any]) -> Options:
-    """Give `defaults` with the options named in `asked` in their place. Raises `BadOption`."""
+    """Return `defaults` with the options in `asked` replaced. Raises `BadOption`."""
     given = dict(asked)
     vad = given.pop("vad_parameters", None)
     vad = {} if vad is None else vad
@@ -129,14 +136,14 @@ def merged(defaults: Options, asked: Mapping[str, Any]) -> Options:
 
 
 def _typed(cls: type, asked: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Give each value as its field of `cls` has it. Raises `BadOption`."""
+    """Return each value as its field in `cls` requires it. Raises `BadOption`."""
     kinds = codec.field_types(cls)
     values = {}
     for name, value in asked.items():
         if name not in kinds:
             raise BadOption(f"{prefix}{name[:60]}", f"unknown; known are {', '.join(kinds)}")
         if value is None and name != "language":
-            continue  # as if it were not named; no language asks for one to be detected
+            continue  # not set; a null language, however, requests detection
         try:
             values[name] = codec.check_value(kinds[name], value)
         except codec.BadValue:
@@ -145,34 +152,34 @@ def _typed(cls: type, asked: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def mistakes(options: Options) -> Iterator[tuple[str, str]]:
-    """Give the name of each option that makes no sense, with what would."""
+    """Yield the name of each invalid option and what is valid."""
     wrong = language_mistake(options.language or "en")
     if wrong is not None:
         yield "language", wrong
     if options.task not in TASKS:
-        yield "task", f"{options.task[:40]!r} is none of {', '.join(TASKS)}"
+        yield "task", f"{options.task[:40]!r} is not one of {', '.join(TASKS)}"
     if options.split not in SPLITS:
-        yield "split", f"{options.split[:40]!r} is none of {', '.join(SPLITS)}"
+        yield "split", f"{options.split[:40]!r} is not one of {', '.join(SPLITS)}"
     if options.window not in WINDOWS:
-        yield "window", f"{options.window[:40]!r} is none of {', '.join(WINDOWS)}"
+        yield "window", f"{options.window[:40]!r} is not one of {', '.join(WINDOWS)}"
     if not 1 <= options.beam_size <= MAX_BEAM:
-        yield "beam_size", f"{options.beam_size} is not within 1 and {MAX_BEAM}"
+        yield "beam_size", f"{options.beam_size} is not between 1 and {MAX_BEAM}"
     ladder = options.temperature
     if not 1 <= len(ladder) <= MAX_TEMPERATURES or not all(0.0 <= step <= 1.0 for step in ladder):
-        yield "temperature", f"expected 1 to {MAX_TEMPERATURES} numbers within 0 and 1"
+        yield "temperature", f"expected 1 to {MAX_TEMPERATURES} numbers between 0 and 1"
     yield from prompt_mistakes(options.initial_prompt, options.hotwords)
     for name, what in _vad_mistakes(options.vad_parameters):
         yield f"vad_parameters.{name}", what
 
 
 def prompt_mistakes(initial_prompt: str, hotwords: str) -> Iterator[tuple[str, str]]:
-    """Give what is wrong with the texts before a window, as far as it shows without the model."""
+    """Yield what is wrong with the prompts, as far as that can be checked without the model."""
     texts = {"initial_prompt": initial_prompt, "hotwords": hotwords}
     for name, text in texts.items():
         if not _is_unicode(text):
-            yield name, "holds half of a surrogate pair, which is no character"
+            yield name, "contains a lone surrogate, which is not a character"
         elif _CONTROL_TOKEN.search(text):
-            yield name, f"holds {_CONTROL_TOKEN.findall(text)[0]}, which Whisper reads as a command"
+            yield name, f"contains {_CONTROL_TOKEN.findall(text)[0]}, which Whisper reads as a control token"
         elif len(text) > MAX_PROMPT_CHARS:
             yield name, f"has {len(text)} characters, must have at most {MAX_PROMPT_CHARS}"
     sizes = {name: len(text.encode("utf-8", "replace")) for name, text in texts.items()}
@@ -199,6 +206,6 @@ def _vad_mistakes(vad: VadParameters) -> Iterator[tuple[str, str]]:
         yield "threshold", f"{vad.threshold:g} is not between 0 and 1"
     for name in ("min_speech_duration_ms", "min_silence_duration_ms", "speech_pad_ms"):
         if not 0 <= getattr(vad, name) <= 60_000:
-            yield name, f"{getattr(vad, name)} is not within 0 and 60000"
+            yield name, f"{getattr(vad, name)} is not between 0 and 60000"
     if not (vad.max_speech_duration_s == 0 or 1.0 <= vad.max_speech_duration_s < math.inf):
         yield "max_speech_duration_s", f"{vad.max_speech_duration_s:g} is neither 0 (no limit) nor 1 or more"

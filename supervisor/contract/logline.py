@@ -1,10 +1,9 @@
 """Logging of all processes: a constant sentence, facts as fields, never blocking.
 
-Records go into a bounded queue; one thread writes them. A pipe that nobody reads then
-costs lost lines, which are counted and told, and never a stalled loop. Text on a
-terminal, one JSON object a line otherwise (children always write JSON: the supervisor
-reads and passes their lines on). Every line has an `event` key, which stays when its sentence changes;
-text leaves it out.
+Records go into a bounded queue, and one thread writes them. If nobody reads the pipe, lines are dropped,
+counted and reported; the process is never blocked. The format is text on a terminal, otherwise one JSON
+object per line. Children always write JSON: the supervisor parses and forwards their lines. Every line has an
+`event` key, which stays when its sentence changes; text omits it.
 """
 
 from __future__ import annotations
@@ -28,19 +27,19 @@ _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    """Give the facts that were logged beside the sentence (`extra=`)."""
+    """Return the facts that were logged with the sentence (`extra=`)."""
     return {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
 
 
 def is_reserved(key: str) -> bool:
-    """Say whether `extra=` may not use this name: logging keeps it for itself."""
+    """Return whether logging reserves this name, so that `extra=` may not use it."""
     return key in _STANDARD
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, message, process, then the facts.
+    """One JSON object per line: time, level, message, process, then the facts.
 
-    ASCII only and bounded, whatever is logged: a line can be read by every tool.
+    Lines are ASCII and limited in length, so that every tool can read them.
     """
 
     def __init__(self, process: str) -> None:
@@ -55,7 +54,7 @@ class JsonFormatter(logging.Formatter):
             "process": self._process,
         }
         facts = fields_of(record)
-        line["process"] = facts.pop("child", self._process)  # a child's line, passed on
+        line["process"] = facts.pop("child", self._process)  # a forwarded line of a child
         line.update(facts)
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
@@ -63,8 +62,8 @@ class JsonFormatter(logging.Formatter):
 
 
 def _dump(line: dict[str, Any]) -> str:
-    """Write as JSON; what is too long or no JSON at all becomes texts that are cut."""
-    # A key that is no text, a value that is not a number, a circle: what follows takes them all.
+    """Serialize as JSON. If that fails or is too long, the fields become truncated strings."""
+    # A key that is not a string, NaN or a cycle: the code below accepts them all.
     with contextlib.suppress(TypeError, ValueError, RecursionError):
         text = json.dumps(line, default=str, allow_nan=False)
         if len(text) <= MAX_LINE_CHARS:
@@ -72,19 +71,19 @@ def _dump(line: dict[str, Any]) -> str:
     short = {_plain(key)[:40]: _plain(value)[:100] for key, value in list(line.items())[:12]}
     short.update(message=_plain(line["message"])[:1_000], cut="yes")
     if "error" in line:
-        short["error"] = _plain(line["error"])[-1_000:]  # the end of a stack says most
+        short["error"] = _plain(line["error"])[-1_000:]  # the end of a traceback says most
     return json.dumps(short)
 
 
 def _plain(value: object) -> str:
-    """Write as ASCII without controls, of which JSON doubles no more than quotes and backslashes."""
+    """Return ASCII without control characters: JSON then escapes only quotes and backslashes."""
     return printable(str(value), "\t\n").encode("ascii", "backslashreplace").decode("ascii")
 
 
 class TextFormatter(logging.Formatter):
-    """A line for eyes: `13:21:41 supervisor  slot moved  slot=cpu0 was=ready`.
+    """A line for people: `13:21:41 supervisor slot state changed slot=cpu0 was=ready`.
 
-    Nothing but printable characters: what comes from queues and files must not steer a terminal.
+    Only printable characters: text from queues and files must not control the terminal.
     """
 
     def __init__(self, process: str) -> None:
@@ -108,21 +107,21 @@ class TextFormatter(logging.Formatter):
 
 
 class WriterThread(logging.Handler):
-    """Hands lines to a thread that writes them; drops and counts when that falls behind."""
+    """Passes lines to a thread that writes them; drops and counts lines when that thread falls behind."""
 
     def __init__(self, stream: IO[str], limit: int = _QUEUE_LINES) -> None:
         super().__init__()
         self._stream = stream
         self._fd = _descriptor_of(stream)
-        self._refused_count = 0  # the queue was full; counted by who logs
-        self._failed_count = 0  # could not be written; counted by the thread
+        self._refused_count = 0  # the queue was full; counted by the thread that logs
+        self._failed_count = 0  # could not be written; counted by the writer thread
         self._lines: queue.Queue[Optional[str]] = queue.Queue(limit)
         self._thread = threading.Thread(target=self._write_all, name="log-writer", daemon=True)
         self._thread.start()
 
     @property
     def dropped_count(self) -> int:
-        """How many lines never reached the stream."""
+        """The number of lines that were not written."""
         return self._refused_count + self._failed_count
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -132,7 +131,7 @@ class WriterThread(logging.Handler):
             self._refused_count += 1
 
     def stop(self, timeout_s: float = 1.0) -> None:
-        """Write what is queued, for at most `timeout_s`, then let go."""
+        """Write the queued lines for at most `timeout_s`, then end the thread."""
         try:
             self._lines.put(None, timeout=timeout_s)
         except queue.Full:
@@ -153,22 +152,22 @@ class WriterThread(logging.Handler):
             )
 
     def _write_all(self) -> None:
-        told = 0
+        reported = 0
         while True:
             line = self._lines.get()
-            if self.dropped_count > told:
+            if self.dropped_count > reported:
                 now = self.dropped_count
                 if self._write(
-                    self.format(_note("log lines dropped", event="log-lines-dropped", count=now - told))
+                    self.format(_note("log lines dropped", event="log-lines-dropped", count=now - reported))
                 ):
-                    told = now
+                    reported = now
             if line is None:
                 return
             if not self._write(line):
                 self._failed_count += 1
 
     def _write(self, line: str) -> bool:
-        """Write one line; False where the reader is gone (closed pipe, full disk): logging goes on."""
+        """Write one line; return False on an error (closed pipe, full disk). Logging continues."""
         try:
             encoding = getattr(self._stream, "encoding", None) or "utf-8"
             data = f"{line}\n".encode(encoding, "backslashreplace")
@@ -183,10 +182,10 @@ class WriterThread(logging.Handler):
 
 
 def _descriptor_of(stream: IO[str]) -> Optional[int]:
-    """Give the file beneath a stream, None where there is none.
+    """Return the file descriptor of a stream, None if it has none.
 
-    Lines go there directly: a thread that waits in `stream.write` holds the stream's lock, and the end of
-    the process would wait for that lock until somebody reads the log.
+    Lines are written to it directly: a thread that is blocked in `stream.write` holds the stream's lock, and
+    the process could not exit until somebody read the log.
     """
     try:
         return stream.fileno()
@@ -195,7 +194,7 @@ def _descriptor_of(stream: IO[str]) -> Optional[int]:
 
 
 def _write_all_of(data: bytes, fd: int) -> None:
-    """Write to a pipe or file, waiting for its reader even where somebody made it non-blocking."""
+    """Write to a pipe or file; wait for its reader even if the descriptor is non-blocking."""
     while data:
         try:
             data = data[os.write(fd, data) :]
@@ -204,14 +203,14 @@ def _write_all_of(data: bytes, fd: int) -> None:
 
 
 def _note(sentence: str, **facts: object) -> logging.LogRecord:
-    """A record of our own about logging itself."""
+    """Return a record about logging itself."""
     return logging.makeLogRecord(
         {"levelno": logging.WARNING, "levelname": "WARNING", "msg": sentence, **facts}
     )
 
 
 def set_up(process: str, level: str, form: str = "json", stream: Optional[IO[str]] = None) -> WriterThread:
-    """Send this process's log through a `WriterThread`; `form` is text, json or auto."""
+    """Send this process's log through a `WriterThread`; `form` is text, json or auto (text on a terminal)."""
     stream = stream or sys.stdout
     if form == "auto":
         form = "text" if stream.isatty() else "json"
@@ -226,7 +225,7 @@ def set_up(process: str, level: str, form: str = "json", stream: Optional[IO[str
 
 
 def die_quietly(code: int, writer: Optional[WriterThread] = None) -> None:
-    """End the process now, without exit handlers: native libraries hang or abort in theirs."""
+    """Exit at once, without exit handlers: those of native libraries may hang or abort."""
     if writer is not None:
         writer.stop()
     os._exit(code)

@@ -1,13 +1,13 @@
-"""Text that can't steer a terminal or hide in one: ids and names come from queues and files. PURE."""
+"""Makes text from queues and files safe to print: it cannot control a terminal or hide in one. PURE."""
 
 from __future__ import annotations
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Put `?` for each character that prints nothing by itself, but those to `keep`.
+    """Replace each unprintable character with `?`, except those in `keep`.
 
-    Controls, the characters that turn the direction of writing (U+202E, U+2066), those without a width
-    (U+200B, U+FEFF), line and paragraph separators, lone surrogates, and whatever Unicode has not assigned.
+    Unprintable are control characters, bidirectional controls (U+202E, U+2066), zero-width characters
+    (U+200B, U+FEFF), line and paragraph separators, lone surrogates and unassigned code points.
     """
     if text.isprintable():
         return text
@@ -15,12 +15,12 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def printable_lines(text: str) -> list[str]:
-    """Give the lines of a text of several, each printable. Only a line feed ends a line."""
+    """Split text into printable lines. Only a line feed ends a line."""
     return [printable(line) for line in text.split("\n")]
 
 
 def escaped(text: str) -> str:
-    """Write what is not printable as TOML and JSON write it in a string: nothing is lost."""
+    """Escape unprintable characters as in TOML and JSON strings, without loss."""
     return "".join(char if char.isprintable() else _escape(ord(char)) for char in text)
 
 

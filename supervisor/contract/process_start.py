@@ -1,9 +1,8 @@
-"""First statements of every process: sets signals, limits, descriptors and folder instead of inheriting them.
+"""Puts a process into a known state: signals, limits, descriptors, umask and working folder.
 
-A parent hands down more than an environment: ignored and blocked signals, closed or stray descriptors,
-limits, a umask, a pending alarm, a working folder that is gone or full of strangers' modules. A supervisor
-that was started with SIGCHLD ignored could not see its children end; one with SIGTERM blocked could not
-be stopped. Whoever starts a process calls `begin` before anything else; `begin_service` in `run` alone.
+A process inherits these from its parent, and any of them may be unusable: a supervisor that was started with
+SIGCHLD ignored does not see its children exit, and one with SIGTERM blocked cannot be stopped. Every entry
+point calls `begin` first; processes of the service call `begin_service`.
 """
 
 from __future__ import annotations
@@ -14,21 +13,24 @@ import sys
 from collections.abc import Iterator
 from typing import IO
 
-# Python ignores these two on purpose: writing to a closed pipe is then an error, not a death.
+# Python ignores these two: writing to a closed pipe then raises an error instead of ending the process.
 _PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)
-# `nohup` and a shell's `&` ignore these for the commands they start, which is what their users ask for.
+# `nohup` and a shell's `&` ignore these for the commands that they start, as users expect.
 _USERS_CHOICE = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
-# systemd's reason for a low soft limit is select(), which nothing here uses; above this, loops over all
-# possible descriptors in foreign code become slow.
+# systemd keeps the soft limit low because of select(), which is used here on low descriptors only. Above
+# this value, loops over all possible descriptors in libraries become slow.
 _DESCRIPTORS_WANTED = 65_536
-_DESCRIPTORS_LEAST = 256  # four a slot, and the broker's connections
+_DESCRIPTORS_LEAST = 256  # four per slot, and the broker's connections
 _PRIVATE = 0o077
 _PR_SET_DUMPABLE = 4  # linux/prctl.h; proc(5) says which files of /proc/PID it closes
 _PACKAGE_HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def begin() -> None:
-    """Give this process what a program expects; of the umask no more is kept than it takes from others."""
+    """Reset standard streams, signals and import path; leave a lost working folder.
+
+    Of the umask, only the bits for group and others are kept.
+    """
     open_standard_streams()
     reset_signals()
     leave_lost_folder()
@@ -37,15 +39,15 @@ def begin() -> None:
 
 
 def begin_service() -> None:
-    """Do `begin` for the supervisor, broker, gpuwatch and workers: what they write is private."""
+    """Call `begin` in the supervisor, broker, gpuwatch or a worker; all files that it writes are private."""
     begin()
     os.umask(_PRIVATE)
 
 
 def open_standard_streams() -> None:
-    """Make sure that 0, 1 and 2 exist: a link or a lock must not get one of these numbers.
+    """Open descriptors 0, 1 and 2 if they are closed: no link or lock may get one of these numbers.
 
-    Python has no `sys.stdout` where 1 was closed when it started, and then faulthandler and logging fail.
+    If 1 was closed at its start, Python has no `sys.stdout`, and faulthandler and logging fail.
     """
     while True:
         fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -63,24 +65,24 @@ def open_standard_streams() -> None:
 
 
 def reset_signals() -> None:
-    """Let each signal do what it does by default, block none and let no alarm of a former program ring.
+    """Restore the default action of ignored signals, unblock all, and cancel a pending alarm.
 
-    What Python ignores itself and what users ignore by `nohup` or `&` stays ignored. A handler that was set
-    already stays too: who wants to hear SIGTERM from the first moment on sets it before.
+    Signals that Python ignores itself, or users by `nohup` or `&`, stay ignored. A handler that is already
+    installed stays: a program that must handle SIGTERM from its start installs the handler before this call.
     """
     for number in sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}):
         kept = number in _PYTHON_IGNORES or number in _USERS_CHOICE
         if not kept and signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, 0)
-    # Last: a signal that was blocked until now comes at once.
+    # Last: a pending signal is delivered as soon as it is unblocked.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def leave_lost_folder() -> None:
-    """Go to / where the working folder was removed, or is closed to this user, as after `sudo -u` in /root.
+    """Change to / if the working folder was removed or is inaccessible, as after `sudo -u` in /root.
 
-    Intel's library ends a process that has no folder (exit 2), and ./config.toml could not be looked for.
+    Intel's library ends a process without a working folder (exit 2), and ./config.toml could not be read.
     """
     try:
         os.getcwd()
@@ -92,10 +94,10 @@ def leave_lost_folder() -> None:
 
 
 def forget_working_folder() -> None:
-    """Import nothing from the working folder, where a user may have a queue.py of his own.
+    """Remove the working folder from the import path: it may contain a user's queue.py, for example.
 
-    `python -m` puts it first before 3.11, and so does an empty entry in PYTHONPATH. Folders of the
-    interpreter and of this very package stay.
+    `python -m` puts it first before 3.11, and so does an empty entry in PYTHONPATH. The folders of the
+    interpreter and of this package stay.
     """
     here = os.getcwd()
     if here == _PACKAGE_HOME or here.startswith((f"{sys.prefix}/lib", f"{sys.base_prefix}/lib")):
@@ -104,7 +106,7 @@ def forget_working_folder() -> None:
 
 
 def keep_descriptors() -> None:
-    """Let no child inherit what this process inherited itself; call it before the first start."""
+    """Keep children from inheriting what this process inherited; call it before the first start."""
     for name in os.listdir("/dev/fd"):
         if int(name) > 2:
             try:
@@ -114,7 +116,7 @@ def keep_descriptors() -> None:
 
 
 def raise_descriptor_limit() -> int:
-    """Raise the soft limit of descriptors as far as the hard one allows; give what is in force."""
+    """Raise the soft limit of descriptors as far as the hard limit allows; return the effective limit."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -123,13 +125,13 @@ def raise_descriptor_limit() -> int:
         return soft if soft != resource.RLIM_INFINITY else _DESCRIPTORS_WANTED
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    except (OSError, ValueError):  # macOS allows less than it says
+    except (OSError, ValueError):  # macOS allows less than its hard limit
         return soft
     return limit
 
 
 def hide_memory() -> None:
-    """Let no other process of this user read this one's memory and environment, where credentials may be.
+    """Hide memory and environment, which may contain credentials, from other processes of this user.
 
     Debuggers and profilers then need root. A program that this process starts is not hidden.
     """
@@ -140,7 +142,7 @@ def hide_memory() -> None:
 
 
 def write_no_core() -> None:
-    """Leave no core file: it would hold a model's gigabytes, people's speech or credentials."""
+    """Disable core files: they would contain gigabytes of a model, people's speech or credentials."""
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
@@ -148,7 +150,7 @@ def write_no_core() -> None:
 
 
 def harmful_limits() -> Iterator[tuple[str, int]]:
-    """Give the inherited limits, by their `ulimit` option, of which a model or a long life runs out."""
+    """Yield inherited limits, by `ulimit` option, that are too low for a model or a long-running service."""
     import resource
 
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

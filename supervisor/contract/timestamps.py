@@ -13,12 +13,12 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 def iso_utc(unix_s: float) -> str:
-    """Write a moment as REM's records do: `2026-11-22T13:21:41Z`."""
+    """Format a time as in REM's records: `2026-11-22T13:21:41Z`."""
     return datetime.fromtimestamp(unix_s, tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def unix_s_of_iso(text: str) -> Optional[float]:
-    """Read `2026-11-22T13:21:41Z`, to the second; without a zone it is UTC. None for anything else."""
+    """Parse `2026-11-22T13:21:41Z`, to the second; without a zone it is UTC. None for anything else."""
     found = _ISO.fullmatch(text.strip())
     if found is None:
         return None
@@ -29,7 +29,7 @@ def unix_s_of_iso(text: str) -> Optional[float]:
 
 
 def unix_s_of_http(text: str) -> Optional[float]:
-    """Read an HTTP Date, `Sun, 22 Nov 2026 13:21:41 GMT`. None for anything else."""
+    """Parse an HTTP date, `Sun, 22 Nov 2026 13:21:41 GMT`. None for anything else."""
     found = _HTTP.fullmatch(text.strip())
     if found is None or found.group(2) not in _MONTHS:
         return None

@@ -1,8 +1,8 @@
-"""The models and languages that faster-whisper knows by name, and what is wrong with other names. PURE.
+"""Names of the models and languages that faster-whisper knows, and hints for other names. PURE.
 
-Copied here because the supervisor and the broker never import faster-whisper; a test compares the
-copies with faster-whisper's own lists. Source: faster-whisper 1.2.1, utils.py and tokenizer.py; the
-languages' English names are those of OpenAI's tokenizer.py.
+Copied here because the supervisor and the broker never import faster-whisper; a test compares the copies with
+faster-whisper's own lists. Source: faster-whisper 1.2.1, utils.py and tokenizer.py; the languages' English
+names are those of OpenAI's tokenizer.py.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ LANGUAGES: Mapping[str, str] = {
 }  # fmt: skip
 """Whisper's language codes, each with its English name."""
 
-# Other names and codes that people write.
+# Other common names and codes.
 _ALSO: Mapping[str, str] = {
     "burmese": "my", "castilian": "es", "deutsch": "de", "español": "es", "farsi": "fa", "filipino": "tl",
     "flemish": "nl", "français": "fr", "haitian": "ht", "italiano": "it", "mandarin": "zh",
@@ -69,7 +69,7 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _SHOWN_CHARS = 60
 
 
-_DETECTED = ("auto", "detect", "none", "null", "any", "unknown")  # as other tools write it
+_DETECTED = ("auto", "detect", "none", "null", "any", "unknown")  # as other tools name it
 
 
 def language_mistake(language: str) -> Optional[str]:
@@ -95,7 +95,7 @@ def _near_language(text: str) -> Optional[str]:
 
 
 def is_folder(model: str) -> bool:
-    """True for a model's name that can only be meant as a folder, so that no hub is asked for it."""
+    """Return whether a model's name can only be a folder, so that it is not looked up on the hub."""
     return (
         model.startswith(("/", "./", "../", "~"))
         or model in (".", "..")
@@ -105,24 +105,24 @@ def is_folder(model: str) -> bool:
 
 
 def is_repository(model: str) -> bool:
-    """True for `owner/name`, a model's repository on the hub."""
+    """Return whether a model's name has the form `owner/name`, a repository on the hub."""
     return bool(_REPOSITORY.fullmatch(model)) and ".." not in model and "--" not in model
 
 
 def model_hint(model: str) -> str:
-    """Say what to write in the place of a model's name that nobody knows."""
+    """Return what to write instead of an unknown model name."""
     near = _nearest(model.strip().lower(), MODELS)
     meant = f"Did you mean {near}? " if near else ""
     return f"{meant}Write one of {', '.join(MODELS)}, a repository of the form owner/name, or a folder"
 
 
 def is_english_only(model: str) -> bool:
-    """True for a model that is known, by its name alone, to know no language but English."""
+    """Return whether a model's name alone shows that it supports no language but English."""
     return (model in MODELS or is_repository(model)) and model.endswith(".en")
 
 
 def _nearest(text: str, known: Mapping[str, str]) -> Optional[str]:
-    from difflib import get_close_matches  # only when something is wrong
+    from difflib import get_close_matches  # imported only after an error
 
     near = get_close_matches(text, list(known), n=1)
     return near[0] if near else None

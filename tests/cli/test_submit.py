@@ -74,7 +74,7 @@ def test_submitting_does_not_wait_and_prints_an_id_for_each_file(capsys: pytest.
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ("beam_size=0", "--option beam_size: 0 is not within 1 and 32"),
+        ("beam_size=0", "--option beam_size: 0 is not between 1 and 32"),
         ("beem=1", "--option beem: unknown; known are language"),
         ("task", "expected NAME=VALUE"),
         ("vad_parameters.threshold=2", "--option vad_parameters.threshold:"),

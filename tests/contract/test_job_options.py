@@ -115,12 +115,12 @@ WORDS: dict[str, Any] = {
     "options.beam_size: must be an integer": {"beam_size": "one"},
     "options.temperature: must be a number or a list of numbers": {"temperature": "hot"},
     "options.vad_filter: must be true or false": {"vad_filter": 1},
-    "options.hotwords: must be a text": {"hotwords": 3},
+    "options.hotwords: must be a string": {"hotwords": 3},
     "options.vad_parameters.threshold: must be a number": {"vad_parameters": {"threshold": "low"}},
     "options.language: 'german' is not a language of Whisper. Did you mean de?": {"language": "german"},
     "options.language: 'xx' is not a language of Whisper. Write a code such as en or de": {"language": "xx"},
-    "options.hotwords: holds half of a surrogate pair, which is no character": {"hotwords": "\ud83d"},
-    "options.initial_prompt: holds <|endoftext|>, which Whisper reads as a command": {
+    "options.hotwords: contains a lone surrogate, which is not a character": {"hotwords": "\ud83d"},
+    "options.initial_prompt: contains <|endoftext|>, which Whisper reads as a control token": {
         "initial_prompt": "a <|endoftext|> b"
     },
 }

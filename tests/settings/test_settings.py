@@ -85,7 +85,7 @@ def test_every_mistake_of_every_source_is_told_at_once(folder: Folder) -> None:
         "config.toml: transcripton.model: unknown setting. Did you mean transcription.model?",
         "environment: POLL_INTERVAL: 'nan' is not a number. Correct or remove it",
         "environment: WHISPER_DEVICE: 'gpu' is not a valid value. Write one of: auto, cuda, cpu",
-        "flag: transcription.beam_size: 99 is not within 1 and 32. Correct or remove it",
+        "flag: transcription.beam_size: 99 is not between 1 and 32. Correct or remove it",
     ]
 
 

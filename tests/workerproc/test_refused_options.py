@@ -30,8 +30,8 @@ def transcript(folder: Path) -> dict[str, Any]:
     [
         ({"hotwords": NAMES * 30}, "options.hotwords: "),
         ({"initial_prompt": NAMES * 15, "hotwords": NAMES * 8}, "options.initial_prompt: "),
-        ({"hotwords": "a \ud83d b"}, "options.hotwords: holds half of a surrogate pair"),
-        ({"initial_prompt": "<|endoftext|>"}, "options.initial_prompt: holds <|endoftext|>"),
+        ({"hotwords": "a \ud83d b"}, "options.hotwords: contains a lone surrogate"),
+        ({"initial_prompt": "<|endoftext|>"}, "options.initial_prompt: contains <|endoftext|>"),
         ({"language": "de"}, "options.language: the model supports English only, not de"),
         ({"task": "translate"}, "options.task: the model supports English only"),
     ],

@@ -13,8 +13,9 @@ from typing import Optional
 class Device:
     """One GPU or MIG device as NVML reports it. A value that is not available is None.
 
-    A MIG device names its `parent`, whose temperature, power, ECC, recovery action and XIDs are its own too.
-    `health` is ok, unknown, sick (the driver wants a reset, say) or lost (it fell off the bus).
+    A MIG device names its `parent` and shares the parent's temperature, power, ECC counts, recovery action
+    and XIDs. `health` is ok, unknown, sick (for example, the driver requires a reset) or lost (it has fallen
+    off the bus).
     """
 
     uuid: str
@@ -26,32 +27,31 @@ class Device:
     temperature_c: Optional[float] = None
     health: str = "unknown"
     power_w: Optional[float] = None
-    throttle: Optional[tuple[str, ...]] = None  # why its clocks are held down; empty: they are not
+    throttle: Optional[tuple[str, ...]] = None  # why its clocks are reduced; empty: they are not
     ecc_errors_count: Optional[int] = None  # uncorrected, since the driver was loaded
     remapped_rows_count: Optional[int] = None
     remap_failed: Optional[bool] = None
-    recovery_action: Optional[str] = None  # none, or what the driver wants done: gpu-reset, node-reboot, ...
+    recovery_action: Optional[str] = None  # none, or what the driver requires: gpu-reset, ...
     parent: str = ""
     mig_index: Optional[int] = None
-    cpus: tuple[int, ...] = ()  # near it; empty: not known
-    cure: str = ""  # of an unhealthy one: what an operator can do
-    processes: tuple[str, ...] = ()  # "pid name", as far as the driver can be believed: for people only
+    cpus: tuple[int, ...] = ()  # local to it; empty: not known
+    cure: str = ""  # for an unhealthy device: what an operator can do
+    processes: tuple[str, ...] = ()  # "pid name" as the driver reports it, maybe wrong: for display only
 
 
 @dataclass(frozen=True)
 class Devices:
     """All GPUs that workers may use, in the order of their slots.
 
-    None at all is a normal answer; `problem` then says why, and `nvidia_pci` whether the
-    machine has an NVIDIA device on its PCI bus all the same. `failed`: NVML as a whole gave no
-    answer, so that a GPU which is missing here may be well.
+    An empty list is valid: `problem` then says why, and `nvidia_pci` whether the PCI bus has an NVIDIA device
+    nevertheless. `failed`: NVML itself failed, so a GPU that is missing here may be healthy.
     """
 
     devices: tuple[Device, ...]
     nvidia_pci: bool = False
     problem: str = ""
     failed: bool = False
-    looked_at_s: float = 0.0  # when the figures were asked for
+    looked_at_s: float = 0.0  # when the poll began
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,12 @@ class Xid:
 
 
 class Act(str, enum.Enum):
-    """What a fault asks for, mildest first."""
+    """The action that a fault requires, mildest first."""
 
     IGNORE = "ignore"
     WARN = "warn"
-    RESTART = "restart"  # the worker; the device is well
-    HOLD = "hold"  # the device, until it is proven well
+    RESTART = "restart"  # restart the worker; the device is healthy
+    HOLD = "hold"  # hold the device until it is proven healthy
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Fault:
     act: Act
     why: str
     cure: str = ""
-    most_count: int = 0  # hold the device at so many of these within `within_s`; 0: never for that
+    most_count: int = 0  # hold the device after this many within `within_s`; 0: never
     within_s: float = 0.0
     by_hand: bool = False  # only an operator ends a hold for this fault
 

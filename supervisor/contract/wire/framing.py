@@ -1,8 +1,7 @@
 """JSON lines with a size limit, the framing of every socket. PURE.
 
-Without input or output of its own, so the asyncio supervisor and the threaded children
-use the same code. A line over the limit or a broken one is the end of that connection:
-there is no way to find the next beginning that could be trusted.
+The code performs no I/O, so that the asyncio supervisor and the threaded children share it. A line that is
+too long or invalid ends the connection: what follows it cannot be trusted.
 """
 
 from __future__ import annotations
@@ -10,18 +9,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
-MAX_LINE_BYTES = 1_048_576  # paths, never payloads: a real message is under 64 KiB
+MAX_LINE_BYTES = 1_048_576  # messages carry paths, not contents: real ones are under 64 KiB
 
 
 class BadLine(ValueError):
-    """What came is not one of our lines; the text says why. Close the connection."""
+    """A line is invalid or too long; the text says why. Close the connection."""
 
 
 def encode_line(plain: Any) -> bytes:
-    """Write parsed JSON as one line, newline included.
+    """Serialize parsed JSON as one line, including the newline. Raises `BadLine`.
 
-    Any text can travel, half surrogates too: they come in JSON from queues ("\\ud800") and
-    in file names, and must not stop who passes them on.
+    Lone surrogates are allowed: they occur in JSON from queues ("\\ud800") and in file names, and must not
+    prevent a message from being forwarded.
     """
     try:
         data = json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -34,7 +33,7 @@ def encode_line(plain: Any) -> bytes:
 
 
 def decode_line(line: bytes) -> dict[str, Any]:
-    """Read one line (without its newline) as a JSON object."""
+    """Parse one line (without its newline) as a JSON object. Raises `BadLine`."""
     try:
         plain = json.loads(line.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError) as error:
@@ -45,14 +44,14 @@ def decode_line(line: bytes) -> dict[str, Any]:
 
 
 class LineSplitter:
-    """Cuts a stream of bytes into lines and holds what is not finished yet."""
+    """Splits a stream of bytes into lines and keeps an incomplete one."""
 
     def __init__(self, max_line_bytes: int = MAX_LINE_BYTES) -> None:
         self._max = max_line_bytes
         self._rest = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take the next bytes; give the lines that they complete, without newlines."""
+        """Add data; return the lines that it completes, without newlines. Raises `BadLine`."""
         self._rest += data
         if b"\n" not in data:
             self._check(len(self._rest))

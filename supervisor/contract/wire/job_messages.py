@@ -1,7 +1,7 @@
 """Messages about jobs between supervisor, workers and broker. PURE.
 
-A recording may be received again while a worker still has its earlier attempt. So every message about a
-job names the attempt too (JobCard.attempt); 0 stands for the one that the receiver has.
+A recording may be received again while a worker still has an earlier attempt. Therefore every message about a
+job also names the attempt (JobCard.attempt); 0 means the receiver's current one.
 """
 
 from __future__ import annotations
@@ -12,26 +12,25 @@ from typing import Optional
 
 
 class Failure(str, enum.Enum):
-    """Why a job did not end in a transcript. `broker/rules/retry_policy.py` decides what follows."""
+    """Why a job produced no transcript. `broker/rules/retry_policy.py` decides what follows."""
 
-    REJECTED = "rejected"  # nobody can cure it: not audio, too long, no such key
-    CRASH = "crash"  # the worker died while this job was alone in it
-    FAILURE = "failure"  # an error in the engine that a second try may not repeat
+    REJECTED = "rejected"  # permanent: not audio, too long, no such key
+    CRASH = "crash"  # the worker exited while this was its only job
+    FAILURE = "failure"  # an engine error that may not occur again
     OUT_OF_MEMORY = "out-of-memory"
-    DEPENDENCY = "dependency"  # network, throttling, storage: time cures it
+    DEPENDENCY = "dependency"  # transient: network, throttling, storage
     SICK_DEVICE = "sick-device"
     STALL = "stall"
 
 
 @dataclass(frozen=True)
 class JobCard:
-    """All that a worker needs of one job, and all that the supervisor knows of it.
+    """What a worker needs to know about a job, and all that the supervisor knows about it.
 
-    `folder` is the job's place in the spool. It holds `audio` (the recording as it was
-    fetched) and maybe `checkpoint.json`, which says how to carry on. A worker writes
-    `transcript.txt`, `transcript.json` and last `staged.json` into it, each by rename.
-    `staged` is True where all three stood there already when the broker took the job over:
-    then only the commit is missing.
+    `folder` is the job's folder in the spool. It contains `audio` (the recording as downloaded) and possibly
+    `checkpoint.json`, from which the job resumes. A worker writes `transcript.txt`, `transcript.json` and
+    last `staged.json` into it, each by rename. `staged` is True if all three existed when the broker adopted
+    the job: only the commit is missing.
     """
 
     job_id: str
@@ -43,17 +42,17 @@ class JobCard:
     device_id: str
     staged: bool = False
     language: Optional[str] = None
-    options: str = ""  # a JSON object of those that the message asks for: contract/job_options.py
+    options: str = ""  # a JSON object of the options in the message: contract/job_options.py
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far one begun job is. `phase` is decoding, listening (for speech), transcribing or writing."""
+    """The progress of a started job. `phase` is decoding, listening (for speech), transcribing or writing."""
 
     job_id: str
     phase: str
-    done_s: float  # seconds of audio that are through this phase
-    audio_s: float  # seconds of audio in all; 0 while unknown
+    done_s: float  # seconds of audio that this phase has processed
+    audio_s: float  # seconds of audio in total; 0: not known yet
     attempt: int = 0
 
 
@@ -64,11 +63,11 @@ class Progress:
 class Room:
     """How many more jobs the worker can take now: an absolute number.
 
-    `holding` is how many jobs it had when it sent this: a job dispatched meanwhile takes
-    one of the free places. `rows`: how many it computes together; `rows_fit`: how
-    many at most, since more of them ran out of memory (None: they never did). `token_ms`: what a
-    token takes, by rows, where the worker chooses among them. `windows`: how many it has computed,
-    `full`, `fit` or `redone_REASON` (engine/fit_encoding.py).
+    `holding` is the number of jobs it had when it sent this: a job dispatched since then takes one of the
+    free places. `rows`: how many jobs it computes in one call; `rows_fit`: the most that fit, after a larger
+    call ran out of memory (None: none did). `token_ms`: milliseconds per token by number of rows, if the
+    worker chooses that number. `windows`: how many it has computed, `full`, `fit` or `redone_REASON`
+    (engine/fit_encoding.py).
     """
 
     free: int
@@ -81,10 +80,10 @@ class Room:
 
 @dataclass(frozen=True)
 class Beat:
-    """A sign of progress. `phase` is loading, warming, idle or working.
+    """A heartbeat. `phase` is loading, warming, idle or working.
 
-    `moves` counts all that was ever achieved (bytes read, windows decoded, tokens): a beat
-    whose `moves` stands still proves a live thread, not a live worker.
+    `moves` counts all progress since the process started (bytes read, windows decoded, tokens). A heartbeat
+    with an unchanged `moves` shows that a thread is alive, not that the worker makes progress.
     """
 
     phase: str
@@ -114,9 +113,9 @@ class Failed:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """`checkpoint.json` in the job's folder says how to carry on after `done_s` seconds of audio.
+    """`checkpoint.json` was written: the job can resume after `done_s` seconds of audio.
 
-    The supervisor passes it on to the broker, which keeps it for other machines.
+    The supervisor forwards this to the broker, which uploads the file for other hosts.
     """
 
     job_id: str
@@ -154,9 +153,9 @@ class Helped:
 
 @dataclass(frozen=True)
 class Job:
-    """Transcribe this. `alone`: take no other job beside it (it is a suspect).
+    """Transcribe this job. `alone`: run no other job beside it, since it is a suspect.
 
-    `sharers`: among so many workers, this one included, the parts of a long recording may be shared.
+    `sharers`: the number of workers, including this one, that may share the parts of a long recording.
     """
 
     card: JobCard
@@ -174,7 +173,7 @@ class Help:
 
 @dataclass(frozen=True)
 class StopJob:
-    """Forget this job: its lease is lost or it was given back. Write nothing more of it."""
+    """Stop this job: its lease is lost or it was returned to the queue. Write nothing more for it."""
 
     job_id: str
     why: str
@@ -185,7 +184,7 @@ class StopJob:
 class PutDown:
     """Write a checkpoint of this job and suspend it; answer Stopped.
 
-    `unbegun_only`: nothing is to be lost by it; once the engine had a window of the job, do nothing.
+    `unbegun_only`: do nothing if the engine has already started on the job, so that no work is lost.
     """
 
     job_id: str
@@ -196,6 +195,6 @@ class PutDown:
 
 @dataclass(frozen=True)
 class Drain:
-    """Finish the current jobs, take no more, exit with 0 before `deadline_at_s`."""
+    """Finish the current jobs, accept no more, exit with 0 before `deadline_at_s`."""
 
     deadline_at_s: float

@@ -1,16 +1,16 @@
-"""Every message between the supervisor and its children, as frozen values. PURE.
+"""The messages between the supervisor and its children, as frozen dataclasses. PURE.
 
-One child has one link: a socket pair on which both sides write JSON lines (`framing.py`)
-of the form `{"is": "<class name>", ...fields}`. `read` accepts only what that side may
-send. Paths travel, payloads do not; a job is named by `job_id` and `attempt` on every link.
+Each child has one link, a socket pair, on which both sides write JSON lines (`framing.py`) of the form
+`{"is": "<class name>", ...fields}`. `read` rejects messages that the other side may not send. Messages carry
+paths, never file contents; a job is identified by `job_id` and `attempt` on every link.
 
-The way of one job, by message (B broker, S supervisor, W worker):
+The messages of one job (B broker, S supervisor, W worker):
 
     W->S Room     S->B Wanted     B->S Ready     S->W Job     W->S Beat...     S->B Keep...
     W->S Staged   S->B Commit     B->S Done                   (or W->S Failed, S->B Fail, B->S Done)
 
-On the way, again and again: W->S Checkpoint, S->B Checkpoint. Where there is no time to finish:
-S->W PutDown, W->S Checkpoint, W->S Stopped; then another slot gets the job, or S->B Release.
+In between, repeatedly: W->S Checkpoint, S->B Checkpoint. If there is no time to finish: S->W PutDown, W->S
+Checkpoint, W->S Stopped; then another slot gets the job, or S->B Release.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ from supervisor.contract.wire.job_messages import Stopped as Stopped
 
 
 class Ending(str, enum.Enum):
-    """How the broker's part in a job ended."""
+    """How the broker settled a job."""
 
-    DONE = "done"  # transcript in place, record complete, message gone
-    FAILED = "failed"  # the record says FAILED and why
-    RELEASED = "released"  # given back to the queue, to be tried again
-    DROPPED = "dropped"  # no longer ours: lease lost, or another worker finished it
+    DONE = "done"  # transcript published, record completed
+    FAILED = "failed"  # the record has the status FAILED and the reason
+    RELEASED = "released"  # returned to the queue for another attempt
+    DROPPED = "dropped"  # lease lost, or another worker finished the job
 
 
 # --- from every child ---------------------------------------------------------------
@@ -59,7 +59,7 @@ class Ending(str, enum.Enum):
 
 @dataclass(frozen=True)
 class Up:
-    """The child is ready for its work: a worker after its warm-up, a broker with its backend."""
+    """The child is ready: a worker has warmed up, or a broker is connected to its backend."""
 
     detail: str
     facts: dict[str, str] = field(default_factory=dict)
@@ -70,21 +70,21 @@ class Up:
 
 @dataclass(frozen=True)
 class Ready:
-    """A job is claimed and its audio is in the spool. Sent again by a broker's successor."""
+    """A job is claimed and its audio is in the spool. A replacement broker sends it again."""
 
     card: JobCard
 
 
 @dataclass(frozen=True)
 class Adopted:
-    """The successor of a dead broker reported all jobs it found: any job not named here is lost."""
+    """A replacement broker has reported all jobs that it found: a job that is not listed here is lost."""
 
     job_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Lost:
-    """The lease of a job is lost: stop it, write nothing. The broker has let go already."""
+    """The lease of a job is lost: stop the job and write nothing. The broker has dropped it already."""
 
     job_id: str
     why: str
@@ -111,10 +111,9 @@ class QueueState:
 
 @dataclass(frozen=True)
 class Trouble:
-    """Something outside does not answer. Sent once when it begins and once, with an
-    empty `detail`, when it is over."""
+    """A dependency does not respond. Sent when an outage begins and, with an empty `detail`, when it ends."""
 
-    where: str  # queue, table, audio, transcripts, spool; settings: what an operator must correct
+    where: str  # queue, table, audio, transcripts or spool; settings: an operator must correct them
     detail: str
 
 
@@ -132,7 +131,7 @@ class Wanted:
 class Keep:
     """These jobs make progress or wait for a slot: continue to extend their leases.
 
-    `samples_bytes`: what their decoded samples take on the spool's disk just now, in unnamed files.
+    `samples_bytes`: what their decoded samples now use of the spool's disk, in unnamed files.
     """
 
     job_ids: tuple[str, ...]
@@ -144,7 +143,7 @@ class Commit:
     """The transcript of this job is in the spool: publish it."""
 
     job_id: str
-    attempt: int = 0  # as in JobCard; 0: whichever it has
+    attempt: int = 0  # as in JobCard; 0: the current one
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ class Fail:
     job_id: str
     failure: Failure
     detail: str
-    attempt: int = 0  # as in JobCard; 0: whichever it has
+    attempt: int = 0  # as in JobCard; 0: the current one
 
 
 @dataclass(frozen=True)
@@ -163,15 +162,15 @@ class Release:
 
     job_id: str
     why: str
-    attempt: int = 0  # as in JobCard; 0: whichever it has
+    attempt: int = 0  # as in JobCard; 0: the current one
 
 
 @dataclass(frozen=True)
 class Leave:
     """Receive no more jobs; finish commits, release all other jobs, exit with 0.
 
-    `deadline_at_s` is when the process will be killed. A broker that is told to leave
-    still takes Commit, Fail and Release until the supervisor closes its end of the link.
+    `deadline_at_s` is when the process will be killed. After Leave, a broker still accepts Commit, Fail and
+    Release until the supervisor closes its end of the link.
     """
 
     deadline_at_s: float
@@ -194,12 +193,12 @@ TO_GPUWATCH = (Look,)
 
 
 def write(message: Message) -> bytes:
-    """Write one message as one line."""
+    """Serialize one message as one line."""
     return framing.encode_line({"is": type(message).__name__, **codec.to_plain(message)})
 
 
 def read(line: bytes, allowed: tuple[type, ...]) -> Any:
-    """Read one line as one of `allowed`. Raises `framing.BadLine`, which says what is wrong."""
+    """Parse one line as a message of a class in `allowed`. Raises `framing.BadLine`, which says why."""
     plain = framing.decode_line(line)
     name = plain.pop("is", None)
     for cls in allowed:
