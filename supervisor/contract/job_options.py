@@ -15,11 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from supervisor.contract import codec
+from supervisor.contract.bounds import bounded, broken_fields, one_of
 from supervisor.contract.whisper_names import language_mistake
 
-PROFILES = ("fast", "rem")
-TASKS = ("transcribe", "translate")
-SPLITS = ("auto", "off")
 WINDOWS = ("auto", "fit", "full")
 MAX_JSON_BYTES = 16_384
 MAX_PROMPT_CHARS = 2_000
@@ -28,7 +26,6 @@ MAX_PROMPT_CHARS = 2_000
 # limits exceeds the model's, too.
 MAX_HOTWORDS_BYTES = 1_000  # 223 tokens: the most that the engine puts before each window
 MAX_PROMPTS_BYTES = 1_200  # of both together: they share the context with the window's text
-MAX_BEAM = 32
 MAX_TEMPERATURES = 10
 _CONTROL_TOKEN = re.compile(r"<\|[^|<>]{1,30}\|>")
 _EXPECTED: Mapping[Any, str] = {
@@ -46,19 +43,18 @@ class VadParameters:
     """Voice detection, as faster-whisper's `VadOptions`; the silence of half a second is REM's."""
 
     threshold: float = 0.5
-    min_speech_duration_ms: int = 0
+    min_speech_duration_ms: int = bounded(0, 0, 60_000)
     max_speech_duration_s: float = 0.0  # 0: no limit
-    min_silence_duration_ms: int = 500
-    speech_pad_ms: int = 400
+    min_silence_duration_ms: int = bounded(500, 0, 60_000)
+    speech_pad_ms: int = bounded(400, 0, 60_000)
 
 
 @dataclass(frozen=True)
-class Options:
-    """One job's options. The defaults are REM's."""
+class SharedOptions:
+    """Options that [transcription] in config.toml has too: each is declared here, for jobs and settings."""
 
-    language: Optional[str] = None  # None: detected
-    task: str = "transcribe"  # or translate, into English
-    beam_size: int = 5
+    task: str = one_of("transcribe", "translate")  # translate: into English
+    beam_size: int = bounded(5, 1, 32)  # REM's
     temperature: tuple[float, ...] = (
         0.0,
         0.2,
@@ -67,14 +63,21 @@ class Options:
         0.8,
         1.0,
     )  # each is tried if the previous one failed
-    condition_on_previous_text: bool = True
     initial_prompt: str = ""
     hotwords: str = ""
     word_timestamps: bool = False
-    vad_filter: bool = True
+    split: str = one_of("auto", "off")  # parts of a long recording in parallel, unless it must run alone
+    vad_filter: bool = True  # REM's
+
+
+@dataclass(frozen=True)
+class Options(SharedOptions):
+    """One job's options. The defaults are REM's."""
+
+    language: Optional[str] = None  # None: detected
+    condition_on_previous_text: bool = True
     vad_parameters: VadParameters = field(default_factory=VadParameters)
-    window: str = "full"  # encode all 30 s of each window; fit: what holds audio; auto: fit where measured
-    split: str = "auto"  # parts of a long recording in parallel, unless it must run alone; or off
+    window: str = one_of(*WINDOWS, default="full")  # all 30 s; fit: the audio; auto: fit where measured
 
     @property
     def is_alone(self) -> bool:
@@ -156,14 +159,8 @@ def mistakes(options: Options) -> Iterator[tuple[str, str]]:
     wrong = language_mistake(options.language or "en")
     if wrong is not None:
         yield "language", wrong
-    if options.task not in TASKS:
-        yield "task", f"{options.task[:40]!r} is not one of {', '.join(TASKS)}"
-    if options.split not in SPLITS:
-        yield "split", f"{options.split[:40]!r} is not one of {', '.join(SPLITS)}"
-    if options.window not in WINDOWS:
-        yield "window", f"{options.window[:40]!r} is not one of {', '.join(WINDOWS)}"
-    if not 1 <= options.beam_size <= MAX_BEAM:
-        yield "beam_size", f"{options.beam_size} is not between 1 and {MAX_BEAM}"
+    for name, what, cure in broken_fields(options):
+        yield name, f"{what}. {cure}"
     ladder = options.temperature
     if not 1 <= len(ladder) <= MAX_TEMPERATURES or not all(0.0 <= step <= 1.0 for step in ladder):
         yield "temperature", f"expected 1 to {MAX_TEMPERATURES} numbers between 0 and 1"
@@ -204,8 +201,7 @@ def _is_unicode(text: str) -> bool:
 def _vad_mistakes(vad: VadParameters) -> Iterator[tuple[str, str]]:
     if not 0.0 < vad.threshold < 1.0:
         yield "threshold", f"{vad.threshold:g} is not between 0 and 1"
-    for name in ("min_speech_duration_ms", "min_silence_duration_ms", "speech_pad_ms"):
-        if not 0 <= getattr(vad, name) <= 60_000:
-            yield name, f"{getattr(vad, name)} is not between 0 and 60000"
+    for name, what, cure in broken_fields(vad):
+        yield name, f"{what}. {cure}"
     if not (vad.max_speech_duration_s == 0 or 1.0 <= vad.max_speech_duration_s < math.inf):
         yield "max_speech_duration_s", f"{vad.max_speech_duration_s:g} is neither 0 (no limit) nor 1 or more"

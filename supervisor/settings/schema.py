@@ -1,25 +1,31 @@
 """All settings with their types, defaults and reasons. PURE.
 
-Each class is a table of config.toml and each field a setting, with its default and the reason for it.
-`load.py` reads the values; `rules.py` checks them.
+Each class is a table of config.toml and each field a setting, with its default, its bounds or choices, and
+the reason. `load.py` reads the values; `rules.py` checks them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
-from supervisor.contract.job_options import Options, VadParameters
+from supervisor.contract.bounds import bounded, one_of
+from supervisor.contract.job_options import WINDOWS, Options, SharedOptions, VadParameters
 
-# Options that are settings with the same name and type.
-_AS_SET = (
-    *("task", "beam_size", "temperature", "initial_prompt", "hotwords", "word_timestamps", "vad_filter"),
-    "split",
-)
+COMPUTE_TYPES = (
+    "auto", "default", "float16", "int8_float16", "int8", "float32", "bfloat16", "int8_bfloat16",
+    "int8_float32", "int16",
+)  # fmt: skip
+# Settings of voice detection -> their names in a job's options.
+VAD_OPTIONS = {
+    "vad_threshold": "threshold",
+    "vad_min_silence_ms": "min_silence_duration_ms",
+    "vad_speech_pad_ms": "speech_pad_ms",
+}
 
 
 @dataclass(frozen=True)
 class BackendSettings:
-    kind: str = "auto"  # auto: aws if REM's queue is set, else local
+    kind: str = one_of("auto", "local", "aws")  # auto: aws if REM's queue is set, else local
 
 
 @dataclass(frozen=True)
@@ -29,9 +35,9 @@ class AwsSettings:
     raw_bucket: str = ""
     transcripts_bucket: str = ""
     table: str = ""
-    poll_s: float = 5.0  # REM's POLL_INTERVAL; the long poll takes 5 s of it
-    max_messages: int = 0  # REM's MAX_MESSAGES: per receive; 0: as workers have room for, at most 10
-    visibility_s: int = 900  # REM's VISIBILITY_TIMEOUT: upper limit of lease_s
+    poll_s: float = bounded(5.0, 0, 3_600)  # REM's POLL_INTERVAL; the long poll takes 5 s of it
+    max_messages: int = bounded(0, 0, 10)  # REM's MAX_MESSAGES; 0: as workers have room for. 10: SQS's limit
+    visibility_s: int = bounded(900, 30, 43_200)  # REM's VISIBILITY_TIMEOUT: upper limit of lease_s
     default_user_id: str = "default-user"  # for messages without a userId
     allowed_buckets: tuple[str, ...] = ()  # other buckets that messages may name, in addition to raw_bucket
     immutable_keys: bool = False  # false: REM's fixed names; true: each attempt has its own
@@ -44,53 +50,53 @@ class LocalSettings:
 
 @dataclass(frozen=True)
 class QueueSettings:
-    lease_s: int = 60  # the jobs of a dead host are delivered again after this time
-    read_ahead: int = 1  # minimum of jobs downloaded ahead of free workers, for the whole host
-    max_receives: int = 100  # chosen without measurement: far above what drains and outages cause
-    hold_most_s: float = 43_200.0  # SQS's limit for one receive: 12 hours
+    lease_s: int = bounded(60, 10, 43_200)  # the jobs of a dead host are delivered again after this time
+    read_ahead: int = bounded(1, 0, 100)  # least downloaded ahead of free workers, for the whole host
+    max_receives: int = bounded(100, 1, 10_000)  # not measured: far above what drains and outages cause
+    hold_most_s: float = bounded(43_200.0, 60, 43_200)  # SQS's limit for one receive: 12 hours
 
 
 @dataclass(frozen=True)
 class SpoolSettings:
-    limit_bytes: int = 8 * 1024**3  # chosen without measurement: nearly 900 of REM's five-minute pieces
-    max_file_bytes: int = 2 * 1024**3  # 18 hours of REM's WAV
-    max_audio_s: float = 12 * 3600.0  # SQS's limit for one receive
-    checkpoint_s: float = 30.0  # chosen without measurement: the work that a killed worker may lose
+    limit_bytes: int = bounded(8 * 1024**3, 1_000_000, 2**50)  # not measured: 900 of REM's five-minute pieces
+    max_file_bytes: int = bounded(2 * 1024**3, 1_000, 2**50)  # 18 hours of REM's WAV
+    max_audio_s: float = bounded(12 * 3600.0, 1, 30 * 86_400)  # SQS's limit for one receive
+    checkpoint_s: float = bounded(30.0, 0.1, 86_400)  # not measured: the work that a killed worker may lose
     share_checkpoints: bool = True  # if the transcripts bucket permits it
 
 
 @dataclass(frozen=True)
-class TranscriptionSettings:
+class ModelSettings:
+    """Settings of [transcription] that no job can change, or whose option has another type or default."""
+
     model: str = "base"  # REM's default
-    compute_type: str = "auto"  # float16 on cuda, int8 on cpu
-    profile: str = "fast"  # faster; `rem`: the options of REM's own worker, which give different words
+    compute_type: str = one_of(*COMPUTE_TYPES)  # auto: float16 on cuda, int8 on cpu
+    profile: str = one_of("fast", "rem")  # rem: the options of REM's own worker, which give different words
     language: str = ""  # empty: detected, as REM does
-    task: str = "transcribe"  # or translate, into English
-    beam_size: int = 5  # REM's
-    temperature: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # faster-whisper's default
-    condition_on_previous_text: str = "auto"  # on in profile rem, off in profile fast; or on, off
-    initial_prompt: str = ""
-    hotwords: str = ""
-    word_timestamps: bool = False
-    vad_filter: bool = True  # REM's
-    vad_threshold: float = 0.5
-    vad_min_silence_ms: int = 500  # REM's
-    vad_speech_pad_ms: int = 400
-    window: str = "auto"  # profile fast: fit, or all 30 s (full); auto: fit where measured
-    split: str = "auto"  # auto: split long recordings where windows are independent; or off
-    batch_size: int = 0  # recordings together, profile fast only; 0: from memory and model
+    condition_on_previous_text: str = one_of("auto", "on", "off")  # auto: on in profile rem, off in fast
+    window: str = one_of(*WINDOWS)  # profile fast: fit, or all 30 s (full); auto: fit where measured
+    batch_size: int = bounded(0, 0, 64)  # recordings together, profile fast only; 0: from memory and model
+
+
+@dataclass(frozen=True)
+class TranscriptionSettings(SharedOptions, ModelSettings):
+    """All of [transcription]. A dataclass lists the fields of its last base first."""
+
+    vad_threshold: float = VadParameters.threshold
+    vad_min_silence_ms: int = VadParameters.min_silence_duration_ms
+    vad_speech_pad_ms: int = VadParameters.speech_pad_ms
 
 
 @dataclass(frozen=True)
 class DevicesSettings:
-    device: str = "auto"  # auto, cuda or cpu
-    cpu_slots: int = 0  # 0: from cores, memory and the model's size
-    cpu_threads: int = 1  # on two cores, 2.2 times the throughput of one worker with both
+    device: str = one_of("auto", "cuda", "cpu")
+    cpu_slots: int = bounded(0, 0, 256)  # 0: from cores, memory and the model's size
+    cpu_threads: int = bounded(1, 1, 256)  # on two cores, 2.2 times the throughput of one worker with both
     include: tuple[str, ...] = ()  # GPUs by UUID (or its beginning), index or name; empty: all
     exclude: tuple[str, ...] = ()  # the same; overrides include
-    workers_per_device: int = 1  # a second one uses idle time of the first, and needs the same memory again
-    compute: str = "auto"  # cpu: slots of GPUs compute on the CPU, for testing settings
-    fake_gpus: int = 0  # simulated GPUs instead of real ones, for testing settings
+    workers_per_device: int = bounded(1, 1, 16)  # a second one needs the same memory again
+    compute: str = one_of("auto", "cpu")  # cpu: slots of GPUs compute on the CPU, for testing settings
+    fake_gpus: int = bounded(0, 0, 64)  # simulated GPUs instead of real ones, for testing settings
     model: dict[str, str] = field(default_factory=dict)  # for single GPUs, named as in include
     compute_type: dict[str, str] = field(default_factory=dict)  # the same
     xid: dict[str, str] = field(default_factory=dict)  # XID to restart, hold or ignore
@@ -98,26 +104,26 @@ class DevicesSettings:
 
 @dataclass(frozen=True)
 class SupervisorSettings:
-    drain_s: float = 110.0  # inside systemd's 130 s and a spot notice's 120 s
-    start_s: float = 180.0  # a large model from a cold disk
-    silence_s: float = 30.0  # without a heartbeat; workers send one at least every 10 s
-    stall_s: float = 300.0  # chosen without measurement: a large model's slowest window on one core
-    stall_decoding_s: float = 60.0  # at least; a tenth of the remaining audio, if that is more
-    stall_writing_s: float = 60.0  # chosen without measurement: a few files on a slow disk
-    hold_after: int = 5  # consecutive crashes
-    probe_s: float = 300.0  # between attempts to start a held slot
-    loading_most: int = 2  # models loading at the same time
-    recycle_jobs: int = 10_000  # chosen without measurement: engines do not release memory
-    recycle_s: float = 86_400.0  # the same
-    recycle_bytes: int = 0  # of resident memory; 0: no limit
-    nothing_ready_s: float = 3600.0  # chosen without measurement: exit 1 if no worker was ready for this long
+    drain_s: float = bounded(110.0, 1, 86_400)  # inside systemd's 130 s and a spot notice's 120 s
+    start_s: float = bounded(180.0, 5, 86_400)  # a large model from a cold disk
+    silence_s: float = bounded(30.0, 5, 86_400)  # workers send a heartbeat at least every 10 s
+    stall_s: float = bounded(300.0, 5, 86_400)  # not measured: a large model's slowest window on one core
+    stall_decoding_s: float = bounded(60.0, 5, 86_400)  # or a tenth of the remaining audio, if more
+    stall_writing_s: float = bounded(60.0, 5, 86_400)  # not measured: a few files on a slow disk
+    hold_after: int = bounded(5, 1, 1_000)  # consecutive crashes
+    probe_s: float = bounded(300.0, 1, 86_400)  # between attempts to start a held slot
+    loading_most: int = bounded(2, 1, 256)  # models loading at the same time
+    recycle_jobs: int = bounded(10_000, 0, 10**9)  # not measured: engines do not release memory
+    recycle_s: float = bounded(86_400.0, 0, 365 * 86_400)  # the same
+    recycle_bytes: int = bounded(0, 0, 2**50)  # of resident memory; 0: no limit
+    nothing_ready_s: float = bounded(3600.0, 10, 30 * 86_400)  # not measured; no worker ready: exit 1
 
 
 @dataclass(frozen=True)
 class NoticesSettings:
-    enabled: str = "auto"  # auto: on EC2, or if AWS_EC2_METADATA_SERVICE_ENDPOINT is set
-    rebalance: str = "drain"  # or ignore: a recommendation often comes long before an interruption
-    rebalance_s: float = 3600.0  # chosen without measurement; an interruption that follows shortens it
+    enabled: str = one_of("auto", "on", "off")  # auto: on EC2, or if AWS_EC2_METADATA_SERVICE_ENDPOINT is set
+    rebalance: str = one_of("drain", "ignore")  # a recommendation often comes long before an interruption
+    rebalance_s: float = bounded(3600.0, 1, 86_400)  # not measured; an interruption shortens it
 
 
 @dataclass(frozen=True)
@@ -127,8 +133,8 @@ class ControlSettings:
 
 @dataclass(frozen=True)
 class LogSettings:
-    level: str = "INFO"
-    format: str = "auto"  # text on a terminal, json otherwise
+    level: str = one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", default="INFO")
+    format: str = one_of("auto", "text", "json")  # auto: text on a terminal, json otherwise
 
 
 @dataclass(frozen=True)
@@ -151,15 +157,13 @@ class Settings:
 
 def default_options(transcription: TranscriptionSettings) -> Options:
     """Give the transcription options that the settings define."""
-    conditioned = {"auto": transcription.profile != "fast", "on": True, "off": False}
+    conditioned = {"auto": transcription.profile != "fast", "on": True}
     return Options(
         language=transcription.language or None,
         window=transcription.window if transcription.profile == "fast" else "full",
-        condition_on_previous_text=conditioned[transcription.condition_on_previous_text],
+        condition_on_previous_text=conditioned.get(transcription.condition_on_previous_text, False),
         vad_parameters=VadParameters(
-            threshold=transcription.vad_threshold,
-            min_silence_duration_ms=transcription.vad_min_silence_ms,
-            speech_pad_ms=transcription.vad_speech_pad_ms,
+            **{name: getattr(transcription, key) for key, name in VAD_OPTIONS.items()}
         ),
-        **{name: getattr(transcription, name) for name in _AS_SET},
+        **{one.name: getattr(transcription, one.name) for one in fields(SharedOptions)},
     )

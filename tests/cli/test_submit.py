@@ -74,8 +74,8 @@ def test_submitting_does_not_wait_and_prints_an_id_for_each_file(capsys: pytest.
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ("beam_size=0", "--option beam_size: 0 is not between 1 and 32"),
-        ("beem=1", "--option beem: unknown; known are language"),
+        ("beam_size=0", "--option beam_size: 0 is out of range. Write a number from 1 to 32"),
+        ("beem=1", "--option beem: unknown; known are task, "),
         ("task", "expected NAME=VALUE"),
         ("vad_parameters.threshold=2", "--option vad_parameters.threshold:"),
         ("beam_size=five", "--option beam_size: must be an integer"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 from typing import Any
 
@@ -36,34 +37,20 @@ def test_changed_settings_are_named_as_in_the_file() -> None:
     assert changed_keys(old, old) == []
 
 
-OTHER_OPTIONS: dict[str, Any] = {
-    "task": "translate",
-    "beam_size": 1,
-    "temperature": (0.0,),
-    "condition_on_previous_text": "on",
-    "initial_prompt": "a",
-    "hotwords": "b",
-    "word_timestamps": True,
-    "vad_filter": False,
-    "vad_threshold": 0.4,
-    "vad_min_silence_ms": 1,
-    "vad_speech_pad_ms": 2,
-    "split": "off",
-    "window": "fit",
-}
+def all_other(settings: TranscriptionSettings) -> TranscriptionSettings:
+    """The settings with each value replaced by another one of its type."""
+    others: dict[type, Any] = {str: "other", int: 7, float: 0.7, tuple: (0.7,)}
+    values = dataclasses.asdict(settings).items()
+    return TranscriptionSettings(**{key: others.get(type(value), not value) for key, value in values})
 
 
 def test_only_what_a_new_worker_takes_up_comes_into_force() -> None:
     old = Settings()
-    new = replace(
-        old,
-        transcription=TranscriptionSettings("small", "float32", "rem", "de", **OTHER_OPTIONS),
-        devices=DevicesSettings("cuda", 7, 4),
-    )
+    new = replace(old, transcription=all_other(old.transcription), devices=DevicesSettings("cuda", 7, 4))
 
     mixed = with_rolled(old, new)
 
-    assert mixed.transcription == replace(new.transcription, profile=old.transcription.profile)
+    assert mixed.transcription == replace(new.transcription, profile="fast", batch_size=0)
     assert mixed.devices == DevicesSettings("auto", 0, 4)
     assert sorted(changed_keys(old, mixed)) == sorted(ROLLED)
 
