@@ -31,6 +31,7 @@ import accuracy_table  # noqa: E402
 import engine_corpus  # noqa: E402
 import report  # noqa: E402
 from accuracy_corpus import Recording  # noqa: E402
+from accuracy_kept import Kept  # noqa: E402
 from accuracy_sources import Sources  # noqa: E402
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rem-supervisor-bench"
@@ -43,21 +44,29 @@ def hear_all(
     model: Path, recordings: Sequence[Recording], folder: Path, asked: argparse.Namespace
 ) -> list[Heard]:
     """Let every program hear every recording; so many at once as there are processes."""
+    table = accuracy_programs.programs(asked.tried)
+    kept = Kept(asked.keep, model, {name: table[name] for name in asked.programs})
     listeners: queue.SimpleQueue[accuracy_programs.Listener] = queue.SimpleQueue()
     every = [
-        accuracy_programs.Listener(model, folder, asked.tried, asked.programs)
+        accuracy_programs.Listener(model, folder, asked.tried)
         for _ in range(min(asked.jobs, len(recordings)))
     ]
     for one in every:
         listeners.put(one)
 
     def hear(recording: Recording) -> Heard:
-        listener = listeners.get()
-        try:
-            language = recording.language if recording.given else None
-            return listener.hear(recording.path, language, recording.with_vad)
-        finally:
-            listeners.put(listener)
+        how = [recording.path, recording.language if recording.given else None, recording.with_vad]
+        known = kept.known(how)
+        wanted = [name for name in asked.programs if name not in known]
+        if wanted:
+            listener = listeners.get()
+            try:
+                fresh = listener.hear(wanted, *how)
+            finally:
+                listeners.put(listener)
+            kept.keep(how, fresh)
+            known.update(fresh)
+        return {name: known[name] for name in asked.programs}
 
     try:
         with ThreadPoolExecutor(len(every)) as pool:
@@ -114,6 +123,7 @@ def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes: one a core")
     parser.add_argument("--cache", type=Path, default=CACHE)
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="of answers: only what is missing is heard")
     parser.add_argument("--offline", action="store_true", help="fetch nothing")
     parser.add_argument("--check", action="store_true", help="end with 1 where a program is worse than plain")
     parser.add_argument("--write", action="store_true", help="put the tables into RESULTS.md")

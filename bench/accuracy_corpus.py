@@ -146,10 +146,10 @@ def _shuffled(many: Iterable[Any], key: Any = lambda one: one) -> list[Any]:
 
 
 def sample(all_of_them: Sequence[Recording], share: float, seed: int) -> list[Recording]:
-    """Draw a share of each source's recordings, at least one, so that all kinds stay in."""
-    chance = random.Random(seed)
+    """Draw a share of each source's recordings, at least one. A larger share holds all of a smaller one."""
     drawn: list[Recording] = []
     for source in sorted({one.source for one in all_of_them}):
         its = [one for one in all_of_them if one.source == source]
-        drawn += chance.sample(its, max(1, round(share * len(its))))
+        random.Random(f"{seed} {source}").shuffle(its)
+        drawn += its[: max(1, round(share * len(its)))]
     return drawn

@@ -1,6 +1,6 @@
 """The programs that the accuracy benchmark compares, and the process in which they listen.
 
-    python bench/accuracy_programs.py MODEL FOLDER PROGRAMS
+    python bench/accuracy_programs.py MODEL FOLDER TRIED
 
 reads one recording a line and answers with what each program heard, as JSON. All programs hear the same
 samples with one thread, as the product decodes them; `plain` is faster-whisper itself with REM's options.
@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Optional
@@ -42,7 +42,7 @@ def programs(tried: Mapping[str, str]) -> dict[str, Optional[Any]]:
 class Listener:
     """A process with the model, which hears one recording at a time with every program."""
 
-    def __init__(self, model: Path, folder: Path, tried: Mapping[str, str], only: list[str]) -> None:
+    def __init__(self, model: Path, folder: Path, tried: Mapping[str, str]) -> None:
         from supervisor.processes import env_allowlist
 
         home = os.environ.get("HOME", "")
@@ -51,16 +51,18 @@ class Listener:
             "HF_HUB_OFFLINE": "1",
             **env_allowlist.for_worker({}, "{}", "", 1, str(TOP), home),
         }
-        command = [sys.executable, __file__, str(model), str(folder), json.dumps([dict(tried), only])]
+        command = [sys.executable, __file__, str(model), str(folder), json.dumps(dict(tried))]
         self._process = subprocess.Popen(
             command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def hear(self, path: str, language: Optional[str], with_vad: bool) -> dict[str, dict[str, Any]]:
-        """Give for each program its text, language, segments and seconds of CPU time."""
+    def hear(
+        self, wanted: Sequence[str], path: str, language: Optional[str], with_vad: bool
+    ) -> dict[str, dict[str, Any]]:
+        """Give for each wanted program its text, language, segments and seconds of CPU time."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([path, language, with_vad]) + "\n")
+        self._process.stdin.write(json.dumps([list(wanted), path, language, with_vad]) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
@@ -147,12 +149,13 @@ def _answer(language: Optional[str], segments: list[tuple[float, float, str]]) -
     }
 
 
-def main(model: str, folder: str, asked: str) -> None:
-    tried, only = json.loads(asked)
-    table = {name: options for name, options in programs(tried).items() if name in only}
+def main(model: str, folder: str, tried: str) -> None:
+    table = programs(json.loads(tried))
     loaded = _Model(model, Path(folder))
     for line in sys.stdin:
-        print(json.dumps(loaded.hear(table, *json.loads(line))), flush=True)
+        wanted, *recording = json.loads(line)
+        chosen = {name: table[name] for name in wanted}
+        print(json.dumps(loaded.hear(chosen, *recording)), flush=True)
 
 
 if __name__ == "__main__":
