@@ -34,6 +34,26 @@ def action(request: BaseHTTPRequestHandler, call: str, body: bytes) -> str:
     return f"s3:{verb}Object {bucket}"
 
 
+def forward(request: BaseHTTPRequestHandler, netloc: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Ask the server behind; give status, headers and body of its answer. Raises OSError."""
+    connection = http.client.HTTPConnection(netloc, timeout=30)
+    try:
+        headers = {name: text for name, text in request.headers.items() if name.lower() not in _HOP_BY_HOP}
+        connection.request(request.command, request.path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, dict(answer.getheaders()), answer.read()
+    except http.client.HTTPException as error:
+        raise OSError(str(error)) from error
+    finally:
+        connection.close()
+
+
+def hang_up(request: BaseHTTPRequestHandler) -> None:
+    """Close the caller's connection without an answer."""
+    request.close_connection = True
+    request.connection.close()
+
+
 class Proxy:
     """Stands at a port of its own; `is_down` cuts every connection, `denied` names refused calls."""
 
@@ -95,8 +115,7 @@ class Proxy:
         call = request.headers.get("X-Amz-Target", "").split(".")[-1]
         self.seen.append(call or f"{request.command} {request.path}")
         if self.is_down:
-            request.close_connection = True
-            request.connection.close()
+            hang_up(request)
             return
         while self._hangs(request, call) and not self._is_over.wait(0.1):
             pass
@@ -115,18 +134,13 @@ class Proxy:
             if part in request.path and not call:
                 self._answer(request, status, {"Content-Type": "application/xml"}, xml.encode())
                 return
-        connection = http.client.HTTPConnection(netloc, timeout=30)
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
-        connection.request(request.command, request.path, body, headers)
-        answer = connection.getresponse()
-        document = answer.read()
-        connection.close()
+        status, headers, document = forward(request, netloc, body)
         may_list = name.replace("s3:GetObject", "s3:GetBucket") in (self.permitted or ())
-        if answer.status == 404 and not call and self.permitted is not None and not may_list:
+        if status == 404 and not call and self.permitted is not None and not may_list:
             # Who may not list a bucket may not learn what is not in it.
             self._refuse(request, "")
             return
-        self._answer(request, answer.status, dict(answer.getheaders()), document)
+        self._answer(request, status, headers, document)
 
     def _refuse(self, request: BaseHTTPRequestHandler, call: str) -> None:
         if not call:

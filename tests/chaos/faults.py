@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import random
 import threading
@@ -13,11 +12,10 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from tests.broker.aws_servers import AwsServer
-from tests.broker.proxy import Proxy
+from tests.broker.proxy import Proxy, forward, hang_up
 
 # What happens to one call in a hundred, in hundredths. `late`: done, but the answer never comes.
 FAULTS = {"500": 2.0, "throttled": 2.0, "cut": 1.5, "late": 1.5, "slow": 1.5}
-_HOP_BY_HOP = ("connection", "transfer-encoding", "content-length", "keep-alive")
 
 
 @dataclass
@@ -114,7 +112,7 @@ class FaultProxy(Proxy):
         call = request.headers.get("X-Amz-Target", "").split(".")[-1]
         fault = self._fault()
         if fault == "cut":
-            _hang_up(request)
+            hang_up(request)
             return
         if fault in ("500", "throttled"):
             self._refuse(request, fault, is_s3=not call)
@@ -122,14 +120,14 @@ class FaultProxy(Proxy):
         if fault == "slow":
             time.sleep(1.0)  # as a slow network would
         try:
-            status, headers, data = self._forward(request, netloc, body)
+            status, headers, data = forward(request, netloc, body)
         except OSError:
-            _hang_up(request)
+            hang_up(request)
             return
         if status == 200 and call:
             self.ledger.note(call, json.loads(body or b"{}"), _plain(data), reached=fault != "late")
         if fault == "late":
-            _hang_up(request)
+            hang_up(request)
             return
         self._answer(request, status, headers, data)
 
@@ -156,27 +154,6 @@ class FaultProxy(Proxy):
         self._answer(
             request, status, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(plain).encode()
         )
-
-    def _forward(
-        self, request: BaseHTTPRequestHandler, netloc: str, body: bytes
-    ) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection(netloc, timeout=30)
-        try:
-            headers = {
-                name: text for name, text in request.headers.items() if name.lower() not in _HOP_BY_HOP
-            }
-            connection.request(request.command, request.path, body, headers)
-            answer = connection.getresponse()
-            return answer.status, dict(answer.getheaders()), answer.read()
-        except http.client.HTTPException as error:
-            raise OSError(str(error)) from error
-        finally:
-            connection.close()
-
-
-def _hang_up(request: BaseHTTPRequestHandler) -> None:
-    request.close_connection = True
-    request.connection.close()
 
 
 def _plain(data: bytes) -> dict[str, Any]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from typing import Callable, Optional
 
-from tests.broker.proxy import Proxy
+from tests.broker.proxy import Proxy, forward, hang_up
 
 
 @dataclass(frozen=True)
@@ -32,19 +31,13 @@ class ActingProxy(Proxy):
     def handle(self, request: BaseHTTPRequestHandler, netloc: str) -> None:
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
         call = request.headers.get("X-Amz-Target", "").split(".")[-1] or request.command
-        connection = http.client.HTTPConnection(netloc, timeout=30)
-        kept = {name: text for name, text in request.headers.items() if name.lower() != "connection"}
-        connection.request(request.command, request.path, body, kept)
-        answer = connection.getresponse()
-        data = answer.read()
-        connection.close()
-        if self._is_it(call, request.path + body.decode("utf-8", "replace")) and answer.status < 300:
+        status, headers, data = forward(request, netloc, body)
+        if self._is_it(call, request.path + body.decode("utf-8", "replace")) and status < 300:
             self.moment = None
             if self.deed():
-                request.close_connection = True
-                request.connection.close()
+                hang_up(request)
                 return
-        self._answer(request, answer.status, dict(answer.getheaders()), data)
+        self._answer(request, status, headers, data)
 
     def _is_it(self, call: str, text: str) -> bool:
         if self.moment is None or call != self.moment.call or self.moment.inside not in text:
