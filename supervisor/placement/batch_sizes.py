@@ -1,7 +1,7 @@
 """Batch size of a worker, from its device's memory and the model. PURE.
 
-Only profile `fast` shares calls. The size does not change a text; it costs memory, and time
-until a drain takes effect. A worker halves it by itself when memory runs out.
+Only profile `fast` computes several recordings in one call. The batch size does not affect the text; it costs
+memory, and time until a drain takes effect. A worker halves it when memory runs out.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ if TYPE_CHECKING:
 
 _MIB = 1024**2
 
-# What each further recording takes of the host's memory. tiny: measured at 30 MB (405 MB alone, 614 with
+# Host memory of each additional recording. tiny: measured at 30 MB (405 MB alone, 614 with
 # eight), doubled for longer texts; the others are guesses.
 _CPU_ROW_BYTES = {"tiny": 60 * _MIB, "base": 80 * _MIB, "small": 150 * _MIB, "medium": 300 * _MIB}
 # The same on a GPU in float16. large: published for faster-whisper 1.1 and large-v2, 4,525 MB alone and
 # 6,090 MB in batches of 8; the others are guesses.
 _GPU_ROW_BYTES = {"tiny": 50 * _MIB, "base": 70 * _MIB, "small": 120 * _MIB, "medium": 180 * _MIB}
 _CPU_ROW_OTHERWISE, _GPU_ROW_OTHERWISE = 500 * _MIB, 250 * _MIB
-# Measured, one thread, tiny: a row costs no less in calls of eight than of four; eight take 130 MB more,
-# and a recording waits twice as long for the end of its round.
+# Measured with tiny on one thread: a row takes as long in calls of eight as in calls of four; eight use
+# 130 MB more, and a recording waits twice as long for the end of its round.
 CPU_MOST = 4
-_GPU_MOST = 16  # beyond it the published figures hardly grow
-_GPU_UNKNOWN = 8  # a guess, for a GPU that does not tell its memory
+_GPU_MOST = 16  # the published throughput hardly grows beyond it
+_GPU_UNKNOWN = 8  # a guess, for a GPU that does not report its memory
 
 
 def on_cpu(settings: Settings, model: str, share_bytes: int, need_bytes: int) -> int:
-    """Give the batch size of a worker that needs `need_bytes` of its share of free memory by itself."""
+    """Return the batch size of a worker whose first recording needs `need_bytes` of `share_bytes`."""
     row_bytes = _row_bytes(_CPU_ROW_BYTES, model, _CPU_ROW_OTHERWISE)
     return _size(settings, (share_bytes - need_bytes) // row_bytes, CPU_MOST)
 
 
 def on_gpu(settings: Settings, model: str, gpu: Device, need_bytes: int) -> int:
-    """Give the batch size of one of a GPU's workers.
+    """Return the batch size of one of a GPU's workers.
 
-    All of its memory counts, not what is free at the moment: our own workers may be in it.
+    It depends on the total memory, not on what is free now: our own workers may already use some.
     """
     if gpu.memory_total_bytes is None:
         return _size(settings, _GPU_UNKNOWN - 1, _GPU_UNKNOWN)
@@ -47,7 +47,7 @@ def on_gpu(settings: Settings, model: str, gpu: Device, need_bytes: int) -> int:
 
 
 def _size(settings: Settings, further: int, most: int) -> int:
-    """Give the size that is set, else one recording and as many further ones as fit."""
+    """Return the configured size, or one recording and as many more as fit."""
     if settings.transcription.profile != "fast":
         return 1
     return settings.transcription.batch_size or max(1, min(most, 1 + further))

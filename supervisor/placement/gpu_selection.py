@@ -1,6 +1,6 @@
 """Selects GPUs, names their slots, and decides whether a model fits. PURE.
 
-A GPU is named in settings by its UUID or the beginning of it, by its index or by its name.
+Settings identify a GPU by its UUID or a prefix of it, by its index or by its name.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 _GIB = 1024**3
 
-# What Whisper's models need of a GPU in float16, smallest first: its authors' table ("about").
+# GPU memory that Whisper's models need in float16, smallest first: its authors' table ("about").
 _NEED_GIB = {"tiny": 1, "base": 1, "small": 2, "medium": 5, "turbo": 6, "large": 10}
-# Weights of other types, against float16. Activations stay as they are, so int8 is more than a half.
+# Memory of other types relative to float16. Activations keep their size, so int8 needs more than half.
 _SHARE = {"float32": 2.0, "int8": 0.6, "int8_float16": 0.6, "int8_float32": 0.6, "int8_bfloat16": 0.6}
 
 
@@ -27,7 +27,7 @@ def chosen(settings: DevicesSettings, gpus: Sequence[Device]) -> list[Device]:
 
 
 def override(table: Mapping[str, str], gpu: Device) -> str:
-    """Give what a table of settings says of one GPU; empty where it says nothing."""
+    """Return a setting's value for one GPU from a table; empty if it has none."""
     return next((value for name, value in table.items() if _is_one_of(gpu, (name,))), "")
 
 
@@ -46,14 +46,14 @@ def free_name(wanted: str, taken: Iterable[str]) -> str:
 
 
 def need_bytes(model: str, compute_type: str) -> int:
-    """Estimate what one worker needs of its device; 0 for an unknown model."""
+    """Estimate the device memory that one worker needs; 0 for an unknown model."""
     name = model.rstrip("/").rsplit("/", 1)[-1].lower()
     sizes = [size for size in _NEED_GIB if size in name]
     return int(_NEED_GIB[sizes[0]] * _SHARE.get(compute_type, 1.0) * _GIB) if sizes else 0
 
 
 def refusal(gpu: Device, model: str, need: int, workers: int) -> str:
-    """Return why a device is too small for its workers' model, and what would fit; empty if it fits."""
+    """Return why a device is too small for its workers' model, and which would fit; empty if it fits."""
     total = gpu.memory_total_bytes
     if not need or total is None or need * workers <= total:
         return ""

@@ -1,8 +1,7 @@
 """Cores and memory available to this service, respecting affinity and cgroup limits.
 
-A container sees the whole machine in /proc; what it may use stands in its cgroup, in
-version 1 or 2 of that file system. The narrowest of all limits on the way up counts. Files that are
-missing or make no sense limit nothing.
+In a container, /proc shows the whole machine; the container's limits are in its cgroup (version 1 or 2). The
+lowest limit of the cgroup and its ancestors applies. A missing or invalid file sets no limit.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from supervisor.placement.slot_plan import Host
 MEMBERSHIP = Path("/proc/self/cgroup")
 MOUNT = Path("/sys/fs/cgroup")
 _MEMINFO = Path("/proc/meminfo")
-# Version 1 says "no limit" with a number near 2^63, rounded to pages.
+# Version 1 expresses "no limit" by a number near 2^63, rounded to pages.
 _NO_LIMIT_BYTES = 2**60
 
 
 def read_host(membership: Path = MEMBERSHIP, mount: Path = MOUNT, meminfo: Path = _MEMINFO) -> Host:
-    """Read cores and free memory. Ask before workers run: what they use counts as taken."""
+    """Read cores and free memory. Call it before workers start: their memory does not count as free."""
     cores = [_affinity_cores()]
     free_bytes = [_available_bytes(meminfo)]
     for folder in cgroup_folders(membership, mount):
@@ -43,12 +42,12 @@ def _affinity_cores() -> int:
 
 
 def _available_bytes(meminfo: Path) -> int:
-    """Read what can be had without swapping."""
+    """Read the memory that is available without swapping."""
     for line in _text(meminfo).splitlines():
         name, _, rest = line.partition(":")
         if name == "MemAvailable":
             return int(rest.split()[0]) * 1024
-    import psutil  # where there is no /proc; it would cost the supervisor 4 MB and 10 ms
+    import psutil  # only without /proc: it costs 4 MB and 10 ms
 
     return int(psutil.virtual_memory().available)
 
@@ -75,7 +74,7 @@ def cgroup_folders(membership: Path = MEMBERSHIP, mount: Path = MOUNT) -> Iterat
 
 
 def _cpu_quota(folder: Path) -> Optional[float]:
-    """Give the cores this folder allows, None where it sets no limit."""
+    """Return the cores that this folder allows, None if it sets no limit."""
     quota, _, period = _text(folder / "cpu.max").partition(" ")
     if not quota:
         quota = _text(folder / "cpu.cfs_quota_us")
@@ -86,9 +85,9 @@ def _cpu_quota(folder: Path) -> Optional[float]:
 
 
 def _memory_room_bytes(folder: Path) -> Optional[int]:
-    """Give what is left under this folder's limit, None where it sets none.
+    """Return the memory left under this folder's limit, None if it sets none.
 
-    File pages that nobody used lately count as free: the kernel drops them first.
+    Inactive file pages count as free: the kernel reclaims them first.
     """
     limit = _number(folder / "memory.max")
     used = _number(folder / "memory.current")
@@ -101,7 +100,7 @@ def _memory_room_bytes(folder: Path) -> Optional[int]:
 
 
 def _idle_file_bytes(folder: Path) -> int:
-    """Read `inactive_file`, with children where version 1 keeps that apart."""
+    """Read `inactive_file`; in version 1 the total, which includes child groups."""
     stats = dict(line.split(" ", 1) for line in _text(folder / "memory.stat").splitlines() if " " in line)
     value = stats.get("total_inactive_file", stats.get("inactive_file", "0"))
     return int(value) if value.isdigit() else 0

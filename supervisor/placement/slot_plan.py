@@ -1,8 +1,8 @@
 """Plans the worker slots of this host, or says why there are none. PURE.
 
-`auto` takes the GPUs. CPU slots stand in for them only where there is no NVIDIA device at
-all: a GPU server whose driver is broken must say so, not be thirty times slower in
-silence. The caller gives what gpuwatch saw and what `host.py` read before any worker ran.
+`auto` uses the GPUs. CPU slots replace them only if there is no NVIDIA device at all: a GPU server with a
+broken driver must report that, not become thirty times slower without notice. The caller passes gpuwatch's
+report and what `host.py` read before any worker started.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _GIB = 1024**3
 
-# What one CPU worker with int8 weights needs at its peak, in bytes, decoded audio included.
+# Peak memory of one CPU worker with int8 weights, including decoded audio.
 # tiny: measured at 110 to 200 MB. The others are guesses: twice the int8 weights and some
 # room for the decoder's beams. Revisit with peaks from a real pool.
 _CPU_NEED_BYTES = {
@@ -29,15 +29,15 @@ _CPU_NEED_BYTES = {
     "medium": 3 * _GIB,
     "large": 6 * _GIB,
 }
-# distil-* keep the encoder of their namesake, turbo that of large: never less than these.
+# distil-* have the encoder of the model in their name, turbo that of large: they need no less.
 _CPU_NEED_OTHERWISE = "large"
-# Weights of other types are this many times those of int8.
+# Size of other types relative to int8.
 _WIDER = {"int8": 1, "int8_float32": 1, "int16": 2, "float32": 4}
 
 
 @dataclass(frozen=True)
 class Host:
-    """What this process may use of the machine: cores and memory, cgroup limits included."""
+    """The cores and memory that this process may use, within cgroup limits."""
 
     cores: int
     free_memory_bytes: int
@@ -48,23 +48,25 @@ class SlotSpec:
     """The place of one worker: a GPU (`device` is its UUID) or a share of the CPU (empty)."""
 
     name: str  # gpu0, gpu0mig1, gpu0-2 (the second worker on it), cpu0
-    kind: str  # what computes: cuda or cpu
+    kind: str  # cuda or cpu
     device: str
     threads: int
-    cpus: tuple[int, ...] = ()  # to be pinned to; empty: wherever the kernel likes
+    cpus: tuple[int, ...] = ()  # CPU affinity; empty: all CPUs
     parent: str = ""  # the GPU of a MIG device
     number: int = 0  # among the workers of one device
     model: str = ""  # empty: as in settings
     compute_type: str = ""  # empty: as in settings
-    need_bytes: int = 0  # of the device's memory, about; 0: not known
+    need_bytes: int = 0  # estimated device memory; 0: not known
     refusal: str = ""  # why no worker may start here, with the cure
-    batch_size: int = 1  # recordings that its worker computes together
+    batch_size: int = 1  # recordings that its worker computes in one call
 
 
 @dataclass(frozen=True)
 class SlotPlan:
-    """The slots that should exist. `problem` and `cure` describe a fault: an error if there are no slots,
-    otherwise a warning."""
+    """The slots that should exist.
+
+    `problem` and `cure` describe a fault: an error if there are no slots, otherwise a warning.
+    """
 
     places: tuple[SlotSpec, ...]
     problem: str = ""
@@ -82,14 +84,14 @@ def plan(settings: Settings, devices: Devices, host: Host) -> SlotPlan:
     if wanted == "cuda":
         return SlotPlan(
             (),
-            f"device is cuda, but there is no GPU to use: {missing}",
-            "Cure that, or set WHISPER_DEVICE=auto or cpu ([devices] device)",
+            f"device is cuda, but no GPU can be used: {missing}",
+            "Fix that, or set WHISPER_DEVICE=auto or cpu ([devices] device)",
         )
     if devices.nvidia_pci:
         return SlotPlan(
             (),
             f"this machine has an NVIDIA device that can't be used: {missing}",
-            "Cure that, or set WHISPER_DEVICE=cpu ([devices] device) to go without it",
+            "Fix that, or set WHISPER_DEVICE=cpu ([devices] device) to run without it",
         )
     return _on_cpu(settings, host)
 
@@ -108,7 +110,7 @@ def model_of(settings: Settings, place: SlotSpec) -> str:
 
 
 def cpu_need_bytes(model: str, compute_type: str) -> int:
-    """Estimate the memory that one CPU worker needs; a model nobody knows counts as large."""
+    """Estimate the memory that one CPU worker needs; an unknown model counts as large."""
     name = model.rstrip("/").rsplit("/", 1)[-1].lower()
     sizes = [size for size in _CPU_NEED_BYTES if size in name]
     size = sizes[0] if sizes and "turbo" not in name else _CPU_NEED_OTHERWISE
@@ -157,7 +159,7 @@ def _on_cpu(settings: Settings, host: Host) -> SlotPlan:
     if not runs_on_cpu(compute_type):
         return SlotPlan(
             (),
-            f"compute type {compute_type} needs a GPU, and the CPU is what there is",
+            f"compute type {compute_type} needs a GPU, but the workers run on the CPU",
             "Set WHISPER_COMPUTE_TYPE=auto, int8 or float32 ([transcription] compute_type)",
         )
     model, threads = settings.transcription.model, settings.devices.cpu_threads
@@ -172,7 +174,7 @@ def _on_cpu(settings: Settings, host: Host) -> SlotPlan:
         places,
         f"{_slots(count)} of model {model} need about {_gib(count * need_bytes)} GiB of memory, "
         f"{_gib(host.free_memory_bytes)} GiB are free",
-        "Take a smaller model (WHISPER_MODEL) or fewer slots ([devices] cpu_slots), or add memory",
+        "Use a smaller model (WHISPER_MODEL) or fewer slots ([devices] cpu_slots), or add memory",
     )
 
 

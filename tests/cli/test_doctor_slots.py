@@ -31,7 +31,7 @@ def look(
 @pytest.mark.parametrize(
     ("devices", "own", "says", "cure"),
     [
-        (NONE, DevicesSettings(device="cuda"), "device is cuda, but there is no GPU", "WHISPER_DEVICE=auto"),
+        (NONE, DevicesSettings(device="cuda"), "device is cuda, but no GPU", "WHISPER_DEVICE=auto"),
         (BROKEN, DevicesSettings(), "that can't be used", "WHISPER_DEVICE=cpu"),
         (L4, DevicesSettings(include=("GPU-zzz",)), "leave no GPU", "Correct them"),
     ],

@@ -75,7 +75,7 @@ def test_cuda_without_a_gpu_says_what_is_missing(devices: Devices) -> None:
     made = plan(settings(device="cuda"), devices, ROOMY)
 
     assert made.places == ()
-    assert made.problem == f"device is cuda, but there is no GPU to use: {devices.problem}"
+    assert made.problem == f"device is cuda, but no GPU can be used: {devices.problem}"
     assert "WHISPER_DEVICE" in made.cure
 
 
@@ -126,7 +126,7 @@ def test_half_precision_has_no_place_where_only_the_cpu_is_left() -> None:
     made = plan(settings(compute_type="float16"), NO_GPU, ROOMY)
 
     assert made.places == ()
-    assert made.problem == "compute type float16 needs a GPU, and the CPU is what there is"
+    assert made.problem == "compute type float16 needs a GPU, but the workers run on the CPU"
 
 
 @pytest.mark.parametrize(
