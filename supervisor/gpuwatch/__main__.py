@@ -1,4 +1,4 @@
-"""`python -m supervisor.gpuwatch`: the watching child; with `check`, the doctor's questions."""
+"""`python -m supervisor.gpuwatch`: the gpuwatch process; with `check`, the GPU checks of `doctor`."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from supervisor.gpuwatch.watch import GpuSource, Watch, serve
 
 
 def main(arguments: list[str]) -> Exit:
-    """Do what the command line asks and give the code to end with."""
+    """Run the command and return the exit code."""
     if arguments == ["check"]:
         return check()
     if arguments or child_bootstrap.LINK_FD not in os.environ:
         print(
-            "python -m supervisor.gpuwatch [check]; without `check` rem-supervisor starts it", file=sys.stderr
+            "usage: python -m supervisor.gpuwatch check (without `check`, only rem-supervisor starts it)",
+            file=sys.stderr,
         )
         return Exit.USAGE
-    # The end of the link is the sign to leave; a Ctrl-C in the terminal goes to everybody.
+    # Only the end of the link stops this process; a Ctrl-C in the terminal reaches every process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     settings = child_bootstrap.settings(child_bootstrap.GpuwatchSettings)
@@ -36,7 +37,7 @@ def main(arguments: list[str]) -> Exit:
 
 
 def _watch(link: BlockingLink[Look], settings: child_bootstrap.GpuwatchSettings) -> Watch:
-    """Watch real GPUs, or simulated ones where the settings say so."""
+    """Watch real GPUs, or simulated ones if the settings say so."""
     watch: Watch
 
     def on_xid(xid: Xid) -> None:
@@ -53,4 +54,4 @@ if __name__ == "__main__":
     process_start.begin_service()
     code = main(sys.argv[1:])
     sys.stdout.flush()
-    logline.die_quietly(code)  # never waits for a thread that hangs in the driver
+    logline.die_quietly(code)  # does not wait for a thread that hangs in the driver

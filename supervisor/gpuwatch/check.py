@@ -16,23 +16,23 @@ from supervisor.gpuwatch import nvml_errors, pci, xid
 from supervisor.gpuwatch.nvml import Nvml
 from supervisor.gpuwatch.report import GpuReport, devices_of
 
-_PATIENCE_S = 15.0
+_POLL_TIMEOUT_S = 15.0
 
 
 def check(pci_devices: Optional[Path] = None) -> Exit:
-    """Print every check; FAILED where one of them failed."""
+    """Print the result of every check; return FAILED if one failed."""
     nvidia_pci = pci.has_nvidia_gpu(pci_devices) if pci_devices else pci.has_nvidia_gpu()
-    devices = devices_of(_look_with_patience(), os.environ, nvidia_pci, None)
+    devices = devices_of(_look_with_timeout(), os.environ, nvidia_pci, None)
     lines = list(findings(devices))
     for line in lines:
         print(json.dumps(line), flush=True)
-    # For the doctor, which has the settings and says which slots follow.
+    # For `doctor`, which has the settings and plans the slots.
     print(json.dumps({"devices": codec.to_plain(devices)}), flush=True)
     return Exit.FAILED if any(line["state"] == "fail" for line in lines) else Exit.OK
 
 
 def findings(devices: Devices) -> Iterator[dict[str, str]]:
-    """Give each check as a value: check, state (ok, warn, fail), detail, cure."""
+    """Yield each check as an object: check, state (ok, warn, fail), detail, cure."""
     if not devices.nvidia_pci and not devices.devices:
         yield _line("gpus", "ok", "no NVIDIA device in this machine")
         return
@@ -44,7 +44,7 @@ def findings(devices: Devices) -> Iterator[dict[str, str]]:
 
 
 def _of_gpu(gpu: Device) -> dict[str, str]:
-    """Say how one GPU is; figures that are not to be had are left out."""
+    """Return the check of one GPU; values that are not available are omitted."""
     name = f"gpu{gpu.index}" if gpu.mig_index is None else f"gpu{gpu.index} mig{gpu.mig_index}"
     parts = [gpu.name, gpu.uuid]
     if gpu.memory_total_bytes is not None and gpu.memory_used_bytes is not None:
@@ -52,9 +52,9 @@ def _of_gpu(gpu: Device) -> dict[str, str]:
     if gpu.temperature_c is not None:
         parts.append(f"{gpu.temperature_c:.0f} C")
     if gpu.throttle:
-        parts.append(f"clocks held down: {', '.join(gpu.throttle)}")
+        parts.append(f"clocks reduced: {', '.join(gpu.throttle)}")
     if gpu.recovery_action is None:
-        parts.append("its driver tells no recovery action: XIDs are judged by a table")
+        parts.append("its driver reports no recovery action: XIDs are judged by a table")
     detail = ", ".join(parts)
     if xid.wants_hold(gpu.recovery_action):
         needs = "reboot" if "reboot" in str(gpu.recovery_action) else "reset"
@@ -67,7 +67,7 @@ def _of_gpu(gpu: Device) -> dict[str, str]:
     if gpu.remap_failed:
         return _line(name, "fail", f"{detail}; a memory row could not be remapped", "Have the GPU replaced")
     state = "warn" if gpu.throttle or gpu.health == "lost" else "ok"
-    return _line(name, state, detail, "Look at its cooling and power supply" if state == "warn" else "")
+    return _line(name, state, detail, "Check its cooling and power supply" if state == "warn" else "")
 
 
 def _gib(size_bytes: int) -> str:
@@ -75,19 +75,19 @@ def _gib(size_bytes: int) -> str:
 
 
 def _split(devices: Devices) -> tuple[str, str]:
-    """Cut a problem into what is wrong and what to do: it ends in the cure."""
+    """Split a problem into the fault and its cure, which follows in the next sentence."""
     what, _, cure = devices.problem.partition(". ")
     count = f"{len(devices.devices)} usable"
     return (f"{count}: {what}" if what else count), cure
 
 
-def _look_with_patience() -> GpuReport:
-    """Look in a thread: the driver may hang, the doctor must not."""
+def _look_with_timeout() -> GpuReport:
+    """Poll in a thread: the driver may hang, `doctor` must not."""
     seen: list[GpuReport] = []
     thread = threading.Thread(target=lambda: seen.append(Nvml().look()), daemon=True)
     thread.start()
-    thread.join(_PATIENCE_S)
-    return seen[0] if seen else GpuReport((), nvml_errors.hangs(_PATIENCE_S), failed=True)
+    thread.join(_POLL_TIMEOUT_S)
+    return seen[0] if seen else GpuReport((), nvml_errors.hangs(_POLL_TIMEOUT_S), failed=True)
 
 
 def _line(name: str, state: str, detail: str, cure: str = "") -> dict[str, str]:

@@ -1,11 +1,10 @@
-"""An inherited CUDA_VISIBLE_DEVICES, applied by CUDA's own rules. PURE.
+"""Applies an inherited CUDA_VISIBLE_DEVICES by CUDA's rules, since NVML ignores it. PURE.
 
-NVML ignores that variable; who set it means it all the same. Unset shows all, empty none.
-Entries are ordinals, or UUIDs and unique beginnings of them. The first entry fixes the
-kind, the first bad one ends the list, and a GPU named twice empties it. A GPU that is cut
-up stands for its first MIG device, and of those CUDA takes one at most.
-Source: CUDA C++ Programming Guide, "CUDA Environment Variables", and trials noted in
-the facts of this project.
+If it is unset, all GPUs are visible; if it is empty, none is. Entries are ordinals, or UUIDs and unique
+prefixes of UUIDs. The first entry determines the kind; the first invalid entry ends the list; a GPU listed
+twice empties it. A GPU in MIG mode stands for its first MIG device, and CUDA uses at most one MIG device.
+Source: CUDA C++ Programming Guide, "CUDA Environment Variables", and trials noted in the facts of this
+project.
 """
 
 from __future__ import annotations
@@ -19,16 +18,17 @@ _NAME = "CUDA_VISIBLE_DEVICES"
 
 @dataclass(frozen=True)
 class Visible:
-    """The UUIDs that CUDA would show, in its order, and a word where that may surprise."""
+    """The UUIDs that CUDA would show, in its order, and a note if that may be unexpected."""
 
     uuids: tuple[str, ...]
     note: str = ""
 
 
 def visible(value: Optional[str], uuids: Sequence[str], migs: Mapping[str, Sequence[str]] = {}) -> Visible:
-    """Apply `value` to all GPUs of the host, given in PCI order; `migs` are those that are cut up.
+    """Apply `value` to all GPUs of the host in PCI order; `migs` has the MIG devices of GPUs in MIG mode.
 
-    Without a value all MIG devices are shown: CUDA would take the first, but each worker is given its own.
+    Without a value, all MIG devices are visible: CUDA would use the first, but each worker is assigned its
+    own.
     """
     if value is None:
         return Visible(tuple(shown for uuid in uuids for shown in migs.get(uuid, (uuid,))))
@@ -41,19 +41,19 @@ def visible(value: Optional[str], uuids: Sequence[str], migs: Mapping[str, Seque
         if uuid is None:
             return Visible(tuple(shown), _bad_entry(entry, value, bool(shown)))
         if uuid in shown:
-            return Visible((), f"{_NAME}={value} names one GPU twice, so CUDA shows none. Name it once")
+            return Visible((), f"{_NAME}={value} lists a GPU twice, so CUDA shows none. List it once")
         if kind == "MIG-" or uuid in migs:
-            # CUDA takes one MIG device at most: the list ends here.
+            # CUDA uses at most one MIG device: the list ends here.
             return Visible((*shown, *(migs[uuid][:1] if uuid in migs else (uuid,))))
         shown.append(uuid)
     return Visible(tuple(shown))
 
 
 def ordinals_may_differ(value: Optional[str], order: Optional[str], names: Sequence[str]) -> bool:
-    """Say whether ordinals in `value` may mean other GPUs to CUDA than to us.
+    """Return whether ordinals in `value` may mean other GPUs to CUDA than here.
 
-    Without CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA counts the fastest first, which is another
-    order only where the GPUs are of different makes.
+    Without CUDA_DEVICE_ORDER=PCI_BUS_ID, CUDA lists the fastest GPU first. That order differs from PCI's only
+    if the GPUs are of different models.
     """
     return bool(value) and _kind(value or "") == "" and order != "PCI_BUS_ID" and len(set(names)) > 1
 
@@ -80,5 +80,5 @@ def _find(entry: str, kind: str, uuids: Sequence[str]) -> Optional[str]:
 def _bad_entry(entry: str, value: str, some_shown: bool) -> str:
     if value.strip() == "":
         return f"{_NAME} is set and empty, which hides every GPU. Unset it to use them"
-    what = "the rest of the list is" if some_shown else "every GPU is"
-    return f"{_NAME}={value}: {entry!r} fits no GPU here or several, so {what} left out. Correct or unset it"
+    effect = "the rest of the list is ignored" if some_shown else "no GPU is visible"
+    return f"{_NAME}={value}: {entry!r} matches no GPU or several, so {effect}. Correct or unset it"

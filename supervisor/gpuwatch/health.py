@@ -1,4 +1,4 @@
-"""Converts NVML's figures into a health state. PURE."""
+"""Derives a GPU's health from NVML's values. PURE."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from supervisor.contract.wire.messages import Device
 from supervisor.gpuwatch import nvml_errors
 from supervisor.gpuwatch.xid import cure, wants_hold
 
-# Source: nvml.h, nvmlClocksEventReason*. An idle GPU (1) and its owner's wishes (2, 16, 256) are no trouble.
+# Source: nvml.h, nvmlClocksEventReason*. An idle GPU (1) and its owner's settings (2, 16, 256) are no fault.
 _THROTTLE = {
     4: "power cap", 8: "hardware slowdown", 32: "thermal slowdown", 64: "hardware thermal slowdown",
     128: "power brake",
 }  # fmt: skip
-# Every figure may be missing; these two are told by whatever answers at all.
+# Every value may be missing, but a GPU that answers at all reports these two.
 _VITAL = ("memory_used_bytes", "temperature_c")
 
 
 def throttle_reasons(mask: Optional[int]) -> Optional[tuple[str, ...]]:
-    """Name what holds the clocks down; empty: nothing does."""
+    """Return why the clocks are reduced; empty: they are not."""
     return None if mask is None else tuple(name for bit, name in _THROTTLE.items() if mask & bit)
 
 
 def with_health(gpu: Device, codes: Collection[int] = ()) -> Device:
-    """Judge a GPU by its figures and by the errors that it gave instead of some."""
+    """Set a GPU's health from its values and from the errors that replaced some of them."""
     health = _health(gpu, codes)
     return dataclasses.replace(gpu, health=health, cure=_cure(gpu) if health == "sick" else "")
 
 
 def lost(gpu: Device) -> Device:
-    """The GPU that was known by this uuid does not answer any more: nothing is known of it but that."""
+    """Return a known GPU that no longer answers: only its identity is still valid."""
     return dataclasses.replace(without_figures(gpu), health="lost")
 
 
 def without_figures(gpu: Device) -> Device:
-    """Keep what never changes."""
+    """Keep the values that never change."""
     return Device(
         gpu.uuid, gpu.name, gpu.index, memory_total_bytes=gpu.memory_total_bytes, parent=gpu.parent,
         mig_index=gpu.mig_index, cpus=gpu.cpus,

@@ -1,7 +1,7 @@
 """Maps an event of a GPU to its MIG devices. PURE.
 
-Events are registered with the GPU. One that the driver can attribute names the GPU instance, and maybe
-the compute instance in it; a fault of all of the GPU names none.
+Events are registered for the whole GPU. An event that the driver can attribute names the GPU instance, and
+possibly the compute instance in it; a fault of the whole GPU names none.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
 
-NOT_NAMED = 0xFFFFFFFF  # NVML's word for none
+NOT_NAMED = 0xFFFFFFFF  # NVML's value for none
 
 
 @dataclass(frozen=True)
 class Part:
-    """A MIG device and the instances that it is; None: the driver does not tell."""
+    """A MIG device and its instances; None: the driver does not report it."""
 
     uuid: str
     gpu_instance: Optional[int]
     compute_instance: Optional[int]
 
 
-def meant(uuid: str, parts: Sequence[Part], gpu_instance: int, compute_instance: int) -> tuple[str, ...]:
-    """Give the UUIDs that an event of the GPU `uuid` is about.
+def affected(uuid: str, parts: Sequence[Part], gpu_instance: int, compute_instance: int) -> tuple[str, ...]:
+    """Return the UUIDs that an event of the GPU `uuid` affects.
 
-    The GPU itself, which means all its parts, where the event names none or one that is not known.
+    That is the GPU itself, and so all its MIG devices, if the event names no instance or an unknown one.
     """
     if gpu_instance == NOT_NAMED:
         return (uuid,)

@@ -1,8 +1,8 @@
 """The only file that imports pynvml: reads all GPUs and listens for XID events.
 
-Every call here may hang in the driver for ever; the caller must be able to continue without
-the answer. A value that NVML does not know is None. GPUs are enumerated by index and
-identified by UUID: a query by UUID fails for a healthy GPU while another one is lost.
+Every call here may hang in the driver forever; the caller must be able to continue without the answer. A
+value that NVML does not provide is None. GPUs are enumerated by index and identified by UUID: a query by UUID
+fails for a healthy GPU while another one is lost.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pynvml
 from supervisor.contract import clock
 from supervisor.contract.wire.messages import Device, Xid
 from supervisor.gpuwatch import health, nvml_errors
-from supervisor.gpuwatch.mig_events import Part, meant
+from supervisor.gpuwatch.mig_events import Part, affected
 from supervisor.gpuwatch.report import GpuReport
 from supervisor.gpuwatch.xid import action_name
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 RECOVERY_ACTION_FIELD = 230  # NVML_FI_DEV_GET_GPU_RECOVERY_ACTION, drivers from about R570
 EVENT_WAIT_MS = 2_000
-DEAF_FIRST_S, DEAF_MOST_S = 1.0, 60.0
+EVENT_RETRY_FIRST_S, EVENT_RETRY_MOST_S = 1.0, 60.0
 _CPU_WORDS = 16  # of 64 CPUs each
 _PROCESSES_SHOWN = 8
 
@@ -37,9 +37,9 @@ class Nvml:
     def __init__(self, on_xid: Optional[Callable[[Xid], None]] = None) -> None:
         self._is_open = False
         self._on_xid = on_xid
-        self._known: dict[int, Device] = {}  # by index: who was there at the last look
-        self._listeners: dict[str, threading.Event] = {}  # by uuid: set, it closes
-        self._parts: dict[str, list[Part]] = {}  # of GPUs in MIG mode, by the GPU's uuid
+        self._known: dict[int, Device] = {}  # by index: each GPU as it was last read
+        self._listeners: dict[str, threading.Event] = {}  # by UUID; set: the thread ends
+        self._parts: dict[str, list[Part]] = {}  # of GPUs in MIG mode, by the GPU's UUID
 
     def look(self) -> GpuReport:
         """Poll all GPUs. NVML errors are not raised; see `GpuReport.problem`."""
@@ -68,9 +68,9 @@ class Nvml:
         return GpuReport(tuple(ordered), ". ".join(notes), failed=bool(notes) and not ordered)
 
     def _look_at(self, index: int) -> tuple[tuple[str, int], str, list[Device], str]:
-        """Read one GPU: its place in the order, its uuid, itself or its MIG devices, and what to note.
+        """Read one GPU. Returns its sort key, its UUID, the GPU or its MIG devices, and a note.
 
-        Raises NVMLError where it does not even tell its UUID.
+        Raises NVMLError if the GPU does not even report its UUID.
         """
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
         uuid = str(pynvml.nvmlDeviceGetUUID(handle))
@@ -88,7 +88,7 @@ class Nvml:
         return (pci, index), uuid, devices, "" if devices else nvml_errors.empty_mig(index)
 
     def _lost(self, silent: list[int], present: set[str]) -> list[Device]:
-        """Give the GPUs that are counted and do not answer, as far as they are known from before."""
+        """Return the GPUs that NVML counts but that do not answer, as they were last known."""
         known = [self._known[index] for index in silent if index in self._known]
         return [health.lost(gpu) for gpu in known if gpu.uuid not in present]
 
@@ -105,10 +105,10 @@ class Nvml:
     def _report_xids(self, handle: Any, uuid: str, closing: threading.Event) -> None:
         """Report every XID of one GPU until NVML is closed.
 
-        A wait that fails at once would spin (seen in other tools): every error is followed
-        by a pause, which grows.
+        A wait that fails at once would spin (seen in other tools): every error is followed by a growing
+        pause.
         """
-        pause_s = DEAF_FIRST_S
+        pause_s = EVENT_RETRY_FIRST_S
         while not closing.is_set():
             events: Any = None
             try:
@@ -117,11 +117,11 @@ class Nvml:
                     return  # this GPU or driver reports no XIDs
                 while not closing.is_set():
                     self._wait(events, uuid)
-                    pause_s = DEAF_FIRST_S
+                    pause_s = EVENT_RETRY_FIRST_S
             except pynvml.NVMLError:
                 _free(events)
                 closing.wait(pause_s)
-                pause_s = min(DEAF_MOST_S, 2 * pause_s)
+                pause_s = min(EVENT_RETRY_MOST_S, 2 * pause_s)
 
     def _wait(self, events: Any, uuid: str) -> None:
         try:
@@ -132,7 +132,7 @@ class Nvml:
             return
         if self._on_xid is not None and event.eventType == pynvml.nvmlEventTypeXidCriticalError:
             instances = int(event.gpuInstanceId), int(event.computeInstanceId)
-            for about in meant(uuid, self._parts.get(uuid, ()), *instances):
+            for about in affected(uuid, self._parts.get(uuid, ()), *instances):
                 self._on_xid(Xid(about, int(event.eventData), clock.now_s()))
 
     def _close(self) -> None:
@@ -145,7 +145,7 @@ class Nvml:
 
 
 def _read(handle: Any, uuid: str, index: int, known: Callable[[Callable[[], Any]], Any]) -> Device:
-    """Ask one GPU for every figure."""
+    """Read all values of one GPU."""
     memory = _memory(handle, known)
     percent = known(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
     celsius = known(lambda: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))
@@ -176,7 +176,7 @@ def _read(handle: Any, uuid: str, index: int, known: Callable[[Callable[[], Any]
 
 
 def _mig_devices(handle: Any, parent: Device) -> list[tuple[Device, Part]]:
-    """Walk all places for MIG devices: there are holes between them."""
+    """Query every MIG index of a GPU: they need not be contiguous."""
     devices = []
     for index in range(_known(lambda: pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)) or 0):
         try:
@@ -195,7 +195,7 @@ def _part(handle: Any, uuid: str) -> Part:
 
 
 def _mig_device(handle: Any, uuid: str, mig_index: int, parent: Device) -> Device:
-    """Read a part's own memory; all else that can be known is the parent's."""
+    """Read a MIG device's own memory; all other values are its parent's."""
     memory = _memory(handle, _known)
     return dataclasses.replace(
         parent,
@@ -203,20 +203,20 @@ def _mig_device(handle: Any, uuid: str, mig_index: int, parent: Device) -> Devic
         name=str(_known(lambda: pynvml.nvmlDeviceGetName(handle)) or f"{parent.name} MIG {mig_index}"),
         memory_used_bytes=None if memory is None else int(memory.used),
         memory_total_bytes=None if memory is None else int(memory.total),
-        utilization_ratio=None,  # NVML has none for parts
+        utilization_ratio=None,  # NVML reports none for MIG devices
         parent=parent.uuid,
         mig_index=mig_index,
     )
 
 
 def _memory(handle: Any, known: Callable[[Callable[[], Any]], Any]) -> Optional[Any]:
-    """Read memory in version 2; version 1 counts what the driver keeps for itself as used."""
+    """Read memory in version 2; version 1 counts memory that the driver reserves as used."""
     v2 = known(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2))
     return v2 if v2 is not None else known(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle))
 
 
 def _throttle_mask(handle: Any, known: Callable[[Callable[[], Any]], Any]) -> Optional[int]:
-    """Read it by its name of today, else by the one that older drivers know."""
+    """Read why clocks are reduced, by the current name or by the one that older drivers support."""
     mask = known(lambda: int(pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle)))
     if mask is None:
         mask = known(lambda: int(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)))
@@ -224,7 +224,7 @@ def _throttle_mask(handle: Any, known: Callable[[Callable[[], Any]], Any]) -> Op
 
 
 def _recovery_action(handle: Any) -> Optional[int]:
-    """Read field 230; each value of such an answer has an error code of its own."""
+    """Read field 230; each value in NVML's answer has an error code of its own."""
     value = pynvml.nvmlDeviceGetFieldValues(handle, [RECOVERY_ACTION_FIELD])[0]
     return int(value.value.uiVal) if value.nvmlReturn == pynvml.NVML_SUCCESS else None
 
@@ -239,7 +239,7 @@ def _event_set(handle: Any) -> Optional[Any]:
         pynvml.nvmlDeviceRegisterEvents(handle, wanted, events)
     except pynvml.NVMLError as error:
         _free(events)
-        if error.value in nvml_errors.NOT_TO_BE_HAD:
+        if error.value in nvml_errors.NOT_AVAILABLE:
             return None
         raise
     return events
@@ -255,7 +255,7 @@ def _cpus(words: Any) -> tuple[int, ...]:
 
 
 def _processes(found: Any) -> tuple[str, ...]:
-    """List the processes on a GPU, for people only: in containers these are pids of the host."""
+    """List the processes on a GPU, for display only: in containers these are the host's pids."""
     return tuple(f"{one.pid} {_name(one.pid)}".strip() for one in (found or [])[:_PROCESSES_SHOWN])
 
 
@@ -267,7 +267,7 @@ def _name(pid: int) -> str:
 
 
 def _asker() -> tuple[Callable[[Callable[[], Any]], Any], set[int]]:
-    """Give a `_known` that remembers the errors it met."""
+    """Return a variant of `_known`, and the set in which it collects error codes."""
     codes: set[int] = set()
 
     def known(ask: Callable[[], Any]) -> Any:
@@ -281,7 +281,7 @@ def _asker() -> tuple[Callable[[Callable[[], Any]], Any], set[int]]:
 
 
 def _known(ask: Callable[[], T]) -> Optional[T]:
-    """Ask for one datum; None where this GPU or driver has no answer, whatever the reason."""
+    """Return one value; None if the GPU or the driver does not provide it, for whatever reason."""
     try:
         return ask()
     except pynvml.NVMLError:
@@ -289,12 +289,12 @@ def _known(ask: Callable[[], T]) -> Optional[T]:
 
 
 def _explain(error: Any) -> str:  # Any: NVMLError has no types
-    dlopen_said = _dlopen_error() if error.value == nvml_errors.LIBRARY_NOT_FOUND else ""
-    return nvml_errors.explain(error.value, str(error), dlopen_said)
+    loader_error = _dlopen_error() if error.value == nvml_errors.LIBRARY_NOT_FOUND else ""
+    return nvml_errors.explain(error.value, str(error), loader_error)
 
 
 def _dlopen_error() -> str:
-    """Give the loader's own words, which pynvml hides: a missing file and a wrong one differ."""
+    """Return the loader's message, which pynvml hides: it tells a missing file from a wrong one."""
     try:
         ctypes.CDLL("libnvidia-ml.so.1")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""NVML errors as messages for people, with a fix. PURE.
+"""NVML errors as messages for people, with a cure. PURE.
 
 Source of codes and causes: nvml.h, and the threads that the project's facts name.
 """
@@ -8,48 +8,48 @@ from __future__ import annotations
 LIBRARY_NOT_FOUND = 12
 GPU_IS_LOST = 15
 RESET_REQUIRED = 16
-# Not supported, no such function, and two kinds of version mismatch: the datum is not to be had.
-NOT_TO_BE_HAD = frozenset((3, 13, 25, 26))
+# Not supported, no such function, and two kinds of version mismatch: the value is not available.
+NOT_AVAILABLE = frozenset((3, 13, 25, 26))
 
-_SAID = {
+_CAUSES = {
     4: "this user may not use the NVIDIA device files. Give it access to /dev/nvidia* (often group video)",
     9: "the NVIDIA driver is not loaded. Load it (modprobe nvidia), or install the driver of this kernel",
-    15: "a GPU has fallen off the bus. Reboot; if it comes back, the GPU or its power is at fault",
-    16: "a GPU waits for a reset. Stop what uses it and run nvidia-smi --gpu-reset, or reboot",
-    18: "the NVIDIA driver was upgraded while its older kernel module runs on. Reboot",
-    999: "the driver gives no reason. In a container that lost its GPUs (systemctl daemon-reload on the host "
-    "does that) start the container anew; otherwise see dmesg for NVRM",
+    15: "a GPU has fallen off the bus. Reboot; if it happens again, the GPU or its power supply is faulty",
+    16: "a GPU needs a reset. Stop the processes that use it and run nvidia-smi --gpu-reset, or reboot",
+    18: "the NVIDIA driver was upgraded, but its older kernel module is still loaded. Reboot",
+    999: "the driver gives no reason. If a container lost its GPUs (systemctl daemon-reload on the host does "
+    "that), restart the container; otherwise see dmesg for lines with NVRM",
 }
 
 
-def explain(code: int, words: str, dlopen_said: str = "") -> str:
-    """Say what an NVML error means and what to do. `words` are NVML's own."""
+def explain(code: int, words: str, loader_error: str = "") -> str:
+    """Return what an NVML error means and what to do. `words` is NVML's own message."""
     if code == LIBRARY_NOT_FOUND:
-        said = f" ({dlopen_said})" if dlopen_said else ""
+        said = f" ({loader_error})" if loader_error else ""
         return (
             f"NVIDIA's driver library libnvidia-ml.so.1 can't be loaded{said}. Install the NVIDIA driver, "
             "or give the container its GPUs (docker run --gpus all)"
         )
-    return f"NVML error {code} ({words}): {_SAID.get(code, 'see dmesg for lines with NVRM or Xid')}"
+    return f"NVML error {code} ({words}): {_CAUSES.get(code, 'see dmesg for lines with NVRM or Xid')}"
 
 
 def explain_one(index: int, code: int, words: str) -> str:
-    """Say that one GPU does not answer while NVML itself does."""
+    """Return that one GPU does not answer while NVML itself does."""
     return f"GPU {index} does not answer. {explain(code, words)}"
 
 
 def empty_mig(index: int) -> str:
-    """Say that a GPU is cut into MIG devices of which there are none."""
+    """Return that a GPU is in MIG mode without a MIG device."""
     return (
         f"GPU {index} is in MIG mode and has no MIG device. "
-        f"Make some (sudo nvidia-smi mig -i {index} -cgi 0 -C) "
-        f"or end the mode (sudo nvidia-smi -i {index} -mig 0)"
+        f"Create one (sudo nvidia-smi mig -i {index} -cgi 0 -C) "
+        f"or disable MIG mode (sudo nvidia-smi -i {index} -mig 0)"
     )
 
 
 def hangs(waited_s: float) -> str:
-    """Say that a call into the driver has not come back."""
+    """Return that a call into the driver has not returned."""
     return (
         f"the NVIDIA driver has not answered for {waited_s:.0f} s. See dmesg for NVRM or Xid; "
-        "where processes hang in state D, only a reboot helps"
+        "if processes hang in state D, only a reboot helps"
     )

@@ -1,4 +1,4 @@
-"""Whether an NVIDIA GPU sits on this machine's PCI bus, driver or not."""
+"""Detects an NVIDIA GPU on this machine's PCI bus, with or without a driver."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _DISPLAY = "0x03"  # class of VGA (0x0300) and 3D (0x0302) controllers; NVIDIA m
 
 
 def has_nvidia_gpu(devices: Path = _DEVICES) -> bool:
-    """Say whether there is one. False where there is no sysfs, as on macOS."""
+    """Return whether there is one. False without sysfs, as on macOS."""
     return any(
         _text(folder / "vendor") == _NVIDIA and _text(folder / "class").startswith(_DISPLAY)
         for folder in devices.glob("*")

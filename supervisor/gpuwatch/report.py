@@ -10,7 +10,7 @@ from supervisor.contract.wire.messages import Device, Devices
 from supervisor.gpuwatch.cuda_visible import ordinals_may_differ, visible
 from supervisor.gpuwatch.health import without_figures
 
-# Smaller changes wait for the regular report. Guesses: what an operator would call news.
+# Smaller changes wait for the regular report. These limits are guesses.
 _NEWS_MEMORY_BYTES = 256 * 1024**2
 _NEWS_TEMPERATURE_C = 5.0
 _NEWS_UTILIZATION_RATIO = 0.25
@@ -18,7 +18,7 @@ _NEWS_UTILIZATION_RATIO = 0.25
 
 @dataclass(frozen=True)
 class GpuReport:
-    """One look at all GPUs, in PCI order. `failed`: NVML as a whole gave no answer."""
+    """The result of one poll of all GPUs, in PCI order. `failed`: NVML itself failed."""
 
     gpus: tuple[Device, ...]
     problem: str = ""
@@ -32,10 +32,10 @@ def devices_of(
     last: Optional[Devices],
     at_s: float = 0.0,
 ) -> Devices:
-    """Say which GPUs workers may use, in the order that an inherited CUDA_VISIBLE_DEVICES gives.
+    """Return the GPUs that workers may use, in the order of an inherited CUDA_VISIBLE_DEVICES.
 
-    Where NVML fails after it once answered, the GPUs known until now stay, without figures:
-    running workers do not need NVML, and must not be stopped for its sake.
+    If NVML fails after it has worked, the known GPUs remain, without values: running workers do not need NVML
+    and must not be stopped because of it.
     """
     if report.failed:
         known = last.devices if last is not None else ()
@@ -51,8 +51,8 @@ def devices_of(
         notes.append(shown.note)
     if ordinals_may_differ(value, order, [gpu.name for gpu in report.gpus]):
         notes.append(
-            f"CUDA_VISIBLE_DEVICES={value} was read in PCI order, but CUDA counts the fastest GPU first. "
-            "Set CUDA_DEVICE_ORDER=PCI_BUS_ID or name UUIDs"
+            f"CUDA_VISIBLE_DEVICES={value} was read in PCI order, but CUDA lists the fastest GPU first. "
+            "Set CUDA_DEVICE_ORDER=PCI_BUS_ID or use UUIDs"
         )
     gpus = tuple(by_uuid[uuid] for uuid in shown.uuids)
     return Devices(gpus, nvidia_pci, ". ".join(note for note in notes if note), looked_at_s=at_s)
@@ -64,7 +64,7 @@ def is_news(was: Optional[Devices], now: Devices) -> bool:
         return True
     if _identities(was.devices) != _identities(now.devices):
         return True
-    return any(_moved(old, new) for old, new in zip(was.devices, now.devices))
+    return any(_changed(old, new) for old, new in zip(was.devices, now.devices))
 
 
 def _state(devices: Devices) -> tuple[object, ...]:
@@ -75,7 +75,7 @@ def _identities(gpus: Sequence[Device]) -> list[tuple[object, ...]]:
     return [(gpu.uuid, gpu.index, gpu.health, gpu.recovery_action, gpu.throttle) for gpu in gpus]
 
 
-def _moved(old: Device, new: Device) -> bool:
+def _changed(old: Device, new: Device) -> bool:
     return (
         _differs(old.memory_used_bytes, new.memory_used_bytes, _NEWS_MEMORY_BYTES)
         or _differs(old.temperature_c, new.temperature_c, _NEWS_TEMPERATURE_C)

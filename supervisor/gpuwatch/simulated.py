@@ -1,10 +1,10 @@
-"""Simulated GPUs, for trying settings and faults where there is none: `rem-supervisor run --fake-gpus N`.
+"""Simulated GPUs, to try settings and faults on a host without one: `rem-supervisor run --fake-gpus N`.
 
-They are reported like real ones, and everything after gpuwatch is real. Their behaviour is in
-one JSON file, read again at each look, written by `rem-supervisor drill` or by hand:
-`{"0": {"xids": [79], "recovery_action": "gpu-reset", "held_bytes": 9000000000, "lost": true}}`;
-"hang_until_unix_s" lets the driver not answer until then. Without a "recovery_action" it wants what the XIDs
-ask for, but for the first "healed" of them; "unknown" is a driver that tells none.
+They are reported like real ones, and everything after gpuwatch is real. Their behaviour is read at each poll
+from a JSON file, which `rem-supervisor drill` or an operator writes:
+`{"0": {"xids": [79], "recovery_action": "gpu-reset", "held_bytes": 9000000000, "lost": true}}`. Until
+"hang_until_unix_s", the driver does not answer. Without "recovery_action", the action follows from the XIDs,
+except the first "healed" of them; "unknown" simulates a driver that reports none.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ HANG_STEP_S = 0.1
 
 
 class SimulatedGpus:
-    """N GPUs that are nothing but a file."""
+    """N GPUs that a file describes."""
 
     def __init__(self, path: Path, count: int, on_xid: Callable[[Xid], None]) -> None:
         self._path = path
         self._count = count
         self._on_xid = on_xid
-        self._told = {n: len(_xids(script)) for n, script in self._scripts().items()}
+        self._reported_count = {n: len(_xids(script)) for n, script in self._scripts().items()}
         threading.Thread(target=self._report_xids_for_ever, name="xid", daemon=True).start()
 
     def look(self) -> GpuReport:
@@ -46,11 +46,11 @@ class SimulatedGpus:
         scripts = self._scripts()
         gpus = tuple(self._gpu(n, scripts.get(n, {})) for n in range(self._count))
         gone = [n for n, script in scripts.items() if script.get("lost")]
-        note = ". ".join(f"GPU {n} does not answer: the drill lost it" for n in gone)
+        note = ". ".join(f"GPU {n} does not answer: `drill` simulates its loss" for n in gone)
         return GpuReport(gpus, note)
 
     def uuid(self, n: int) -> str:
-        """Give a uuid of its own to each state directory: device locks are machine-wide."""
+        """Return a UUID that is unique to the state directory: device locks are machine-wide."""
         tag = hashlib.sha256(str(self._path).encode()).hexdigest()[:8]
         return f"GPU-{tag}-5111-4a7e-8000-{n:012d}"
 
@@ -73,12 +73,12 @@ class SimulatedGpus:
         while not never.wait(LOOK_FOR_XIDS_EVERY_S):
             for n, script in self._scripts().items():
                 xids = _xids(script)
-                for xid in xids[self._told.get(n, 0) :]:
+                for xid in xids[self._reported_count.get(n, 0) :]:
                     self._on_xid(Xid(self.uuid(n), xid, clock.now_s()))
-                self._told[n] = len(xids)
+                self._reported_count[n] = len(xids)
 
     def _scripts(self) -> dict[int, Mapping[str, Any]]:
-        """Read what each GPU is to do; what makes no sense is nothing."""
+        """Read the behaviour of each GPU; invalid entries are ignored."""
         try:
             plain = json.loads(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError):

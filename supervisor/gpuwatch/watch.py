@@ -1,8 +1,8 @@
 """The gpuwatch process: polls GPUs and reports to the supervisor until the link closes.
 
-Threads: one asks NVML, which may hang for ever; one for each GPU waits for its XIDs; the
-main one waits at the link. The main one alone ends the process, by `os._exit`, so a hung
-driver can't keep it alive; and it alone judges XIDs, so a hung driver can't hide them.
+One thread polls NVML, which may hang forever; one per GPU waits for XIDs; the main thread waits for messages.
+Only the main thread ends the process, by `os._exit`, so that a hung driver cannot keep it alive. Only the
+main thread evaluates XIDs, so that a hung driver cannot hide them.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 5.0
 LOOK_MOST_OFTEN_S = 0.1
-# A driver that is only late is there within seconds; but a failing nvmlInit forks a helper four times.
+# A driver that loads late is available within seconds, but each failing nvmlInit forks a helper four times.
 LOOK_AFTER_FAILURE_FIRST_S, LOOK_AFTER_FAILURE_MOST_S = 2.0, 30.0
 TELL_EVERY_S = 30.0
-# The first call wakes GPUs that no process holds open: some seconds each. A guess.
+# The first call initializes GPUs that no process holds open, which takes seconds for each. A guess.
 FIRST_HANGS_AFTER_S = 30.0
 HANGS_AFTER_S = 10.0
 WAKE_S = 1.0
 
 
 class GpuSource(Protocol):
-    """Where looks at the GPUs come from."""
+    """A source of GPU reports: NVML, or simulated GPUs."""
 
     def look(self) -> GpuReport: ...
 
@@ -60,7 +60,7 @@ class Watch:
         self._lock = threading.Lock()
         self._last: Optional[Devices] = None
         self._told_at_s = 0.0
-        self._asked_at_s: Optional[float] = None  # None: no call is under way
+        self._asked_at_s: Optional[float] = None  # None: no call is in progress
         self._answered = False
         self._sooner = threading.Event()
         self._order: Optional[Look] = None
@@ -104,7 +104,7 @@ class Watch:
             if not self._bursts.add(xid):
                 return
             self._link.send(xid)
-        self._sooner.set()  # the verdict wants the recovery action as it is after the fault
+        self._sooner.set()  # poll now: the verdict needs the recovery action after the fault
 
     def report_faults(self) -> float:
         """Report the faults that are due; return the seconds until the next may be."""
@@ -132,7 +132,7 @@ class Watch:
     def _report(self, report: GpuReport, asked_at_s: float, regularly: bool = True) -> None:
         with self._lock:
             if not report.gpus:
-                self._nvidia_pci = pci.has_nvidia_gpu()  # matters only where NVML shows none
+                self._nvidia_pci = pci.has_nvidia_gpu()  # matters only if NVML reports no GPU
             now = devices_of(report, os.environ, self._nvidia_pci, self._last, asked_at_s)
             is_first = self._last is None
             often = self._order is not None and asked_at_s < self._order.until_at_s
@@ -146,14 +146,14 @@ class Watch:
 
 
 def pause_after_s(failures: int) -> float:
-    """Say how long to wait after so many looks that failed in a row."""
+    """Return the pause before the next poll, after this many failed polls in a row."""
     if not failures:
         return LOOK_EVERY_S
     return min(LOOK_AFTER_FAILURE_MOST_S, LOOK_AFTER_FAILURE_FIRST_S * 2.0 ** min(failures - 1, 10))
 
 
 def serve(link: BlockingLink[Look], watch: Watch) -> Exit:
-    """Watch until the supervisor closes the link; then give the code to end with."""
+    """Watch until the supervisor closes the link; return the exit code."""
     failed = threading.Event()
     threading.Thread(target=_look, args=(watch, link, failed), name="nvml", daemon=True).start()
     try:
@@ -171,9 +171,9 @@ def _look(watch: Watch, link: BlockingLink[Look], failed: threading.Event) -> No
     try:
         watch.look_for_ever()
     except LinkClosed:
-        return  # the other thread sees the end of the link as well, and leaves
+        return  # the main thread sees the end of the link, too, and exits
     except Exception:  # outermost in this thread
-        # A fault of ours. Ending the link wakes the other thread, which ends the process.
+        # A bug. Shutting down the link wakes the main thread, which ends the process.
         log.exception("GPU monitoring failed", extra={"event": "gpuwatch-failed"})
         failed.set()
         link.shut_down()

@@ -1,7 +1,7 @@
 """Maps an XID error to an action: the driver's recovery action, then a table, then settings. PURE.
 
-An XID is the number of a fault that the NVIDIA driver reports. One fault reports many: a burst is judged as
-one, by the worst in it. Tools disagree on some numbers, so `[devices] xid` may say otherwise.
+An XID is an error number that the NVIDIA driver reports. One fault can cause many: a burst is judged as one
+fault, by its most severe XID. Tools disagree on some numbers, so `[devices] xid` can override the table.
 Source of the table: NVIDIA's XID catalogue and the tools named in this project's facts.
 """
 
@@ -19,9 +19,9 @@ ACTIONS = {
     0: "none", 1: "gpu-reset", 2: "node-reboot", 3: "drain-p2p", 4: "drain-and-reset",
     5: "recover-imex-domain", 6: "bus-reset", 7: "system-reboot",
 }  # fmt: skip
-"""Field 230 of NVML: the driver's recovery action. An unknown one is given by its number."""
+"""Values of NVML's field 230, the driver's recovery action."""
 
-# One GPU a worker: what peers and whole racks need is not ours to wait for.
+# A worker uses one GPU: actions for peers and whole racks do not affect it.
 HARMLESS_ACTIONS = frozenset(("none", "drain-p2p", "recover-imex-domain"))
 
 
@@ -36,7 +36,7 @@ class Rule:
     within_s: float = 0.0
 
 
-# The same application fault under several workers is the device's, not theirs. Three is a guess.
+# An application fault that several workers have is the device's fault. Three is a guess.
 _WORKER = Rule(Act.RESTART, "application or driver fault", "reset", 3, HOUR_S)
 _TWICE = Rule(Act.RESTART, "driver fault", "reset", 2, HOUR_S)
 _ECC = Rule(Act.RESTART, "contained memory fault", "reset", 2, DAY_S)
@@ -75,23 +75,23 @@ _SEVERITY = tuple(Act)
 
 
 def rule_of(xid: int, overrides: Mapping[str, str]) -> Rule:
-    """Give the rule of one XID: the settings' where they name it."""
+    """Return the rule for an XID; settings take precedence."""
     return _OVERRIDES.get(overrides.get(str(xid), "")) or TABLE.get(xid, _UNKNOWN)
 
 
 def action_name(value: Optional[int]) -> Optional[str]:
-    """Give NVML's recovery action as a word; None stays None."""
+    """Return the name of a recovery action, for an unknown one with its number; None stays None."""
     return None if value is None else ACTIONS.get(value, f"action-{value}")
 
 
 def action_after(xids: Iterable[int]) -> str:
-    """Return the recovery action of a driver that reports one after these XIDs, by the table."""
+    """Return the recovery action that a driver reports after these XIDs, by the table."""
     needs = {rule.needs for rule in map(TABLE.get, xids) if rule is not None and rule.act is Act.HOLD}
     return "node-reboot" if "reboot" in needs else "gpu-reset" if "reset" in needs else "none"
 
 
 def wants_hold(recovery_action: Optional[str]) -> bool:
-    """Say whether the driver itself wants the GPU left alone until something is done."""
+    """Return whether the driver requires an action before the GPU is used again."""
     return recovery_action is not None and recovery_action not in HARMLESS_ACTIONS
 
 
@@ -103,11 +103,11 @@ def judge(
     overrides: Mapping[str, str],
     whole: str = "",
 ) -> Fault:
-    """Say what one burst of XIDs asks for.
+    """Return the action that one burst of XIDs requires.
 
-    A driver's recovery action overrides the table: if it requires an action,
-    the device is held, and where it wants nothing, no XID alone holds it, but for the settings.
-    `whole` is the GPU of a MIG device: only all of it can be reset.
+    The driver's recovery action overrides the table: if it requires an action, the device is held; if it
+    requires none, an XID holds the device only if the settings say so. `whole` is the GPU of a MIG device:
+    only the whole GPU can be reset.
     """
     whole = whole or uuid
     rules = {xid: rule_of(xid, overrides) for xid in xids}
@@ -130,7 +130,7 @@ def judge(
 def cure(uuid: str, needs: str) -> str:
     """Return the command as text; only an operator runs it."""
     if needs == "reboot":
-        return "Reboot this machine (sudo systemctl reboot); if the fault comes back, have the GPU replaced"
+        return "Reboot this machine (sudo systemctl reboot); if the fault occurs again, have the GPU replaced"
     if needs == "reset":
-        return f"Stop what uses it, then: sudo nvidia-smi --gpu-reset -i {uuid}"
+        return f"Stop the processes that use it, then: sudo nvidia-smi --gpu-reset -i {uuid}"
     return ""

@@ -28,7 +28,7 @@ class XidBursts:
         self._open: dict[str, XidBurst] = {}
 
     def add(self, xid: Xid) -> bool:
-        """Take an XID in; say whether its burst did not have that number yet."""
+        """Add an XID; return whether its number is new in its burst."""
         burst = self._open.setdefault(xid.uuid, XidBurst(xid.uuid, xid.at_s))
         is_new = xid.xid not in burst.xids and len(burst.xids) < XIDS_MOST
         if is_new:
@@ -36,7 +36,7 @@ class XidBursts:
         return is_new
 
     def due(self, now_s: float) -> Iterator[XidBurst]:
-        """Give, and forget, the bursts that have been collected for long enough."""
+        """Remove and yield the bursts that are complete: their collection time is over."""
         for burst in tuple(self._open.values()):
             if now_s - burst.at_s >= COLLECT_S:
                 yield self._open.pop(burst.uuid)

@@ -107,7 +107,7 @@ def test_a_recovery_action_holds_and_heals_without_a_hand(tmp_path: Path, nvml: 
         nvml.set({"gpu2.recovery": 1})
         held = wait_state(service, "gpu2", "held")
         assert held["reason"] == (
-            "driver recovery action: gpu-reset. Stop what uses it, then: "
+            "driver recovery action: gpu-reset. Stop the processes that use it, then: "
             f"sudo nvidia-smi --gpu-reset -i {nvml.uuid(2)}"
         )
         assert held["device"]["health"] == "sick"
@@ -146,7 +146,7 @@ def test_a_driver_that_hangs_disturbs_no_job_and_no_stop(
 
 def test_a_driver_that_is_not_there_is_told_with_its_cure(tmp_path: Path, nvml: FakeNvml) -> None:
     nvml.set({"error.nvmlInitWithFlags": 9})
-    cures = {9: "modprobe nvidia", 18: "Reboot", 999: "start the container anew"}
+    cures = {9: "modprobe nvidia", 18: "Reboot", 999: "restart the container"}
     with running(tmp_path / "state", NULL, **on(nvml)) as service:
         wait_state(service, "gpu0", "held")
         for code, cure in cures.items():

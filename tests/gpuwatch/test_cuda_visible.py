@@ -78,15 +78,15 @@ def test_a_gpu_that_is_cut_up_stands_for_its_parts(value: Optional[str], shown: 
         ("", "CUDA_VISIBLE_DEVICES is set and empty, which hides every GPU. Unset it to use them"),
         (
             "0,7",
-            "CUDA_VISIBLE_DEVICES=0,7: '7' fits no GPU here or several, so the rest of the list is left out. "
+            "CUDA_VISIBLE_DEVICES=0,7: '7' matches no GPU or several, so the rest of the list is ignored. "
             "Correct or unset it",
         ),
         (
             "7,0",
-            "CUDA_VISIBLE_DEVICES=7,0: '7' fits no GPU here or several, so every GPU is left out. "
+            "CUDA_VISIBLE_DEVICES=7,0: '7' matches no GPU or several, so no GPU is visible. "
             "Correct or unset it",
         ),
-        ("1,1", "CUDA_VISIBLE_DEVICES=1,1 names one GPU twice, so CUDA shows none. Name it once"),
+        ("1,1", "CUDA_VISIBLE_DEVICES=1,1 lists a GPU twice, so CUDA shows none. List it once"),
     ],
 )
 def test_what_may_surprise_is_said(value: Optional[str], note: str) -> None:

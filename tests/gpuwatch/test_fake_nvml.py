@@ -240,7 +240,7 @@ def test_the_beginning_of_a_uuid_restricts_too(nvml: FakeNvml, start: Start) -> 
 
 @pytest.mark.parametrize(
     ("code", "cure"),
-    [(9, "modprobe nvidia"), (18, "Reboot"), (999, "start the container anew"), (4, "/dev/nvidia")],
+    [(9, "modprobe nvidia"), (18, "Reboot"), (999, "restart the container"), (4, "/dev/nvidia")],
 )
 def test_a_driver_that_is_gone_says_what_to_do(nvml: FakeNvml, start: Start, code: int, cure: str) -> None:
     nvml.set({"error.nvmlInitWithFlags": code})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor.gpuwatch.mig_events import NOT_NAMED, Part, meant
+from supervisor.gpuwatch.mig_events import NOT_NAMED, Part, affected
 
 PARTS = [Part("MIG-a", 1, 0), Part("MIG-b", 2, 0), Part("MIG-c", 2, 1), Part("MIG-d", None, None)]
 
@@ -23,8 +23,8 @@ PARTS = [Part("MIG-a", 1, 0), Part("MIG-b", 2, 0), Part("MIG-c", 2, 1), Part("MI
 def test_an_event_is_about_the_instance_that_it_names(
     gpu_instance: int, compute_instance: int, uuids: tuple[str, ...]
 ) -> None:
-    assert meant("GPU-0", PARTS, gpu_instance, compute_instance) == uuids
+    assert affected("GPU-0", PARTS, gpu_instance, compute_instance) == uuids
 
 
-def test_a_gpu_that_is_not_cut_up_is_meant_itself() -> None:
-    assert meant("GPU-0", [], NOT_NAMED, NOT_NAMED) == ("GPU-0",)
+def test_a_gpu_that_is_not_in_mig_mode_is_affected_itself() -> None:
+    assert affected("GPU-0", [], NOT_NAMED, NOT_NAMED) == ("GPU-0",)

@@ -156,7 +156,7 @@ def test_a_driver_without_gpus_is_a_failure_with_a_cure(monkeypatch: pytest.Monk
         (9, "modprobe nvidia"),
         (12, "Install the NVIDIA driver"),
         (18, "Reboot"),
-        (999, "start the container anew"),
+        (999, "restart the container"),
     ],
 )
 def test_an_nvml_that_does_not_open_says_why_and_what_to_do(

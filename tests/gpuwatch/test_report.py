@@ -23,7 +23,7 @@ def test_hidden_gpus_are_left_out_and_the_reason_is_told() -> None:
     told = devices_of(GpuReport((A, B), "GPU 2 does not answer"), {"CUDA_VISIBLE_DEVICES": "1,5"}, True, None)
 
     assert told.devices == (B,)
-    assert told.problem.startswith("GPU 2 does not answer. CUDA_VISIBLE_DEVICES=1,5: '5' fits no GPU")
+    assert told.problem.startswith("GPU 2 does not answer. CUDA_VISIBLE_DEVICES=1,5: '5' matches no GPU")
 
 
 def test_gpus_come_in_the_order_that_the_list_gives() -> None:

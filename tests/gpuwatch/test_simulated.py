@@ -59,7 +59,7 @@ def test_a_file_makes_them_fail(path: Path) -> None:
     report = gpus.look()
 
     assert [gpu.health for gpu in report.gpus] == ["sick", "lost", "ok", "ok"]
-    assert report.gpus[0].cure.startswith("Stop what uses it, then: sudo nvidia-smi --gpu-reset")
+    assert report.gpus[0].cure.startswith("Stop the processes that use it, then: sudo nvidia-smi --gpu-reset")
     assert report.gpus[2].memory_used_bytes == IDLE_BYTES + 10**9
     assert report.gpus[3].recovery_action is None
     assert "GPU 1 does not answer" in report.problem
