@@ -26,16 +26,17 @@ PLAIN = "plain"
 def programs(tried: Mapping[str, str]) -> dict[str, Optional[Any]]:
     """Give the table of programs: options by name, None for plain faster-whisper.
 
-    `tried` adds programs: profile fast with the options of a JSON object. A row whose options this
-    checkout doesn't know yet is left out.
+    `tried` adds programs: profile fast with the options of a JSON object.
     """
     from supervisor.contract import job_options
 
     fast = job_options.of_profile("fast")
-    table = {PLAIN: None, "rem": job_options.of_profile("rem"), "fast": fast}
-    if "window" in {one.name for one in dataclasses.fields(fast)}:
-        table["fast"] = job_options.changed(fast, '{"window": "full"}')
-        table["fast, fit windows"] = job_options.changed(fast, '{"window": "fit"}')
+    table = {
+        PLAIN: None,
+        "rem": job_options.of_profile("rem"),
+        "fast, full windows": job_options.changed(fast, '{"window": "full"}'),
+        "fast, fit windows": job_options.changed(fast, '{"window": "fit"}'),
+    }
     return {**table, **{name: job_options.changed(fast, asked) for name, asked in tried.items()}}
 
 
@@ -130,7 +131,7 @@ class _Model:
                 with batch.lane() as lane:
                     run = self._recogniser.transcribe(pcm_file, options, lane)
                     segments = [(one.start_s, one.end_s, one.text) for one in run.segments]
-                    return _answer(run.language, segments)
+                    return {**_answer(run.language, segments), "windows": dict(run.windows)}
             finally:
                 batch.close()
 

@@ -26,6 +26,8 @@ class Score:
     wrong_language: int = 0
     apart_s: list[float] = field(default_factory=list)  # known begins and ends of speech from those given
     beyond: int = 0  # segments that end after their recording
+    windows: int = 0  # of 30 s, or those that fit the speech
+    redone: int = 0  # of these, computed again at 30 s
     cpu_s: float = 0.0
 
 
@@ -55,6 +57,9 @@ def _add(score: Score, recording: Recording, answer: Mapping[str, Any]) -> None:
     said = scoring.words(recording.text, recording.language)
     heard = scoring.words(answer["text"], recording.language)
     score.cpu_s += answer["cpu_s"]
+    windows = answer.get("windows", {})
+    score.redone += sum(count for name, count in windows.items() if name.startswith("redone_"))
+    score.windows += sum(windows.values())
     score.beyond += sum(end_s > recording.length_s + NEAR_END_S for end_s in answer["ends_s"])
     if scoring.repeats(heard) and not scoring.repeats(said):
         score.repeated.append(recording.name)
@@ -102,7 +107,7 @@ def _programs(scores: Scores) -> str:
         (
             *("program", "word error rate % (95 %)", "against plain, points (95 %)", "sub.", "del.", "ins."),
             *("repeated", "invented", "invented without voice detection", "wrong language"),
-            *("ends apart s: median, 90 %", "beyond the end", "CPU time"),
+            *("ends apart s: median, 90 %", "beyond the end", "windows redone", "CPU time"),
         )
     ]
     for name, score in scores.programs.items():
@@ -119,6 +124,7 @@ def _programs(scores: Scores) -> str:
                 str(score.wrong_language),
                 f"{_seconds(middle)}, {_seconds(most)}",
                 str(score.beyond),
+                f"{score.redone} of {score.windows}" if score.windows else "",
                 f"{score.cpu_s / plain.cpu_s:.2f}" if plain.cpu_s else "",
             )
         )
