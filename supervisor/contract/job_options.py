@@ -55,14 +55,7 @@ class SharedOptions:
 
     task: str = one_of("transcribe", "translate")  # translate: into English
     beam_size: int = bounded(5, 1, 32)  # REM's
-    temperature: tuple[float, ...] = (
-        0.0,
-        0.2,
-        0.4,
-        0.6,
-        0.8,
-        1.0,
-    )  # each is tried if the previous one failed
+    temperature: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # each is tried if the one before failed
     initial_prompt: str = ""
     hotwords: str = ""
     word_timestamps: bool = False
