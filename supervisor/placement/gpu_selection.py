@@ -8,16 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from supervisor.placement.model_memory import SIZES, gib_text
+
 if TYPE_CHECKING:
     from supervisor.contract.wire.messages import Device
     from supervisor.settings.schema import DevicesSettings
-
-_GIB = 1024**3
-
-# GPU memory that Whisper's models need in float16, smallest first: its authors' table ("about").
-_NEED_GIB = {"tiny": 1, "base": 1, "small": 2, "medium": 5, "turbo": 6, "large": 10}
-# Memory of other types relative to float16. Activations keep their size, so int8 needs more than half.
-_SHARE = {"float32": 2.0, "int8": 0.6, "int8_float16": 0.6, "int8_float32": 0.6, "int8_bfloat16": 0.6}
 
 
 def chosen(settings: DevicesSettings, gpus: Sequence[Device]) -> list[Device]:
@@ -45,30 +40,19 @@ def free_name(wanted: str, taken: Iterable[str]) -> str:
     return next(name for n in range(2, len(known) + 3) if (name := f"{wanted}.{n}") not in known)
 
 
-def need_bytes(model: str, compute_type: str) -> int:
-    """Estimate the device memory that one worker needs; 0 for an unknown model."""
-    name = model.rstrip("/").rsplit("/", 1)[-1].lower()
-    sizes = [size for size in _NEED_GIB if size in name]
-    return int(_NEED_GIB[sizes[0]] * _SHARE.get(compute_type, 1.0) * _GIB) if sizes else 0
-
-
 def refusal(gpu: Device, model: str, need: int, workers: int) -> str:
     """Return why a device is too small for its workers' model, and which would fit; empty if it fits."""
     total = gpu.memory_total_bytes
     if not need or total is None or need * workers <= total:
         return ""
     share = total // workers
-    fitting = [size for size, gib in _NEED_GIB.items() if gib * _GIB <= share]
+    fitting = [size for size, memory in SIZES.items() if memory.gpu_bytes <= share]
     cure = f"{fitting[-1]} would fit (WHISPER_MODEL, or [devices] model)" if fitting else "no model would fit"
     each = f" for each of its {workers} workers" if workers > 1 else ""
     return (
         f"model {model} needs about {gib_text(need)} GiB of memory{each}, {gpu.name} has {gib_text(total)}: "
         f"{cure}; int8_float16 needs less (WHISPER_COMPUTE_TYPE)"
     )
-
-
-def gib_text(size_bytes: int) -> str:
-    return f"{size_bytes / _GIB:.1f}"
 
 
 def _is_one_of(gpu: Device, names: Sequence[str]) -> bool:

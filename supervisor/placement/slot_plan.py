@@ -10,29 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from supervisor.placement import batch_sizes, gpu_selection
+from supervisor.placement import batch_sizes, gpu_selection, model_memory
+from supervisor.placement.model_memory import gib_text
 from supervisor.settings.rules import runs_on_cpu
 
 if TYPE_CHECKING:
     from supervisor.contract.wire.messages import Device, Devices
     from supervisor.settings.schema import Settings
-
-_GIB = 1024**3
-
-# Peak memory of one CPU worker with int8 weights, including decoded audio.
-# tiny: measured at 110 to 200 MB. The others are guesses: twice the int8 weights and some
-# room for the decoder's beams. Revisit with peaks from a real pool.
-_CPU_NEED_BYTES = {
-    "tiny": 4 * _GIB // 10,
-    "base": 5 * _GIB // 10,
-    "small": 12 * _GIB // 10,
-    "medium": 3 * _GIB,
-    "large": 6 * _GIB,
-}
-# distil-* have the encoder of the model in their name, turbo that of large: they need no less.
-_CPU_NEED_OTHERWISE = "large"
-# Size of other types relative to int8.
-_WIDER = {"int8": 1, "int8_float32": 1, "int16": 2, "float32": 4}
 
 
 @dataclass(frozen=True)
@@ -109,14 +93,6 @@ def model_of(settings: Settings, place: SlotSpec) -> str:
     return place.model or settings.transcription.model
 
 
-def cpu_need_bytes(model: str, compute_type: str) -> int:
-    """Estimate the memory that one CPU worker needs; an unknown model counts as large."""
-    name = model.rstrip("/").rsplit("/", 1)[-1].lower()
-    sizes = [size for size in _CPU_NEED_BYTES if size in name]
-    size = sizes[0] if sizes and "turbo" not in name else _CPU_NEED_OTHERWISE
-    return _CPU_NEED_BYTES[size] * _WIDER.get(compute_type, 1)
-
-
 def _on_gpus(settings: Settings, devices: Devices) -> SlotPlan:
     chosen = gpu_selection.chosen(settings.devices, devices.devices)
     if not chosen:
@@ -137,7 +113,7 @@ def _on_gpu(settings: Settings, gpu: Device, number: int) -> SlotSpec:
     compute_type = gpu_selection.override(own.compute_type, gpu)
     used_model = model or settings.transcription.model
     used_type = compute_type or compute_type_for(settings, kind)
-    need_bytes = gpu_selection.need_bytes(used_model, used_type) if kind == "cuda" else 0
+    need_bytes = model_memory.need_bytes(used_model, kind, used_type) if kind == "cuda" else 0
     return SlotSpec(
         name=gpu_selection.slot_name(gpu, number),
         kind=kind,
@@ -163,7 +139,7 @@ def _on_cpu(settings: Settings, host: Host) -> SlotPlan:
             "Set WHISPER_COMPUTE_TYPE=auto, int8 or float32 ([transcription] compute_type)",
         )
     model, threads = settings.transcription.model, settings.devices.cpu_threads
-    need_bytes = cpu_need_bytes(model, compute_type)
+    need_bytes = model_memory.need_bytes(model, "cpu", compute_type)
     fitting = host.free_memory_bytes // need_bytes
     count = settings.devices.cpu_slots or max(1, min(host.cores // threads, fitting))
     batch_size = batch_sizes.on_cpu(settings, model, host.free_memory_bytes // count, need_bytes)
@@ -172,15 +148,11 @@ def _on_cpu(settings: Settings, host: Host) -> SlotPlan:
         return SlotPlan(places)
     return SlotPlan(
         places,
-        f"{_slots(count)} of model {model} need about {_gib(count * need_bytes)} GiB of memory, "
-        f"{_gib(host.free_memory_bytes)} GiB are free",
+        f"{_slots(count)} of model {model} need about {gib_text(count * need_bytes)} GiB of memory, "
+        f"{gib_text(host.free_memory_bytes)} GiB are free",
         "Use a smaller model (WHISPER_MODEL) or fewer slots ([devices] cpu_slots), or add memory",
     )
 
 
 def _slots(count: int) -> str:
     return "1 CPU slot" if count == 1 else f"{count} CPU slots"
-
-
-def _gib(size_bytes: int) -> str:
-    return f"{size_bytes / _GIB:.1f}"

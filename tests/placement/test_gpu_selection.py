@@ -8,7 +8,7 @@ from typing import Any, Optional
 import pytest
 
 from supervisor.contract.wire.messages import Device, Devices
-from supervisor.placement.gpu_selection import free_name, need_bytes
+from supervisor.placement.gpu_selection import free_name
 from supervisor.placement.slot_plan import Host, SlotPlan, plan
 from supervisor.settings.schema import DevicesSettings, Settings, TranscriptionSettings
 
@@ -93,19 +93,6 @@ def test_the_cpu_stands_in_where_settings_say_so_and_keeps_the_devices_slots() -
 
 def test_a_place_knows_the_cpus_near_its_device() -> None:
     assert planned().places[0].cpus == (0, 1)
-
-
-@pytest.mark.parametrize(
-    ("model", "compute_type", "gib"),
-    [
-        ("tiny.en", "float16", 1), ("base", "float16", 1), ("small", "float16", 2),
-        ("medium.en", "float16", 5),
-        ("large-v3", "float16", 10), ("large-v3-turbo", "float16", 6), ("turbo", "float16", 6),
-        ("large-v3", "float32", 20), ("large-v3", "int8_float16", 6), ("/models/our-own", "float16", 0),
-    ],
-)  # fmt: skip
-def test_what_models_need(model: str, compute_type: str, gib: float) -> None:
-    assert need_bytes(model, compute_type) == gib * GIB
 
 
 def test_a_model_that_does_not_fit_is_refused_with_what_would() -> None:

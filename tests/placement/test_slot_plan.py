@@ -12,7 +12,6 @@ from supervisor.placement.slot_plan import (
     SlotPlan,
     SlotSpec,
     compute_type_for,
-    cpu_need_bytes,
     plan,
 )
 from supervisor.settings.schema import DevicesSettings, Settings, TranscriptionSettings
@@ -140,25 +139,3 @@ def test_half_precision_has_no_place_where_only_the_cpu_is_left() -> None:
 )
 def test_auto_computes_in_what_suits_the_device(asked: str, kind: str, used: str) -> None:
     assert compute_type_for(settings(compute_type=asked), kind) == used
-
-
-@pytest.mark.parametrize(
-    ("model", "compute_type", "gib"),
-    [
-        ("tiny.en", "int8", 0.4),
-        ("base", "int8", 0.5),
-        ("small", "int8_float32", 1.2),
-        ("medium.en", "int8", 3),
-        ("large-v3", "int8", 6),
-        ("distil-small.en", "int8", 1.2),
-        ("large-v3-turbo", "int8", 6),
-        ("turbo", "int8", 6),
-        ("Systran/faster-whisper-tiny", "int8", 0.4),
-        ("/models/small/our-own", "int8", 6),  # the folder's own name counts, and says nothing
-        ("/models/whisper-base/", "int8", 0.5),
-        ("base", "float32", 2),
-        ("base", "int16", 1),
-    ],
-)
-def test_a_models_need_is_known_by_its_name(model: str, compute_type: str, gib: float) -> None:
-    assert cpu_need_bytes(model, compute_type) == pytest.approx(gib * GIB, abs=1)

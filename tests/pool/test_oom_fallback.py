@@ -103,7 +103,7 @@ def test_model_that_does_not_fit_is_loaded_as_the_next_smaller_type_and_held_whe
     host.kill("w0", Exit.OUT_OF_MEMORY)
     assert host.state("w0") == "held"
     assert (
-        "large-v3 as int8_float16, the smallest there is. medium would need about 3.0"
+        "large-v3 as int8_float16, the smallest there is. turbo would need about 3.6"
         in host.slot("w0").reason
     )
 

@@ -31,6 +31,7 @@ from supervisor.contract.exits import Exit
 from supervisor.contract.finding import STATES, Finding
 from supervisor.placement import slot_plan
 from supervisor.placement.host import read_host
+from supervisor.placement.model_memory import need_bytes
 from supervisor.processes import env_allowlist
 from supervisor.settings import state_folder
 from supervisor.settings.load import Loaded
@@ -108,7 +109,7 @@ def _need_bytes(loaded: Loaded, running: service.RunningService) -> int:
     own = loaded.settings
     if running.status is not None or own.devices.device == "cuda":
         return 0
-    return slot_plan.cpu_need_bytes(own.transcription.model, slot_plan.compute_type_for(own, "cpu"))
+    return need_bytes(own.transcription.model, "cpu", slot_plan.compute_type_for(own, "cpu"))
 
 
 def _guarded(check: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:

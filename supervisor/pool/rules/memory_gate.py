@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
-from supervisor.placement.gpu_selection import gib_text
+from supervisor.placement.model_memory import gib_text
 
 if TYPE_CHECKING:
     from supervisor.contract.wire.messages import Device, Devices

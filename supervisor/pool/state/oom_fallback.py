@@ -11,9 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Optional
 
-from supervisor.placement import gpu_selection, slot_plan
+from supervisor.placement.model_memory import SIZES, gib_text, need_bytes
 
-_GIB = 1024**3
 # By device kind: float16 is for GPUs, and int8 is the smallest type on both.
 _SMALLER = {
     ("cuda", "float32"): "float16",
@@ -53,13 +52,13 @@ class Load:
 
 def does_not_fit(load: Load) -> str:
     """Report that a model cannot be loaded even with the smallest compute type, and what would fit."""
-    known = [(size, need_bytes(size, load)) for size in ("tiny", "base", "small", "medium", "large")]
-    own_bytes = need_bytes(load.model, load)
+    known = [(size, need_bytes(size, load.kind, load.compute_type)) for size in SIZES]
+    own_bytes = need_bytes(load.model, load.kind, load.compute_type)
     smaller = [(size, need) for size, need in known if need < own_bytes]
     if smaller:
         size, need = smaller[-1]
         what = (
-            f"{size} would need about {need / _GIB:.1f} instead of {own_bytes / _GIB:.1f} GiB (WHISPER_MODEL)"
+            f"{size} would need about {gib_text(need)} instead of {gib_text(own_bytes)} GiB (WHISPER_MODEL)"
         )
     else:
         what = "There is no smaller model"
@@ -68,12 +67,6 @@ def does_not_fit(load: Load) -> str:
         f"not enough memory to load model {load.model} as {load.compute_type}, the smallest there is. "
         f"{what}; {fewer} or more memory helps too"
     )
-
-
-def need_bytes(model: str, load: Load) -> int:
-    if load.kind == "cuda":
-        return gpu_selection.need_bytes(model, load.compute_type)
-    return slot_plan.cpu_need_bytes(model, load.compute_type)
 
 
 class OomFallback:
