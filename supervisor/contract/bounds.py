@@ -14,17 +14,17 @@ _SHOWN_CHARS = 40
 
 
 def bounded(default: Number, low: float, high: float) -> Number:
-    """Declare a field with a number from `low` to `high`, both included."""
+    """Declare a numeric field with values from `low` to `high`, inclusive."""
     return dataclasses.field(default=default, metadata={"bounds": (low, high)})
 
 
 def one_of(*choices: str, default: str = "") -> str:
-    """Declare a field with one of a few texts; without `default`, the first of them is the default."""
+    """Declare a field with one of a few strings; without `default`, the first is the default."""
     return dataclasses.field(default=default or choices[0], metadata={"choices": choices})
 
 
 def broken_fields(value: Any) -> Iterator[tuple[str, str, str]]:
-    """Give each field that breaks its declaration: name, what is wrong, fix."""
+    """Yield each field that violates its declaration: its name, what is wrong, and the fix."""
     for one in dataclasses.fields(value):
         found = getattr(value, one.name)
         low, high = one.metadata.get("bounds", (None, None))

@@ -45,7 +45,7 @@ def write_split_points(content: SplitPointsFile) -> bytes:
 
 
 def read_split_points(data: bytes) -> Optional[SplitPointsFile]:
-    """Parse the contents of `cuts.json`; None where they are invalid or too long."""
+    """Parse the contents of `cuts.json`; None if they are invalid or too long."""
     try:
         plain = json.loads(data) if len(data) <= SPLIT_POINTS_BYTES_MOST else None
     except (ValueError, RecursionError):

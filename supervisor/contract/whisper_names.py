@@ -73,7 +73,7 @@ _DETECTED = ("auto", "detect", "none", "null", "any", "unknown")  # as other too
 
 
 def language_mistake(language: str) -> Optional[str]:
-    """Say what is wrong with a language, and which one may be meant; None for one of Whisper's codes."""
+    """Return what is wrong with a language, with a suggestion; None for one of Whisper's codes."""
     if language in LANGUAGES:
         return None
     asked = language.strip().lower()

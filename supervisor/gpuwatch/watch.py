@@ -35,7 +35,7 @@ LOOK_EVERY_S = 5.0
 LOOK_MOST_OFTEN_S = 0.1
 # A driver that loads late is available within seconds, but each failing nvmlInit forks a helper four times.
 LOOK_AFTER_FAILURE_FIRST_S, LOOK_AFTER_FAILURE_MOST_S = 2.0, 30.0
-TELL_EVERY_S = 30.0
+REPORT_EVERY_S = 30.0
 # The first call initializes GPUs that no process holds open, which takes seconds for each. A guess.
 FIRST_HANGS_AFTER_S = 30.0
 HANGS_AFTER_S = 10.0
@@ -59,10 +59,10 @@ class Watch:
         self._overrides = overrides
         self._lock = threading.Lock()
         self._last: Optional[Devices] = None
-        self._told_at_s = 0.0
-        self._asked_at_s: Optional[float] = None  # None: no call is in progress
+        self._reported_at_s = 0.0
+        self._poll_began_at_s: Optional[float] = None  # None: no call is in progress
         self._answered = False
-        self._sooner = threading.Event()
+        self._poll_now = threading.Event()
         self._order: Optional[Look] = None
         self._bursts = XidBursts()
         self._nvidia_pci = pci.has_nvidia_gpu()
@@ -72,28 +72,30 @@ class Watch:
         failures = 0
         while True:
             failures = failures + 1 if self.look_once() else 0
-            self._sooner.wait(self._pause_s(failures))
-            self._sooner.clear()
+            self._poll_now.wait(self._pause_s(failures))
+            self._poll_now.clear()
 
     def look_once(self) -> bool:
         """Poll once, report changes; return whether NVML failed."""
-        asked_at_s = self._asked_at_s = clock.now_s()
+        poll_began_at_s = self._poll_began_at_s = clock.now_s()
         report = self._source.look()
-        self._asked_at_s, self._answered = None, True
-        self._report(report, asked_at_s)
+        self._poll_began_at_s, self._answered = None, True
+        self._report(report, poll_began_at_s)
         return report.failed
 
     def look_often(self, order: Look) -> None:
         """Poll more often, as ordered by a Look."""
         self._order = order
-        self._sooner.set()
+        self._poll_now.set()
 
     def report_if_stuck(self) -> None:
         """Report once that the driver hangs if the current poll takes too long."""
-        asked_at_s = self._asked_at_s
+        poll_began_at_s = self._poll_began_at_s
         limit_s = HANGS_AFTER_S if self._answered else FIRST_HANGS_AFTER_S
-        if asked_at_s is not None and clock.now_s() - asked_at_s >= limit_s:
-            self._report(GpuReport((), nvml_errors.hangs(limit_s), failed=True), asked_at_s, regularly=False)
+        if poll_began_at_s is not None and clock.now_s() - poll_began_at_s >= limit_s:
+            self._report(
+                GpuReport((), nvml_errors.hangs(limit_s), failed=True), poll_began_at_s, regularly=False
+            )
 
     def report_xid(self, xid: Xid) -> None:
         """Report an XID at once; the fault follows when its burst is complete.
@@ -104,7 +106,7 @@ class Watch:
             if not self._bursts.add(xid):
                 return
             self._link.send(xid)
-        self._sooner.set()  # poll now: the verdict needs the recovery action after the fault
+        self._poll_now.set()  # the verdict needs the recovery action after the fault
 
     def report_faults(self) -> float:
         """Report the faults that are due; return the seconds until the next may be."""
@@ -129,17 +131,17 @@ class Watch:
             return max(LOOK_MOST_OFTEN_S, order.every_s)
         return pause_after_s(failures)
 
-    def _report(self, report: GpuReport, asked_at_s: float, regularly: bool = True) -> None:
+    def _report(self, report: GpuReport, poll_began_at_s: float, regularly: bool = True) -> None:
         with self._lock:
             if not report.gpus:
                 self._nvidia_pci = pci.has_nvidia_gpu()  # matters only if NVML reports no GPU
-            now = devices_of(report, os.environ, self._nvidia_pci, self._last, asked_at_s)
+            now = devices_of(report, os.environ, self._nvidia_pci, self._last, poll_began_at_s)
             is_first = self._last is None
-            often = self._order is not None and asked_at_s < self._order.until_at_s
-            due = regularly and (often or clock.now_s() - self._told_at_s >= TELL_EVERY_S)
+            often = self._order is not None and poll_began_at_s < self._order.until_at_s
+            due = regularly and (often or clock.now_s() - self._reported_at_s >= REPORT_EVERY_S)
             if not is_news(self._last, now) and not due:
                 return
-            self._last, self._told_at_s = now, clock.now_s()
+            self._last, self._reported_at_s = now, clock.now_s()
             self._link.send(now)
             if is_first:
                 self._link.send(Up(_summary(now)))

@@ -30,7 +30,7 @@ class Rule:
     """One row of the table. `most_count` faults of it within `within_s` hold the device; 0: never."""
 
     act: Act
-    says: str
+    description: str
     needs: str = ""  # what cures a held device: reset or reboot
     most_count: int = 0
     within_s: float = 0.0
@@ -116,14 +116,14 @@ def judge(
     by_hand = rule.act is Act.HOLD and str(worst) in overrides
     if wants_hold(recovery_action):
         needs = "reboot" if "reboot" in str(recovery_action) else "reset"
-        why = f"{named}: {rule.says}; driver recovery action: {recovery_action}"
+        why = f"{named}: {rule.description}; driver recovery action: {recovery_action}"
         return Fault(uuid, tuple(xids), at_s, Act.HOLD, why, cure(whole, needs))
     if recovery_action is not None and rule.act is Act.HOLD and not by_hand:
-        why = f"{named}: {rule.says}; the driver requires no action"
+        why = f"{named}: {rule.description}; the driver requires no action"
         return Fault(uuid, tuple(xids), at_s, Act.RESTART, why, cure(whole, rule.needs), 2, HOUR_S)
     return Fault(
-        uuid, tuple(xids), at_s, rule.act, f"{named}: {rule.says}", cure(whole, rule.needs), rule.most_count,
-        rule.within_s, by_hand,
+        uuid, tuple(xids), at_s, rule.act, f"{named}: {rule.description}", cure(whole, rule.needs),
+        rule.most_count, rule.within_s, by_hand,
     )  # fmt: skip
 
 

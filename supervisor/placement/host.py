@@ -53,10 +53,10 @@ def _available_bytes(meminfo: Path) -> int:
 
 
 def cgroup_folders(membership: Path = MEMBERSHIP, mount: Path = MOUNT) -> Iterator[Path]:
-    """Give each cgroup folder that limits us, from ours up to the root of each hierarchy.
+    """Yield each cgroup folder whose limits apply, from ours up to the root of each hierarchy.
 
-    In a container the path may be the host's, with our own group mounted as the root: then
-    the folder does not exist and the root is what is left.
+    In a container the path may be the host's, with our own group mounted as the root: then the folder does
+    not exist and only the root remains.
     """
     for line in _text(membership).splitlines():
         _, _, rest = line.partition(":")
