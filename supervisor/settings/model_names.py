@@ -44,12 +44,13 @@ def _wrong_model(model: str) -> Optional[tuple[str, str]]:
     if model in MODELS or (is_repository(model) and not is_folder(model)):
         return None
     try:
-        if model and Path(model).expanduser().is_dir():
-            return None
+        is_there = bool(model) and Path(model).expanduser().is_dir()
     except PermissionError:
         return f"this user can't read {model}", "Give the service's user read access to the folder"
     except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, or a user who does not exist
-        pass
+        is_there = False
+    if is_there:
+        return None
     if is_folder(model):
         return f"there is no folder {model}", "Correct the path, or write a model name such as base"
     return f"there is no model {model[:60]!r}", model_hint(model)

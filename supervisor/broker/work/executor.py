@@ -6,6 +6,7 @@ the inbox, and the main thread processes them one at a time. So no state needs a
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import logging
@@ -53,12 +54,8 @@ class Executor:
     def turn(self) -> None:
         """Wait for the next event or timer and process it."""
         wait_s = self._timers[0][0] - clock.now_s() if self._timers else 60.0
-        try:
-            event = self._inbox.get(timeout=max(0.0, min(wait_s, 60.0)))
-        except queue.Empty:
-            pass
-        else:
-            _run_event(event)
+        with contextlib.suppress(queue.Empty):  # from `get` alone: `_run_event` raises nothing
+            _run_event(self._inbox.get(timeout=max(0.0, min(wait_s, 60.0))))
         while self._timers and self._timers[0][0] <= clock.now_s():
             _run_event(heapq.heappop(self._timers)[2])
 
