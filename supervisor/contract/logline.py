@@ -18,7 +18,7 @@ import sys
 import threading
 from typing import IO, Any, Optional
 
-from supervisor.contract import clock
+from supervisor.contract import timestamps
 from supervisor.contract.printable import printable
 
 MAX_LINE_CHARS = 8_192
@@ -48,7 +48,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
-            "time": clock.iso_utc(record.created),
+            "time": timestamps.iso_utc(record.created),
             "level": record.levelname.lower(),
             "message": record.getMessage(),
             "process": self._process,

@@ -53,3 +53,7 @@ def test_http_dates_are_read_or_refused(text: str, unix_s: Optional[float]) -> N
 
 def test_what_is_written_is_read_back() -> None:
     assert unix_s_of_iso(iso_utc(NOON)) == NOON
+
+
+def test_moments_for_people_look_like_rems() -> None:
+    assert iso_utc(1_795_353_701.9) == "2026-11-22T13:21:41Z"

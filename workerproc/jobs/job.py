@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
-from supervisor.contract import clock, job_folder, job_options
+from supervisor.contract import clock, job_folder, job_options, timestamps
 from supervisor.contract.job_options import Options
 from supervisor.contract.wire.messages import Help, Job, JobCard, Parts, Staged
 from workerproc.audio import decode
@@ -232,7 +232,7 @@ def _origin(
         user_id=card.user_id,
         device_id=card.device_id,
         model=context.settings.model,
-        transcribed_at=clock.iso_utc(clock.wall_unix_s()),
+        transcribed_at=timestamps.iso_utc(clock.wall_unix_s()),
         attempt=card.attempt,
         engine=context.engine,
         options=_plain(options, context.settings.profile),

@@ -17,7 +17,7 @@ from supervisor.broker.ports.job_request import JobRequest
 from supervisor.broker.rules import record_rules
 from supervisor.broker.rules.envelope import parse
 from supervisor.broker.verbs.submit import message_of
-from supervisor.contract import clock
+from supervisor.contract import clock, timestamps
 from supervisor.contract.exits import Exit
 from supervisor.settings.schema import Settings
 
@@ -51,7 +51,7 @@ def show_jobs(only_failed: bool, settings: Settings, backend: Backend, emit: Emi
             reason=failed.reason,
             failure=failed.failure,
             attempt=failed.attempt,
-            failed_at=clock.iso_utc(failed.failed_unix_s),
+            failed_at=timestamps.iso_utc(failed.failed_unix_s),
         )
     if backend.kind == "aws" and not only_failed:
         return _count_elsewhere(backend, emit)

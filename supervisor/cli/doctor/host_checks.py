@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from supervisor.cli.client.name_clash import explain
 from supervisor.cli.text.text_format import bytes_text
-from supervisor.contract import clock
+from supervisor.contract import clock, timestamps
 from supervisor.contract.finding import Finding
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def of_state_dir(in_force: Settings, is_in_use: bool = False) -> Finding:
 def of_clocks() -> Finding:
     """Check this host's clocks."""
     if clock.wall_unix_s() < _SANE_UNIX_S:
-        now = clock.iso_utc(clock.wall_unix_s())
+        now = timestamps.iso_utc(clock.wall_unix_s())
         return Finding(
             "clock", "fail", f"the system clock says {now}", "Set the clock; otherwise AWS rejects requests"
         )
