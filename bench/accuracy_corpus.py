@@ -22,6 +22,7 @@ from engine_corpus import RATE_HZ
 JOINED_S = (3.0, 6.0, 10.0, 14.0, 22.0, 40.0)  # one for each class of lengths
 GAP_S = 0.8  # longer than the pause at which voice detection cuts
 FEWEST_WORDS = 4  # of a piece: single words say little about a language
+SILENT, NOT_DETECTED = "nothing said", "nothing said, no voice detection"
 SPOKEN = ("de", "es", "fr", "it")
 HARD = ("cs", "nl")
 _SHORT = ("1_5s", "3s", "5s")  # the board's clips that are pieces for joined ones
@@ -89,13 +90,14 @@ class Builder:
             )
 
     def silent(self) -> None:
-        """Add sounds in which nothing is said; with voice detection, and one of each kind without."""
-        for name, pcm in sounds.without_speech():
+        """Add sounds in which nothing is said, and a few of them without voice detection."""
+        for kind, length_s, pcm in sounds.without_speech():
+            name = f"{kind} {length_s:.0f} s"
             path = engine_corpus.written(self.folder / f"{name}.wav", [pcm])
-            length_s = len(pcm) / RATE_HZ
-            for with_vad in (True, False) if length_s < sounds.LONG_S else (True,):
-                label = f"{name}{'' if with_vad else ', without voice detection'}"
-                self.found.append(Recording(label, path, length_s, "nothing said", "en", with_vad=with_vad))
+            self.found.append(Recording(name, path, length_s, SILENT, "en"))
+            if kind in sounds.TELLING and length_s == sounds.MIDDLE_S:
+                one = Recording(f"{name}, not detected", path, length_s, NOT_DETECTED, "en", with_vad=False)
+                self.found.append(one)
 
 
 def recordings(folder: Path, sources: Sources, audio: Optional[Path]) -> list[Recording]:

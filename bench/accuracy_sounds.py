@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from engine_corpus import RATE_HZ
 
-LONG_S = 20.0
-_LENGTHS_S = (2.0, 9.0, LONG_S)
+MIDDLE_S = 9.0
+_LENGTHS_S = (2.0, MIDDLE_S, 20.0)
+# Heard without voice detection too. Few: each temperature is tried on them, as long as on minutes of speech.
+TELLING = ("silence", "noise", "hum", "melody")
 _FRAME = RATE_HZ // 100
 _QUIET_DB = -40.0
 
@@ -26,12 +28,12 @@ def trimmed(pcm: Any) -> Any:
     return pcm[loud[0] * _FRAME : (loud[-1] + 1) * _FRAME]
 
 
-def without_speech() -> Iterator[tuple[str, Any]]:
-    """Give each kind of sound in each length, with its name."""
+def without_speech() -> Iterator[tuple[str, float, Any]]:
+    """Give each kind of sound in each length: kind, seconds, samples."""
     for name, make in _KINDS.items():
         for length_s in _LENGTHS_S:
             pcm = make(np.arange(round(length_s * RATE_HZ)) / RATE_HZ, np.random.default_rng(1))
-            yield f"{name} {length_s:.0f} s", np.clip(pcm, -1, 1).astype(np.float32)
+            yield name, length_s, np.clip(pcm, -1, 1).astype(np.float32)
 
 
 def _rumble(at_s: Any, chance: Any) -> Any:

@@ -130,7 +130,9 @@ class Sources:
                 package.unlink()
                 part.rename(unpacked)
                 return unpacked
-        self.reasons.append(f"Debian's {name}: {_why(is_offline, 'apt-get could not download it')}")
+        self.reasons.append(
+            f"Debian's {name}: {_why(is_offline, 'apt-get could not download it; apt-get update may help')}"
+        )
         return None
 
 
