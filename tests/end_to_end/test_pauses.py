@@ -18,7 +18,8 @@ from tests.end_to_end.service_with_test_workers import HELD, go
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 SILENCE_S = 5  # the shortest that settings allow
-PAUSE_S = SILENCE_S + 4.0
+PAUSE_S = SILENCE_S + 1.0
+LEASE_S = 10  # the same
 
 
 def pause(pids: Iterable[int], for_s: float) -> None:
@@ -44,15 +45,14 @@ def in_mid_recording(folder: Path, config: str, slots: int = 1) -> Iterator[tupl
         yield service, sender, job
 
 
-@pytest.mark.parametrize("who", ["the supervisor", "all"])
-def test_three_pauses_restart_no_worker_and_charge_no_recording(tmp_path: Path, who: str) -> None:
+def test_three_pauses_alone_or_with_all_restart_no_worker_and_charge_no_recording(tmp_path: Path) -> None:
     """Each used to kill every worker ("silent"); after the third the recording was FAILED for good."""
     settings = f"[supervisor]\nsilence_s = {SILENCE_S}"
     with in_mid_recording(tmp_path, settings, slots=2) as (service, sender, job):
-        before = service.pids()
+        before, alone = service.pids(), [service.process.pid]
 
-        for _ in range(3):
-            pause(service.pids_from_the_top() if who == "all" else [service.process.pid], PAUSE_S)
+        for pids in (alone, service.pids_from_the_top(), alone):
+            pause(pids, PAUSE_S)
             assert service.pids() == before
 
         go(service)
@@ -67,10 +67,10 @@ def test_three_pauses_restart_no_worker_and_charge_no_recording(tmp_path: Path, 
 
 def test_pause_beyond_the_lease_ends_in_one_transcript(tmp_path: Path) -> None:
     """The lease ran out meanwhile: it is let go untouched; the message comes back and ends the job once."""
-    with in_mid_recording(tmp_path, "[queue]\nlease_s = 10") as (service, sender, job):
+    with in_mid_recording(tmp_path, f"[queue]\nlease_s = {LEASE_S}") as (service, sender, job):
         before = service.pids()
 
-        pause(service.pids_from_the_top(), 15.0)
+        pause(service.pids_from_the_top(), LEASE_S + 1.0)
         go(service)
 
         wait_for(lambda: finished(sender, job), "the recording")
