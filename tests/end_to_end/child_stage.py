@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 LIMIT_S = 60.0
 
 HEAD = """
-import os, socket, sys, time
+import os, signal, socket, sys, time
 from supervisor.contract import child_bootstrap
 from supervisor.contract.wire import framing, messages as m
 link = child_bootstrap.link()
@@ -36,7 +36,7 @@ def lines():
         yield from splitter.feed(data)
 def rest():
     while True:
-        time.sleep(60)
+        signal.pause()
 def fork_stray():
     reads, writes = os.pipe()
     pid = os.fork()

@@ -93,16 +93,11 @@ def test_model_that_is_no_model_is_said_once_and_not_tried_in_a_loop(tmp_path: P
 
 def test_worker_that_holds_the_interpreters_lock_is_found_dumped_and_replaced(tmp_path: Path) -> None:
     """PyDLL calls keep the GIL: no thread of the worker can move, no Python handler can run."""
+    os.mkfifo(tmp_path / "go")  # its reader waits until the test opens it too: the first worker alone
     code = f"""
-        import threading, time
+        import threading
         def seize():
-            marker = {str(tmp_path / "seized")!r}
-            while not os.path.exists({str(tmp_path / "go")!r}):
-                time.sleep(0.05)
-            try:
-                os.mkdir(marker)
-            except FileExistsError:
-                return
+            open({str(tmp_path / "go")!r}).close()
             import ctypes
             ctypes.PyDLL(None).sleep(600)
         threading.Thread(target=seize, daemon=True).start()
@@ -116,7 +111,7 @@ def test_worker_that_holds_the_interpreters_lock_is_found_dumped_and_replaced(tm
         job = sender.send(SAMPLES / "lighthouse.ogg")
         wait_for(service.busy_slot, "a worker at work")
 
-        (tmp_path / "go").touch()
+        os.close(os.open(tmp_path / "go", os.O_WRONLY | os.O_NONBLOCK))
 
         wait_for(lambda: finished(sender, job), "the job in the next worker")
         record = crashes(service)[0]
@@ -146,7 +141,7 @@ def test_worker_that_ignores_every_word_is_killed_before_the_deadline(tmp_path: 
 
 
 def test_stop_interrupts_start_up(tmp_path: Path) -> None:
-    environ = misbehaving(tmp_path / "site", "import time\ntime.sleep(600)")
+    environ = misbehaving(tmp_path / "site", "import signal\nsignal.pause()")
     with running(tmp_path / "s", **environ) as service:
         wait_for(lambda: [one for one in service.slots() if one["state"] == "starting"], "a starting worker")
 
@@ -174,7 +169,7 @@ def leaves_an_orphan(tmp_path: Path, environment: str) -> str:
             import fcntl, subprocess, sys
             fds = [int(n) for n in os.listdir("/proc/self/fd")]
             held = [n for n in fds if ".lock" in os.path.realpath(f"/proc/self/fd/{{n}}")]
-            words = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(600)"]
+            words = [sys.executable, "-I", "-S", "-c", "import signal; signal.pause()"]
             child = subprocess.Popen(words, start_new_session=True, pass_fds=held, env={environment})
             open(marker, "w").write(str(child.pid))
     """
