@@ -82,7 +82,7 @@ class _Model:
     def __init__(self, path: str, folder: Path) -> None:
         import faster_whisper
 
-        from workerproc.engine.recogniser import Recogniser
+        from workerproc.engine.whisper.recogniser import Recogniser
 
         self._recogniser = Recogniser(path, "cpu", "int8", 1, lambda: None)
         self._recogniser.warm_up()

@@ -47,8 +47,8 @@ from supervisor.contract.job_options import of_profile
 from workerproc.audio import decode
 from workerproc.engine import batch_tuning
 from workerproc.engine.batch import Batch
-from workerproc.engine.native import tokens_in
-from workerproc.engine.recogniser import Recogniser
+from workerproc.engine.whisper.native import tokens_in
+from workerproc.engine.whisper.recogniser import Recogniser
 from workerproc.audio.pcm_file import PcmFile
 model, folder, paths = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
 device = os.environ.get("WHISPER_DEVICE", "cpu")
@@ -157,7 +157,7 @@ from pathlib import Path
 from supervisor.contract.job_options import of_profile
 from workerproc.audio import decode
 from workerproc.engine.batch import Batch
-from workerproc.engine.recogniser import Recogniser
+from workerproc.engine.whisper.recogniser import Recogniser
 from workerproc.audio.pcm_file import PcmFile
 recogniser = Recogniser(sys.argv[1], "cpu", "int8", 1, lambda: None)
 print("up", flush=True)

@@ -21,9 +21,9 @@ from supervisor.contract.whisper_names import language_mistake
 WINDOWS = ("auto", "fit", "full")
 MAX_JSON_BYTES = 16_384
 MAX_PROMPT_CHARS = 2_000
-# Whisper's limits are in tokens, which only a model's tokenizer can count (`engine/prompts.py`). English
-# prose has one token per 4.5 bytes, names and other scripts have more tokens: a text that exceeds these
-# limits exceeds the model's, too.
+# Whisper's limits are in tokens, which only a model's tokenizer can count (`engine/whisper/prompts.py`).
+# English prose has one token per 4.5 bytes, names and other scripts have more tokens: a text that exceeds
+# these limits exceeds the model's, too.
 MAX_HOTWORDS_BYTES = 1_000  # 223 tokens: the most that the engine puts before each window
 MAX_PROMPTS_BYTES = 1_200  # of both together: they share the context with the window's text
 MAX_TEMPERATURES = 10

@@ -15,7 +15,7 @@ def taken_bytes() -> int:
 
 
 def tighten() -> None:
-    from workerproc.engine import recogniser
+    from workerproc.engine.whisper import recogniser
 
     class Tight(recogniser.Recogniser):
         def __init__(self, *args: Any) -> None:

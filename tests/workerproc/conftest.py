@@ -8,7 +8,7 @@ import pytest
 from faster_whisper import WhisperModel
 
 from tests.workerproc.process import Worker, model_path, worker_in
-from workerproc.engine.recogniser import Recogniser
+from workerproc.engine.whisper.recogniser import Recogniser
 
 
 @pytest.fixture(scope="module")

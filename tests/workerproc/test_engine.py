@@ -14,7 +14,7 @@ from supervisor.contract.job_options import Options, VadParameters, of_profile
 from tests.workerproc import recordings
 from workerproc.checkpoints.checkpoint import ResumePoint
 from workerproc.engine.batch import Batch
-from workerproc.engine.recogniser import Recogniser, Run
+from workerproc.engine.whisper.recogniser import Recogniser, Run
 
 REM, FAST = of_profile("rem"), of_profile("fast")
 KINDS = {

@@ -16,7 +16,6 @@ from supervisor.contract.wire.messages import Failed, Failure, Job, Progress
 from tests.workerproc import recordings
 from tests.workerproc.process import card, settings_in
 from workerproc.engine.batch import Batch
-from workerproc.engine.prompts import Prompts
 from workerproc.jobs.context import WorkerContext
 from workerproc.jobs.worker import Worker
 from workerproc.process import errors
@@ -71,8 +70,8 @@ class BrokenEngine:
     def unfit(self, options: Any) -> None:
         return None
 
-    def prompts(self, options: Any) -> Prompts:
-        return Prompts(0, 0, 448, is_conditioned=False)
+    def warnings(self, options: Any) -> tuple[str, ...]:
+        return ()
 
     def prepare(self, pcm_file: Any, options: Any, lane: Any, reach: Any) -> Any:
         raise self.error

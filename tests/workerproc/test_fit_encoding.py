@@ -18,8 +18,8 @@ from tests.workerproc.process import model_path
 from tests.workerproc.test_engine import heard
 from tests.workerproc.test_lockstep import alone, sounds, together
 from workerproc.engine.batch import Batch
-from workerproc.engine.fit_encoding import Fit, FitEncoding
-from workerproc.engine.recogniser import Recogniser
+from workerproc.engine.whisper.fit_encoding import Fit, FitEncoding
+from workerproc.engine.whisper.recogniser import Recogniser
 
 FIT = replace(of_profile("fast"), window="fit")
 FULL = replace(FIT, window="full")

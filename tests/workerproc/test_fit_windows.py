@@ -7,8 +7,8 @@ from typing import Optional
 
 import pytest
 
-from workerproc.engine import fit_windows
-from workerproc.engine.fit_windows import Attempt
+from workerproc.engine.whisper import fit_windows
+from workerproc.engine.whisper.fit_windows import Attempt
 
 SOUND = Attempt(
     audio_s=6.0,

@@ -18,7 +18,7 @@ from supervisor.contract.job_options import Options, of_profile
 from tests.workerproc import recordings
 from tests.workerproc.process import model_path
 from workerproc.engine.batch import Batch
-from workerproc.engine.recogniser import Recogniser
+from workerproc.engine.whisper.recogniser import Recogniser
 from workerproc.process.errors import JobStopped
 
 CLIPS = [clip.path for clip in (*recordings.samples(), *recordings.human_clips())]

@@ -17,9 +17,9 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from tests.workerproc import recordings
 from tests.workerproc.recordings import RATE_HZ, Pcm, noise, tone
 from workerproc.audio.pcm_file import Samples
-from workerproc.engine import features
-from workerproc.engine.features import LogMel
 from workerproc.engine.vad import Speech, voice_probabilities
+from workerproc.engine.whisper import features
+from workerproc.engine.whisper.features import LogMel
 
 Features = npt.NDArray[np.float32]
 

@@ -15,9 +15,9 @@ import pytest
 from supervisor.contract.job_options import Options, of_profile
 from tests.workerproc import recordings
 from tests.workerproc.test_engine import heard, plain
-from workerproc.engine import features, prompts
-from workerproc.engine.prompts import ROOM_LEAST, Prompts
-from workerproc.engine.recogniser import Recogniser
+from workerproc.engine.whisper import features, prompts
+from workerproc.engine.whisper.prompts import ROOM_LEAST, Prompts
+from workerproc.engine.whisper.recogniser import Recogniser
 
 REM, FAST = of_profile("rem"), of_profile("fast")
 NAMES = "Kubernetes, Zürich, Grüezi, Kowalczyk, Nguyễn, "

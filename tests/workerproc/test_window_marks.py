@@ -9,7 +9,7 @@ import pytest
 
 from supervisor.contract.job_options import Options
 from workerproc.checkpoints.checkpoint import ResumePoint
-from workerproc.engine.window_marks import Marking
+from workerproc.engine.whisper.window_marks import Marking
 from workerproc.jobs import job
 
 

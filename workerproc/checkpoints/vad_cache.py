@@ -26,7 +26,7 @@ _BYTES_MOST = 16 << 20  # 24 hours of short words take a tenth of it
 
 @dataclass(frozen=True)
 class VadCache:
-    """Speech and pauses, in order; the language; the lowest feature value (see `engine/features.py`)."""
+    """Speech and pauses, in order; the language; the lowest feature value (`engine/whisper/features.py`)."""
 
     stretches: list[Stretch]
     pauses: list[Stretch]

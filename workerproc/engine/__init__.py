@@ -1,1 +1,1 @@
-"""The engine: faster-whisper and CTranslate2, with one model for many jobs."""
+"""Engines behind one port, with one model for many jobs, and the batching of their calls."""

@@ -28,8 +28,8 @@ _LATE_S = 0.2
 _NEW_WEIGHT = 0.2  # weight of the latest call in the moving average of time per row
 
 
-class Engine(Protocol):
-    """Computes one call for several jobs."""
+class CallMaker(Protocol):
+    """Makes one call of the engine for several jobs."""
 
     def make(self, kind: str, requests: Sequence[Any]) -> list[Any]:
         """Return an answer for each request, in order. Raises what the engine raises."""
@@ -87,7 +87,7 @@ class Batch:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: CallMaker,
         rows: int,
         encode_most: int = rounds.ENCODE_MOST,
         raise_if_stopped: Callable[[], None] = lambda: None,

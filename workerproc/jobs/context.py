@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 from supervisor.contract.child_bootstrap import WorkerSettings
 from workerproc.engine.batch import Batch
-from workerproc.engine.recogniser import Recogniser
+from workerproc.engine.port import Engine
 from workerproc.process.progress import ProgressBoard
 
 
@@ -42,7 +42,7 @@ class WorkerContext:
     """A loaded engine and its surroundings, shared by all lanes."""
 
     settings: WorkerSettings
-    recogniser: Recogniser
+    recogniser: Engine
     batch: Batch
     engine: Mapping[str, str]  # versions, device and compute type: they determine the text
     progress: ProgressBoard

@@ -21,7 +21,7 @@ from workerproc.checkpoints.checkpoint import ResumePoint
 from workerproc.checkpoints.checkpoint_files import Checkpoints
 from workerproc.checkpoints.vad_cache import VadCache
 from workerproc.engine.batch import Lane
-from workerproc.engine.recogniser import Prepared
+from workerproc.engine.port import Prepared
 from workerproc.jobs.context import WindowCounts, WorkerContext
 from workerproc.jobs.split import Split
 from workerproc.process.errors import AudioRejected, JobPutDown
@@ -38,7 +38,7 @@ def transcribe_job(job: Job, context: WorkerContext) -> Staged:
     """
     card, began_at_s = job.card, clock.now_s()
     options = _options(card, context)
-    engine_warnings = [*context.recogniser.prompts(options).warnings(), *_temperature_warnings(options)]
+    engine_warnings = [*context.recogniser.warnings(options), *_temperature_warnings(options)]
     checkpoints = Checkpoints(card, context.settings, options, context.engine, context.send)
 
     with context.batch.lane() as lane, PcmFile(Path(card.folder)) as pcm_file:
@@ -163,7 +163,7 @@ def _split(
 ) -> Split:
     """Prepare the parts so that other workers can help, and resume those that were begun."""
     if prepared.stretches and not (checkpoints.folder / job_folder.VAD_CACHE).exists():
-        floor, warnings = prepared.features.floor, prepared.warnings
+        floor, warnings = prepared.floor, prepared.warnings
         cache = VadCache(prepared.stretches, prepared.pauses, prepared.language, floor, warnings)
         vad_cache.write(checkpoints.folder, checkpoints.present_work(), cache)
     work = split_file.of_parts(checkpoints.present_work(), split_points.begins(part_stretches))

@@ -26,7 +26,7 @@ from workerproc.checkpoints.checkpoint import ResumePoint, WorkIdentity
 from workerproc.checkpoints.checkpoint_files import Checkpoints
 from workerproc.checkpoints.split_parts import SplitParts, Taken
 from workerproc.checkpoints.split_points import Stretch
-from workerproc.engine.recogniser import Prepared
+from workerproc.engine.port import Prepared
 from workerproc.jobs.context import WindowCounts, WorkerContext
 from workerproc.process.errors import JobPutDown, JobStopped
 from workerproc.transcripts.transcript import Segment

@@ -34,7 +34,7 @@ from supervisor.contract.wire.messages import (
     ToWorker,
     Up,
 )
-from workerproc.engine import batch_tuning, fit_windows, rounds
+from workerproc.engine import batch_tuning, rounds
 from workerproc.engine.batch import Batch
 from workerproc.process import errors, recycling, startup, telemetry
 from workerproc.process.link import WorkerLink
@@ -42,7 +42,7 @@ from workerproc.process.progress import ProgressBoard, Ticket
 
 if TYPE_CHECKING:
     # Large libraries: imported in `_load`, when this process already reports and accepts messages.
-    from workerproc.engine.recogniser import Recogniser
+    from workerproc.engine.port import Engine
     from workerproc.jobs.context import WorkerContext
 
 log = logging.getLogger(__name__)
@@ -77,9 +77,7 @@ class Worker:
         threading.Thread(target=self._send_heartbeats, name="beat", daemon=True).start()
         recogniser = self._load()
         encode_most = rounds.ENCODE_MOST_ON_CPU if self._settings.device == "cpu" else rounds.ENCODE_MOST
-        from workerproc.engine.native import tokens_in
-
-        tokens = tokens_in if self._settings.chooses_rows else None
+        tokens = recogniser.tokens_in if self._settings.chooses_rows else None
         batch = Batch(
             recogniser.native, self._settings.batch_size, encode_most, self._progress.raise_if_stopped, tokens
         )
@@ -160,16 +158,16 @@ class Worker:
 
     # --- the main thread
 
-    def _load(self) -> Recogniser:
+    def _load(self) -> Engine:
         settings = self._settings
         began_at_s = clock.now_s()
         telemetry.switch_off()
         try:
-            from workerproc.engine import recogniser as engine
+            from workerproc.engine.whisper import recogniser as engine
         except ImportError as error:
             raise errors.ModelBroken(f"the engine can't be imported: {error}") from error
         self._progress.step()
-        recogniser = engine.Recogniser(
+        recogniser: Engine = engine.Recogniser(
             settings.model_path, settings.device, settings.compute_type, settings.threads, self._progress.step
         )
         unfit = recogniser.unfit(settings.options)
@@ -180,21 +178,20 @@ class Worker:
         recogniser.warm_up()
         ready_at_s = clock.now_s()
 
-        self._engine = engine.versions()
+        identity = recogniser.identity()
         facts = {
+            **identity,
             "model": settings.model,
             "device": settings.device,
             "compute_type": recogniser.compute_type,
             "load_s": f"{loaded_at_s - began_at_s:.3f}",
             "warmup_s": f"{ready_at_s - loaded_at_s:.3f}",
             "fit_windows": " ".join(recogniser.fit_languages(settings.options)),
-            **self._engine,
         }
         self._engine = {
-            **self._engine,
+            **identity,
             "device": settings.device,
             "compute_type": recogniser.compute_type,
-            "fit_windows": fit_windows.RULES,
         }
         self._progress.enter("idle")
         self._link.send(Up(f"{settings.model} on {settings.device} ({recogniser.compute_type})", facts))

@@ -21,7 +21,7 @@ from supervisor.contract.job_options import Options
 from workerproc.process import errors, models, telemetry
 
 if TYPE_CHECKING:
-    from workerproc.engine.recogniser import Recogniser
+    from workerproc.engine.whisper.recogniser import Recogniser
 
 _AV_TOO_NEW = 19
 
@@ -68,7 +68,7 @@ def judged(name: str, version: str) -> Finding:
 def _imports() -> Finding:
     telemetry.switch_off()
     try:
-        from workerproc.engine import recogniser  # noqa: F401  # the import is the check
+        from workerproc.engine.whisper import recogniser  # noqa: F401  # the import is the check
     except Exception as error:  # noqa: BLE001  # a doctor reports whatever it finds
         cure = "Install the pinned requirements anew: make clean, make venv"
         return Finding("engine", "fail", f"can't be imported: {errors.sentence(error)}", cure)
@@ -76,7 +76,7 @@ def _imports() -> Finding:
 
 
 def _model(model_path: str, options: Optional[str]) -> Iterator[Finding]:
-    from workerproc.engine.recogniser import Recogniser
+    from workerproc.engine.whisper.recogniser import Recogniser
 
     missing = models.missing_files(Path(model_path))
     if missing:

@@ -67,7 +67,7 @@ class Room:
     free places. `rows`: how many jobs it computes in one call; `rows_fit`: the most that fit, after a larger
     call ran out of memory (None: none did). `token_ms`: milliseconds per token by number of rows, if the
     worker chooses that number. `windows`: how many it has computed, `full`, `fit` or `redone_REASON`
-    (engine/fit_encoding.py).
+    (engine/whisper/fit_encoding.py).
     """
 
     free: int

@@ -1,4 +1,4 @@
-"""Runs faster-whisper; the only file that imports it.
+"""Runs faster-whisper; only this file and `detection.py` import it.
 
 A `Recogniser` is a loaded model on one device. Its text equals that of `WhisperModel.transcribe` with the
 same options, threads and interpreter. The steps of that function (voice detection, features, language,
@@ -13,11 +13,9 @@ from __future__ import annotations
 import collections
 import dataclasses
 import inspect
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from importlib import metadata
-from typing import Any, Callable, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 import ctranslate2
 import faster_whisper
@@ -26,28 +24,27 @@ import faster_whisper.transcribe
 import faster_whisper.vad
 import numpy as np
 
-from supervisor.contract.job_options import Options, VadParameters
+from supervisor.contract.job_options import Options
 from workerproc.audio.pcm_file import RATE_HZ, PcmFile
 from workerproc.checkpoints.checkpoint import ResumePoint
 from workerproc.checkpoints.split_points import Stretch
 from workerproc.checkpoints.vad_cache import VadCache
-from workerproc.engine import fit_encoding, fit_windows, prompts, speech_left_out
 from workerproc.engine.batch import Lane
-from workerproc.engine.features import BLOCK_S, LogMel
-from workerproc.engine.fit_encoding import Fit, FitEncoding
-from workerproc.engine.native import JobModel, Native
-from workerproc.engine.run import Run, converted
-from workerproc.engine.vad import STRETCH_S, Known, Speech, voice_probabilities, with_detector
-from workerproc.engine.window_marks import Marking, Windows
+from workerproc.engine.detection import detected
+from workerproc.engine.port import Prepared, Run
+from workerproc.engine.vad import STRETCH_S, Speech
+from workerproc.engine.whisper import fit_encoding, fit_windows, native, prompts
+from workerproc.engine.whisper.features import BLOCK_S, LogMel
+from workerproc.engine.whisper.fit_encoding import Fit, FitEncoding
+from workerproc.engine.whisper.native import JobModel, Native
+from workerproc.engine.whisper.run import converted
+from workerproc.engine.whisper.window_marks import Marking, Windows
 from workerproc.process import errors
 
 Step = Callable[[], None]
-_Stretches = Optional[list[Stretch]]
 
+LIBRARIES = ("faster-whisper", "ctranslate2", "onnxruntime", "av")
 WINDOW_S = 30
-SHORTEST_PAUSE_MS = 100  # between words; shorter pauses are within words
-# Speech without padding, with the default threshold.
-_USUAL_VOICE = {"threshold": 0.5, "min_silence_duration_ms": SHORTEST_PAUSE_MS, "speech_pad_ms": 0}
 # faster-whisper's defaults, for options that are not set here.
 _DEFAULTS = {
     name: parameter.default
@@ -56,17 +53,10 @@ _DEFAULTS = {
 _FIELDS = [field.name for field in dataclasses.fields(faster_whisper.transcribe.TranscriptionOptions)]
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """Results for a whole recording that are needed before its windows: speech, features, language."""
+class _Own(NamedTuple):
+    """What is kept of a recording between `prepare` and `run`."""
 
-    pcm_file: PcmFile
-    options: Options
-    stretches: _Stretches  # of speech, in samples; None without vad_filter
-    pauses: list[Stretch]  # all silences in and between them
     features: LogMel
-    language: str
-    warnings: tuple[str, ...] = ()  # about speech that was left out
     encoded: Any = None  # encoder output of a first window that is fit, if the language was detected from it
 
 
@@ -134,6 +124,19 @@ class Recogniser:
 
         return prompts.measured(options, tokens_in, self._model.max_length)
 
+    def warnings(self, options: Options) -> Iterator[str]:
+        """Yield a warning for each prompt text that is not fully used."""
+        return self.prompts(options).warnings()
+
+    def tokens_in(self, answers: Sequence[Any]) -> int:
+        """Count the tokens in the answers of a generate call."""
+        return native.tokens_in(answers)
+
+    def identity(self) -> dict[str, str]:
+        """Return the versions of the libraries, and of the fit windows' rules, that determine the text."""
+        named = {name: metadata.version(name) for name in LIBRARIES}
+        return {**named, "fit_windows": fit_windows.RULES}
+
     def unfit(self, options: Options) -> Optional[str]:
         """Name the option that this model does not support, and why; None where it supports all."""
         model = self._model
@@ -178,7 +181,7 @@ class Recogniser:
             passed_s = min(passed_s + by_s / 2, pcm_file.length_s)
             reach(passed_s) if reach is not None else self._step()
 
-        stretches, pauses, warnings = self._stretches(pcm_file, options, lambda: advance(STRETCH_S))
+        stretches, pauses, warnings = detected(pcm_file, options, lambda: advance(STRETCH_S))
         waveform = pcm_file if stretches is None else Speech(pcm_file, stretches)
         features = LogMel(self._model.feature_extractor, waveform, lambda: advance(BLOCK_S))
         encoded = None
@@ -186,14 +189,15 @@ class Recogniser:
             language, encoded = self._language(
                 self._job_model(lane, options, ResumePoint()), features, options
             )
-        return Prepared(pcm_file, options, stretches, pauses, features, language, warnings, encoded)
+        own = _Own(features, encoded)
+        return Prepared(pcm_file, options, stretches, pauses, language, warnings, features.floor, own)
 
     def prepare_with(self, pcm_file: PcmFile, options: Options, known: VadCache) -> Prepared:
         """Do the same as `prepare`, with the cached voice detection of another worker."""
         waveform = Speech(pcm_file, known.stretches)
         features = LogMel(self._model.feature_extractor, waveform, self._step, known.floor)
-        language, warnings = known.language, known.warnings
-        return Prepared(pcm_file, options, known.stretches, known.pauses, features, language, warnings)
+        found = (known.stretches, known.pauses, known.language, known.warnings, known.floor)
+        return Prepared(pcm_file, options, *found, _Own(features))
 
     def run(
         self,
@@ -209,7 +213,8 @@ class Recogniser:
         resume point; an exception that it raises ends the run. Raises `AudioRejected` for an option that
         this model does not support.
         """
-        options, features = prepared.options, prepared.features
+        options, own = prepared.options, prepared.own
+        features = own.features
         if part is not None and part is not prepared.stretches:
             speech = Speech(prepared.pcm_file, part)
             features = LogMel(self._model.feature_extractor, speech, self._step, features.floor)
@@ -218,7 +223,7 @@ class Recogniser:
         model.history_most = self.prompts(options).history
         if fit_windows.is_fit(prepared.language, self.fit_languages(options)):
             model.fit = self._fit
-            model.known = prepared.encoded if features is prepared.features else None
+            model.known = own.encoded if features is own.features else None
         tokenizer = self._tokenizer(options.task, prepared.language)
         windows = Windows(features, model)
         segments = model.generate_segments(
@@ -239,7 +244,7 @@ class Recogniser:
         return run
 
     def _job_model(self, lane: Lane, options: Options, mark: ResumePoint) -> _Marking:
-        native = JobModel(
+        model = JobModel(
             self._model.model,
             lane,
             self._step,
@@ -247,30 +252,7 @@ class Recogniser:
             is_alone=options.is_alone,
             is_on_host=not options.is_alone or bool(self.fit_languages(options)),
         )
-        return _Marking.of(self._model, native, mark)
-
-    def _stretches(
-        self, pcm_file: PcmFile, options: Options, step: Step
-    ) -> tuple[_Stretches, list[Stretch], tuple[str, ...]]:
-        """Detect speech and pauses; None for speech without vad_filter."""
-        if not options.vad_filter:
-            return None, [], ()
-        session = faster_whisper.vad.get_vad_model().session
-        known = Known(len(pcm_file), voice_probabilities(session, pcm_file, step))
-        vad = dataclasses.asdict(options.vad_parameters)
-        vad["max_speech_duration_s"] = vad["max_speech_duration_s"] or math.inf
-        with_known = with_detector(faster_whisper.vad.get_speech_timestamps)
-        stretches: list[Stretch] = with_known(known, faster_whisper.vad.VadOptions(**vad))
-        short = {**vad, "min_silence_duration_ms": SHORTEST_PAUSE_MS, "speech_pad_ms": 0}
-        voiced: list[Stretch] = with_known(known, faster_whisper.vad.VadOptions(**short))
-        pauses: list[Stretch] = [
-            {"start": one["end"], "end": two["start"]} for one, two in zip(voiced, voiced[1:])
-        ]
-        warnings: tuple[str, ...] = ()
-        if options.vad_parameters != VadParameters():
-            usual = with_known(known, faster_whisper.vad.VadOptions(**_USUAL_VOICE))
-            warnings = speech_left_out.warnings(options.vad_parameters, usual, stretches, RATE_HZ)
-        return stretches, pauses, warnings
+        return _Marking.of(self._model, model, mark)
 
     def _language(self, model: _Marking, features: LogMel, options: Options) -> tuple[str, Any]:
         """Return the language, and the encoder output of the first window if that is fit and was enough."""
@@ -341,8 +323,3 @@ def _transcription_options(options: Options, tokenizer: Any, mark: ResumePoint) 
     return faster_whisper.transcribe.TranscriptionOptions(
         **{name: named[name] if name in named else _DEFAULTS[name] for name in _FIELDS}
     )
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the libraries that determine the text."""
-    return {name: metadata.version(name) for name in ("faster-whisper", "ctranslate2", "onnxruntime", "av")}

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 import supervisor
 from workerproc.audio.pcm_file import RATE_HZ, Samples
-from workerproc.engine import fit_windows
+from workerproc.engine.whisper import fit_windows
 
 _SPEECH_S = 2
 

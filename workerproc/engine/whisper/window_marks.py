@@ -1,7 +1,7 @@
 """Records the resume point of each window while faster-whisper transcribes a recording.
 
 `Marking` is a mixin for `faster_whisper.WhisperModel`; they are combined in `recogniser.py`, the only file
-that imports faster_whisper. faster-whisper calls each of these methods once per window.
+here that imports faster_whisper. It calls each of these methods once per window.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import dataclasses
 from typing import Any, Callable
 
 from workerproc.checkpoints.checkpoint import ResumePoint
-from workerproc.engine.features import LogMel
+from workerproc.engine.whisper.features import LogMel
 from workerproc.process.errors import JobPutDown
 
 # Less than half of the slowest speech: a window with fewer tokens per second has lost text.

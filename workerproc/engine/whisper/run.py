@@ -1,31 +1,14 @@
-"""A transcription under way: its segments, its resume point and what was counted on the way."""
+"""Converts faster-whisper's segments while they are computed."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any
 
-from workerproc.checkpoints.checkpoint import ResumePoint
-from workerproc.engine.window_marks import Marking
+from workerproc.engine.port import Run
+from workerproc.engine.whisper.window_marks import Marking
 from workerproc.transcripts.transcript import Segment, Word
-
-
-@dataclass
-class Run:
-    """Transcription of a recording or a part: `segments` are computed while they are iterated.
-
-    `mark` is the latest resume point; it is valid once `mark.segments` segments have been taken.
-    """
-
-    language: Optional[str]
-    segments: Iterator[Segment]
-    mark: ResumePoint
-    given: int = 0  # segments so far, including those before the first resume point
-    sparse_s: float = 0.0  # seconds of speech in windows with almost no text
-    windows: Counter[str] = field(default_factory=Counter)  # by name: see `fit_encoding.py`
 
 
 def converted(run: Run, segments: Iterable[Any], model: Marking) -> Iterator[Segment]:

@@ -1,0 +1,1 @@
+"""The engine faster-whisper: its own code, step by step, with CTranslate2's calls batched."""
