@@ -42,13 +42,19 @@ needs_another_user = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
+@contextlib.contextmanager
+def open_folder() -> Iterator[Path]:
     """A folder that everybody may pass through, which pytest's own is not."""
     made = Path(tempfile.mkdtemp(prefix="rem-"))
     made.chmod(0o755)
     yield made
     shutil.rmtree(made)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with open_folder() as made:
+        yield made
 
 
 def as_nobody(state: Path, *words: str, group: int = NOBODY) -> subprocess.CompletedProcess[str]:
@@ -102,28 +108,32 @@ def test_members_of_the_group_use_the_service_and_others_are_told_which_group(fo
 SECRET = "hunter2"
 
 
-@contextlib.contextmanager
-def service_of_an_ordinary_user(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """Run a service as somebody who is not root, whatever this test runs as. Its workers may not load."""
-    state = folder / "state"
-    state.mkdir(mode=0o700)
-    environ = {
-        "PATH": os.environ["PATH"], "REM_STATE_DIR": str(state), "PYTHONPATH": str(REPOSITORY),
-        "AWS_EC2_METADATA_DISABLED": "true", "WHISPER_MODEL": "tiny.en", "AWS_SECRET_ACCESS_KEY": SECRET,
-    }  # fmt: skip
-    if os.getuid() == 0:
-        os.chown(state, NOBODY, NOBODY)
-    with (folder / "log").open("wb") as log:
-        service = subprocess.Popen(
-            [ordinary_interpreter(), "-m", "supervisor", "run"], env=environ, cwd=folder,
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, **as_ordinary_user(),
-        )  # fmt: skip
-    try:
-        wait_for(lambda: (state / "status.json").exists() and pid_of(state, "broker"), "a broker")
-        yield service, state
-    finally:
-        service.terminate()
-        service.wait(LIMIT_S)
+@pytest.fixture(scope="module")
+def ordinary_users() -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A service of somebody who is not root, whatever this test runs as, and its state directory.
+
+    Its workers may not load. Tests only look at it: they share one, which takes ten seconds to show itself.
+    """
+    with open_folder() as folder:
+        state = folder / "state"
+        state.mkdir(mode=0o700)
+        environ = {
+            "PATH": os.environ["PATH"], "REM_STATE_DIR": str(state), "PYTHONPATH": str(REPOSITORY),
+            "AWS_EC2_METADATA_DISABLED": "true", "WHISPER_MODEL": "tiny.en", "AWS_SECRET_ACCESS_KEY": SECRET,
+        }  # fmt: skip
+        if os.getuid() == 0:
+            os.chown(state, NOBODY, NOBODY)
+        with (folder / "log").open("wb") as log:
+            service = subprocess.Popen(
+                [ordinary_interpreter(), "-m", "supervisor", "run"], env=environ, cwd=folder,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, **as_ordinary_user(),
+            )  # fmt: skip
+        try:
+            wait_for(lambda: (state / "status.json").exists() and pid_of(state, "broker"), "a broker")
+            yield service, state
+        finally:
+            service.terminate()
+            service.wait(LIMIT_S)
 
 
 def ordinary_interpreter() -> str:
@@ -157,33 +167,35 @@ for name in ("environ", "mem", "maps"):
 
 
 @needs_an_ordinary_user
-def test_no_process_of_the_same_user_reads_the_credentials_of_supervisor_and_broker(folder: Path) -> None:
+def test_no_process_of_the_same_user_reads_the_credentials_of_supervisor_and_broker(
+    ordinary_users: tuple[subprocess.Popen[bytes], Path],
+) -> None:
     """A worker's clean environment was worth little: it could read that of the broker."""
-    with service_of_an_ordinary_user(folder) as (service, state):
-        for pid in (service.pid, pid_of(state, "broker")):
-            done = subprocess.run(
-                [ordinary_interpreter(), "-c", READS, str(pid)], capture_output=True, text=True, check=True,
-                cwd="/", **as_ordinary_user(),
-            )  # fmt: skip
-            assert done.stdout.split() == ["refused"] * 3
+    service, state = ordinary_users
+    for pid in (service.pid, pid_of(state, "broker")):
+        done = subprocess.run(
+            [ordinary_interpreter(), "-c", READS, str(pid)], capture_output=True, text=True, check=True,
+            cwd="/", **as_ordinary_user(),
+        )  # fmt: skip
+        assert done.stdout.split() == ["refused"] * 3
 
 
 @needs_an_ordinary_user
 def test_a_broker_that_outlived_its_supervisor_is_found_though_it_hides_its_environment(
-    folder: Path,
+    ordinary_users: tuple[subprocess.Popen[bytes], Path],
 ) -> None:
     """The mark by which survivors are known stood in the environment alone."""
-    with service_of_an_ordinary_user(folder) as (_, state):
-        broker = pid_of(state, "broker")
-        finds = (
-            "import sys; from supervisor.processes import stray_processes; "
-            "print(stray_processes.find(sys.argv[1]))"
-        )
-        life = json.loads((state / "life.json").read_text(encoding="utf-8"))["life"]
+    _, state = ordinary_users
+    broker = pid_of(state, "broker")
+    finds = (
+        "import sys; from supervisor.processes import stray_processes; "
+        "print(stray_processes.find(sys.argv[1]))"
+    )
+    life = json.loads((state / "life.json").read_text(encoding="utf-8"))["life"]
 
-        done = subprocess.run(
-            [ordinary_interpreter(), "-c", finds, life], capture_output=True, text=True, check=True,
-            cwd=REPOSITORY, **as_ordinary_user(),
-        )  # fmt: skip
+    done = subprocess.run(
+        [ordinary_interpreter(), "-c", finds, life], capture_output=True, text=True, check=True,
+        cwd=REPOSITORY, **as_ordinary_user(),
+    )  # fmt: skip
 
     assert f"StrayProcess(pid={broker}, slot='broker')" in done.stdout

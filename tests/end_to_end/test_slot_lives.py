@@ -25,6 +25,7 @@ from tests.end_to_end.running_service import (
 )
 from tests.end_to_end.senders import LocalSender, finished
 from tests.end_to_end.service_with_test_workers import HELD, NULL, go
+from tests.workerproc.recordings import two_windows
 
 pytestmark = pytest.mark.slow
 IN_WORKER = 'import os\nif \'"slot"\' in os.environ.get("REM_CHILD_SETTINGS", ""):\n'
@@ -50,7 +51,7 @@ def test_crash_leaves_one_record_with_all_that_is_known(tmp_path: Path) -> None:
     sender = LocalSender(tmp_path / "s" / "local")
     with running(tmp_path / "s", slots=1) as service:
         service.wait_ready(1)
-        job = sender.send(SAMPLES / "lighthouse.ogg")
+        job = sender.send(two_windows(tmp_path))
         slot = wait_for(service.busy_slot, "a worker at work")
 
         os.kill(slot["pid"], signal.SIGSEGV)
@@ -108,7 +109,7 @@ def test_worker_that_holds_the_interpreters_lock_is_found_dumped_and_replaced(tm
     with running(tmp_path / "s", **environ) as service:
         service.wait_ready(1)
         first = service.pid_of("cpu0")
-        job = sender.send(SAMPLES / "lighthouse.ogg")
+        job = sender.send(two_windows(tmp_path))
         wait_for(service.busy_slot, "a worker at work")
 
         os.close(os.open(tmp_path / "go", os.O_WRONLY | os.O_NONBLOCK))
