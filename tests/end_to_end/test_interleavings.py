@@ -184,6 +184,7 @@ def test_supervisor_killed_and_its_successor_finds_the_job(scene: Scene, moment:
 
 def test_broker_stopped_longer_than_the_visibility_then_continued(scene: Scene) -> None:
     """It finds its lease over, lets go, and the message that came back ends the job once."""
+    scene.settings = scene.made.settings(scene.folder, lease_s=4)
     with scene.broker() as broker:
         broker.take_one()
         broker.process.send_signal(signal.SIGSTOP)
