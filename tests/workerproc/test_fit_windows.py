@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Optional
 
@@ -86,3 +87,64 @@ def test_auto_is_fit_for_what_was_measured_only(
     languages = fit_windows.languages(window, width, is_multilingual)
 
     assert fit_windows.is_fit(language, languages) is is_fit
+
+
+# --- where windows end
+
+SECOND = 16_000
+
+
+def stretch(start_s: float, end_s: float) -> dict[str, int]:
+    return {"start": round(start_s * SECOND), "end": round(end_s * SECOND)}
+
+
+def pause(middle_s: float, length_s: float = 0.5) -> dict[str, int]:
+    return stretch(middle_s - length_s / 2, middle_s + length_s / 2)
+
+
+def test_speech_that_fits_into_one_window_has_no_end() -> None:
+    assert fit_windows.ends([stretch(0, 26)], [pause(at) for at in (5, 13, 20)]) == []
+
+
+def test_window_ends_in_the_longest_pause_within_reach() -> None:
+    pauses = [pause(5, 2.0), pause(14), pause(19, 1.2), pause(25), pause(30)]
+
+    assert fit_windows.ends([stretch(0, 40)], pauses) == [1_900]
+
+
+def test_pauses_between_words_end_no_window() -> None:
+    assert fit_windows.ends([stretch(0, 40)], [pause(20, 0.2)]) == []
+
+
+def test_window_ends_at_the_first_pause_after_speech_without_any() -> None:
+    assert fit_windows.ends([stretch(0, 90)], [pause(50), pause(70, 1.0), pause(74)]) == [5_000, 7_000]
+
+
+def test_ends_are_positions_in_the_speech_without_the_silence_between() -> None:
+    stretches = [stretch(10, 30), stretch(40, 60), stretch(100, 110)]
+    pauses = [stretch(0, 10), stretch(30, 40), stretch(60, 100)]
+
+    assert fit_windows.ends(stretches, pauses) == [2_000, 4_000]
+
+
+def test_part_that_begins_in_the_middle_of_a_recording_has_its_own_ends() -> None:
+    pauses = [pause(at, 0.6) for at in range(5, 200, 5)]
+
+    assert fit_windows.ends([stretch(100, 140)], pauses) == [2_500]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_window_is_longer_than_fits_where_there_are_pauses(seed: int) -> None:
+    chance = random.Random(seed)
+    at, pauses = 0.0, []
+    while at < 600:
+        at += chance.uniform(1, 9)
+        pauses.append(pause(at, chance.uniform(0.1, 2)))
+    pauses = [one for one in pauses if one["end"] - one["start"] >= 0.3 * SECOND]
+
+    ends = fit_windows.ends([stretch(0, 600)], pauses)
+
+    sizes = [(end - begin) / 100 for begin, end in zip([0, *ends], [*ends, 60_000])]
+    middles = [(one["start"] + one["end"]) / 2 / 160 for one in pauses]
+    assert max(sizes) <= fit_windows.WINDOW_MOST_S + 0.01
+    assert all(min(abs(end - middle) for middle in middles) <= 1 for end in ends)

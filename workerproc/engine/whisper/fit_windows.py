@@ -1,4 +1,4 @@
-"""Chooses how much of a 30 s window is encoded, and whether the resulting text stands. PURE.
+"""Chooses where windows end, how much of each is encoded, and whether its text stands. PURE.
 
 Whisper pads each window to 30 s, so a recording of 5 s costs as much as one of 30 s. CTranslate2's encoder
 accepts shorter features. A fit window encodes the audio and `MARGIN_S` of padding; the rows of the remaining
@@ -9,14 +9,16 @@ discarded, and the window is computed again with all 30 s. bench/README.md has t
 
 from __future__ import annotations
 
+import bisect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
-RULES = "1"  # changes with everything in this file that can change a text: part of a checkpoint's identity
+RULES = "2"  # changes with everything in this file that can change a text: part of a checkpoint's identity
 
 FRAMES_A_SECOND = 100
+_RATE_HZ = 16_000
 FULL_FRAMES = 3_000
 MARGIN_S = 2.0  # up to 3 s decoders repeat themselves no more often than with 30 s; below 2 s they do
 # Shapes of encode calls. A CPU encodes windows one by one, so each whole second may be a shape; a GPU batches
@@ -25,6 +27,11 @@ CPU_STEP_S = 1.0
 GPU_STEP_S = 5.0
 # Nothing is gained by encoding almost all of a window.
 MOST_S = 28.0
+# Speech between two ends of windows, of which the longest pause is chosen: no word is cut, and no speech is
+# encoded twice. faster-whisper cuts after 30 s, and encodes again what follows the last whole segment.
+WINDOW_LEAST_S = 12.0
+WINDOW_MOST_S = MOST_S - MARGIN_S
+PAUSE_LEAST_S = 0.3  # shorter ones are within sentences
 
 # A window of 30 s has 120 tokens, 170 of a fast speaker. One limit for all fit windows, so that they batch.
 MAX_NEW_TOKENS = 224
@@ -36,6 +43,8 @@ MAX_NO_SPEECH_PROBABILITY = 0.6  # as faster-whisper's no_speech_threshold
 MAX_LATE_S = 1.0  # a timestamp this much after the end of the audio
 # From this on, the language that is detected in a fit window is that of 30 s; below, 30 s are listened to.
 MIN_LANGUAGE_PROBABILITY = 0.8
+
+Stretch = Mapping[str, int]  # `start` and `end` in samples
 
 ALL = ("*",)  # every language
 # Where word error rates of fit and full windows are equal within the interval (bench/accuracy.py): languages
@@ -71,6 +80,48 @@ def languages(window: str, width: int, is_multilingual: bool) -> Sequence[str]:
 def is_fit(language: str, fit_languages: Sequence[str]) -> bool:
     """Say whether a recording in this language has fit windows."""
     return fit_languages == ALL or language in fit_languages
+
+
+def ends(stretches: Sequence[Stretch], pauses: Sequence[Stretch]) -> list[int]:
+    """Return the frames of speech at which windows end, except the last: each in the longest pause in reach.
+
+    `pauses` are all silences of the recording, in order. Speech without pauses has no ends: there the decoder
+    takes 30 s, and the next window begins after the last whole segment.
+    """
+    speech_s = sum(one["end"] - one["start"] for one in stretches) / _RATE_HZ
+    pauses_at = list(_positions(stretches, pauses))
+    positions_s = [position_s for position_s, _ in pauses_at]
+    begin_s, found = 0.0, []
+    while speech_s - begin_s > WINDOW_MOST_S:
+        least_s = min(WINDOW_LEAST_S, speech_s - begin_s - WINDOW_MOST_S)
+        after = bisect.bisect_right(positions_s, begin_s + WINDOW_MOST_S)
+        first = bisect.bisect_right(positions_s, begin_s + least_s)
+        if first == after:
+            first = bisect.bisect_right(positions_s, begin_s)
+        if first < after:
+            begin_s, _ = max(pauses_at[first:after], key=lambda one: (one[1], one[0]))
+        elif after < len(positions_s):
+            begin_s = positions_s[after]
+        else:
+            break
+        found.append(round(begin_s * FRAMES_A_SECOND))
+    return found
+
+
+def _positions(stretches: Sequence[Stretch], pauses: Sequence[Stretch]) -> Iterator[tuple[float, float]]:
+    """Yield the middle of each pause within the speech, in seconds of speech, and its length."""
+    before, left = 0, list(stretches)[::-1]
+    for pause in pauses:
+        middle = (pause["start"] + pause["end"]) // 2
+        while left and left[-1]["end"] <= middle:
+            gone = left.pop()
+            before += gone["end"] - gone["start"]
+        if not left:
+            return
+        position = before + max(0, middle - left[-1]["start"])
+        pause_s = (pause["end"] - pause["start"]) / _RATE_HZ
+        if position and pause_s >= PAUSE_LEAST_S:
+            yield position / _RATE_HZ, pause_s
 
 
 def frames(audio_frames: int, step_s: float) -> Optional[int]:

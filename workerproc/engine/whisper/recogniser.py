@@ -221,13 +221,15 @@ class Recogniser:
         mark = dataclasses.replace(mark or ResumePoint(), language=prepared.language)
         model = self._job_model(lane, options, mark)
         model.history_most = self.prompts(options).history
+        ends: Sequence[int] = ()
         if fit_windows.is_fit(prepared.language, self.fit_languages(options)):
+            ends = fit_windows.ends(part or (), prepared.pauses)
             model.fit = self._fit
             model.known = own.encoded if features is own.features else None
         tokenizer = self._tokenizer(options.task, prepared.language)
         windows = Windows(features, model)
         segments = model.generate_segments(
-            windows, tokenizer, _transcription_options(options, tokenizer, mark), False
+            windows, tokenizer, _transcription_options(options, tokenizer, mark, ends), False
         )
         if part:
             segments = faster_whisper.transcribe.restore_speech_timestamps(segments, part, RATE_HZ)
@@ -304,8 +306,12 @@ class _Marking(Marking, FitEncoding, faster_whisper.WhisperModel):  # type: igno
         return result
 
 
-def _transcription_options(options: Options, tokenizer: Any, mark: ResumePoint) -> Any:
-    """Build faster-whisper's options as `WhisperModel.transcribe` would, from a resume point."""
+def _transcription_options(options: Options, tokenizer: Any, mark: ResumePoint, ends: Sequence[int]) -> Any:
+    """Build faster-whisper's options as `WhisperModel.transcribe` would, from a resume point.
+
+    `ends`: frames at which a window ends.
+    """
+    begins = [mark.seek, *(frame for frame in ends for _ in range(2) if frame > mark.seek)]
     named = {
         "beam_size": options.beam_size,
         "temperatures": list(options.temperature),
@@ -316,7 +322,7 @@ def _transcription_options(options: Options, tokenizer: Any, mark: ResumePoint) 
         "suppress_tokens": faster_whisper.transcribe.get_suppressed_tokens(
             tokenizer, list(_DEFAULTS["suppress_tokens"])
         ),
-        "clip_timestamps": [mark.seek / 100],
+        "clip_timestamps": [frame / fit_windows.FRAMES_A_SECOND for frame in begins],
     }
     if mark.seek:
         named["initial_prompt"] = list(mark.tokens) or None
