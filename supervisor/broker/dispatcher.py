@@ -22,7 +22,6 @@ from supervisor.broker.receiving.receiving import Receiver
 from supervisor.broker.work import commit
 from supervisor.broker.work.checkpoint_upload import CheckpointUpload
 from supervisor.broker.work.context import BrokerContext
-from supervisor.broker.work.executor import QUICK
 from supervisor.broker.work.lease_renewal import LeaseRenewal
 from supervisor.broker.work.settlement import Settlement
 from supervisor.contract import clock
@@ -178,15 +177,7 @@ class Dispatcher:
             else:
                 self._intake.announce(job)
 
-        context.step(
-            job,
-            Phase.ENDING,
-            QUICK,
-            read_record,
-            on_read,
-            ("table", "spool"),
-            context.lease_s,
-        )
+        context.step(job, read_record, on_read)
 
     def _has_files(self, job: LiveJob) -> bool:
         """Return whether the spool has what the job's phase needs; if not, the job starts over."""

@@ -24,7 +24,7 @@ from supervisor.broker.rules.retry_policy import decide_too_many, failure_of, ve
 from supervisor.broker.work import commit
 from supervisor.broker.work.commit import Claimed, MessageLease
 from supervisor.broker.work.context import BrokerContext
-from supervisor.broker.work.executor import FETCH, QUICK
+from supervisor.broker.work.executor import QUICK
 from supervisor.broker.work.settlement import Settlement
 from supervisor.contract import clock
 from supervisor.contract.wire.messages import Ending, Failure, JobCard, Ready
@@ -79,12 +79,8 @@ class Intake:
             self._in_flight.move(job, Phase.CLAIMING, clock.now_s())
         context.step(
             job,
-            Phase.CLAIMING,
-            QUICK,
             lambda: self._claim_once(job.request, job.hold, message, kept),
             lambda outcome: self._claimed(job, outcome),
-            ("table", "spool"),
-            context.lease_s,
         )
 
     def _claim_once(
@@ -244,13 +240,8 @@ class Intake:
         context.executor.after(fairness.UNANSWERED_S, set_aside_if_unanswered)
         context.step(
             job,
-            Phase.FETCHING,
-            FETCH,
             lambda: fetch_audio(context, job, seen),
             lambda outcome: self._fetched(job, outcome, seen),
-            ("audio", "spool"),
-            context.lease_s,
-            hopeless=(Forbidden,),
         )
 
     def _fetched(

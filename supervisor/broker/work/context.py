@@ -13,16 +13,35 @@ from supervisor.broker.in_flight.in_flight_types import Lease, LiveJob, Phase
 from supervisor.broker.in_flight.outages import MissingPermissions, OutageReporter
 from supervisor.broker.in_flight.spool import Spool
 from supervisor.broker.ports.backend import Backend
-from supervisor.broker.ports.errors import BrokerError, Misconfigured, TryLater
+from supervisor.broker.ports.errors import BrokerError, Forbidden, Misconfigured, TryLater
 from supervisor.broker.rules import fairness, lease_timing
 from supervisor.broker.work.commit import MessageLease
-from supervisor.broker.work.executor import AGAIN, QUICK, Executor
+from supervisor.broker.work.executor import AGAIN, COMMIT, FETCH, QUICK, Executor
 from supervisor.contract import clock
 from supervisor.contract.wire.messages import FromBroker
 
 T = TypeVar("T")
 _BY_FETCHES = "fetches"
 _ROOM_AGAIN_S = 10.0  # how long freed room goes unnoticed while nothing is downloaded
+
+
+@dataclass(frozen=True)
+class StepRule:
+    """Where a phase's call runs, what an answer to it proves, and when it is given up."""
+
+    lane: str
+    places: tuple[str, ...]  # these answer again if the call succeeds
+    retry_s: Optional[float] = None  # from the phase's start; None: the length of a lease
+    not_retried: tuple[type[BrokerError], ...] = ()
+
+
+_RULES = {
+    Phase.CLAIMING: StepRule(QUICK, ("table", "spool")),
+    Phase.FETCHING: StepRule(FETCH, ("audio", "spool"), not_retried=(Forbidden,)),
+    # 900 s is a guess at how long to wait for an outage: giving up a finished transcript wastes all its work.
+    Phase.COMMITTING: StepRule(COMMIT, ("table", "transcripts"), retry_s=900.0),
+    Phase.ENDING: StepRule(QUICK, ("table", "spool")),
+}
 
 
 @dataclass
@@ -49,65 +68,60 @@ class BrokerContext:
     _is_watching_room: bool = False
 
     def step(
-        self,
-        job: LiveJob,
-        phase: Phase,
-        lane: str,
-        call: Callable[[], T],
-        then: Callable[[Union[T, BrokerError]], None],
-        places: tuple[str, ...],
-        patience_s: float,
-        hopeless: tuple[type[BrokerError], ...] = (),
+        self, job: LiveJob, call: Callable[[], T], then: Callable[[Union[T, BrokerError]], None]
     ) -> None:
-        """Run one step of a job until it has an outcome, and pass that to `then`.
+        """Run the call of the job's phase until it has an outcome, and pass that to `then`.
 
-        TryLater is retried until `patience_s` after the phase started, except errors that are `hopeless`;
-        other jobs may get its place meanwhile (`fairness.py`). If the job is lost or changes phase, the
-        outcome is discarded.
+        TryLater is retried as the phase's rule says; other jobs may get its place meanwhile (`fairness.py`).
+        If the job is lost or changes phase, the outcome is discarded.
         """
-
+        phase, rule = job.phase, _RULES[job.phase]
+        retry_s = self.lease_s if rule.retry_s is None else rule.retry_s
         # Any download shows that the spool has room for downloads; other steps report for themselves.
         by = _BY_FETCHES if phase is Phase.FETCHING else f"{phase.value} of {job.id}"
 
-        def clear_outage() -> None:
-            if by != _BY_FETCHES:
-                self.outages.over("spool", by=by)
-
         def ended(outcome: Union[T, BrokerError]) -> None:
             if not self.in_flight.is_at(job, phase):
-                clear_outage()
+                self._clear_outage(by)
                 self._clean_up(job)
                 return
+            if isinstance(outcome, TryLater):
+                self._report_delay(job, outcome, by)
+                if not self._is_given_up(job, outcome, rule, retry_s):
+                    self._count_try(job, outcome)
+                    self.executor.after(lease_timing.back_off_s(job.tries, self.chance()), again)
+                    return
+            self._clear_outage(by)
             if not isinstance(outcome, TryLater):
-                clear_outage()
                 refused = isinstance(outcome, BrokerError)  # possibly before a byte was written
-                check_passed = (where for where in places if not (refused and where == "spool"))
+                check_passed = (where for where in rule.places if not (refused and where == "spool"))
                 self.outages.over(*check_passed, "broker", by=by)
-                then(outcome)
-                return
-            if fairness.concerns_one_recording(outcome):
-                job_log.step(
-                    "job-delayed", "job delayed by an error that may pass", job, reason=outcome.detail
-                )
-            else:
-                self.outages.begin(outcome, by)
-                self._watch_for_room()
-            if self._is_given_up(job, outcome, patience_s, hopeless):
-                clear_outage()
-                then(outcome)
-                return
-            job.tries += 1
-            others_get_on, aside = self.outages.answered_recently(outcome.where), self.in_flight.aside()
-            job.is_aside = job.is_aside or fairness.stands_aside(outcome, job.tries, others_get_on, aside)
-            self.executor.after(lease_timing.back_off_s(job.tries, self.chance()), again)
+            then(outcome)
 
         def again() -> None:
             if self.in_flight.is_at(job, phase):
-                self.executor.do(AGAIN if job.is_aside else lane, call, ended)
+                self.executor.do(AGAIN if job.is_aside else rule.lane, call, ended)
             else:
-                clear_outage()
+                self._clear_outage(by)
 
-        self.executor.do(lane, call, ended)
+        self.executor.do(rule.lane, call, ended)
+
+    def _report_delay(self, job: LiveJob, error: TryLater, by: str) -> None:
+        if fairness.concerns_one_recording(error):
+            job_log.step("job-delayed", "job delayed by an error that may pass", job, reason=error.detail)
+        else:
+            self.outages.begin(error, by)
+            self._watch_for_room()
+
+    def _clear_outage(self, by: str) -> None:
+        """End one step's report of a full spool."""
+        if by != _BY_FETCHES:
+            self.outages.over("spool", by=by)
+
+    def _count_try(self, job: LiveJob, error: TryLater) -> None:
+        job.tries += 1
+        others_get_on, aside = self.outages.answered_recently(error.where), self.in_flight.aside()
+        job.is_aside = job.is_aside or fairness.stands_aside(error, job.tries, others_get_on, aside)
 
     def _watch_for_room(self) -> None:
         """Detect that a full disk has room again while no download shows it."""
@@ -130,13 +144,11 @@ class BrokerContext:
 
         self.executor.after(_ROOM_AGAIN_S, check)
 
-    def _is_given_up(
-        self, job: LiveJob, error: TryLater, patience_s: float, hopeless: tuple[type[BrokerError], ...]
-    ) -> bool:
+    def _is_given_up(self, job: LiveJob, error: TryLater, rule: StepRule, retry_s: float) -> bool:
         if isinstance(error, Misconfigured):
             # Requeued, it would fail the same way: keep it as long as its lease can be extended.
             return self.is_leaving
-        return isinstance(error, hopeless) or clock.now_s() - job.since_s >= patience_s
+        return isinstance(error, rule.not_retried) or clock.now_s() - job.since_s >= retry_s
 
     def message_of(self, job: LiveJob) -> MessageLease:
         """Return a view of the job's latest message deadline that any thread may read."""

@@ -19,13 +19,11 @@ from supervisor.broker.rules.retry_policy import RetryDecision, decide, failure_
 from supervisor.broker.work import commit
 from supervisor.broker.work.commit import CommitWork, MessageLease
 from supervisor.broker.work.context import BrokerContext
-from supervisor.broker.work.executor import COMMIT, QUICK
+from supervisor.broker.work.executor import QUICK
 from supervisor.contract import clock
 from supervisor.contract.wire.messages import Done, Ending, Failure
 
 log = logging.getLogger(__name__)
-# A guess at how long to wait for an outage: giving up a finished transcript wastes all its work.
-_COMMIT_RETRY_S = 900.0
 _REMOVED = "Its message was removed from the queue, and this service may not send it anew."
 _AFTER_RECORD_S = 5.0  # a copy becomes visible only after its record is free
 
@@ -43,15 +41,7 @@ class Settlement:
         self._in_flight.move(job, Phase.COMMITTING, clock.now_s())
         job_log.step("transcript-publishing", "publishing the transcript", job)
         message = context.message_of(job)
-        context.step(
-            job,
-            Phase.COMMITTING,
-            COMMIT,
-            lambda: self._publish(job, message),
-            lambda outcome: self._committed(job, outcome),
-            ("table", "transcripts"),
-            _COMMIT_RETRY_S,
-        )
+        context.step(job, lambda: self._publish(job, message), lambda outcome: self._committed(job, outcome))
 
     def fail(self, job: LiveJob, failure: Failure, detail: str) -> None:
         """Handle a failed attempt according to its failure class."""
@@ -109,14 +99,10 @@ class Settlement:
 
         context.step(
             job,
-            Phase.ENDING,
-            QUICK,
             write_down,
             lambda outcome: self._ended(
                 job, outcome if isinstance(outcome, RetryDecision) else verdict, failure, outcome
             ),
-            ("table", "spool"),
-            context.lease_s,
         )
 
     def settle(self, job: LiveJob, how: Settled, audio_s: float = 0.0, is_news: bool = True) -> None:
