@@ -223,8 +223,7 @@ class Dispatcher:
         elif isinstance(message, Fail):
             self._settlement.fail(job, message.failure, message.detail)
         else:
-            why = message.why
-            self._checkpoint_upload.after_uploads(job, lambda: self._settlement.release(job, why))
+            self._checkpoint_upload.release(job, message.why)
 
     def _on_leave(self, deadline_at_s: float) -> None:
         self._context.is_leaving = True

@@ -121,9 +121,8 @@ def assemble(
     intake = Intake(
         context, settlement, backends.envelope_policy(settings, backend), settings.queue.max_receives
     )
-    return Dispatcher(
-        context, intake, settlement, LeaseRenewal(context, settlement), CheckpointUpload(context), files
-    )
+    renewal, upload = LeaseRenewal(context, settlement), CheckpointUpload(context, settlement)
+    return Dispatcher(context, intake, settlement, renewal, upload, files)
 
 
 def identity(state_dir: Path) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Callable, Optional, Union
+from typing import Optional, Union
 
 from supervisor.broker.in_flight import checkpoint_store
 from supervisor.broker.in_flight.in_flight_types import LiveJob, Phase
@@ -17,6 +17,7 @@ from supervisor.broker.rules import permissions
 from supervisor.broker.rules.record_rules import Pointer
 from supervisor.broker.work.context import BrokerContext
 from supervisor.broker.work.executor import COMMIT
+from supervisor.broker.work.settlement import Settlement
 from supervisor.contract import clock
 
 log = logging.getLogger(__name__)
@@ -30,14 +31,15 @@ class _Upload:
 
     job: LiveJob
     next_done_s: Optional[float] = None  # a newer checkpoint waits
-    then: Optional[Callable[[], None]] = None  # called when all uploads are done
+    release_why: Optional[str] = None  # release the job when all uploads are done
 
 
 class CheckpointUpload:
     """Uploads checkpoints if the settings and permissions allow it."""
 
-    def __init__(self, context: BrokerContext) -> None:
+    def __init__(self, context: BrokerContext, settlement: Settlement) -> None:
         self._context = context
+        self._settlement = settlement
         self._uploads: dict[str, _Upload] = {}  # by job id
         self._is_permitted = False  # permissions were tested
         self._not_before_s = 0.0
@@ -53,14 +55,14 @@ class CheckpointUpload:
         self._uploads[job.id] = _Upload(job)
         self._begin(self._uploads[job.id], done_s)
 
-    def after_uploads(self, job: LiveJob, then: Callable[[], None]) -> None:
-        """Call `then` when no upload of this job is in progress, or after a timeout."""
+    def release(self, job: LiveJob, why: str) -> None:
+        """Release the job when no upload of it is in progress, or after a timeout."""
         upload = self._uploads.get(job.id)
         if upload is None or upload.job is not job:
-            then()
-        elif upload.then is None:
-            upload.then = then
-            self._context.executor.after(_RELEASE_WAIT_S, lambda: self._call_then(upload))
+            self._settlement.release(job, why)
+        elif upload.release_why is None:
+            upload.release_why = why
+            self._context.executor.after(_RELEASE_WAIT_S, lambda: self._release_if_asked(upload))
 
     def _may_share(self) -> bool:
         return self._context.shares and clock.now_s() >= self._not_before_s
@@ -115,9 +117,9 @@ class CheckpointUpload:
             return
         if self._uploads.get(job.id) is upload:
             del self._uploads[job.id]
-        self._call_then(upload)
+        self._release_if_asked(upload)
 
-    def _call_then(self, upload: _Upload) -> None:
-        then, upload.then = upload.then, None
-        if then is not None and self._context.in_flight.is_at(upload.job, Phase.READY):
-            then()
+    def _release_if_asked(self, upload: _Upload) -> None:
+        why, upload.release_why = upload.release_why, None
+        if why is not None and self._context.in_flight.is_at(upload.job, Phase.READY):
+            self._settlement.release(upload.job, why)
