@@ -147,7 +147,7 @@ class Dispatcher:
                 self._intake.announce(job)
         for lease in list(self._in_flight.leases.values()):
             if not lease.open:
-                self._settlement.close(lease)
+                self._settlement.settle_message(lease)
         self._context.send(Adopted(tuple(sorted(known))))
         if known:
             log.info(

@@ -239,7 +239,7 @@ def test_freeing_twice_counts_once_and_leaves_the_record_to_anybody(world: World
     commit.claim(world.records, world.objects, REQUEST, hold, IN_TIME)
 
     for _ in range(2):
-        commit.end(
+        commit.write_end(
             world.records,
             REQUEST.record_key,
             hold,
@@ -258,7 +258,7 @@ def test_giving_up_is_not_ours_to_say_once_another_has_the_record(world: World) 
     commit.claim(world.records, world.objects, REQUEST, RecordHold("t2", "host-a"), IN_TIME)
 
     with pytest.raises(LeaseLost):
-        commit.end(
+        commit.write_end(
             world.records,
             REQUEST.record_key,
             RecordHold("t1", "host-a"),

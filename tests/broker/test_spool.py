@@ -155,8 +155,8 @@ def test_a_job_of_two_messages_is_lost_only_with_the_last(tmp_path: Path, spool:
     in_flight.add(first, [job])
     in_flight.add(second, [])
 
-    assert in_flight.drop_lease(first) == []
-    assert in_flight.drop_lease(second) == [job]
+    assert in_flight.remove(first) == []
+    assert in_flight.remove(second) == [job]
     assert in_flight.jobs == {}
 
 

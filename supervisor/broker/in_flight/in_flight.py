@@ -86,11 +86,7 @@ class InFlight:
         The first of these leases removes the job's files and sends its Done (`audio_s` is None if the
         supervisor expects no Done).
         """
-        touched = self.leases_of(job)
-        del self.jobs[job.id]
-        for lease in touched:
-            lease.open.discard(job.id)
-            lease.settled[job.id] = how
+        touched = self._take_out(job, how)
         closing = [lease for lease in touched if not lease.open]
         for lease in closing[:1]:
             lease.clears.append(job.request.record_key)
@@ -106,18 +102,21 @@ class InFlight:
         """End a lease's jobs that were not started. Returns the leases that have no open job left."""
         touched: dict[str, Lease] = {}
         for job in self.jobs_of(lease):
-            if job.phase is not Phase.WAITING:
-                continue
-            for one in self.leases_of(job):
-                one.open.discard(job.id)
-                one.settled[job.id] = how
-                touched[one.id] = one
-            del self.jobs[job.id]
+            if job.phase is Phase.WAITING:
+                touched.update((one.id, one) for one in self._take_out(job, how))
         for one in touched.values():
             self.save(one)
         return [one for one in touched.values() if not one.open]
 
-    def drop_lease(self, lease: Lease) -> list[LiveJob]:
+    def _take_out(self, job: LiveJob, how: Settled) -> list[Lease]:
+        leases = self.leases_of(job)
+        for lease in leases:
+            lease.open.discard(job.id)
+            lease.settled[job.id] = how
+        del self.jobs[job.id]
+        return leases
+
+    def remove(self, lease: Lease) -> list[LiveJob]:
         """Remove a lease that ended. Returns the jobs that are lost with it."""
         self.leases.pop(lease.id, None)
         self._files.forget(lease)

@@ -72,4 +72,4 @@ class Duplicates:
         lease.settled[job.id] = Settled(Ending.RELEASED, why, PUT_BACK_S)
         self._in_flight.save(lease)
         if not lease.open:
-            self._settlement.close(lease)
+            self._settlement.settle_message(lease)

@@ -58,7 +58,7 @@ class Intake:
         if self._context.is_leaving:
             lease.settled["-"] = Settled(Ending.RELEASED)
             self._in_flight.add(lease, ())
-            self._settlement.close(lease)
+            self._settlement.settle_message(lease)
             return
         self._open(lease, parse(message.body, self._policy))
 
@@ -186,7 +186,7 @@ class Intake:
             self.claim(job)
         self.start_waiting()
         if not lease.open:
-            self._settlement.close(lease)
+            self._settlement.settle_message(lease)
 
     def _claimed(self, job: LiveJob, outcome: Union[Claimed, Busy, Finished, GivenUp, BrokerError]) -> None:
         if isinstance(outcome, Claimed):
@@ -198,7 +198,7 @@ class Intake:
             job_log.step("record-claimed", "record claimed", job, failures=job.failures, receives=receives)
             if receives > self._max_receives:
                 verdict = decide_too_many(receives, self._max_receives, outcome.last_reason)
-                self._settlement.end(job, verdict, Failure.REJECTED)
+                self._settlement.write_end(job, verdict, Failure.REJECTED)
             elif outcome.is_staged:
                 log.info(
                     "finished transcript of an earlier process found",
@@ -214,7 +214,9 @@ class Intake:
         elif isinstance(outcome, Busy):
             self._settlement.settle(job, Settled(Ending.RELEASED, "another host has it", outcome.after_s))
         elif isinstance(outcome, (JobRejected, Unexplained)):
-            self._settlement.end(job, verdict_on(outcome, self._in_flight.receives(job)), failure_of(outcome))
+            self._settlement.write_end(
+                job, verdict_on(outcome, self._in_flight.receives(job)), failure_of(outcome)
+            )
         else:
             wait_s = lease_timing.give_back_s(self._in_flight.receives(job), self._context.chance())
             self._settlement.settle(job, Settled(Ending.RELEASED, str(outcome), wait_s))
@@ -265,7 +267,7 @@ class Intake:
             verdict = refused_audio.return_for_later(outcome.detail)
         if verdict.is_final:
             self._context.outages.over("audio")  # only this key was refused
-        self._settlement.end(job, verdict, failure_of(outcome))
+        self._settlement.write_end(job, verdict, failure_of(outcome))
 
     def _retry_denied(self, job: LiveJob, error: Forbidden) -> bool:
         """Keep retrying a job while all audio seems to be refused; stop receiving if too many are kept."""
@@ -324,6 +326,6 @@ class Intake:
             lease.open.discard(place)
             job_log.rejected(kept.id, kept.user_id, found.reason)
             if not lease.open:
-                self._settlement.close(lease)
+                self._settlement.settle_message(lease)
 
         context.executor.do(QUICK, write_down, written)

@@ -175,7 +175,7 @@ def renew(
         raise LeaseLost("the record belongs to somebody else")
 
 
-def end(
+def write_end(
     records: RecordTable, key: RecordKey, hold: RecordHold, verdict: RetryDecision, source: Source
 ) -> None:
     """Write a failure or release to the record. Raises LeaseLost if it is no longer ours."""

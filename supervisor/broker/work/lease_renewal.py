@@ -69,9 +69,9 @@ class LeaseRenewal:
     def lose(self, lease: Lease, why: str) -> None:
         """Drop a lease without using its handle; report the jobs that are lost with it."""
         if not lease.open:
-            self._settlement.forget(lease)  # its jobs ended: only the message may be delivered again
+            self._settlement.remove_lease(lease)  # its jobs ended: only the message may be delivered again
             return
-        for job in self._in_flight.drop_lease(lease):
+        for job in self._in_flight.remove(lease):
             log.warning(
                 "lease lost",
                 extra={"event": "lease-lost", "job_id": job.id, "attempt": job.attempt, "reason": why},
@@ -134,7 +134,7 @@ class LeaseRenewal:
         records = self._context.backend.beat_records
         self._context.executor.do(
             QUICK,
-            lambda: commit.end(
+            lambda: commit.write_end(
                 records, job.request.record_key, job.hold, verdict, job.source or job.request.source
             ),
             lambda outcome: None,

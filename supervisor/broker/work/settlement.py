@@ -1,4 +1,9 @@
-"""Ends jobs: commit, fail or release, then delete, return or dead-letter the message."""
+"""Ends jobs, and a message with the last of its jobs.
+
+`commit`, `fail` and `release` are what the supervisor asks for. The record is written first, by
+`commit.publish` or `write_end`. Then the job ends in `settle`, its message in `settle_message`, and the lease
+in `remove_lease`. Only a job whose lease is lost ends elsewhere: `LeaseRenewal.lose`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Callable, Union
+from typing import Callable, Optional, Union
 
 from supervisor.broker.backends.failed_jobs import FailedJob
 from supervisor.broker.in_flight import checkpoint_store, job_log
@@ -46,7 +51,7 @@ class Settlement:
     def fail(self, job: LiveJob, failure: Failure, detail: str) -> None:
         """Handle a failed attempt according to its failure class."""
         verdict = decide(failure, detail, job.failures, self._in_flight.receives(job))
-        self.end(job, verdict, failure)
+        self.write_end(job, verdict, failure)
 
     def failed_job(self, job: LiveJob, reason: str, error: str = "") -> FailedJob:
         """Return the entry of a failed job for `jobs --failed`."""
@@ -58,51 +63,26 @@ class Settlement:
         for lease in self._in_flight.leases_of(job):
             self.release_waiting(lease, why)
         if job.phase is not Phase.WAITING:
-            self.end(job, RetryDecision(False, why, counts="remReleases"), None)
+            self.write_end(job, RetryDecision(False, why, counts="remReleases"))
 
     def release_waiting(self, lease: Lease, why: str) -> None:
         """Release a message's jobs that were not started: their records are unchanged."""
-        for closing in self._in_flight.settle_waiting(lease, Settled(Ending.RELEASED, why)):
-            self.close(closing)
+        for settled in self._in_flight.settle_waiting(lease, Settled(Ending.RELEASED, why)):
+            self.settle_message(settled)
 
-    def end(self, job: LiveJob, verdict: RetryDecision, failure: Union[Failure, None]) -> None:
-        """Write the verdict to the record, then settle the job.
+    def write_end(self, job: LiveJob, verdict: RetryDecision, failure: Optional[Failure] = None) -> None:
+        """Write a failure or release to the record, then settle the job.
 
         The record comes first: if the message were visible while the record is still claimed, its next
         delivery would be wasted.
         """
-        context = self._context
         self._in_flight.move(job, Phase.ENDING, clock.now_s())
         kept = self.failed_job(job, "", failure.value if failure else "")
         leases = self._in_flight.leases_of(job) if self._in_flight.is_without_message(job) else []
-
-        def write_down() -> RetryDecision:
-            if not verdict.is_final and not _send_copies(context, leases, verdict.after_s):
-                return write(RetryDecision(True, f"{sentence(verdict.reason)} {_REMOVED}"))
-            return write(verdict)
-
-        def write(verdict: RetryDecision) -> RetryDecision:
-            source, backend = job.source or job.request.source, context.backend
-            try:
-                commit.end(backend.beat_records, job.request.record_key, job.hold, verdict, source)
-            except JobRejected as error:
-                # The record rejects the change: still report the failure on this host.
-                job_log.end_not_written(job, str(error))
-                verdict = verdict if verdict.is_final else RetryDecision(True, sentence(str(error)))
-            else:
-                if verdict.is_final:
-                    bucket = backend.transcripts_bucket
-                    checkpoint_store.delete_failed(backend.beat_records, backend.objects, bucket, job.request)
-            if verdict.is_final:
-                context.failed_jobs.keep(replace(kept, reason=verdict.reason))
-            return verdict
-
-        context.step(
+        self._context.step(
             job,
-            write_down,
-            lambda outcome: self._ended(
-                job, outcome if isinstance(outcome, RetryDecision) else verdict, failure, outcome
-            ),
+            lambda: self._write_end(job, verdict, kept, leases),
+            lambda outcome: self._end_written(job, verdict, kept.failure, outcome),
         )
 
     def settle(self, job: LiveJob, how: Settled, audio_s: float = 0.0, is_news: bool = True) -> None:
@@ -118,16 +98,18 @@ class Settlement:
         if is_told and not closing:
             self._context.send(Done(job.id, how.ending, how.reason, audio_s))
         for lease in closing:
-            self.close(lease)
+            self.settle_message(lease)
         attempt = job.attempt if self._context.backend.immutable_keys else None
         transcript_key = job.request.transcript_key("json", attempt) if is_news else ""
         job_log.ended(job, how, audio_s, transcript_key, is_news)
 
-    def close(self, lease: Lease) -> None:
-        """Delete, release, dead-letter or leave the message, depending on how its jobs ended."""
+    def settle_message(self, lease: Lease) -> None:
+        """Delete, return, dead-letter or leave the message, depending on how its jobs ended."""
+        if self._in_flight.leases.get(lease.id) is not lease:
+            return
         action, handle = self._action(lease), lease.message.handle
 
-        def closed(outcome: Union[BrokerError, None]) -> None:
+        def answered(outcome: Optional[BrokerError]) -> None:
             if self._in_flight.leases.get(lease.id) is not lease:
                 return
             if isinstance(outcome, TryLater):
@@ -135,34 +117,30 @@ class Settlement:
                 if not lease_timing.is_over(lease.deadline_at_s, clock.now_s()):
                     lease.tries += 1
                     wait_s = lease_timing.back_off_s(lease.tries, self._context.chance())
-                    self._context.executor.after(wait_s, lambda: self._close_again(lease))
+                    self._context.executor.after(wait_s, lambda: self.settle_message(lease))
                     return
             else:
                 self._context.outages.over("queue")
                 if lease.message.handle != handle:
                     # Our own receive got it again before we learned that it was released.
-                    self.close(lease)
+                    self.settle_message(lease)
                     return
-            self.forget(lease)
+            self.remove_lease(lease)
 
-        self._context.executor.do(QUICK, action, closed)
+        self._context.executor.do(QUICK, action, answered)
 
-    def forget(self, lease: Lease) -> None:
-        """Send the outstanding Done messages of a settled lease, drop it, and remove its jobs' files.
+    def remove_lease(self, lease: Lease) -> None:
+        """Send the outstanding Done messages of a settled lease, then remove it and its jobs' files.
 
         Done is sent first: if this process dies in between, its successor sends it again.
         """
         for job_id, audio_s in lease.tell.items():
             how = lease.settled[job_id]
             self._context.send(Done(job_id, how.ending, how.reason, audio_s))
-        self._in_flight.drop_lease(lease)
+        self._in_flight.remove(lease)
         # Removing the files takes as long as everything before; nobody waits for it.
         for key in lease.clears:
             self._context.spool.clear(key)
-
-    def _close_again(self, lease: Lease) -> None:
-        if self._in_flight.leases.get(lease.id) is lease:
-            self.close(lease)
 
     def _publish(self, job: LiveJob, message: MessageLease) -> Result:
         """Try the whole commit once; runs in a lane."""
@@ -190,15 +168,34 @@ class Settlement:
         elif isinstance(outcome, ResultBroken):
             self.fail(job, Failure.FAILURE, str(outcome))
         else:
-            self.end(job, verdict_on(outcome, self._in_flight.receives(job)), failure_of(outcome))
+            self.write_end(job, verdict_on(outcome, self._in_flight.receives(job)), failure_of(outcome))
 
-    def _ended(
-        self,
-        job: LiveJob,
-        verdict: RetryDecision,
-        failure: Union[Failure, None],
-        outcome: Union[BrokerError, RetryDecision],
+    def _write_end(
+        self, job: LiveJob, verdict: RetryDecision, kept: FailedJob, leases: Sequence[Lease]
+    ) -> RetryDecision:
+        """Write the verdict to the record once, and return what was written; runs in a lane."""
+        backend, request = self._context.backend, job.request
+        if not verdict.is_final and not _send_copies(self._context, leases, verdict.after_s):
+            verdict = RetryDecision(True, f"{sentence(verdict.reason)} {_REMOVED}")
+        try:
+            source = job.source or request.source
+            commit.write_end(backend.beat_records, request.record_key, job.hold, verdict, source)
+        except JobRejected as error:
+            # The record rejects the change: still report the failure on this host.
+            job_log.end_not_written(job, str(error))
+            verdict = verdict if verdict.is_final else RetryDecision(True, sentence(str(error)))
+        else:
+            if verdict.is_final:
+                bucket = backend.transcripts_bucket
+                checkpoint_store.delete_failed(backend.beat_records, backend.objects, bucket, request)
+        if verdict.is_final:
+            self._context.failed_jobs.keep(replace(kept, reason=verdict.reason))
+        return verdict
+
+    def _end_written(
+        self, job: LiveJob, asked: RetryDecision, error: str, outcome: Union[RetryDecision, BrokerError]
     ) -> None:
+        verdict = outcome if isinstance(outcome, RetryDecision) else asked
         if isinstance(outcome, LeaseLost):
             self.settle(job, Settled(Ending.DROPPED, str(outcome)))
         elif not verdict.is_final:
@@ -207,7 +204,6 @@ class Settlement:
             wait_s = lease_timing.give_back_s(self._in_flight.receives(job), self._context.chance())
             self.settle(job, Settled(Ending.RELEASED, outcome.detail, wait_s))  # will fail again
         else:
-            error = failure.value if failure else ""
             self.settle(job, Settled(Ending.FAILED, verdict.reason, attempt=job.attempt, error=error))
 
     def _action(self, lease: Lease) -> Callable[[], None]:
