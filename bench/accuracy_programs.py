@@ -41,26 +41,29 @@ def programs(tried: Mapping[str, str]) -> dict[str, Optional[Any]]:
 
 
 class Listener:
-    """A process with the model, which hears one recording at a time with every program."""
+    """A process with the model, started when it is first needed, which hears one recording at a time."""
 
     def __init__(self, model: Path, folder: Path, tried: Mapping[str, str]) -> None:
         from supervisor.processes import env_allowlist
 
         home = os.environ.get("HOME", "")
-        environ = {
+        self._environ = {
             **os.environ,
             "HF_HUB_OFFLINE": "1",
             **env_allowlist.for_worker({}, "{}", "", 1, str(TOP), home),
         }
-        command = [sys.executable, __file__, str(model), str(folder), json.dumps(dict(tried))]
-        self._process = subprocess.Popen(
-            command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self._command = [sys.executable, __file__, str(model), str(folder), json.dumps(dict(tried))]
+        self._process: Optional[subprocess.Popen[str]] = None
 
     def hear(
         self, wanted: Sequence[str], path: str, language: Optional[str], with_vad: bool
     ) -> dict[str, dict[str, Any]]:
         """Give for each wanted program its text, language, segments and seconds of CPU time."""
+        if self._process is None:
+            pipe = subprocess.PIPE
+            self._process = subprocess.Popen(
+                self._command, env=self._environ, stdin=pipe, stdout=pipe, text=True
+            )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps([list(wanted), path, language, with_vad]) + "\n")
@@ -71,9 +74,10 @@ class Listener:
         return dict(json.loads(answer))
 
     def close(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.communicate()
+        """End the process, if it was started."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
 
 
 class _Model:

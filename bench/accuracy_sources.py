@@ -6,6 +6,7 @@ Packages of PyPI and Debian, unpacked into a cache and never installed; what can
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import re
 import shutil
@@ -93,7 +94,7 @@ class Sources:
         """Give a program that speaks the language, where there is one."""
         if self._pypi is None or not (self._pypi / "py_nanotts").exists():
             return None
-        return Speaker(self._pypi, _VOICES[language])
+        return Speaker(self._pypi, _VOICES[language], self._cache / "spoken")
 
     def _from_pypi(self, home: Path, is_offline: bool) -> Optional[Path]:
         stamp = home / "requirements.txt"
@@ -137,20 +138,27 @@ class Sources:
 
 
 class Speaker:
-    """SVOX Pico in one voice: speech whose words and ends are known, the same each time."""
+    """SVOX Pico in one voice: speech whose words and ends are known.
 
-    def __init__(self, packages: Path, voice: str) -> None:
+    What was said is kept: the same text does not sound the same in every process, nor twice in one.
+    """
+
+    def __init__(self, packages: Path, voice: str, kept: Path) -> None:
         sys.path.append(str(packages))
         self._engine: Any = importlib.import_module("py_nanotts").NanoTTS()
         sys.path.remove(str(packages))
-        self._voice = voice
+        self._voice, self._kept = voice, kept
+        kept.mkdir(parents=True, exist_ok=True)
 
     def say(self, text: str) -> Any:
         """Give the text as samples of 16 kHz."""
         import numpy as np
 
-        raw = self._engine.speak(_UNSPOKEN.sub(" ", text), voice=self._voice)
-        return np.frombuffer(raw, dtype="<i2").astype(np.float32) / 32_768
+        said = _UNSPOKEN.sub(" ", text)
+        path = self._kept / f"{self._voice}-{hashlib.sha256(said.encode()).hexdigest()[:16]}.s16le"
+        if not path.exists():
+            path.write_bytes(self._engine.speak(said, voice=self._voice))
+        return np.frombuffer(path.read_bytes(), dtype="<i2").astype(np.float32) / 32_768
 
 
 def _why(is_offline: bool, failed: str) -> str:
