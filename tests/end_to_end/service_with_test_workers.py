@@ -1,6 +1,7 @@
 """`rem-supervisor run` that a test need not wait for, as far as the words after its name say.
 
 impatient   seconds, not a minute, for a watch that hangs; for a device's memory, not twenty
+watchful    a watch that asks the driver twice a second, and calls it hanging after three seconds, not ten
 null        workers that recognise nothing: no model is loaded, every job is through at once
 held        workers that recognise nothing, and are through with what they have once `go` (below) says so
 tight       workers that lack the memory to load a model
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ IMPATIENT = (__file__, "impatient")
 NULL = (__file__, "null")
 TIGHT = (__file__, "tight")
 NULL_AND_IMPATIENT = (__file__, "null", "impatient")
+NULL_AND_WATCHFUL = (__file__, "null", "watchful")
 HELD = (__file__, "held")
 FLOODING = (__file__, "flooding")
 
@@ -43,6 +45,12 @@ def null_worker(
     """A worker's environment, link and lock; another command line."""
     real = child_specs.worker(settings, environ, place, model_path)
     return dataclasses.replace(real, command=(sys.executable, str(TOP / "bench" / "null_worker.py")))
+
+
+def watchful(real: Callable[[Settings, Mapping[str, str]], ChildSpec]) -> Callable[..., ChildSpec]:
+    """The watch's environment and link; another command line."""
+    command = (sys.executable, "-m", "tests.end_to_end.watchful_gpuwatch")
+    return lambda *given: dataclasses.replace(real(*given), command=command)
 
 
 def tight_worker(
@@ -79,6 +87,8 @@ if __name__ == "__main__":
     if "impatient" in sys.argv:
         OWN_POLICIES[ev.GPUWATCH] = dataclasses.replace(OWN_POLICIES[ev.GPUWATCH], silence_s=5.0, gone_s=1.0)
         device_holds.GATE_S = 3.0
+    if "watchful" in sys.argv:
+        child_specs.gpuwatch = watchful(child_specs.gpuwatch)
     workers = {"null": null_worker, "held": held_worker, "tight": tight_worker, "flooding": flooding_worker}
     sys.exit(
         run_service(

@@ -17,7 +17,7 @@ import pytest
 from tests.end_to_end.driven_child import environ_of, log_lines, on, slot, wait_state
 from tests.end_to_end.running_service import SAMPLES, is_alive, running, wait_for
 from tests.end_to_end.senders import LocalSender, finished
-from tests.end_to_end.service_with_test_workers import HELD, NULL, NULL_AND_IMPATIENT, go
+from tests.end_to_end.service_with_test_workers import HELD, NULL, NULL_AND_IMPATIENT, NULL_AND_WATCHFUL, go
 from tests.fake_nvml.build import FakeNvml
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -101,7 +101,7 @@ def test_an_application_fault_costs_one_worker_a_restart(tmp_path: Path, nvml: F
 
 def test_a_recovery_action_holds_and_heals_without_a_hand(tmp_path: Path, nvml: FakeNvml) -> None:
     nvml.set({f"gpu{n}.recovery": 0 for n in range(3)})
-    with running(tmp_path / "state", NULL, **on(nvml)) as service:
+    with running(tmp_path / "state", NULL_AND_WATCHFUL, **on(nvml)) as service:
         service.wait_ready(3)
 
         nvml.set({"gpu2.recovery": 1})
@@ -121,7 +121,7 @@ def test_a_driver_that_hangs_disturbs_no_job_and_no_stop(
     tmp_path: Path, nvml: FakeNvml, sender: LocalSender
 ) -> None:
     nvml.set({"count": 2})
-    with running(tmp_path / "state", NULL, **on(nvml)) as service:
+    with running(tmp_path / "state", NULL_AND_WATCHFUL, **on(nvml)) as service:
         service.wait_ready(2)
         pids = [one["pid"] for one in service.slots()]
 
@@ -147,7 +147,7 @@ def test_a_driver_that_hangs_disturbs_no_job_and_no_stop(
 def test_a_driver_that_is_not_there_is_told_with_its_cure(tmp_path: Path, nvml: FakeNvml) -> None:
     nvml.set({"error.nvmlInitWithFlags": 9})
     cures = {9: "modprobe nvidia", 18: "Reboot", 999: "restart the container"}
-    with running(tmp_path / "state", NULL, **on(nvml)) as service:
+    with running(tmp_path / "state", NULL_AND_WATCHFUL, **on(nvml)) as service:
         wait_state(service, "gpu0", "held")
         for code, cure in cures.items():
             nvml.set({"error.nvmlInitWithFlags": code})
@@ -164,7 +164,7 @@ def test_a_driver_that_goes_leaves_the_workers_alone(
     tmp_path: Path, nvml: FakeNvml, sender: LocalSender
 ) -> None:
     nvml.set({"count": 2})
-    with running(tmp_path / "state", NULL, **on(nvml)) as service:
+    with running(tmp_path / "state", NULL_AND_WATCHFUL, **on(nvml)) as service:
         service.wait_ready(2)
         pids = [one["pid"] for one in service.slots()]
 
@@ -178,7 +178,7 @@ def test_a_driver_that_goes_leaves_the_workers_alone(
 
 
 def test_a_lost_gpu_is_held_with_its_cure_and_the_others_go_on(tmp_path: Path, nvml: FakeNvml) -> None:
-    with running(tmp_path / "state", NULL, **on(nvml)) as service:
+    with running(tmp_path / "state", NULL_AND_WATCHFUL, **on(nvml)) as service:
         service.wait_ready(3)
 
         nvml.set({"gpu1.lost": 1})
@@ -190,7 +190,7 @@ def test_a_lost_gpu_is_held_with_its_cure_and_the_others_go_on(tmp_path: Path, n
 
 
 def test_gpus_that_vanish_and_appear_are_followed(tmp_path: Path, nvml: FakeNvml) -> None:
-    with running(tmp_path / "state", NULL, **on(nvml)) as service:
+    with running(tmp_path / "state", NULL_AND_WATCHFUL, **on(nvml)) as service:
         service.wait_ready(3)
 
         nvml.set({"count": 2})
@@ -231,7 +231,7 @@ def test_memory_that_stays_held_keeps_the_next_worker_out_until_it_is_free(
 def test_each_mig_device_has_a_worker_and_its_gpus_faults(tmp_path: Path, nvml: FakeNvml) -> None:
     nvml.set({"count": 2, "gpu0.mig": f"MIG-{os.urandom(4).hex()} - MIG-{os.urandom(4).hex()}"})
     parts = str(nvml.lines["gpu0.mig"]).split(" - ")
-    with running(tmp_path / "state", NULL, **on(nvml)) as service:
+    with running(tmp_path / "state", NULL_AND_WATCHFUL, **on(nvml)) as service:
         service.wait_ready(3)
 
         devices = {one["name"]: environ_of(one["pid"])["CUDA_VISIBLE_DEVICES"] for one in service.slots()}
@@ -292,7 +292,7 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(tmp_path: Path
 
 def test_simulated_gpus_fail_on_demand_and_recover(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("[devices]\nfake_gpus = 2\n")
-    with running(tmp_path / "state", NULL) as service:
+    with running(tmp_path / "state", NULL_AND_WATCHFUL) as service:
         service.wait_ready(2)
         assert "WARNING: 2 simulated GPUs" in service.command("status").stdout
 
