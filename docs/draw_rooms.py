@@ -2,7 +2,7 @@
 
     python -m docs.draw_rooms      from the top of the repository
 
-Imports are read as `tests/support/imports.py` reads them. Left out, so that the picture can be read: the two
+Imports are read as `tests/support/imports.py` reads them. Left out, so that the picture can be read: the
 contract rooms, which every room may import, and each arrow that a chain of others shows as well.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.support.imports import arrows
 
 PAGE = Path(__file__).resolve().parent / "architecture.md"
-CONTRACT = {"supervisor/contract", "supervisor/contract/wire"}
+CONTRACT = {"supervisor/contract", "supervisor/contract/wire", "supervisor/contract/engine"}
 # Heading -> the rooms below it; the first that fits counts.
 PROCESSES: Mapping[str, tuple[str, ...]] = {
     "command line": ("supervisor/cli",),

@@ -10,8 +10,8 @@ import sys
 from supervisor.contract import process_start
 from supervisor.contract.exits import Exit
 
-USAGE = """usage: python -m workerproc fetch MODEL                 find a model, download it where needed
-       python -m workerproc check [--model-path FOLDER [--options JSON]]
+USAGE = """usage: python -m workerproc fetch MODEL [--engine NAME]  find a model, download it where needed
+       python -m workerproc check [--model-path FOLDER [--options JSON]] [--engine NAME]
                                                         try the engine, a model on the CPU, and options
        python -m workerproc format FORMAT < FILE        a transcript as json, txt, srt, vtt or tsv
 Without a verb it is a worker, which only rem-supervisor can start."""
@@ -22,26 +22,38 @@ def main(arguments: list[str]) -> int:
     if not arguments:
         return _worker()
     verb, rest = arguments[0], arguments[1:]
-    if verb == "fetch" and len(rest) == 1:
+    rest, engine = _engine_of(rest)
+    if verb == "fetch" and len(rest) == 1 and engine:
         from workerproc.process import startup
         from workerproc.verbs import model_download
 
         startup.die_with_supervisor()
-        return model_download.main(rest[0])
+        return model_download.main(rest[0], engine)
     if (
         verb == "check"
         and rest[::2] in ([], ["--model-path"], ["--model-path", "--options"])
         and not len(rest) % 2
+        and engine
     ):
         from workerproc.verbs import check
 
-        return check.main(*rest[1::2] or (None,))
+        model_path, options = (*rest[1::2], None, None)[:2]
+        return check.main(model_path, options, engine)
     if verb == "format" and len(rest) == 1:
         from workerproc.verbs import format_verb
 
         return format_verb.main(rest[0])
     print(USAGE, file=sys.stderr)
     return Exit.USAGE
+
+
+def _engine_of(arguments: list[str]) -> tuple[list[str], str]:
+    """Take `--engine NAME` off the end; the name is empty if there is no such engine."""
+    from supervisor.contract.engine import engines
+
+    if arguments[-2:-1] != ["--engine"]:
+        return arguments, engines.DEFAULT
+    return arguments[:-2], arguments[-1] if arguments[-1] in engines.NAMES else ""
 
 
 def _worker() -> int:

@@ -30,7 +30,7 @@ class WorkerSettings:
 
     slot: str
     model: str  # as configured; written into transcripts
-    model_path: str  # a folder on this host; the worker never contacts a hub
+    model_path: str  # a folder or file on this host; the worker never contacts a hub
     device: str  # cuda or cpu
     compute_type: str  # as CTranslate2 names them
     threads: int
@@ -39,6 +39,7 @@ class WorkerSettings:
     beat_s: float
     max_audio_s: float
     idle_beat_s: float = 10.0  # while it has no job
+    engine: str = "faster-whisper"  # one of `engine/engines.py`
     options: Options = field(default_factory=Options)  # for a job that sets none itself
     log_level: str = "INFO"
     cpus: tuple[int, ...] = ()  # CPU affinity; empty: all CPUs

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from supervisor.contract.engine.engines import ENGINES
 from supervisor.placement.model_memory import memory_of
 
 if TYPE_CHECKING:
@@ -41,6 +42,6 @@ def on_gpu(settings: Settings, model: str, gpu: Device, need_bytes: int) -> int:
 
 def _size(settings: Settings, further: int, most: int) -> int:
     """Return the configured size, or one recording and as many more as fit."""
-    if settings.transcription.profile != "fast":
+    if settings.transcription.profile != "fast" or not ENGINES[settings.transcription.engine].batches:
         return 1
     return settings.transcription.batch_size or max(1, min(most, 1 + further))

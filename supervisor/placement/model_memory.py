@@ -35,7 +35,7 @@ SIZES = {  # smallest first
 }
 
 # Memory of other types relative to the table's. Activations keep their size, so int8 needs more than half.
-_CPU_RATIO = {"int16": 2, "float32": 4}
+_CPU_RATIO = {"int16": 2, "float32": 4, "default": 4}  # default: of float16 weights, float32
 _GPU_RATIO = {"float32": 2.0, "int8": 0.6, "int8_float16": 0.6, "int8_float32": 0.6, "int8_bfloat16": 0.6}
 
 

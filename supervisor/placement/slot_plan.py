@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from supervisor.contract.engine.engines import DEFAULT
 from supervisor.placement import batch_sizes, gpu_selection, model_memory
 from supervisor.placement.model_memory import gib_text
 from supervisor.settings.rules import runs_on_cpu
@@ -81,10 +82,12 @@ def plan(settings: Settings, devices: Devices, host: Host) -> SlotPlan:
 
 
 def compute_type_for(settings: Settings, kind: str) -> str:
-    """Return CTranslate2's compute type for a slot of this kind."""
+    """Return CTranslate2's compute type for a slot of this kind; `default` for other engines."""
     asked = settings.transcription.compute_type
     if asked != "auto":
         return asked
+    if settings.transcription.engine != DEFAULT:
+        return "default"  # the engine's own
     return "float16" if kind == "cuda" else "int8"
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from supervisor.contract import child_bootstrap
+from supervisor.contract.engine.engines import ENGINES
 from supervisor.contract.wire import messages as m
 from supervisor.placement.slot_plan import SlotSpec, compute_type_for, model_of
 from supervisor.processes import env_allowlist
@@ -52,18 +53,19 @@ def gpuwatch(settings: Settings, environ: Mapping[str, str]) -> ChildSpec:
     return ChildSpec("gpuwatch", command, finding_us(environment), m.FROM_GPUWATCH)
 
 
-def model_fetch(name: str, model: str, environ: Mapping[str, str]) -> ChildSpec:
+def model_fetch(name: str, model: str, engine: str, environ: Mapping[str, str]) -> ChildSpec:
     """The short-lived child that downloads a model into a folder on this host.
 
     `name` identifies it: several models are fetched side by side.
     """
-    command = module_command("workerproc", ("fetch", model))
+    command = module_command("workerproc", ("fetch", model, "--engine", engine))
     return ChildSpec(name, command, finding_us(env_allowlist.for_model_fetch(environ)), ())
 
 
 def worker(settings: Settings, environ: Mapping[str, str], place: SlotSpec, model_path: str) -> ChildSpec:
     own = child_bootstrap.WorkerSettings(
         slot=place.name,
+        engine=settings.transcription.engine,
         model=model_of(settings, place),
         model_path=model_path,
         device=place.kind,
@@ -78,7 +80,7 @@ def worker(settings: Settings, environ: Mapping[str, str], place: SlotSpec, mode
         options=default_options(settings.transcription),
         log_level=settings.log.level,
         cpus=place.cpus,
-        batch_size=place.batch_size,
+        batch_size=place.batch_size if ENGINES[settings.transcription.engine].batches else 1,
         chooses_rows=place.kind == "cpu" and place.batch_size > 1 and not settings.transcription.batch_size,
         recycle_jobs=settings.supervisor.recycle_jobs,
         recycle_s=settings.supervisor.recycle_s,

@@ -14,6 +14,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from supervisor.contract.engine.engines import DEFAULT
 from supervisor.contract.exits import describe
 from supervisor.service import exit_words
 
@@ -35,6 +36,7 @@ class ModelFetch:
     percent: Optional[int] = None
     total_bytes: int = 0
     is_final: bool = False  # a retry is useless: it waits for a request
+    engine: str = DEFAULT  # which has its own kind of model
     _told_percent: int = -1
     _printed: deque[str] = field(default_factory=lambda: deque(maxlen=20))
 

@@ -68,7 +68,8 @@ class Provisioner:
         effects: Effects,
         make_worker: child_specs.MakeWorker = child_specs.worker,
     ) -> None:
-        self.fetches = {MODEL: ModelFetch(settings.transcription.model)}  # by the name of their child
+        # By the name of their child.
+        self.fetches = {MODEL: _fetch_of(settings, settings.transcription.model)}
         self._settings = settings
         self._environ = environ
         self._pool = pool
@@ -92,7 +93,9 @@ class Provisioner:
         fetch = self.fetches.get(name)
         if fetch is None or fetch.path or name in self._effects.children:
             return  # the model is not needed any more, or was requested before this retry was due
-        self._effects.child_specs[name] = child_specs.model_fetch(name, fetch.model, self._environ)
+        self._effects.child_specs[name] = child_specs.model_fetch(
+            name, fetch.model, fetch.engine, self._environ
+        )
         failed = self._effects.start(name)
         if failed:
             log.error(
@@ -145,7 +148,7 @@ class Provisioner:
         model = self._places[slot].model
         name = f"{MODEL} {model}" if model else MODEL
         if name not in self.fetches:
-            self.fetches[name] = ModelFetch(model)
+            self.fetches[name] = _fetch_of(self._settings, model)
             self.start_fetching(name)
         return self.fetches[name]
 
@@ -184,11 +187,11 @@ class Provisioner:
         known = {name: by_device.get((place.device, place.number)) for name, place in self._places.items()}
         return {name: dataclasses.replace(place, name=name) for name, place in known.items() if place}
 
-    def fetch_model(self, model: str) -> None:
-        """Fetch another model; workers keep the old one meanwhile."""
+    def fetch_model(self, settings: Settings) -> None:
+        """Fetch the model of new settings; workers keep the old one meanwhile."""
         if MODEL in self._effects.children:
             self._effects.children[MODEL].signal(9)
-        self.fetches[MODEL] = ModelFetch(model)
+        self.fetches[MODEL] = _fetch_of(settings, settings.transcription.model)
         if MODEL not in self._effects.children:
             self.start_fetching()
 
@@ -264,6 +267,10 @@ class Provisioner:
         used_type = compute_type or slot_plan.compute_type_for(self._settings, place.kind)
         self._pool.will_load(place.name, Load(model, place.kind, used_type))
         return self._make_worker(self._settings, self._environ, fitted, path)
+
+
+def _fetch_of(settings: Settings, model: str) -> ModelFetch:
+    return ModelFetch(model, engine=settings.transcription.engine)
 
 
 def _is_affected(slot: sl.Slot) -> bool:

@@ -70,7 +70,7 @@ class Reload:
         merged = with_rolled(self.loaded.settings, fresh.settings)
         self.loaded = dataclasses.replace(fresh, settings=merged)
         if merged.transcription.model != provisioner.fetch.model:
-            provisioner.fetch_model(merged.transcription.model)
+            provisioner.fetch_model(merged)
             return (
                 f"fetching model {merged.transcription.model}; then workers take it up, one after the other"
             )

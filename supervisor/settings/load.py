@@ -16,6 +16,7 @@ from typing import Any, Optional
 from supervisor.contract import codec
 from supervisor.settings import rem_names, state_folder
 from supervisor.settings.aws_names import check_aws
+from supervisor.settings.engine_names import check_engine
 from supervisor.settings.host_names import check_host
 from supervisor.settings.mistakes import Mistake, SettingsWrong
 from supervisor.settings.model_names import check_models
@@ -49,6 +50,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "TRANSCRIPTS_BUCKET": "aws.transcripts_bucket",
     "DYNAMODB_TABLE": "aws.table",
     "WHISPER_MODEL": "transcription.model",
+    "REM_ENGINE": "transcription.engine",
     "WHISPER_DEVICE": "devices.device",
     "WHISPER_COMPUTE_TYPE": "transcription.compute_type",
     "REM_COMPUTE": "devices.compute",
@@ -88,6 +90,7 @@ def load_settings(
         *check_rules(settings),
         *check_aws(settings),
         *check_models(settings, for_workers),
+        *check_engine(settings, for_workers),
         *check_host(settings),
     )
     mistakes += [

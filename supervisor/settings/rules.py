@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from supervisor.contract.bounds import broken_fields
+from supervisor.contract.engine import engines
 from supervisor.contract.job_options import mistakes
 from supervisor.settings.schema import COMPUTE_TYPES, VAD_OPTIONS, Settings, default_options
 
@@ -20,6 +21,7 @@ def check_rules(settings: Settings) -> Iterator[Problem]:
     yield from _check_backend(settings)
     yield from _check_devices(settings)
     yield from _check_options(settings)
+    yield from _check_engine(settings)
     yield from _check_spool(settings)
 
 
@@ -92,10 +94,31 @@ def _check_options(settings: Settings) -> Iterator[Problem]:
     """Check the service's options with the rules for options of single jobs."""
     told = {name for name, _, _ in broken_fields(settings.transcription)}
     keys = {f"vad_parameters.{name}": key for key, name in VAD_OPTIONS.items()}
-    for name, what in mistakes(default_options(settings.transcription)):
+    options = default_options(settings.transcription)
+    engine = settings.transcription.engine
+    lacking = engines.lacking(engine, options) if engine in engines.ENGINES else ()
+    for name, what in (*mistakes(options), *lacking):
         wrong, _, cure = what.partition(". ")
         if name not in told:
             yield f"transcription.{keys.get(name, name)}", wrong, cure or "Correct or remove it"
+
+
+def _check_engine(settings: Settings) -> Iterator[Problem]:
+    """Check what engines other than CTranslate2's have not: compute types, batches, GPUs."""
+    own, devices = settings.transcription, settings.devices
+    facts = engines.ENGINES.get(own.engine)
+    if facts is None or not facts.model:
+        return
+    asked = [("devices.compute_type", kind) for kind in devices.compute_type.values()]
+    for key, kind in [("transcription.compute_type", own.compute_type), *asked]:
+        if kind not in ("auto", "default"):
+            yield key, f"{kind} is a type of CTranslate2; engine {own.engine} uses its own", "Remove it"
+    if own.batch_size > 1:
+        what = f"engine {own.engine} computes one recording at a time"
+        yield "transcription.batch_size", what, "Remove it"
+    if not facts.on_gpu and devices.device != "cpu":
+        what = f"{own.engine} computes on the CPU only"
+        yield "transcription.engine", what, "Set WHISPER_DEVICE=cpu ([devices] device)"
 
 
 def _check_spool(settings: Settings) -> Iterator[Problem]:

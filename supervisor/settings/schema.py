@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 
 from supervisor.contract.bounds import bounded, one_of
+from supervisor.contract.engine import engines
 from supervisor.contract.job_options import WINDOWS, Options, SharedOptions, VadParameters
 
 COMPUTE_TYPES = (
@@ -69,7 +70,8 @@ class SpoolSettings:
 class ModelSettings:
     """Settings of [transcription] that no job can change, or whose option has another type or default."""
 
-    model: str = "base"  # REM's default
+    engine: str = one_of(*engines.NAMES)  # REM's; the others need their extra
+    model: str = "base"  # REM's default; for other engines a path
     compute_type: str = one_of(*COMPUTE_TYPES)  # auto: float16 on cuda, int8 on cpu
     profile: str = one_of("fast", "rem")  # rem: the options of REM's own worker, which give different words
     language: str = ""  # empty: detected, as REM does

@@ -58,7 +58,16 @@ def test_format_refuses_what_is_no_transcript(stdin: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("format", "docx"), ("format",), ("fetch",), ("fetch", "a", "b"), ("check", "x"), ("sing",)]
+    "arguments",
+    [
+        ("format", "docx"),
+        ("format",),
+        ("fetch",),
+        ("fetch", "a", "b"),
+        ("fetch", "a", "--engine", "vosk"),
+        ("check", "x"),
+        ("sing",),
+    ],
 )
 def test_wrong_usage_is_answered_with_usage(arguments: tuple[str, ...]) -> None:
     done = verb(*arguments)

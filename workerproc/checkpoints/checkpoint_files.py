@@ -185,12 +185,16 @@ def _fingerprint(settings: WorkerSettings, engine: Mapping[str, str]) -> dict[st
         "python": ".".join(map(str, sys.version_info[:2])),
         "machine": platform.machine(),
         "threads": str(settings.threads),
-        "model": _model_sha256(Path(settings.model_path) / "model.bin"),
+        "model": _model_sha256(Path(settings.model_path)),
     }
 
 
 def _model_sha256(path: Path) -> str:
-    """Hash a model's size, beginning and end: reading all of a large model takes seconds."""
+    """Hash a model's size, beginning and end: reading all of a large model takes seconds.
+
+    `path`: a model file, or the folder of a model.bin.
+    """
+    path = path / "model.bin" if path.is_dir() else path
     try:
         with open(path, "rb") as file:
             size_bytes = os.fstat(file.fileno()).st_size

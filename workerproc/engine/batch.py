@@ -219,7 +219,7 @@ class Batch:
             if seated.isdisjoint(self._calls):  # all of them are late: serve the others meanwhile
                 seated = rounds.seats({age: self._windows[age] for age in self._calls}, self.rows, self._jobs)
             groups = rounds.due(wants, seated, self.rows, self._encode_most)
-            for want in (want for group in groups for want in group if want.kind == "encode"):
+            for want in (want for group in groups for want in group if want.kind in rounds.BEGIN_A_WINDOW):
                 self._turns = self._windows[want.age] = self._windows[want.age] + 1
             return [[self._calls.pop(want.age) for want in group] for group in groups]
 

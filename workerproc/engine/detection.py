@@ -9,7 +9,7 @@ from typing import Callable, NamedTuple, Optional
 import faster_whisper.vad
 
 from supervisor.contract.job_options import Options, VadParameters
-from workerproc.audio.pcm_file import RATE_HZ, PcmFile
+from workerproc.audio.pcm_file import RATE_HZ, PcmFile, Samples
 from workerproc.checkpoints.split_points import Stretch
 from workerproc.engine import speech_left_out
 from workerproc.engine.vad import Known, voice_probabilities, with_detector
@@ -47,3 +47,8 @@ def detected(pcm_file: PcmFile, options: Options, step: Callable[[], None]) -> D
         usual = with_known(known, faster_whisper.vad.VadOptions(**_USUAL_VOICE))
         warnings = speech_left_out.warnings(options.vad_parameters, usual, stretches, RATE_HZ)
     return Detected(stretches, pauses, warnings)
+
+
+def try_out(samples: Samples) -> None:
+    """Detect speech once, since some libraries fail only when they compute. Raises what they raise."""
+    faster_whisper.vad.get_speech_timestamps(samples)

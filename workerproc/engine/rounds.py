@@ -13,8 +13,10 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
-# Earliest first. A job that encodes generates right after.
-KINDS = ("encode", "detect_language", "align", "generate")
+# Earliest first. A job that encodes generates right after. `window`: all of one, by engines that compute no
+# calls together.
+KINDS = ("window", "encode", "detect_language", "align", "generate")
+BEGIN_A_WINDOW = ("window", "encode")
 # Larger encode batches are no faster on a GPU, and a window takes 35 MB (tiny) to 350 MB (large).
 ENCODE_MOST = 4
 # On a CPU batches are slower: the attention of a window, 54 MB (tiny), does not fit into the caches.
@@ -54,10 +56,11 @@ def seats(windows: Mapping[int, int], rows: int, jobs: Mapping[int, int]) -> fro
 def may_begin(wants: Iterable[Want], seated: frozenset[int], encode_most: int = ENCODE_MOST) -> bool:
     """Say whether calls can be made now, or should wait for those of other seated jobs.
 
-    Encode calls that are not batched do not wait.
+    Calls that are never batched do not wait: windows, and encode calls with `encode_most` 1.
     """
     waiting = [want for want in wants if want.age in seated]
-    if encode_most == 1 and any(want.kind == "encode" for want in waiting):
+    single = BEGIN_A_WINDOW if encode_most == 1 else ("window",)
+    if any(want.kind in single for want in waiting):
         return True
     return len(waiting) == len(seated)
 

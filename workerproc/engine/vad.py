@@ -64,6 +64,15 @@ class Speech:
         """Return the number of samples of speech."""
         return self._ends_here[-1] if self._ends_here else 0
 
+    def origin(self, sample: int, is_end: bool) -> int:
+        """Return where a sample of the speech is in the PCM file.
+
+        `is_end`: the sample ends something, so between two stretches it belongs to the first of them.
+        """
+        side = bisect.bisect_left if is_end else bisect.bisect_right
+        n = min(side(self._ends_here, sample), len(self._starts) - 1)
+        return sample + self._starts[n] - (self._ends_here[n - 1] if n else 0)
+
     def read(self, start: int, end: int) -> Samples:
         """Return samples `start` to `end` (exclusive) of the speech."""
         pieces = [np.zeros(0, dtype=np.float32)]

@@ -163,11 +163,13 @@ class Worker:
         began_at_s = clock.now_s()
         telemetry.switch_off()
         try:
-            from workerproc.engine.whisper import recogniser as engine
+            from workerproc.engine.loading import load
+
+            make_engine = load.importing(settings.engine)
         except ImportError as error:
             raise errors.ModelBroken(f"the engine can't be imported: {error}") from error
         self._progress.step()
-        recogniser: Engine = engine.Recogniser(
+        recogniser = make_engine(
             settings.model_path, settings.device, settings.compute_type, settings.threads, self._progress.step
         )
         unfit = recogniser.unfit(settings.options)
@@ -178,7 +180,7 @@ class Worker:
         recogniser.warm_up()
         ready_at_s = clock.now_s()
 
-        identity = recogniser.identity()
+        identity = {"engine": settings.engine, **recogniser.identity()}
         facts = {
             **identity,
             "model": settings.model,

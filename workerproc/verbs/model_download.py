@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from supervisor.contract import clock
+from supervisor.contract.engine import engines
 from supervisor.contract.exits import Exit
 from workerproc.process import models, telemetry
 from workerproc.process.models import ModelFolder, NoModel
@@ -32,10 +33,13 @@ _PROGRESS_S = 1.0
 _DRAFT_IS_DEAD_S = 600.0  # without a new byte, a download is abandoned (the hub's time-outs are seconds)
 
 
-def main(name: str) -> int:
+def main(name: str, engine: str = engines.DEFAULT) -> int:
     """Find or download a model and print the result; return the exit code."""
     try:
-        found = find(name, lambda done, total: _print_event("progress", done_bytes=done, total_bytes=total))
+        if engine == engines.DEFAULT:
+            found = find(name, lambda done, all_: _print_event("progress", done_bytes=done, total_bytes=all_))
+        else:
+            found = models.of_engine(name, engine)
     except NoModel as error:
         _print_event("failed", reason=str(error), cure=error.cure, final=error.is_final)
         return Exit.FAILED

@@ -85,8 +85,10 @@ def of_model(in_force: Settings, fetch: HelperProcess, limit: Callable[[], None]
     if not path:
         yield _absent_model(in_force.transcription.model, answers[-1], os.environ)
     wanted = child_bootstrap.dump_settings(default_options(in_force.transcription))
+    engine = in_force.transcription.engine
     named = ["--model-path", path, "--options", wanted] if path else []
-    with HelperProcess("workerproc", ["check", *named], for_engine(os.environ, offline=True)) as helper:
+    command = ["check", *named, "--engine", engine]
+    with HelperProcess("workerproc", command, for_engine(os.environ, offline=True)) as helper:
         yield from findings_of("engine", helper, limit)
 
 

@@ -85,6 +85,7 @@ def _examine(config: Any) -> Iterator[Finding]:
 def _of_children(loaded: Loaded, is_running: bool) -> Iterator[Finding]:
     """Run the checks that need a library, in parallel."""
     told: dict[str, Any] = {}
+    own = loaded.settings.transcription
     with contextlib.ExitStack() as running:
         limit = limit_of(CHECK_WITHIN_S)
         offline = for_engine(os.environ, offline=True)  # the doctor downloads nothing
@@ -95,7 +96,7 @@ def _of_children(loaded: Loaded, is_running: bool) -> Iterator[Finding]:
             HelperProcess("supervisor.gpuwatch", ["check"], env_allowlist.for_gpuwatch(os.environ))
         )
         model = running.enter_context(
-            HelperProcess("workerproc", ["fetch", loaded.settings.transcription.model], offline)
+            HelperProcess("workerproc", ["fetch", own.model, "--engine", own.engine], offline)
         )
         yield from findings_of("backend", broker, limit)
         yield from findings_of("gpus", gpuwatch, limit, told.update)

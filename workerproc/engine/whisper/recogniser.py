@@ -21,7 +21,6 @@ import ctranslate2
 import faster_whisper
 import faster_whisper.tokenizer
 import faster_whisper.transcribe
-import faster_whisper.vad
 import numpy as np
 
 from supervisor.contract.job_options import Options
@@ -29,8 +28,8 @@ from workerproc.audio.pcm_file import RATE_HZ, PcmFile
 from workerproc.checkpoints.checkpoint import ResumePoint
 from workerproc.checkpoints.split_points import Stretch
 from workerproc.checkpoints.vad_cache import VadCache
+from workerproc.engine import detection
 from workerproc.engine.batch import Lane
-from workerproc.engine.detection import detected
 from workerproc.engine.port import Prepared, Run
 from workerproc.engine.vad import STRETCH_S, Speech
 from workerproc.engine.whisper import fit_encoding, fit_windows, native, prompts
@@ -101,7 +100,7 @@ class Recogniser:
         model.__dict__.update(self._model.__dict__, encode=encode)
         speech = fit_encoding.speech()
         try:
-            faster_whisper.vad.get_speech_timestamps(speech[:RATE_HZ])
+            detection.try_out(speech[:RATE_HZ])
             segments, _ = model.transcribe(speech, language="en", temperature=0.0)
             for _ in segments:
                 pass
@@ -181,7 +180,7 @@ class Recogniser:
             passed_s = min(passed_s + by_s / 2, pcm_file.length_s)
             reach(passed_s) if reach is not None else self._step()
 
-        stretches, pauses, warnings = detected(pcm_file, options, lambda: advance(STRETCH_S))
+        stretches, pauses, warnings = detection.detected(pcm_file, options, lambda: advance(STRETCH_S))
         waveform = pcm_file if stretches is None else Speech(pcm_file, stretches)
         features = LogMel(self._model.feature_extractor, waveform, lambda: advance(BLOCK_S))
         encoded = None

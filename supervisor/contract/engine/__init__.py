@@ -1,0 +1,1 @@
+"""What settings and workers agree on about engines."""

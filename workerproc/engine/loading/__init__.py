@@ -1,0 +1,1 @@
+"""Loads the engine that the settings name."""
