@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +55,7 @@ def put_down(worker: Worker, job: JobCard, after_s: float) -> float:
 def test_put_down_and_carried_on_by_others_it_says_the_same(
     tmp_path: Path, long_speech: Path, profile: str
 ) -> None:
-    greedy = replace(of_profile(profile), beam_size=1)  # a resume point holds nothing of a beam
-    changes = {"profile": profile, "options": greedy, "checkpoint_s": 3_600.0}
+    changes = {"profile": profile, "options": of_profile(profile), "checkpoint_s": 3_600.0}
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
     job = card(tmp_path / "job", long_speech)
