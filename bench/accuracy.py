@@ -16,7 +16,6 @@ import os
 import queue
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -86,11 +85,9 @@ def measured(
     chosen = [one for one in recordings if one.language == "en" or not name.endswith(ENGLISH_ONLY)]
     if asked.sample < 1:
         chosen = accuracy_corpus.sample(chosen, asked.sample, asked.seed)
-    began_s = time.monotonic()
     heard = hear_all(model, chosen, folder, asked)
     scores = accuracy_table.scores(chosen, heard, asked.seed)
-    minutes = (time.monotonic() - began_s) / 60
-    text = accuracy_table.text(name, scores, minutes)
+    text = accuracy_table.text(name, scores)
     print(text, flush=True)
     return text, [f"{name}: {line}" for line in accuracy_table.worse(scores)]
 

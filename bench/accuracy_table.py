@@ -89,10 +89,14 @@ def worse(scores: Scores) -> list[str]:
     return found
 
 
-def text(model: str, scores: Scores, minutes: float) -> str:
+def text(model: str, scores: Scores) -> str:
     """Give one model's part of the report."""
     words = scoring.total(scores.programs[PLAIN].errors).words
-    head = f"### {model}: {words:,} words, {len(scores.said)} recordings with speech, {minutes:.0f} minutes"
+    minutes = sum(one.cpu_s for one in scores.programs.values()) / 60
+    head = (
+        f"### {model}: {words:,} words, {len(scores.said)} recordings with speech; "
+        f"{minutes:.1f} minutes of CPU time for all programs"
+    )
     lengths = _by(scores, lambda one: scoring.length_class(one.length_s), scoring.CLASS_NAMES)
     tables = [_programs(scores), "By length, % of words wrong (words said):", lengths]
     languages = sorted({_voice(one) for one in scores.said})

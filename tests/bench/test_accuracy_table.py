@@ -104,7 +104,7 @@ def test_report_names_each_program_and_only_classes_with_recordings(bench: Modul
         [recording(bench, "good day", length_s=3.0)], [{"plain": heard("good"), "new": heard("good day")}], 1
     )
 
-    text = bench.text("tiny.en", scores, 1.0)
+    text = bench.text("tiny.en", scores)
 
     assert "tiny.en: 2 words, 1 recordings with speech" in text
     assert "| plain | 50.00 (50.00 to 50.00) |  | 0 | 1 | 0 |" in text
