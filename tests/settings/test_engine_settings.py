@@ -115,13 +115,59 @@ LACKED: list[dict[str, Any]] = [
 @pytest.mark.parametrize("asked", LACKED, ids=lambda asked: next(iter(asked)))
 def test_option_that_an_engine_lacks_is_named(monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any]) -> None:
     bare = engines.EngineFacts(
-        "bare", model="a file", beams=False, temperatures=False, translates=False, words=False, prompts=False
+        "bare",
+        model="a file",
+        no_beams="has no beams",
+        temperatures=False,
+        translates=False,
+        words=False,
+        prompts=False,
     )
     monkeypatch.setattr(engines, "ENGINES", {"bare": bare})
     plain = {"beam_size": 1, "temperature": (0.0,), "condition_on_previous_text": False}
 
     assert list(engines.lacking("bare", Options(**plain))) == []
     assert [name for name, _ in engines.lacking("bare", Options(**{**plain, **asked}))] == [*asked]
+
+
+@pytest.mark.parametrize(
+    ("ladder", "is_followed"),
+    [
+        ((0.0,), True),
+        ((0.4,), True),
+        ((0.0, 0.2, 0.4, 0.6, 0.8, 1.0), True),
+        ((0.0, 0.5, 1.0), True),
+        ((0.1, 0.4, 0.7, 1.0), True),
+        ((0.0, 0.2), False),
+        ((0.0, 0.2, 0.6, 1.0), False),
+        ((0.2, 0.2), False),
+        ((1.0, 0.5, 0.0), False),
+    ],
+)
+def test_whisper_cpp_follows_temperatures_that_rise_to_1_by_equal_steps(
+    ladder: tuple[float, ...], is_followed: bool
+) -> None:
+    options = Options(temperature=ladder, beam_size=1)
+
+    names = [name for name, _ in engines.lacking("whisper.cpp", options)]
+
+    assert names == ([] if is_followed else ["temperature"])
+
+
+def test_engine_without_gpu_is_refused_unless_the_cpu_is_set(
+    folder: Folder, installed: set[str], tmp_path: Path
+) -> None:
+    installed.add("pywhispercpp")
+    model = tmp_path / "ggml-tiny.bin"
+    model.write_bytes(b"weights")
+    folder.config.write_text("[transcription]\nbeam_size = 1\n")
+    asked = {"REM_ENGINE": "whisper.cpp", "WHISPER_MODEL": str(model)}
+
+    assert folder.load(**asked, WHISPER_DEVICE="cpu").settings.transcription.engine == "whisper.cpp"
+    assert folder.mistakes(**asked) == [
+        "environment: REM_ENGINE: whisper.cpp computes on the CPU only. "
+        "Set WHISPER_DEVICE=cpu ([devices] device)"
+    ]
 
 
 def test_default_engine_lacks_nothing() -> None:

@@ -25,7 +25,7 @@ def model_file(engine: str, folder: Path) -> str:
         metadata.version(distribution)
     except metadata.PackageNotFoundError:
         pytest.skip(f"{distribution} is not installed")
-    write = {"openai-whisper": openai_checkpoint}.get(engine)
+    write = {"openai-whisper": openai_checkpoint, "whisper.cpp": ggml_file}.get(engine)
     return str(write(folder)) if write else model_path()
 
 

@@ -19,6 +19,10 @@ def importing(engine: str) -> MakeEngine:
         from workerproc.engine.others import openai_whisper
 
         return openai_whisper.OpenaiWhisper
+    if engine == "whisper.cpp":
+        from workerproc.engine.others import whisper_cpp
+
+        return whisper_cpp.WhisperCpp
     from workerproc.engine.whisper import recogniser
 
     return recogniser.Recogniser

@@ -1,1 +1,1 @@
-"""Engines that transcribe one window of speech per call: openai-whisper."""
+"""Engines that transcribe one window of speech per call: openai-whisper, whisper.cpp."""
