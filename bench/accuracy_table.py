@@ -73,13 +73,17 @@ def _add(score: Score, recording: Recording, answer: Mapping[str, Any]) -> None:
     score.apart_s += scoring.distances(recording.ends_s, answer["ends_s"])
 
 
+# Of all words. The same words are sure to be wrong on no two machines: BLAS kernels change single ones.
+TOLERATED = 0.003
+
+
 def worse(scores: Scores) -> list[str]:
     """Say where a program is worse than plain: words by more than chance, or text that plain doesn't make."""
     plain = scores.programs[PLAIN]
     found = []
     for name, score in scores.programs.items():
         difference = scores.differences[name]
-        if difference.low > 0:
+        if difference.low > TOLERATED:
             found.append(f"{name}: word error rate {_points(difference)} points against plain")
         loops = sorted(set(score.repeated) - set(plain.repeated))
         if loops:

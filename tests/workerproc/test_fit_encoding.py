@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import pytest
@@ -94,7 +94,7 @@ def test_recording_with_fit_windows_is_resumed_with_the_same_text(warm: Recognis
 @pytest.mark.timeout(300)
 def test_short_speech_is_computed_once_and_no_time_is_past_its_end(warm: Recogniser) -> None:
     for sound in SHORT[:8]:
-        segments, _ = heard(warm, sound, replace(FIT, vad_filter=False, word_timestamps=True))
+        segments, _ = heard(warm, sound, replace(FIT, word_timestamps=True))
         assert max(end for _, _, end, *_ in segments) <= len(sound) / recordings.RATE_HZ + 0.01
 
     text, windows = counted(warm, SHORT[0], FIT)
@@ -103,19 +103,11 @@ def test_short_speech_is_computed_once_and_no_time_is_past_its_end(warm: Recogni
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [recordings.silence, recordings.noise, recordings.tone])
-def test_sound_without_speech_is_computed_again_with_30_s(warm: Recogniser, make: Any) -> None:
-    options = {"vad_filter": False, "temperature": (0.0,)}
-
-    text, windows = counted(warm, make(4.0), replace(FIT, **options))
-
-    assert sum(count for name, count in windows.items() if name.startswith("redone_")) == 1
-    assert text == counted(warm, make(4.0), replace(FULL, **options))[0]
-
-
-@pytest.mark.slow
-def test_sampled_words_have_full_windows(warm: Recogniser) -> None:
-    _, windows = counted(warm, SHORT[0], replace(FIT, temperature=(0.4,)))
+@pytest.mark.parametrize(
+    "options", [{"temperature": (0.4,)}, {"vad_filter": False}], ids=["sampled", "without voice detection"]
+)
+def test_words_that_cannot_be_checked_have_full_windows(warm: Recogniser, options: dict[str, Any]) -> None:
+    _, windows = counted(warm, SHORT[0], replace(FIT, **options))
 
     assert windows == {"full": 1}
 
@@ -129,15 +121,28 @@ class Base:
     max_length = 448
     time_precision = 0.02
 
+    log_probability = -0.2
+
     def __init__(self) -> None:
         self.encoded_shapes: list[tuple[int, ...]] = []
+        self.temperatures: list[list[float]] = []
 
     def encode(self, features: Any) -> Any:
         self.encoded_shapes.append(features.shape)
         return np.full((1, features.shape[1] // 2, 4), float(len(self.encoded_shapes)), np.float32)
 
     def generate_with_fallback(self, encoded: Any, prompt: Any, tokenizer: Any, options: Any) -> Any:
-        return (SimpleNamespace(sequences_ids=[[1] * 5], no_speech_prob=0.0), -0.2, 0.0, 1.0)
+        self.temperatures.append(list(options.temperatures))
+        result = SimpleNamespace(sequences_ids=[[1] * 5], no_speech_prob=0.0)
+        return (result, self.log_probability, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of faster-whisper that are read here."""
+
+    temperatures: list[float]
+    max_new_tokens: Optional[int] = None
 
 
 class Model(FitEncoding, Base):
@@ -168,3 +173,28 @@ def test_window_that_is_almost_full_is_encoded_as_a_whole() -> None:
     model.encode(np.ones((80, 3_000), np.float32))
 
     assert model.encoded_shapes == [(80, 3_000)]
+
+
+@pytest.mark.parametrize(
+    ("log_probability", "shapes", "temperatures", "windows"),
+    [
+        (-0.2, [(80, 800)], [[0.0]], {"fit": 1}),
+        (-1.2, [(80, 800), (80, 3_000)], [[0.0], [0.0, 0.2]], {"redone_improbable": 1}),
+    ],
+)
+def test_text_that_looks_wrong_is_computed_again_with_30_s_and_all_temperatures(
+    log_probability: float,
+    shapes: list[tuple[int, int]],
+    temperatures: list[list[float]],
+    windows: dict[str, int],
+) -> None:
+    model = Model()
+    model.audio_frames, model.log_probability = 600, log_probability
+    options = Asked([0.0, 0.2])
+
+    encoded = model.encode(np.ones((80, 3_000), np.float32))
+    model.generate_with_fallback(encoded, [1, 2], SimpleNamespace(timestamp_begin=50_363), options)
+
+    assert model.encoded_shapes == shapes
+    assert model.temperatures == temperatures
+    assert model.windows == windows

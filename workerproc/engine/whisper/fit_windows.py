@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
-RULES = "2"  # changes with everything in this file that can change a text: part of a checkpoint's identity
+RULES = "3"  # changes with everything in this file that can change a text: part of a checkpoint's identity
 
 FRAMES_A_SECOND = 100
 _RATE_HZ = 16_000

@@ -111,7 +111,8 @@ class Recogniser:
 
     def fit_languages(self, options: Options) -> Sequence[str]:
         """Return the languages whose windows are fit with these options; `*`: all."""
-        if self._fit is None or options.temperature[0] > 0:  # words that are sampled do not show their doubt
+        # Sampled words do not show their doubt, and a sound without speech may pass for speech.
+        if self._fit is None or options.temperature[0] > 0 or not options.vad_filter:
             return ()
         return fit_windows.languages(options.window, self._fit.width, self._model.model.is_multilingual)
 
