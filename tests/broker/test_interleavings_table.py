@@ -60,7 +60,7 @@ STARRED: dict[str, tuple[str, ...]] = {
     ),
     "supervisor paused longer than a worker may be silent": (
         "pool/test_pauses.py::test_three_pauses_of_40_s_kill_nobody_and_charge_nothing",
-        f"{PAUSES}::test_three_pauses_restart_no_worker_and_charge_no_recording",
+        f"{PAUSES}::test_three_pauses_alone_or_with_all_restart_no_worker_and_charge_no_recording",
     ),
     "everything paused longer than the visibility, then continued": (
         f"{PEERS}::test_broker_stopped_longer_than_the_visibility_returns_as_a_zombie",

@@ -153,7 +153,7 @@ class DeviceHolds:
         since_s = self._waiting_since_s.setdefault(name, now_s)
         if since_s == now_s:
             state.send(GPUWATCH, m.Look(LOOK_EVERY_S, now_s + GATE_S))
-        if now_s - since_s < GATE_S:
+        if now_s < since_s + GATE_S:
             state.decide(member, sl.Queued(f"{closed.why}, for {now_s - since_s:.0f} s"), now_s)
             return False
         del self._waiting_since_s[name]

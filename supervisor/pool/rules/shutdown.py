@@ -91,7 +91,7 @@ class Shutdown:
             return
         if self._broker_missed_since_s is None:
             self._broker_missed_since_s = now_s
-        if now_s - self._broker_missed_since_s >= BROKER_MISSED_MOST_S:
+        if now_s >= self._broker_missed_since_s + BROKER_MISSED_MOST_S:
             self._give_up(state, "no broker for 5 minutes", now_s)
 
     def _watch_readiness(self, state: PoolState, now_s: float) -> None:
@@ -103,7 +103,7 @@ class Shutdown:
             return
         if self._unready_since_s is None:
             self._unready_since_s = now_s
-        if now_s - self._unready_since_s >= self._unready_most_s:
+        if now_s >= self._unready_since_s + self._unready_most_s:
             self._give_up(state, f"no worker has been ready for {self._unready_most_s:.0f} s", now_s)
 
     def _give_up(self, state: PoolState, why: str, now_s: float) -> None:

@@ -270,7 +270,7 @@ def _due_starting(slot: Slot, policy: Policy, now_s: float) -> Decision:
 
 def _due_ready(slot: Slot, policy: Policy, now_s: float) -> Decision:
     stall_budget_s = slot.stall_budget_s or policy.stall_s
-    if now_s - slot.moved_at_s < stall_budget_s:
+    if now_s < slot.moved_at_s + stall_budget_s:
         return _ask_stacks(slot, f"silent for {policy.silence_s:.0f} s", policy, now_s)
     words = f"no progress for {stall_budget_s:.0f} s{slot.phase and ' while '}{slot.phase}"
     return _ask_stacks(slot, words, policy, now_s)
