@@ -71,10 +71,17 @@ def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> No
         assert f"port {other.port}" in capsys.readouterr().err
 
 
+def as_in_a_terminal() -> None:
+    """Undo what a shell sets for programs that it runs in the background, such as these tests."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_the_imitation_tells_the_notice_until_it_is_interrupted() -> None:
     environ = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "-m", "supervisor", "drill", "spot", "--serve", "0", "--in", "90"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=environ, preexec_fn=as_in_a_terminal
+    ) as process:
         try:
             assert process.stdout is not None
             name, _, endpoint = process.stdout.readline().strip().partition("=")
