@@ -99,7 +99,7 @@ def kill_at_random(service: Service, sender: Sender, job: str, seed: int, least_
     pid, heirs = wait_for(held_or_done, "a checkpoint", LIMIT_S), len(carried_on(service, job))
     if pid == NOBODY:
         return None
-    time.sleep(random.Random(seed).uniform(0.0, 1.5))
+    time.sleep(random.Random(seed).uniform(0.0, 1.5))  # the random moment is the deed: in mid-window too
     reached_s = kept_s(service, job)
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: len(carried_on(service, job)) > heirs or finished(sender, job), "the next", LIMIT_S)

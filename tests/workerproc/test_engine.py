@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 from typing import Any, Optional
 
@@ -12,9 +11,11 @@ from faster_whisper import WhisperModel
 
 from supervisor.contract.job_options import Options, VadParameters, of_profile
 from tests.workerproc import recordings
+from tests.workerproc.lanes import in_a_lane
 from workerproc.checkpoints.checkpoint import ResumePoint
-from workerproc.engine.batch import Batch
-from workerproc.engine.whisper.recogniser import Recogniser, Run
+from workerproc.engine.batch import Lane
+from workerproc.engine.port import Run
+from workerproc.engine.whisper.recogniser import Recogniser
 
 REM, FAST = of_profile("rem"), of_profile("fast")
 KINDS = {
@@ -76,32 +77,22 @@ def heard(
     recogniser: Recogniser, pcm: Any, options: Options, mark: Optional[ResumePoint] = None
 ) -> tuple[Text, list[tuple[ResumePoint, int]]]:
     """Give the engine's segments, and each mark with the number of segments that were there."""
-    batch, texts, marks = Batch(recogniser.native, 1), [], []
-    errors: list[BaseException] = []
+    texts: Text = []
+    marks: list[tuple[ResumePoint, int]] = []
 
     def note(run: Run) -> None:
         if not marks or marks[-1][0] != run.mark:
             marks.append((run.mark, len(texts)))
 
-    def work() -> None:
-        try:
-            with batch.lane() as lane, recordings.pcm_file(pcm) as pcm_file:
-                run = recogniser.transcribe(pcm_file, options, lane, mark)
-                for s in run.segments:
-                    words = [(w.start_s, w.end_s, w.text) for w in s.words]
-                    texts.append((s.id, s.start_s, s.end_s, s.text, s.avg_logprob, words))
-                    note(run)
-        except BaseException as error:  # raised below, in the test's own thread
-            errors.append(error)
-        finally:
-            batch.close()
+    def work(lane: Lane) -> None:
+        with recordings.pcm_file(pcm) as pcm_file:
+            run = recogniser.transcribe(pcm_file, options, lane, mark)
+            for s in run.segments:
+                words = [(w.start_s, w.end_s, w.text) for w in s.words]
+                texts.append((s.id, s.start_s, s.end_s, s.text, s.avg_logprob, words))
+                note(run)
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    batch.run()
-    thread.join()
-    for error in errors:
-        raise error
+    in_a_lane(recogniser.native, work)
     return texts, marks
 
 

@@ -5,8 +5,8 @@ Engines that are not installed are skipped, with the package that is missing.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import threading
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any, Callable, Optional
@@ -18,11 +18,12 @@ from bench import scoring
 from supervisor.contract.engine import engines
 from supervisor.contract.job_options import Options, of_profile
 from tests.workerproc import model_files, recordings
+from tests.workerproc.lanes import in_a_lane
 from workerproc.checkpoints import split_points
 from workerproc.checkpoints.checkpoint import ResumePoint
 from workerproc.checkpoints.split_points import Stretch
 from workerproc.checkpoints.vad_cache import VadCache
-from workerproc.engine.batch import Batch
+from workerproc.engine.batch import Lane
 from workerproc.engine.loading import load
 from workerproc.engine.port import Engine, Prepared
 from workerproc.transcripts.transcript import Segment
@@ -66,37 +67,25 @@ def heard(
     known: Optional[VadCache] = None,
 ) -> Heard:
     """Run an engine as a worker does; `stop_at`: raise at the begin of this window."""
-    batch, found = Batch(engine.native, 1), Heard()
-    errors: list[BaseException] = []
+    found = Heard()
 
     def at_mark(mark: ResumePoint) -> None:
         found.marks.append((mark, len(found.segments)))
         if len(found.marks) - 1 == stop_at:
             raise InterruptedError
 
-    def work() -> None:
-        try:
-            with batch.lane() as lane, recordings.pcm_file(pcm) as pcm_file:
-                if known is not None:
-                    found.prepared = engine.prepare_with(pcm_file, options, known)
-                else:
-                    found.prepared = engine.prepare(pcm_file, options, lane)
-                part = part_of(found.prepared)
-                for segment in engine.run(found.prepared, part, lane, mark, at_mark).segments:
-                    found.segments.append(segment)
-        except InterruptedError:
-            pass
-        except BaseException as error:  # raised below, in the test's own thread
-            errors.append(error)
-        finally:
-            batch.close()
+    def work(lane: Lane) -> None:
+        with recordings.pcm_file(pcm) as pcm_file:
+            if known is not None:
+                found.prepared = engine.prepare_with(pcm_file, options, known)
+            else:
+                found.prepared = engine.prepare(pcm_file, options, lane)
+            part = part_of(found.prepared)
+            for segment in engine.run(found.prepared, part, lane, mark, at_mark).segments:
+                found.segments.append(segment)
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    batch.run()
-    thread.join()
-    for error in errors:
-        raise error
+    with contextlib.suppress(InterruptedError):
+        in_a_lane(engine.native, work)
     return found
 
 

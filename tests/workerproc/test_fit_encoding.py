@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -14,10 +13,11 @@ from faster_whisper import WhisperModel
 
 from supervisor.contract.job_options import of_profile
 from tests.workerproc import recordings
+from tests.workerproc.lanes import in_a_lane
 from tests.workerproc.process import model_path
 from tests.workerproc.test_engine import heard
 from tests.workerproc.test_lockstep import alone, sounds, together
-from workerproc.engine.batch import Batch
+from workerproc.engine.batch import Lane
 from workerproc.engine.whisper.fit_encoding import Fit, FitEncoding
 from workerproc.engine.whisper.recogniser import Recogniser
 
@@ -35,20 +35,13 @@ def warm() -> Recogniser:
 
 def counted(recogniser: Recogniser, sound: Any, options: Any) -> tuple[str, dict[str, int]]:
     """Give a recording's text, and how its windows were computed."""
-    batch, found = Batch(recogniser.native, 1), []
 
-    def work() -> None:
-        with batch.lane() as lane, recordings.pcm_file(sound) as pcm_file:
+    def work(lane: Lane) -> tuple[str, dict[str, int]]:
+        with recordings.pcm_file(sound) as pcm_file:
             run = recogniser.transcribe(pcm_file, options, lane)
-            text = "".join(segment.text for segment in run.segments)
-            found.append((text, dict(run.windows)))
-        batch.close()
+            return "".join(segment.text for segment in run.segments), dict(run.windows)
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    batch.run()
-    thread.join()
-    return found[0]
+    return in_a_lane(recogniser.native, work)
 
 
 @pytest.mark.slow

@@ -76,8 +76,9 @@ class Engine(Protocol):
     def warnings(self, options: Options) -> Iterable[str]:
         """Give a warning for each option that is not fully used."""
 
-    def tokens_in(self, answers: Sequence[Any]) -> int:
-        """Count the tokens in the answers of a batched generate call."""
+    @property
+    def tokens_in(self) -> Optional[Callable[[Sequence[Any]], int]]:
+        """Counts the tokens in the answers of a generate call; None: calls are not batched."""
 
     def prepare(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from workerproc.checkpoints.split_points import RATE_HZ, Stretch
+from workerproc.engine.pauses import positions
 
 FRAME = RATE_HZ // 100  # samples
 _BEST_PART = 2 / 3  # of a window: from here on its longest pause is better than its last one
@@ -22,7 +23,7 @@ def windows(stretches: Sequence[Stretch], pauses: Sequence[Stretch], most: int) 
     A window ends in the longest pause of its last third, else in its last pause, else where it is full.
     """
     length = sum(one["end"] - one["start"] for one in stretches)
-    ends = _ends(stretches, pauses)
+    ends = [(at // FRAME * FRAME, pause) for at, pause in positions(stretches, pauses)]
     found: list[tuple[int, int]] = []
     begin = 0
     while length - begin > most:
@@ -35,19 +36,3 @@ def windows(stretches: Sequence[Stretch], pauses: Sequence[Stretch], most: int) 
         found.append((begin, end))
         begin = end
     return [*found, (begin, length)] if begin < length else found
-
-
-def _ends(stretches: Sequence[Stretch], pauses: Sequence[Stretch]) -> list[tuple[int, int]]:
-    """Return where windows may end, in order, and the length of the pause there."""
-    ends = []
-    before = 0  # speech before the stretch
-    left = iter(stretches)
-    stretch = next(left, None)
-    for pause in pauses:
-        middle = (pause["start"] + pause["end"]) // 2
-        while stretch is not None and stretch["end"] <= middle:
-            before += stretch["end"] - stretch["start"]
-            stretch = next(left, None)
-        into = 0 if stretch is None else max(0, middle - stretch["start"])
-        ends.append(((before + into) // FRAME * FRAME, pause["end"] - pause["start"]))
-    return ends

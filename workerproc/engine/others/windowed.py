@@ -107,8 +107,9 @@ class WindowedEngine(abc.ABC):
     def warnings(self, options: Options) -> Iterable[str]:
         return ()
 
-    def tokens_in(self, answers: Sequence[Any]) -> int:
-        raise NotImplementedError("the calls of this engine are not batched")
+    @property
+    def tokens_in(self) -> None:
+        return None
 
     def unfit(self, options: Options) -> Optional[str]:
         for name, why in engines.lacking(self.name, options):

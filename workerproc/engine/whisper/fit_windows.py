@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
+
+from workerproc.checkpoints.split_points import RATE_HZ, Stretch
+from workerproc.engine.pauses import positions
 
 RULES = "3"  # changes with everything in this file that can change a text: part of a checkpoint's identity
 
 FRAMES_A_SECOND = 100
-_RATE_HZ = 16_000
 FULL_FRAMES = 3_000
 MARGIN_S = 2.0  # up to 3 s decoders repeat themselves no more often than with 30 s; below 2 s they do
 # Shapes of encode calls. A CPU encodes windows one by one, so each whole second may be a shape; a GPU batches
@@ -43,8 +45,6 @@ MAX_NO_SPEECH_PROBABILITY = 0.6  # as faster-whisper's no_speech_threshold
 MAX_LATE_S = 1.0  # a timestamp this much after the end of the audio
 # From this on, the language that is detected in a fit window is that of 30 s; below, 30 s are listened to.
 MIN_LANGUAGE_PROBABILITY = 0.8
-
-Stretch = Mapping[str, int]  # `start` and `end` in samples
 
 ALL = ("*",)  # every language
 # Where word error rates of fit and full windows are equal within the interval (bench/accuracy.py): languages
@@ -88,8 +88,9 @@ def ends(stretches: Sequence[Stretch], pauses: Sequence[Stretch]) -> list[int]:
     `pauses` are all silences of the recording, in order. Speech without pauses has no ends: there the decoder
     takes 30 s, and the next window begins after the last whole segment.
     """
-    speech_s = sum(one["end"] - one["start"] for one in stretches) / _RATE_HZ
-    pauses_at = list(_positions(stretches, pauses))
+    speech_s = sum(one["end"] - one["start"] for one in stretches) / RATE_HZ
+    least = PAUSE_LEAST_S * RATE_HZ
+    pauses_at = [(at / RATE_HZ, pause) for at, pause in positions(stretches, pauses) if pause >= least]
     positions_s = [position_s for position_s, _ in pauses_at]
     begin_s, found = 0.0, []
     while speech_s - begin_s > WINDOW_MOST_S:
@@ -106,22 +107,6 @@ def ends(stretches: Sequence[Stretch], pauses: Sequence[Stretch]) -> list[int]:
             break
         found.append(round(begin_s * FRAMES_A_SECOND))
     return found
-
-
-def _positions(stretches: Sequence[Stretch], pauses: Sequence[Stretch]) -> Iterator[tuple[float, float]]:
-    """Yield the middle of each pause within the speech, in seconds of speech, and its length."""
-    before, left = 0, list(stretches)[::-1]
-    for pause in pauses:
-        middle = (pause["start"] + pause["end"]) // 2
-        while left and left[-1]["end"] <= middle:
-            gone = left.pop()
-            before += gone["end"] - gone["start"]
-        if not left:
-            return
-        position = before + max(0, middle - left[-1]["start"])
-        pause_s = (pause["end"] - pause["start"]) / _RATE_HZ
-        if position and pause_s >= PAUSE_LEAST_S:
-            yield position / _RATE_HZ, pause_s
 
 
 def frames(audio_frames: int, step_s: float) -> Optional[int]:

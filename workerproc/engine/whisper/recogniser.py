@@ -128,9 +128,10 @@ class Recogniser:
         """Yield a warning for each prompt text that is not fully used."""
         return self.prompts(options).warnings()
 
-    def tokens_in(self, answers: Sequence[Any]) -> int:
-        """Count the tokens in the answers of a generate call."""
-        return native.tokens_in(answers)
+    @property
+    def tokens_in(self) -> Callable[[Sequence[Any]], int]:
+        """Counts the tokens in the answers of a generate call."""
+        return native.tokens_in
 
     def identity(self) -> dict[str, str]:
         """Return the versions of the libraries, and of the fit windows' rules, that determine the text."""
